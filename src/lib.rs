@@ -11,7 +11,7 @@
 //! | [`ops`], [`view`] | one function an operation, and the shapes that operations return |
 //! | [`doctor`] | finds what is wrong with this machine's integ |
 //! | [`connect`] | connects an account and disconnects it |
-//! | [`worker`] | does what is due: delivers, refreshes, syncs, renews, prunes |
+//! | [`worker`] | workers that deliver, refresh, sync, renew and prune |
 //! | [`webhook`] | receives, verifies, queues, replays and simulates webhooks |
 //! | [`endpoint`] | sends the user's own events: endpoints, messages, the schedule of attempts |
 //! | [`export`] | writes synced records for other programs: Parquet files, Singer messages |
@@ -21,7 +21,7 @@
 //! | [`api`] | calls of services' APIs: actions, paths, pages, retries |
 //! | [`oauth`] | flows, refresh, revocation, discovery; [`oauth::refresh`] is the one way to a token |
 //! | [`notify`] | runs the user's hooks when a connection breaks or recovers |
-//! | [`runtime`] | what every operation is given, each part made when it is first needed |
+//! | [`runtime`] | what every operation is given, each part made when it is first needed; the loop around workers |
 //! | [`sandbox`] | the emulated vendors |
 //! | [`vault`] | keys, recipients, the OS keyring, custody of tokens |
 //! | [`store`] | where data is kept: the traits, and the encrypted SQLite store; all SQL is here |
@@ -75,10 +75,11 @@
 //!
 //! # How work is done when it is due
 //!
-//! 1. A [`worker::Worker`] does one kind of work of one workspace: `worker::Worker::tick` begins what is due and returns when
-//!    the next is, and `worker::Worker::woken` resolves when something that it began has ended.
-//! 2. `worker::run` waits in between, never for long without a look at the wall clock, and retries what failed. A command
-//!    such as `integ refresh --due` runs a worker until it is idle; a `worker::WorkerSet` runs those of several workspaces.
+//! 1. A [`runtime::worker::Worker`] does one kind of work of one workspace: `runtime::worker::Worker::tick` begins what is due
+//!    and returns when the next is, and `runtime::worker::Worker::woken` resolves when something that it began has ended.
+//! 2. `runtime::worker::run` waits in between, never for long without a look at the wall clock, and retries what failed. A
+//!    command such as `integ refresh --due` runs a worker until it is idle; a `runtime::worker::WorkerSet` runs many: those of
+//!    several workspaces, or those of a listener (`webhook::listen`).
 //! 3. What is due and what is done is in the store. Locks and claims keep two processes from doing the same.
 //!
 //! # How an account is connected

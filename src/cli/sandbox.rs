@@ -178,9 +178,8 @@ fn connector_of(service: &str) -> &str {
 }
 
 fn serve(workspace: &Workspace, ui: &Ui, request: RunEmulatorsRequest) -> Result<u8> {
-    workspace.run(async {
-        // It ends in order: what is being answered is answered.
-        let _hold = workspace.engine.shutdown.hold();
+    // What is being answered at the end is answered.
+    workspace.run_to_end(async {
         let stop = async {
             ui.note("Ctrl-C ends it.");
             workspace.engine.shutdown.requested().await;

@@ -12,6 +12,7 @@ use crate::connector::{Connector, scopes};
 use crate::error::{Error, Result};
 use crate::health::{self, ConnectionStatus, HealthReport, StatusSummary, status_of};
 use crate::model::{Account, Connection, ConnectionId, ConnectionName};
+use crate::runtime::worker::{self, RunUntil};
 use crate::runtime::{BoxFuture, Workspace};
 use crate::view::connection::{
     AccountView, ConnectView, ConnectionView, DisconnectPreview, DisconnectView, RefreshListView, RefreshOutcome,
@@ -23,7 +24,6 @@ use crate::worker::refresh::{
     GrantRenewal, MAX_CONCURRENT_REFRESHES, RefreshCondition, RefreshResult, RefreshWorker, refresh_grant,
 };
 use crate::worker::subscriptions::SubscriptionWorker;
-use crate::worker::{self, RunUntil};
 
 /// The operations of this module.
 pub const OPERATIONS: &[Operation] = &[

@@ -12,6 +12,7 @@ use crate::error::Result;
 use crate::model::delivery::{DeliveryFilter, DeliveryId};
 use crate::model::{EndpointId, EventPattern, EventType, EventTypeDefinition};
 use crate::runtime::Workspace;
+use crate::runtime::worker::{RunUntil, WorkerSet};
 use crate::view::endpoint::{
     AttemptedView, DeliveryDetailView, DeliveryListView, DeliveryRetryView, DeliverySummaryView, DeliveryView,
     EndpointDetailView, EndpointListView, EndpointView, EventTypeListView, EventTypeRemovalView, EventTypeView,
@@ -19,7 +20,6 @@ use crate::view::endpoint::{
 };
 use crate::worker::deliver::{self, CompletedAttempt, DeliveryScope, DeliveryWorker};
 use crate::worker::retention::{RetentionScope, RetentionWorker};
-use crate::worker::{RunUntil, WorkerSet};
 
 const fn operation(name: &'static str, effect: Effect, reach: Reach) -> Operation {
     Operation::local(name, OperationScope::Endpoints, effect).reachable_by(reach)

@@ -10,6 +10,7 @@ mod notify;
 mod routes;
 mod session;
 mod shutdown;
+pub mod worker;
 mod workspace;
 
 use std::io;

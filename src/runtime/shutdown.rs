@@ -1,7 +1,8 @@
 //! One request to stop, which everything that runs in the process hears.
 //!
 //! Signals are turned into it in one place ([`forward_signals`]). An operation is dropped when it is asked to stop, unless
-//! it holds the shutdown off: while a grant is presented, or a subscription made, the answer must be stored first.
+//! it ends by itself then, or holds the shutdown off: while a grant is presented, or a subscription made, the answer must be
+//! stored first.
 
 use std::sync::Arc;
 

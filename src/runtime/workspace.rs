@@ -257,20 +257,32 @@ impl Workspace {
         }
     }
 
-    /// Runs what needs the network, on a runtime that is started for it and ends with it.
+    /// Runs what needs the network, on a runtime that is started for it and ends with it. It is dropped when stopping is
+    /// asked for and nothing holds that off.
+    ///
+    /// # Errors
+    /// The error of the work itself, [`RuntimeError::Interrupted`] or [`RuntimeError::Runtime`].
+    pub fn run<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        self.run_to_end(async {
+            tokio::select! {
+                result = work => result,
+                () = self.engine.shutdown.ready() => Err(RuntimeError::Interrupted.into()),
+            }
+        })
+    }
+
+    /// Does the same with work that ends by itself, in order, once [`Shutdown::requested`](super::Shutdown::requested)
+    /// resolves.
     ///
     /// # Errors
     /// The error of the work itself, or [`RuntimeError::Runtime`].
-    pub fn run<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+    pub fn run_to_end<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
         let runtime = new_runtime().map_err(|source| RuntimeError::Runtime { source })?;
         let result = runtime.block_on(async {
             tokio::spawn(shutdown::forward_signals(self.engine.shutdown.clone()));
             // The task registers its handlers before anything is begun, so that an early Ctrl-C counts.
             tokio::task::yield_now().await;
-            let result = tokio::select! {
-                result = work => result,
-                () = self.engine.shutdown.ready() => Err(RuntimeError::Interrupted.into()),
-            };
+            let result = work.await;
             self.engine.notifier.finish(Box::pin(self.engine.shutdown.requested_again())).await;
             // Locks that are still being released would stay taken until they expire.
             self.engine.shutdown.released().await;

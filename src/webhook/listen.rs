@@ -1,12 +1,15 @@
 //! Receiving in the foreground: a port, the work on the events that come by it, and what there is to see of both.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::net::IpAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use thiserror::Error;
-use tokio::sync::{Mutex, watch};
+use tokio::sync::oneshot;
 use url::Url;
 
 use super::feed::{ActivityFeed, ActivityReader, ListenEvent};
@@ -19,7 +22,6 @@ use super::inbound::outcome::{ReceiveOutcome, ReceivedEvent};
 use super::inbound::receiver::Receiver;
 use super::inbound::registry::TargetRegistry;
 use super::inbound::server::{bind, port_of, serve};
-use super::recurring;
 use super::settings::WebhookSettings;
 use super::targets::{SkippedConnection, TargetLoader, load_settings};
 use crate::error::{Diagnostic, Hint, Kind, Remedy, Result};
@@ -28,9 +30,10 @@ use crate::http::loopback::BindError;
 use crate::http::serve::Server;
 use crate::model::ConnectionName;
 use crate::runtime::Workspace;
+use crate::runtime::worker::{RunUntil, WorkerSet};
 
-/// How long what is being answered, and then what is being handled, may still take at the end.
-const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long requests may still take to be answered at the end. The workers' time begins after it.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What is fetched from a vendor to judge by comes within this, or the request is refused.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
@@ -82,6 +85,7 @@ pub struct WebhookListener<'a> {
     /// Connections whose events another process handles.
     pub handled_elsewhere: Vec<ConnectionName>,
     pub port: u16,
+    workspace: &'a Workspace,
     handlers: Arc<Handlers>,
     server: Server,
     reader: ActivityReader,
@@ -105,7 +109,7 @@ impl<'a> WebhookListener<'a> {
         let unusable = |source| ListenError::Port { port: options.port, source };
         let port = port_of(&listeners).map_err(unusable)?;
         let (handlers, registry) = (Arc::clone(&options.handlers), Arc::new(TargetRegistry::default()));
-        let targets = TargetLoader {
+        let mut targets = TargetLoader {
             workspace,
             registry: Arc::clone(&registry),
             names: options.connections.clone(),
@@ -113,7 +117,7 @@ impl<'a> WebhookListener<'a> {
             public_url: options.public_url.clone(),
             // Events that arrive while a subscription is made are left to the next listener.
             has_handlers: !handlers.is_empty() || options.leaves_events_pending,
-            known: Mutex::default(),
+            known: HashMap::new(),
         };
         targets.add(&mut settings).await?;
         let (feed, reader) = ActivityFeed::new();
@@ -125,10 +129,10 @@ impl<'a> WebhookListener<'a> {
             feed: Arc::clone(&feed),
             answers: answers.clone(),
         };
-        let mut dispatchers = ConnectionWorkers::new(dispatching, workspace.name.clone(), Arc::clone(&registry));
+        let mut dispatchers = ConnectionWorkers::new(dispatching, workspace, Arc::clone(&registry));
         let handled_elsewhere = dispatchers.follow().await?;
         let confirming = Confirming { workspace, feed: Arc::clone(&feed) };
-        let mut confirmers = ConnectionWorkers::new(confirming, workspace.name.clone(), Arc::clone(&registry));
+        let mut confirmers = ConnectionWorkers::new(confirming, workspace, Arc::clone(&registry));
         confirmers.follow().await?;
         let receiver = Receiver::new(
             Arc::clone(&registry),
@@ -142,6 +146,7 @@ impl<'a> WebhookListener<'a> {
             skipped,
             handled_elsewhere,
             port,
+            workspace,
             handlers,
             server,
             reader,
@@ -151,39 +156,44 @@ impl<'a> WebhookListener<'a> {
         })
     }
 
-    /// Receives until `stop`, then ends in order: what is being answered is answered, what is being handled is handled.
-    pub async fn run(self, stop: impl Future<Output = ()>, mut show_event: impl FnMut(&ListenEvent)) {
-        let Self { handlers, server, mut reader, targets, dispatchers, confirmers, .. } = self;
+    /// Receives until `stop`, with `workers` beside its own, then ends in order: what is being answered is answered, what is
+    /// being handled is handled.
+    ///
+    /// # Errors
+    /// A worker's, if the vault is damaged: nothing can be received then.
+    pub async fn run(
+        self,
+        mut workers: WorkerSet<'a>,
+        stop: impl Future<Output = ()>,
+        mut show_event: impl FnMut(&ListenEvent),
+    ) -> Result<()> {
+        let Self { workspace, handlers, server, mut reader, targets, dispatchers, confirmers, .. } = self;
         let mut show = |event: &ListenEvent| {
             if let Some(selected) = select_events(&handlers.selection, event) {
                 show_event(&selected);
             }
         };
-        let (stopping, stopped) = watch::channel(false);
-        let work = async {
-            tokio::join!(
-                recurring::run(&targets, stopped.clone()),
-                dispatchers.run(stopped.clone()),
-                confirmers.run(stopped.clone()),
-            )
-        };
-        let ending = async {
+        workers.add(workspace, targets);
+        workers.add(workspace, dispatchers);
+        workers.add(workspace, confirmers);
+        let (closed, stop_workers) = oneshot::channel::<()>();
+        let closing = async move {
             stop.await;
             // Handlers go on meanwhile: an answer may wait for one.
-            server.finish(SHUTDOWN_TIMEOUT).await;
-            let _ = stopping.send(true);
-            // A vendor that is being asked is not left in the middle, nor a handler.
-            tokio::time::sleep(SHUTDOWN_TIMEOUT).await;
+            server.finish(ANSWER_TIMEOUT).await;
+            drop(closed);
         };
-        let (mut work, mut ending) = (std::pin::pin!(work), std::pin::pin!(ending));
-        loop {
+        let working = workers.run(RunUntil::Stopped, stop_workers.map(|_| ()));
+        let (mut closing, mut working) = (pin!(closing.fuse()), pin!(working));
+        let ends = loop {
             tokio::select! {
                 event = reader.next() => show(&event),
-                _ = &mut work => break,
-                () = &mut ending => break,
+                () = &mut closing => {}
+                ends = &mut working => break ends,
             }
-        }
+        };
         reader.drain().iter().for_each(show);
+        ends.into_iter().try_for_each(|end| end.result)
     }
 
     /// Each connection with its address on this machine and the one that its vendor calls.

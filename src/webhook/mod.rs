@@ -8,7 +8,7 @@
 //! | [`subscription`] | registers URLs at vendors, renews and ends what they promised |
 //! | [`simulate`] | makes, signs, corrupts and sends sample events |
 //! | [`listen`] | puts these together: a port, the work behind it, and what there is to see of them |
-//! | `targets`, `recurring`, [`feed`] | connections as they come and go, loops that do what is due, what a watcher sees |
+//! | `targets`, [`feed`] | connections as they come and go, what a watcher sees |
 //! | [`backfill`], [`replay`], [`retention`] | events that were missed, are sent again, or are over their time |
 //!
 //! One rule of the connector's file drives both directions: [`inbound`] verifies by it and [`simulate`] signs by it, both
@@ -20,7 +20,6 @@ pub mod feed;
 pub mod handle;
 pub mod inbound;
 pub mod listen;
-mod recurring;
 pub mod replay;
 pub mod retention;
 pub mod settings;

@@ -1,20 +1,20 @@
 //! Which connections of a workspace receive webhooks: looked for again and again, and put into the registry of targets.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex as StdMutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Mutex, watch};
+use async_trait::async_trait;
 use url::Url;
 
 use super::inbound::registry::TargetRegistry;
 use super::inbound::target::ReceiveTarget;
-use super::recurring::{Recurring, Rest};
 use super::settings::WebhookSettings;
 use crate::clock::{Stopwatch, Timestamp};
 use crate::error::{Error, Result};
 use crate::model::{Connection, ConnectionId, ConnectionMode, ConnectionName, GrantStatus, Webhook};
 use crate::runtime::Workspace;
+use crate::runtime::worker::{NextWake, Worker};
 use crate::secret::Secret;
 
 /// How often connections and secrets are looked for, which another process may have changed.
@@ -107,15 +107,22 @@ pub(super) struct TargetLoader<'a> {
     /// Whether anybody handles the events.
     pub(super) has_handlers: bool,
     /// What was found of each connection the last time.
-    pub(super) known: Mutex<HashMap<ConnectionId, TargetVersion>>,
+    pub(super) known: HashMap<ConnectionId, TargetVersion>,
 }
 
-impl Recurring for TargetLoader<'_> {
-    async fn tick(&self, _stop: &watch::Receiver<bool>) -> Rest {
-        if let Err(error) = self.reload().await {
-            tracing::warn!("connections cannot be looked for now: {}", error.message());
-        }
-        Rest::Exactly(RELOAD_INTERVAL)
+#[async_trait]
+impl Worker for TargetLoader<'_> {
+    fn name(&self) -> &'static str {
+        "connection reload"
+    }
+
+    async fn tick(&mut self, _: Timestamp) -> Result<NextWake> {
+        self.reload().await?;
+        Ok(NextWake::Idle)
+    }
+
+    fn poll_interval(&self) -> Duration {
+        RELOAD_INTERVAL
     }
 }
 
@@ -124,8 +131,7 @@ impl TargetLoader<'_> {
     ///
     /// # Errors
     /// An invalid public URL, the store's, and whatever stops a sandbox from starting.
-    pub(super) async fn add(&self, settings: &mut [WebhookSettings]) -> Result<()> {
-        let mut known = self.known.lock().await;
+    pub(super) async fn add(&mut self, settings: &mut [WebhookSettings]) -> Result<()> {
         let webhooks = self.workspace.store().await?.webhooks();
         for settings in &mut *settings {
             if let Some(base) = &self.public_url {
@@ -138,13 +144,14 @@ impl TargetLoader<'_> {
         webhooks.set_port(&ids, self.port).await?;
         for settings in settings {
             self.registry.insert(self.target(settings).await?);
-            known.insert(settings.connection.id, self.version(&settings.connection, Some(settings.stored.clone())));
+            let version = self.version(&settings.connection, Some(settings.stored.clone()));
+            self.known.insert(settings.connection.id, version);
         }
         Ok(())
     }
 
     /// Looks at every connection, and adds, replaces and removes targets.
-    async fn reload(&self) -> Result<()> {
+    async fn reload(&mut self) -> Result<()> {
         if !self.workspace.has_vault() {
             return Ok(());
         }
@@ -153,7 +160,7 @@ impl TargetLoader<'_> {
             let wanted = self.names.is_empty() || self.names.contains(&connection.name);
             wanted && connection.grant_status != GrantStatus::Disconnected
         });
-        self.known.lock().await.retain(|id, version| {
+        self.known.retain(|id, version| {
             let is_there = connections.iter().any(|connection| connection.id == *id);
             if !is_there {
                 tracing::info!(connection = %version.name, "no longer received for: it is disconnected");
@@ -164,7 +171,7 @@ impl TargetLoader<'_> {
         let webhooks = self.workspace.store().await?.webhooks();
         for connection in connections {
             let version = self.version(&connection, webhooks.get(connection.id).await?);
-            let is_same = self.known.lock().await.get(&connection.id) == Some(&version);
+            let is_same = self.known.get(&connection.id) == Some(&version);
             let name = connection.name.clone();
             if !is_same && let Err(error) = self.load(connection, version).await {
                 // No other connection waits for it, and it is tried again the next time.
@@ -176,7 +183,7 @@ impl TargetLoader<'_> {
 
     /// Makes the target of a connection that is new or has changed. One that can no longer be judged is removed; where it
     /// cannot be said now, everything stays as it is until the next time.
-    async fn load(&self, connection: Connection, mut version: TargetVersion) -> Result<()> {
+    async fn load(&mut self, connection: Connection, mut version: TargetVersion) -> Result<()> {
         let connector = self.workspace.engine.catalogue.get(connection.name.connector());
         if connector.is_ok_and(|connector| connector.webhook.is_some()) {
             let is_target = self.registry.of_connection(&self.workspace.name, connection.id).is_some();
@@ -197,7 +204,7 @@ impl TargetLoader<'_> {
                 Err(_) => {}
             }
         }
-        self.known.lock().await.insert(connection.id, version);
+        self.known.insert(connection.id, version);
         Ok(())
     }
 
@@ -222,7 +229,7 @@ impl TargetLoader<'_> {
             public_url: settings.url(self.port)?,
             rules,
             keys,
-            keys_read_at: StdMutex::new(Stopwatch::start()),
+            keys_read_at: Mutex::new(Stopwatch::start()),
             route: settings.route(self.workspace).await?,
             has_handlers: self.has_handlers,
             max_body: usize::try_from(max_body_mib).unwrap_or(usize::MAX).saturating_mul(1024 * 1024),

@@ -8,12 +8,13 @@ use async_trait::async_trait;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 
-use super::{LONGEST_SLEEP, NextWake, Report, Worker};
+use super::Report;
 use crate::backoff::Backoff;
 use crate::clock::{Timestamp, due_at};
 use crate::error::Result;
 use crate::model::{Connection, ConnectionId, ConnectionName, GrantStatus};
 use crate::oauth::refresh::{self, Freshness, refresh_due_at};
+use crate::runtime::worker::{LONGEST_SLEEP, NextWake, Worker};
 use crate::runtime::{BoxFuture, Workspace};
 
 /// Refreshes that run at the same time.

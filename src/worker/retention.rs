@@ -2,11 +2,11 @@
 
 use async_trait::async_trait;
 
-use super::{NextWake, Worker};
 use crate::clock::Timestamp;
 use crate::error::Result;
 use crate::model::ConnectionId;
 use crate::runtime::Workspace;
+use crate::runtime::worker::{NextWake, Worker};
 use crate::webhook::retention::{prune_some, pruning};
 
 /// Messages of one commit, so that others can write between two.

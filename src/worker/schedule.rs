@@ -8,10 +8,11 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use thiserror::Error;
 
-use super::{LONGEST_SLEEP, NextWake, Report, Worker};
+use super::Report;
 use crate::clock::{Timestamp, random};
 use crate::error::{Diagnostic, Error as AnyError, Kind, Remedy, Result};
 use crate::model::{ConnectionName, Schedule, StreamParams, SyncMode};
+use crate::runtime::worker::{LONGEST_SLEEP, NextWake, Worker};
 use crate::runtime::{BoxFuture, Workspace};
 use crate::sync::{self, ScheduleRule, ScheduleRuleError, SyncObserver, SyncOutcome, SyncReport, SyncRequest};
 

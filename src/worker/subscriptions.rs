@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{NextWake, Report, Worker};
+use super::Report;
 use crate::clock::Timestamp;
 use crate::error::Result;
 use crate::model::ConnectionId;
 use crate::runtime::Workspace;
+use crate::runtime::worker::{NextWake, Worker};
 use crate::webhook::subscription::{RenewalResult, lease, renew_due};
 
 /// How soon a subscription of another process is seen. Leases may be of minutes.

@@ -4,7 +4,8 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use integ::error::Kind;
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 use serde_json::json;
 use url::Url;
 
@@ -62,6 +63,25 @@ fn connections_that_come_and_go_while_it_listens_are_followed() {
     let old = before.make("charge.refunded", &url, "00000000000000000000000000000006");
     assert_eq!(post(&url, &old), Some(401));
     assert_eq!(events(&home, "stripe").len(), 1);
+}
+
+#[test]
+fn a_handler_that_runs_when_the_listener_is_stopped_is_finished_and_no_other_begins() {
+    let home = home(&["stripe"]);
+    let handler = "sh -c 'echo >> begun; sleep 2; echo >> ended'";
+    let mut listening = Listening::start(&home, "--exec", Some(handler));
+    home.ok("webhook simulate stripe charge.refunded --count 2");
+    let started = Instant::now();
+    while !home.path().join("begun").exists() {
+        assert!(started.elapsed() < Duration::from_secs(30), "no handler begins");
+        // The handler is another process, which says nothing else.
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    listening.signal(Signal::INT);
+    assert_eq!(listening.running.code(), i32::from(Kind::Interrupted.exit_code()));
+    let count = |file: &str| std::fs::read_to_string(home.path().join(file)).unwrap().lines().count();
+    assert_eq!((count("begun"), count("ended")), (1, 1));
+    assert_eq!((events(&home, "--status processed").len(), events(&home, "--status pending").len()), (1, 1));
 }
 
 /// How many connections a listener may have open, and how many more can be opened from here; both as far as the system lets a

@@ -23,8 +23,8 @@ use crate::ops::endpoints::{
     UpdateEndpointRequest,
 };
 use crate::runtime::Workspace;
+use crate::runtime::worker::RunUntil;
 use crate::view::endpoint::{AttemptedView, EndpointDetailView, SentMessageView};
-use crate::worker::RunUntil;
 
 /// Send webhooks of your own: signed, retried, logged
 ///
@@ -377,9 +377,8 @@ fn deliver(workspace: &Workspace, ui: &Ui, once: bool) -> Result<u8> {
             let _ = ui.show_text(&line);
         }
     };
-    let summary = workspace.run(async {
-        // It ends in order: attempts that were begun are recorded.
-        let _hold = workspace.engine.shutdown.hold();
+    // Attempts that were begun are recorded at the end.
+    let summary = workspace.run_to_end(async {
         if !once {
             ui.note("Sending what is due. Ctrl-C ends it.");
         }

@@ -89,9 +89,8 @@ pub(super) fn run(workspace: &Workspace, ui: &Ui, args: ListenArgs) -> Result<u8
         max_attempts: args.attempts,
         leaves_events_pending: false,
     };
-    workspace.run(async {
-        // It ends in order: what is being answered is answered.
-        let _hold = workspace.engine.shutdown.hold();
+    // What is being answered at the end is answered.
+    workspace.run_to_end(async {
         let display = ListenDisplay::new(workspace, ui, !options.handlers.is_empty(), args.print_secret);
         let stopped = async {
             tokio::select! {

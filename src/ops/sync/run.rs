@@ -8,10 +8,10 @@ use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::model::{ConnectionName, StreamParams, SyncMode};
 use crate::runtime::Workspace;
+use crate::runtime::worker::{self, RunUntil};
 use crate::sync::{self, PlannedStream, SyncObserver, SyncOutcome, SyncReport, SyncRequest};
 use crate::view::sync::{PlannedStreamView, SyncListView, SyncPlanView, SyncReportView, SyncStatus};
 use crate::worker::schedule::{ScheduleWorker, ScheduledSync};
-use crate::worker::{self, RunUntil};
 
 /// What to ask for of each stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

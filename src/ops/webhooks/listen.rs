@@ -1,12 +1,12 @@
 //! Receives webhooks until it is stopped.
 
-use tokio::sync::oneshot;
 use url::Url;
 
 use crate::error::Result;
 use crate::model::{ConnectionName, matches_type};
 use crate::near::closest;
 use crate::runtime::Workspace;
+use crate::runtime::worker::WorkerSet;
 use crate::secret::Secret;
 use crate::view::listen::ListenEventView;
 use crate::webhook::feed::ListenEvent;
@@ -15,7 +15,6 @@ use crate::webhook::listen::{ListenOptions, WebhookListener};
 use crate::webhook::targets::SkippedConnection;
 use crate::worker::retention::{RetentionScope, RetentionWorker};
 use crate::worker::subscriptions::SubscriptionWorker;
-use crate::worker::{RunUntil, WorkerSet};
 
 /// A connection that is listened for.
 #[derive(Debug)]
@@ -77,7 +76,7 @@ pub trait ListenObserver {
 /// removed meanwhile. What is being answered and handled at the end is finished first.
 ///
 /// # Errors
-/// [`crate::webhook::listen::ListenError`], and what keeps a connection that is named from receiving.
+/// [`crate::webhook::listen::ListenError`], what keeps a connection that is named from receiving, and a damaged vault.
 pub async fn listen(
     workspace: &Workspace,
     options: &ListenOptions,
@@ -93,22 +92,8 @@ pub async fn listen(
         first_connector: listener.settings.first().map(|settings| settings.connector.id.clone()).unwrap_or_default(),
     };
     observer.started(&started)?;
-    let maintenance = maintenance(workspace, &listener, options);
-    let (listening, ended) = oneshot::channel::<()>();
-    // Also dropped if the listener ends by itself.
-    let stop = async move {
-        stop.await;
-        drop(listening);
-    };
-    let stop_maintenance = async {
-        let _ = ended.await;
-    };
-    // What fails is logged by the workers; webhooks are received all the same.
-    tokio::join!(
-        listener.run(stop, |event| report(event, observer)),
-        maintenance.run(RunUntil::Stopped, stop_maintenance),
-    );
-    Ok(())
+    let workers = maintenance(workspace, &listener, options);
+    listener.run(workers, stop, |event| report(event, observer)).await
 }
 
 /// The workers that look after the connections of a listener.

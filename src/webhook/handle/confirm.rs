@@ -3,22 +3,23 @@
 //! The event is in the store and was answered with a success; until the vendor has said yes it is unverified, and neither
 //! handlers nor syncs see it. Who cannot be reached is asked again, ever more slowly; a no makes the event dead.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use serde_json::Value;
-use tokio::sync::{Mutex, Notify, watch};
 
+use super::in_flight::InFlight;
 use super::workers::{ConnectionWork, StartedWork};
 use crate::api::{self, ActionCall, Input, SendError};
 use crate::backoff::Backoff;
-use crate::clock::Stopwatch;
+use crate::clock::{Stopwatch, Timestamp};
 use crate::connector::{ErrorClass, EventConfirmation, Pointer, ValueSelector, Values, WebhookDefinition};
 use crate::error::{Error, Kind, Result};
 use crate::http::Response;
 use crate::model::{ConnectionName, EventId, EventVerification, RawRequest};
+use crate::runtime::worker::{LONGEST_SLEEP, NextWake, Worker};
 use crate::runtime::{LockGuard, Workspace};
 use crate::signing::request::WebhookRequest;
 use crate::signing::verify::ParsedRequest;
@@ -27,7 +28,6 @@ use crate::webhook::feed::{ActivityFeed, ListenEvent};
 use crate::webhook::inbound::delivery::payload;
 use crate::webhook::inbound::event;
 use crate::webhook::inbound::target::ReceiveTarget;
-use crate::webhook::recurring::{self, Recurring, Rest};
 
 /// Events that are looked at together.
 const BATCH_SIZE: u32 = 1024;
@@ -36,7 +36,7 @@ const BATCH_SIZE: u32 = 1024;
 const BACKOFF: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(300));
 
 /// What another process wrote is seen after so long.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How often a vendor that knows no such event is believed to be late. PayPal sends some events shortly before they can be
 /// fetched (PayPal-node-SDK issue 125): this is half a minute.
@@ -61,32 +61,42 @@ pub(in crate::webhook) struct Confirming<'a> {
 
 #[async_trait]
 impl<'a> ConnectionWork<'a> for Confirming<'a> {
-    async fn start(&self, target: &Arc<ReceiveTarget>, stop: watch::Receiver<bool>) -> Result<StartedWork<'a>> {
+    const NAME: &'static str = "event confirmation";
+
+    async fn start(&self, target: &Arc<ReceiveTarget>) -> Result<StartedWork<'a>> {
         let Some(rules) = target.rules.confirm.clone() else { return Ok(StartedWork::NotNeeded) };
         let Some(lock) = self.workspace.try_lock(LockKey::Confirmations(target.connection)).await? else {
             return Ok(StartedWork::HeldElsewhere);
         };
-        let confirmer = Confirmer {
-            workspace: self.workspace,
-            target: Arc::clone(target),
-            rules,
+        let target = Arc::clone(target);
+        Ok(StartedWork::Worker(Box::new(Confirmer {
+            vendor: Arc::new(ConfirmingVendor { workspace: self.workspace, target, rules }),
             feed: Arc::clone(&self.feed),
-            tries: Mutex::default(),
+            queue: VecDeque::new(),
+            in_flight: InFlight::Nothing,
+            tries: HashMap::new(),
             _lock: lock,
-        };
-        Ok(StartedWork::Running(Box::pin(async move { recurring::run(&confirmer, stop).await })))
+        })))
     }
 }
 
-/// Asks about the events of one connection.
+/// Asks about the events of one connection, one after the other.
 struct Confirmer<'a> {
-    workspace: &'a Workspace,
-    target: Arc<ReceiveTarget>,
-    rules: EventConfirmation,
+    vendor: Arc<ConfirmingVendor<'a>>,
     feed: Arc<ActivityFeed>,
-    tries: Mutex<HashMap<EventId, RetryState>>,
+    /// Events that were read and not asked about yet.
+    queue: VecDeque<EventId>,
+    in_flight: InFlight<'a, VendorAnswer>,
+    tries: HashMap<EventId, RetryState>,
     /// Held so long as this asks: no second process does.
     _lock: LockGuard,
+}
+
+/// What the vendor said about an event.
+struct VendorAnswer {
+    id: EventId,
+    kind: String,
+    confirmation: Confirmation,
 }
 
 /// How often one event was asked about, and when last.
@@ -102,60 +112,117 @@ impl RetryState {
     }
 }
 
-impl Recurring for Confirmer<'_> {
-    async fn tick(&self, stop: &watch::Receiver<bool>) -> Rest {
-        if let Err(error) = self.confirm_due(stop).await {
-            tracing::warn!("events of {} cannot be confirmed now: {error}", self.target.name);
-        }
-        Rest::UntilWoken(LOOK_AGAIN)
+/// Whether the events behind one are asked about at once.
+enum NextEvents {
+    Now,
+    /// Who cannot be reached now is not asked about all the others.
+    Later,
+}
+
+#[async_trait]
+impl Worker for Confirmer<'_> {
+    fn name(&self) -> &'static str {
+        Confirming::NAME
     }
 
-    fn wakeup(&self) -> Option<&Notify> {
-        Some(&self.target.signals.to_confirm)
+    async fn tick(&mut self, _: Timestamp) -> Result<NextWake> {
+        if self.in_flight.is_running() {
+            return Ok(NextWake::Busy(LONGEST_SLEEP));
+        }
+        match self.record().await? {
+            NextEvents::Now => Ok(self.begin_next().await?),
+            NextEvents::Later => {
+                self.queue.clear();
+                Ok(NextWake::Idle)
+            }
+        }
+    }
+
+    async fn woken(&mut self) {
+        if self.in_flight.is_running() {
+            self.in_flight.drive().await;
+        } else {
+            self.vendor.target.signals.to_confirm.notified().await;
+        }
+    }
+
+    /// Waits for the vendor's answer and records it.
+    async fn finish(&mut self) -> Result<()> {
+        self.in_flight.drive().await;
+        self.record().await?;
+        Ok(())
+    }
+
+    fn poll_interval(&self) -> Duration {
+        POLL_INTERVAL
     }
 }
 
 impl Confirmer<'_> {
-    async fn confirm_due(&self, stop: &watch::Receiver<bool>) -> Result<(), StoreError> {
-        let mut tries = self.tries.lock().await;
-        let events = self.target.store.events();
-        let unproved = events.unconfirmed(self.target.connection, BATCH_SIZE).await?;
-        tries.retain(|id, _| unproved.contains(id));
-        for id in unproved {
-            if *stop.borrow() {
-                return Ok(());
+    /// Records what the vendor said about an event.
+    async fn record(&mut self) -> Result<NextEvents, StoreError> {
+        let InFlight::Done(VendorAnswer { id, kind, confirmation }) = &self.in_flight else {
+            return Ok(NextEvents::Now);
+        };
+        let (id, target) = (*id, &self.vendor.target);
+        let number = self.tries.get(&id).map_or(1, |tries| tries.number + 1);
+        let (verification, error) = match confirmation {
+            Confirmation::Confirmed => (EventVerification::Verified, None),
+            Confirmation::Mismatch(why) => (EventVerification::Rejected, Some(why.clone())),
+            Confirmation::NotFound(why) if number > LATE => (EventVerification::Rejected, Some(why.clone())),
+            Confirmation::NotFound(why) | Confirmation::Unknown(why) => {
+                (EventVerification::Unconfirmed, Some(why.clone()))
             }
-            if tries.get(&id).is_some_and(|tries| !tries.left().is_zero()) {
+        };
+        target.store.events().set_verification(id, verification, error.as_deref()).await?;
+        self.tries.insert(id, RetryState { number, last: Stopwatch::start() });
+        let next = match confirmation {
+            Confirmation::Unknown(_) if number > 1 => NextEvents::Later,
+            _ => NextEvents::Now,
+        };
+        if verification != EventVerification::Unconfirmed {
+            target.signals.event_confirmed();
+            let (connection, kind) = (target.name.clone(), kind.clone());
+            let verified = verification == EventVerification::Verified;
+            self.feed.send(ListenEvent::Confirmed { connection, id, kind, verified, error });
+        }
+        self.in_flight = InFlight::Nothing;
+        Ok(next)
+    }
+
+    /// Asks about the next event whose turn it is.
+    async fn begin_next(&mut self) -> Result<NextWake, StoreError> {
+        let target = &self.vendor.target;
+        let events = target.store.events();
+        if self.queue.is_empty() {
+            let unconfirmed = events.unconfirmed(target.connection, BATCH_SIZE).await?;
+            self.tries.retain(|id, _| unconfirmed.contains(id));
+            self.queue = unconfirmed.into();
+        }
+        while let Some(id) = self.queue.pop_front() {
+            if self.tries.get(&id).is_some_and(|tries| !tries.left().is_zero()) {
                 continue;
             }
             let (event, raw) = (events.get(id).await?, events.raw_request(id).await?);
             let (Some(event), Some(raw)) = (event, raw) else { continue };
-            let verdict = self.confirm(&raw).await;
-            let number = tries.get(&id).map_or(1, |tries| tries.number + 1);
-            tries.insert(id, RetryState { number, last: Stopwatch::start() });
-            let (proof, error) = match &verdict {
-                Confirmation::Confirmed => (EventVerification::Verified, None),
-                Confirmation::Mismatch(why) => (EventVerification::Rejected, Some(why.clone())),
-                Confirmation::NotFound(why) if number > LATE => (EventVerification::Rejected, Some(why.clone())),
-                Confirmation::NotFound(why) | Confirmation::Unknown(why) => {
-                    (EventVerification::Unconfirmed, Some(why.clone()))
-                }
-            };
-            events.set_verification(id, proof, error.as_deref()).await?;
-            if proof == EventVerification::Unconfirmed {
-                // Who cannot be reached now is not asked about all the others.
-                if matches!(verdict, Confirmation::Unknown(_)) && number > 1 {
-                    return Ok(());
-                }
-                continue;
-            }
-            self.target.signals.event_confirmed();
-            let (connection, verified) = (self.target.name.clone(), proof == EventVerification::Verified);
-            self.feed.send(ListenEvent::Confirmed { connection, id, kind: event.kind, verified, error });
+            let (vendor, kind) = (Arc::clone(&self.vendor), event.kind);
+            self.in_flight = InFlight::Running(Box::pin(async move {
+                VendorAnswer { id, kind, confirmation: vendor.confirm(&raw).await }
+            }));
+            return Ok(NextWake::Busy(LONGEST_SLEEP));
         }
-        Ok(())
+        Ok(NextWake::Idle)
     }
+}
 
+/// The vendor of a connection, and what it is asked.
+struct ConfirmingVendor<'a> {
+    workspace: &'a Workspace,
+    target: Arc<ReceiveTarget>,
+    rules: EventConfirmation,
+}
+
+impl ConfirmingVendor<'_> {
     async fn confirm(&self, raw: &RawRequest) -> Confirmation {
         let values = self.target.keys.lock().unwrap_or_else(PoisonError::into_inner).values.clone();
         let input = match input(&self.rules, &self.target.rules, raw, &values) {

@@ -1,26 +1,26 @@
 //! Events on their way from the store to the handlers: of each connection in their order, and none waits for another's.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::sync::{Notify, watch};
 
 use super::handler::HandleError;
 use super::handlers::{ConnectionHandlers, HandleOutcome, Handlers};
+use super::in_flight::InFlight;
 use super::workers::{ConnectionWork, StartedWork};
 use crate::backoff::Backoff;
-use crate::clock::{self, Clock};
+use crate::clock::{self, Clock, Stopwatch, Timestamp};
 use crate::error::{Result, on_one_line};
 use crate::model::{AttemptResult, EventId, EventStatus, QueuedEvent, RawRequest, StoredEvent};
+use crate::runtime::worker::{LONGEST_SLEEP, NextWake, Worker};
 use crate::runtime::{LockGuard, Workspace};
 use crate::store::{LockKey, StoreError};
 use crate::sync::ingest::EventIngest;
 use crate::webhook::feed::{ActivityFeed, ListenEvent};
 use crate::webhook::inbound::handler_responses::{HandlerResponse, HandlerResponses};
 use crate::webhook::inbound::target::ReceiveTarget;
-use crate::webhook::recurring::{self, Recurring, Rest};
 
 /// What another process brings back, or has failed, is seen after so long.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
@@ -46,7 +46,9 @@ pub(in crate::webhook) struct Dispatching<'a> {
 
 #[async_trait]
 impl<'a> ConnectionWork<'a> for Dispatching<'a> {
-    async fn start(&self, target: &Arc<ReceiveTarget>, stop: watch::Receiver<bool>) -> Result<StartedWork<'a>> {
+    const NAME: &'static str = "event handling";
+
+    async fn start(&self, target: &Arc<ReceiveTarget>) -> Result<StartedWork<'a>> {
         if self.handlers.is_empty() {
             return Ok(StartedWork::NotNeeded);
         }
@@ -60,143 +62,199 @@ impl<'a> ConnectionWork<'a> for Dispatching<'a> {
         } else {
             None
         };
-        let dispatcher = Dispatcher {
+        Ok(StartedWork::Worker(Box::new(Dispatcher {
             target: Arc::clone(target),
             clock: workspace.engine.clock.clone(),
-            handlers: self.handlers.for_connection(ingest),
+            handlers: Arc::new(self.handlers.for_connection(ingest)),
             max_attempts: self.max_attempts,
             feed: Arc::clone(&self.feed),
             answers: self.answers.clone(),
-            unreachable_count: AtomicU32::new(0),
+            queue: VecDeque::new(),
+            in_flight: InFlight::Nothing,
+            pause: None,
+            unreachable_count: 0,
             lock,
-        };
-        Ok(StartedWork::Running(Box::pin(async move { recurring::run(&dispatcher, stop).await })))
+        })))
     }
 }
 
-/// Hands the events of one connection to its handlers.
+/// Hands the events of one connection to its handlers, one after the other.
 struct Dispatcher<'a> {
     target: Arc<ReceiveTarget>,
     clock: Clock,
-    handlers: ConnectionHandlers<'a>,
+    handlers: Arc<ConnectionHandlers<'a>>,
     max_attempts: u32,
     feed: Arc<ActivityFeed>,
     answers: Option<Arc<HandlerResponses>>,
+    /// Events that were read and not begun, in their order.
+    queue: VecDeque<QueuedEvent>,
+    in_flight: InFlight<'a, HandledEvent>,
+    pause: Option<Pause>,
     /// How often in a row nobody was there to send an event to.
-    unreachable_count: AtomicU32,
+    unreachable_count: u32,
     /// Held so long as this handles the connection's events: no second process does.
     lock: LockGuard,
 }
 
-/// What follows an event.
-enum NextEvent {
-    /// The one behind it.
-    Behind,
-    /// The queue is read again: it holds up those behind it.
-    First,
-    /// Nothing for so long.
-    After(Duration),
+/// A time in which no event is begun, not even one that is new.
+struct Pause {
+    began: Stopwatch,
+    length: Duration,
 }
 
-impl Recurring for Dispatcher<'_> {
-    async fn tick(&self, stop: &watch::Receiver<bool>) -> Rest {
-        match self.process_due(stop).await {
-            Ok(rest) => rest,
-            Err(error) => {
-                tracing::warn!("events of {} cannot be handled now: {error}", self.target.name);
-                Rest::UntilWoken(POLL_INTERVAL)
-            }
+impl Pause {
+    fn begin(length: Duration) -> Self {
+        Self { began: Stopwatch::start(), length }
+    }
+
+    /// Returns how long it goes on; `None` if it is over.
+    fn left(&self) -> Option<Duration> {
+        self.length.checked_sub(self.began.elapsed()).filter(|left| !left.is_zero())
+    }
+}
+
+/// An event, and what its handlers made of it.
+struct HandledEvent {
+    event: StoredEvent,
+    /// With this one.
+    attempts: u32,
+    completed_handlers: u32,
+    result: Result<HandleOutcome, HandleError>,
+}
+
+impl HandledEvent {
+    /// The event's status, if the attempt counts.
+    fn status(&self, max_attempts: u32) -> EventStatus {
+        match &self.result {
+            Ok(_) => EventStatus::Processed,
+            Err(_) if self.attempts >= max_attempts => EventStatus::Dead,
+            Err(_) => EventStatus::Failed,
         }
     }
 
-    fn wakeup(&self) -> Option<&Notify> {
-        Some(&self.target.signals.to_handle)
+    /// What is recorded of an attempt that counts.
+    fn attempt_result(&self, max_attempts: u32, now: Timestamp) -> AttemptResult {
+        let status = self.status(max_attempts);
+        let retry_at = || now.checked_add(wait_after(self.attempts)).unwrap_or(now);
+        AttemptResult {
+            id: self.event.id,
+            status,
+            due_at: (status == EventStatus::Failed).then(retry_at),
+            error: self.result.as_ref().err().map(|error| on_one_line(error)),
+            completed_handlers: self.completed_handlers,
+        }
+    }
+}
+
+#[async_trait]
+impl Worker for Dispatcher<'_> {
+    fn name(&self) -> &'static str {
+        Dispatching::NAME
+    }
+
+    async fn tick(&mut self, now: Timestamp) -> Result<NextWake> {
+        if self.in_flight.is_running() {
+            return Ok(NextWake::Busy(LONGEST_SLEEP));
+        }
+        self.record(now).await?;
+        if let Some(left) = self.pause.as_ref().and_then(Pause::left) {
+            return Ok(NextWake::Busy(left));
+        }
+        self.pause = None;
+        Ok(self.begin_next(now).await?)
+    }
+
+    async fn woken(&mut self) {
+        if self.in_flight.is_running() {
+            self.in_flight.drive().await;
+        } else if self.pause.is_some() {
+            std::future::pending::<()>().await;
+        } else {
+            self.target.signals.to_handle.notified().await;
+        }
+    }
+
+    /// Waits for the handlers that run, and records what they did until that succeeds: what is not recorded is done again.
+    async fn finish(&mut self) -> Result<()> {
+        self.in_flight.drive().await;
+        loop {
+            match self.record(self.clock.now_millis()).await {
+                // The process that has taken the lock over handles the event in any case.
+                Ok(()) | Err(StoreError::LeaseLost(_)) => return Ok(()),
+                Err(error) => {
+                    tracing::warn!("the end of an event of {} cannot be noted yet: {error}", self.target.name);
+                }
+            }
+            tokio::time::sleep(POLL_INTERVAL).await;
+        }
+    }
+
+    fn poll_interval(&self) -> Duration {
+        POLL_INTERVAL
     }
 }
 
 impl Dispatcher<'_> {
-    /// Handles what is due.
-    async fn process_due(&self, stop: &watch::Receiver<bool>) -> Result<Rest, StoreError> {
-        loop {
-            let waiting = self.target.store.events().queued(self.target.connection, BATCH_SIZE).await?;
-            if waiting.is_empty() {
-                return Ok(Rest::UntilWoken(POLL_INTERVAL));
+    /// Records what the handlers made of an event, and settles what follows it.
+    async fn record(&mut self, now: Timestamp) -> Result<(), StoreError> {
+        let InFlight::Done(handled) = &self.in_flight else { return Ok(()) };
+        let (events, fence) = (self.target.store.events(), self.lock.fence());
+        match &handled.result {
+            Ok(HandleOutcome::Deferred) => {}
+            // It stays where it is, and no attempt counts.
+            Ok(HandleOutcome::Unreachable(error)) => {
+                let (id, error) = (handled.event.id, on_one_line(error));
+                events.record_progress(id, handled.completed_handlers, &error, fence).await?;
             }
-            for waiting in waiting {
-                // It keeps its place until the vendor has said whether it sent it.
-                if !waiting.verification.is_trusted() || *stop.borrow() {
-                    return Ok(Rest::UntilWoken(POLL_INTERVAL));
-                }
-                let now = self.clock.now_millis();
-                let due_at = clock::due_at(waiting.due_at, wait_after(waiting.attempts), now);
-                if due_at > now {
-                    let millis = due_at.as_millisecond() - now.as_millisecond();
-                    let wait = Duration::from_millis(u64::try_from(millis).unwrap_or_default());
-                    return Ok(Rest::UntilWoken(wait.min(POLL_INTERVAL)));
-                }
-                match self.process(waiting).await? {
-                    NextEvent::Behind => {}
-                    NextEvent::First => break,
-                    NextEvent::After(pause) => return Ok(Rest::Exactly(pause)),
-                }
+            Ok(HandleOutcome::Done(_) | HandleOutcome::Filtered) | Err(_) => {
+                events.record_attempts(&[handled.attempt_result(self.max_attempts, now)], fence).await?;
             }
+        }
+        if let InFlight::Done(handled) = std::mem::replace(&mut self.in_flight, InFlight::Nothing) {
+            self.follow_up(handled);
+        }
+        Ok(())
+    }
+
+    /// Answers the service, shows what was done, and pauses if the event is to be begun again.
+    fn follow_up(&mut self, handled: HandledEvent) {
+        let status = handled.status(self.max_attempts);
+        let HandledEvent { event, attempts, result, .. } = handled;
+        let (answer, error, is_selected) = match result {
+            Ok(HandleOutcome::Deferred) => return self.pause_for(POLL_INTERVAL),
+            Ok(HandleOutcome::Unreachable(error)) => return self.postpone(event.id, &error),
+            Ok(HandleOutcome::Done(answer)) => (answer, None, true),
+            Ok(HandleOutcome::Filtered) => (None, None, false),
+            Err(error) => (None, Some(on_one_line(&error)), true),
+        };
+        if std::mem::take(&mut self.unreachable_count) > 0 {
+            self.feed.send(ListenEvent::Resumed { connection: self.target.name.clone() });
+        }
+        if status == EventStatus::Failed {
+            // It holds up those behind it.
+            self.queue.clear();
+        }
+        self.answer(event.id, answer);
+        if is_selected {
+            let (connection, id, kind) = (self.target.name.clone(), event.id, event.kind);
+            self.feed.send(ListenEvent::Handled { connection, id, kind, status, attempts, error });
         }
     }
 
-    /// Handles one event.
-    async fn process(&self, waiting: QueuedEvent) -> Result<NextEvent, StoreError> {
-        let events = self.target.store.events();
-        let (event, raw) = (events.get(waiting.id).await?, events.raw_request(waiting.id).await?);
-        let (Some(event), Some(raw)): (Option<StoredEvent>, Option<RawRequest>) = (event, raw) else {
-            return Ok(NextEvent::Behind);
-        };
-        let mut done = waiting.completed_handlers;
-        let result = match self.handlers.handle(&event, &raw, &self.target.rules, &mut done).await {
-            Ok(HandleOutcome::Deferred) => return Ok(NextEvent::After(POLL_INTERVAL)),
-            Ok(HandleOutcome::Unreachable(error)) => {
-                self.answer(event.id, None);
-                return self.postpone(&event, done, &error).await;
-            }
-            result => result,
-        };
-        if self.unreachable_count.swap(0, Ordering::Relaxed) > 0 {
-            self.feed.send(ListenEvent::Resumed { connection: self.target.name.clone() });
+    /// Pauses, because nobody is there to send an event to.
+    fn postpone(&mut self, id: EventId, error: &HandleError) {
+        self.answer(id, None);
+        self.unreachable_count = self.unreachable_count.saturating_add(1);
+        if self.unreachable_count == 1 {
+            let (connection, error) = (self.target.name.clone(), on_one_line(error));
+            self.feed.send(ListenEvent::Paused { connection, id, error });
         }
-        let attempts = waiting.attempts.saturating_add(1);
-        let chosen = !matches!(result, Ok(HandleOutcome::Filtered));
-        let (error, answer) = match result {
-            Ok(HandleOutcome::Done(answer)) => (None, answer),
-            Ok(_) => (None, None),
-            Err(error) => (Some(on_one_line(&error)), None),
-        };
-        let status = match &error {
-            None => EventStatus::Processed,
-            Some(_) if attempts >= self.max_attempts => EventStatus::Dead,
-            Some(_) => EventStatus::Failed,
-        };
-        let due_at = (status == EventStatus::Failed).then(|| {
-            let now = self.clock.now_millis();
-            now.checked_add(wait_after(attempts)).unwrap_or(now)
-        });
-        let ended = AttemptResult { id: event.id, status, due_at, error: error.clone(), completed_handlers: done };
-        // What was handled must be known to be, or it would be handled again.
-        while let Err(failure) = events.record_attempts(std::slice::from_ref(&ended), self.lock.fence()).await {
-            tracing::warn!("the end of event {} cannot be noted yet: {failure}", event.id.0);
-            tokio::time::sleep(POLL_INTERVAL).await;
-        }
-        self.answer(waiting.id, answer);
-        if chosen {
-            let connection = self.target.name.clone();
-            self.feed.send(ListenEvent::Handled {
-                connection,
-                id: event.id,
-                kind: event.kind,
-                status,
-                attempts,
-                error,
-            });
-        }
-        Ok(if status == EventStatus::Failed { NextEvent::First } else { NextEvent::Behind })
+        self.pause_for(pause_after(self.unreachable_count));
+    }
+
+    fn pause_for(&mut self, length: Duration) {
+        self.queue.clear();
+        self.pause = Some(Pause::begin(length));
     }
 
     fn answer(&self, event: EventId, answer: Option<HandlerResponse>) {
@@ -205,17 +263,44 @@ impl Dispatcher<'_> {
         }
     }
 
-    /// Leaves an event where it is, because nobody is there to send it to: no attempt of it counts.
-    async fn postpone(&self, event: &StoredEvent, done: u32, error: &HandleError) -> Result<NextEvent, StoreError> {
-        let (id, error) = (event.id, on_one_line(error));
-        self.target.store.events().record_progress(id, done, &error, self.lock.fence()).await?;
-        let unreached = self.unreachable_count.load(Ordering::Relaxed).saturating_add(1);
-        self.unreachable_count.store(unreached, Ordering::Relaxed);
-        if unreached == 1 {
-            self.feed.send(ListenEvent::Paused { connection: self.target.name.clone(), id, error });
+    /// Gives the next event to its handlers, if it is due. If not, the rest of the queue is read again later.
+    async fn begin_next(&mut self, now: Timestamp) -> Result<NextWake, StoreError> {
+        let events = self.target.store.events();
+        let mut queue = std::mem::take(&mut self.queue);
+        if queue.is_empty() {
+            queue = events.queued(self.target.connection, BATCH_SIZE).await?.into();
         }
-        Ok(NextEvent::After(pause_after(unreached)))
+        while let Some(queued) = queue.pop_front() {
+            // It keeps its place until the vendor has said whether it sent it.
+            if !queued.verification.is_trusted() {
+                return Ok(NextWake::Idle);
+            }
+            let due_at = clock::due_at(queued.due_at, wait_after(queued.attempts), now);
+            if due_at > now {
+                return Ok(NextWake::At(due_at));
+            }
+            let (event, raw) = (events.get(queued.id).await?, events.raw_request(queued.id).await?);
+            let (Some(event), Some(raw)) = (event, raw) else { continue };
+            self.queue = queue;
+            let (handlers, target) = (Arc::clone(&self.handlers), Arc::clone(&self.target));
+            self.in_flight = InFlight::Running(Box::pin(handle(handlers, target, queued, event, raw)));
+            return Ok(NextWake::Busy(LONGEST_SLEEP));
+        }
+        Ok(NextWake::Idle)
     }
+}
+
+/// Gives one event to its handlers.
+async fn handle(
+    handlers: Arc<ConnectionHandlers<'_>>,
+    target: Arc<ReceiveTarget>,
+    queued: QueuedEvent,
+    event: StoredEvent,
+    raw: RawRequest,
+) -> HandledEvent {
+    let mut completed_handlers = queued.completed_handlers;
+    let result = handlers.handle(&event, &raw, &target.rules, &mut completed_handlers).await;
+    HandledEvent { event, attempts: queued.attempts.saturating_add(1), completed_handlers, result }
 }
 
 /// How long a queue pauses whose receiver was not there so often in a row. Pure.

@@ -12,6 +12,7 @@ mod exec;
 mod forward;
 mod handler;
 mod handlers;
+mod in_flight;
 mod sync;
 pub(super) mod workers;
 

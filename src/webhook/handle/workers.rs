@@ -1,51 +1,54 @@
-//! Work that each connection has its own of, as connections come and go.
+//! Workers that each connection has its own of, as connections come and go.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
-use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
+use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio::sync::watch;
 
-use crate::error::Result;
-use crate::model::{ConnectionId, ConnectionName, WorkspaceName};
-use crate::runtime::BoxFuture;
+use crate::clock::Timestamp;
+use crate::error::{Error, Result};
+use crate::model::{ConnectionId, ConnectionName};
+use crate::runtime::worker::{NextWake, RunUntil, Worker, run};
+use crate::runtime::{BoxFuture, Workspace};
 use crate::webhook::inbound::registry::TargetRegistry;
 use crate::webhook::inbound::target::ReceiveTarget;
-
-/// When work that could not be started is tried again.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Starts the work of one connection.
 #[async_trait]
 pub(in crate::webhook) trait ConnectionWork<'a>: Send + Sync {
-    /// Starts it; it ends soon after `stop` holds, with what is begun finished.
+    /// The work's name, for the log.
+    const NAME: &'static str;
+
+    /// Makes the worker of a connection.
     ///
     /// # Errors
     /// The store's, and unknown connectors.
-    async fn start(&self, target: &Arc<ReceiveTarget>, stop: watch::Receiver<bool>) -> Result<StartedWork<'a>>;
+    async fn start(&self, target: &Arc<ReceiveTarget>) -> Result<StartedWork<'a>>;
 }
 
 /// What became of the start of a connection's work.
 pub(in crate::webhook) enum StartedWork<'a> {
-    Running(BoxFuture<'a, ()>),
+    Worker(Box<dyn Worker + 'a>),
     /// Another process does it.
     HeldElsewhere,
     /// There is nothing to do for this connection.
     NotNeeded,
 }
 
-/// The work of every connection of a workspace.
+/// Runs one worker for each connection of a workspace.
 pub(in crate::webhook) struct ConnectionWorkers<'a, W> {
     work: W,
-    workspace: WorkspaceName,
+    workspace: &'a Workspace,
     registry: Arc<TargetRegistry>,
     changes: watch::Receiver<u64>,
     running: HashMap<ConnectionId, RunningWork>,
     /// Connections without work here, so long as they are in the registry.
     without_work: HashSet<ConnectionId>,
-    ends: FuturesUnordered<BoxFuture<'a, ConnectionId>>,
+    ends: FuturesUnordered<BoxFuture<'a, (ConnectionId, Result<()>)>>,
+    /// Why a worker ended that was not stopped.
+    failure: Option<Error>,
 }
 
 struct RunningWork {
@@ -54,7 +57,7 @@ struct RunningWork {
 }
 
 impl<'a, W: ConnectionWork<'a>> ConnectionWorkers<'a, W> {
-    pub(in crate::webhook) fn new(work: W, workspace: WorkspaceName, registry: Arc<TargetRegistry>) -> Self {
+    pub(in crate::webhook) fn new(work: W, workspace: &'a Workspace, registry: Arc<TargetRegistry>) -> Self {
         Self {
             work,
             workspace,
@@ -63,16 +66,17 @@ impl<'a, W: ConnectionWork<'a>> ConnectionWorkers<'a, W> {
             running: HashMap::new(),
             without_work: HashSet::new(),
             ends: FuturesUnordered::new(),
+            failure: None,
         }
     }
 
-    /// Starts the work of connections that are new, and lets that of removed ones end. Returns the new connections whose work
+    /// Starts the work of connections that are new, and stops that of removed ones. Returns the new connections whose work
     /// another process does.
     ///
     /// # Errors
     /// The store's, and unknown connectors.
     pub(in crate::webhook) async fn follow(&mut self) -> Result<Vec<ConnectionName>> {
-        let targets = self.registry.of_workspace(&self.workspace);
+        let targets = self.registry.of_workspace(&self.workspace.name);
         let is_there = |id: &ConnectionId, name: Option<&ConnectionName>| {
             let target = targets.iter().find(|target| target.connection == *id);
             target.is_some_and(|target| name.is_none_or(|name| target.name == *name))
@@ -90,12 +94,8 @@ impl<'a, W: ConnectionWork<'a>> ConnectionWorkers<'a, W> {
             if self.running.contains_key(&id) || self.without_work.contains(&id) {
                 continue;
             }
-            let (stop, stopped) = watch::channel(false);
-            match self.work.start(&target, stopped).await? {
-                StartedWork::Running(work) => {
-                    self.running.insert(id, RunningWork { name: target.name.clone(), stop });
-                    self.ends.push(Box::pin(work.map(move |()| id)));
-                }
+            match self.work.start(&target).await? {
+                StartedWork::Worker(worker) => self.begin(&target, worker),
                 StartedWork::HeldElsewhere => {
                     self.without_work.insert(id);
                     elsewhere.push(target.name.clone());
@@ -106,31 +106,57 @@ impl<'a, W: ConnectionWork<'a>> ConnectionWorkers<'a, W> {
         Ok(elsewhere)
     }
 
-    /// Follows the connections until it is to stop; what is begun is finished.
-    pub(in crate::webhook) async fn run(mut self, mut stop: watch::Receiver<bool>) {
-        let mut has_failed = false;
-        while !*stop.borrow() {
-            tokio::select! {
-                () = tokio::time::sleep(RETRY_AFTER), if has_failed => {}
-                // The registry has the sender, so that the channel stays open.
-                _ = self.changes.changed() => {}
-                Some(ended) = self.ends.next() => {
-                    self.running.remove(&ended);
+    fn begin(&mut self, target: &ReceiveTarget, mut worker: Box<dyn Worker + 'a>) {
+        let (id, name, workspace) = (target.connection, target.name.clone(), self.workspace);
+        let (stop, mut stopped) = watch::channel(false);
+        self.running.insert(id, RunningWork { name, stop });
+        self.ends.push(Box::pin(async move {
+            let stopped = async {
+                let _ = stopped.wait_for(|stop| *stop).await;
+            };
+            (id, run(&mut *worker, workspace, RunUntil::Stopped, stopped).await)
+        }));
+    }
+}
+
+#[async_trait]
+impl<'a, W: ConnectionWork<'a>> Worker for ConnectionWorkers<'a, W> {
+    fn name(&self) -> &'static str {
+        W::NAME
+    }
+
+    async fn tick(&mut self, _: Timestamp) -> Result<NextWake> {
+        if let Some(failure) = self.failure.take() {
+            return Err(failure);
+        }
+        for name in self.follow().await? {
+            tracing::info!(connection = %name, "another process does the {}", W::NAME);
+        }
+        Ok(NextWake::Idle)
+    }
+
+    /// Drives the workers, and resolves when the connections have changed or a worker has ended.
+    async fn woken(&mut self) {
+        tokio::select! {
+            // The registry has the sender, so that the channel stays open.
+            _ = self.changes.changed() => {}
+            Some((id, result)) = self.ends.next() => {
+                self.running.remove(&id);
+                if let Err(error) = result {
+                    self.failure.get_or_insert(error);
                 }
-                _ = stop.changed() => break,
-            }
-            let followed = self.follow().await;
-            has_failed = followed.is_err();
-            match followed {
-                Ok(elsewhere) => elsewhere.iter().for_each(|name| {
-                    tracing::info!(connection = %name, "another process handles the events");
-                }),
-                Err(error) => tracing::warn!("events of a new connection cannot be handled now: {}", error.message()),
             }
         }
+    }
+
+    async fn finish(&mut self) -> Result<()> {
         for running in self.running.values() {
             let _ = running.stop.send(true);
         }
-        while self.ends.next().await.is_some() {}
+        let mut finished = self.failure.take().map_or(Ok(()), Err);
+        while let Some((_, result)) = self.ends.next().await {
+            finished = finished.and(result);
+        }
+        finished
     }
 }

@@ -33,6 +33,7 @@ use crate::model::{
     ConnectionMode, ConnectionName, GrantStatus, Subscription, SubscriptionId, SubscriptionRequest, SubscriptionResult,
     SubscriptionStatus,
 };
+use crate::runtime::worker::WorkerSet;
 use crate::runtime::{LockGuard, Workspace};
 use crate::store::{Fence, LockKey};
 
@@ -318,7 +319,8 @@ async fn with_handshakes<T>(
     let stop = async {
         let _ = stop.await;
     };
-    let (result, ()) = tokio::join!(work, listener.run(stop, |_| {}));
+    // What the listener fails with is logged, and what the vendor answers counts.
+    let (result, _) = tokio::join!(work, listener.run(WorkerSet::new(), stop, |_| {}));
     result
 }
 

@@ -18,13 +18,14 @@ use async_trait::async_trait;
 use tokio::task::{Id, JoinSet};
 
 use self::queue::EndpointQueue;
-use super::{NextWake, Report, RunUntil, Worker, run};
+use super::Report;
 use crate::clock::{Stopwatch, Timestamp};
 use crate::endpoint::DeliverySender;
 use crate::endpoint::schedule::{DeliveryOutcome, MAX_WAIT};
 use crate::error::Result;
 use crate::model::EndpointId;
 use crate::model::delivery::{Delivery, DeliveryAttempt, DeliveryFilter, DeliveryId, DeliveryStatus, RecordedAttempt};
+use crate::runtime::worker::{NextWake, RunUntil, Worker, run};
 use crate::runtime::{LockGuard, Workspace};
 use crate::store::{Fence, LockKey, Store, StoreError};
 

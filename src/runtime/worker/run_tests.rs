@@ -74,6 +74,8 @@ struct Scripted {
     ticks: Vec<Duration>,
     /// Returned by a tick that has nothing due.
     otherwise: Option<NextWake>,
+    /// How often it is woken, each time at once.
+    wakeups: u32,
     is_finished: bool,
 }
 
@@ -87,6 +89,7 @@ impl Scripted {
             failures: VecDeque::new(),
             ticks: Vec::new(),
             otherwise: None,
+            wakeups: 0,
             is_finished: false,
         }
     }
@@ -109,6 +112,13 @@ impl Worker for Scripted {
             self.due_at = now.as_second() + self.every;
         }
         Ok(self.otherwise.unwrap_or(NextWake::At(at(self.due_at))))
+    }
+
+    async fn woken(&mut self) {
+        match self.wakeups.checked_sub(1) {
+            Some(left) => self.wakeups = left,
+            None => pending().await,
+        }
     }
 
     async fn finish(&mut self) -> Result<()> {
@@ -209,6 +219,19 @@ fn failures_in_a_row_are_retried_after_growing_delays_until_the_work_succeeds() 
     let ticks: Vec<u64> = worker.ticks.iter().take(9).map(Duration::as_secs).collect();
     assert_eq!(ticks, [0, 1, 3, 7, 15, 31, 61, 91, 121]);
     assert_eq!(worker.done, [secs(121)]);
+}
+
+#[test]
+fn a_worker_that_is_woken_is_called_at_once_unless_it_fails() {
+    let machine = Arc::new(Machine::new(&[]));
+    let mut worker = Scripted { wakeups: 2, ..Scripted::new(&machine, START + 3600, 3600) };
+    run_for(&mut worker, RunUntil::Stopped, secs(30)).unwrap();
+    assert_eq!(worker.ticks, [secs(0), secs(0), secs(0), secs(30)]);
+    let machine = Arc::new(Machine::new(&[]));
+    let mut failing = Scripted { wakeups: 2, ..Scripted::new(&machine, START + 3600, 3600) };
+    failing.failures = [Kind::Failed].into();
+    run_for(&mut failing, RunUntil::Stopped, secs(1)).unwrap();
+    assert_eq!(failing.ticks, [secs(0), secs(1)]);
 }
 
 #[test]
