@@ -213,7 +213,8 @@ pub async fn fresh_grant(
         warn_of_interrupted_refresh(workspace, &loaded).await?;
         return Ok(loaded);
     }
-    match refresh_under_lock(workspace, name, &loaded.connection, want).await {
+    // Boxed: it is rare and large, and whatever asks for a token would be as large.
+    match Box::pin(refresh_under_lock(workspace, name, &loaded.connection, want)).await {
         Ok(loaded) => {
             if let Freshness::MinTtl(wanted) = want {
                 ensure_long_enough(&loaded.connection, wanted)?;
