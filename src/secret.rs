@@ -72,6 +72,11 @@ impl<T: SecretMemory> Secret<T> {
 }
 
 impl Secret<String> {
+    /// The empty text, for where there is no secret.
+    pub const fn empty() -> Self {
+        Self(String::new())
+    }
+
     /// A secret as typed, piped or read from a file: surrounding white space is never part of one.
     pub fn trimmed(mut text: String) -> Self {
         let secret = Self::new(text.trim().to_owned());

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::json::Json;
+use crate::json::{self, Json};
 
 /// A checked JSON Pointer: empty for the whole document, else `/name/0/name`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize, JsonSchema)]
@@ -56,7 +56,12 @@ impl Pointer {
 
     /// Returns the value at this place; None if it is absent or null.
     pub fn find<'v>(&self, document: &'v Value) -> Option<&'v Value> {
-        document.pointer(&self.0).filter(|value| !value.is_null())
+        let found = self.segments().try_fold(document, |at, name| match at {
+            Value::Object(members) => members.get(&*name),
+            Value::Array(items) => items.get(json::array_index(&name)?),
+            _ => None,
+        })?;
+        (!found.is_null()).then_some(found)
     }
 
     /// The value in a text that was checked, found without a tree; absent where it is null.

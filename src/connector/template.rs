@@ -163,17 +163,16 @@ impl Template {
 
     /// What a text holds in the place of the template's one name; absent where the text is of another form.
     pub fn extract<'t>(&self, text: &'t str) -> Option<&'t str> {
-        let literal = |part: Option<&TemplatePart>| match part {
-            Some(TemplatePart::Literal(text)) => Some(text.clone()),
+        use TemplatePart::{Literal, Name};
+        match self.parts.as_slice() {
+            [Name(_)] => Some(text),
+            [Literal(before), Name(_)] => text.strip_prefix(before.as_str()),
+            [Name(_), Literal(after)] => text.strip_suffix(after.as_str()),
+            [Literal(before), Name(_), Literal(after)] => {
+                text.strip_prefix(before.as_str())?.strip_suffix(after.as_str())
+            }
             _ => None,
-        };
-        let at = self.parts.iter().position(|part| matches!(part, TemplatePart::Name(_)))?;
-        if at > 1 || self.parts.len() > at + 2 {
-            return None;
         }
-        let before = if at == 1 { literal(self.parts.first())? } else { String::new() };
-        let after = if self.parts.len() == at + 2 { literal(self.parts.get(at + 1))? } else { String::new() };
-        text.strip_prefix(before.as_str())?.strip_suffix(after.as_str())
     }
 
     /// The URL with its values, each encoded for its place.

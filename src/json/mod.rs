@@ -167,7 +167,7 @@ impl<'t> Json<'t> {
     pub fn get(self, name: &str) -> Option<Json<'t>> {
         match self.kind() {
             JsonType::Object => self.members().filter(|(known, _)| known == name).last().map(|(_, value)| value),
-            JsonType::Array => self.items().nth(index(name)?),
+            JsonType::Array => self.items().nth(array_index(name)?),
             _ => None,
         }
     }
@@ -232,7 +232,7 @@ fn same_number(one: &str, other: &str) -> bool {
 }
 
 /// An array index as RFC 6901 writes it: no sign, no leading zero.
-fn index(name: &str) -> Option<usize> {
+pub fn array_index(name: &str) -> Option<usize> {
     let canonical = name == "0" || !name.starts_with(['0', '+']);
     canonical.then(|| name.parse().ok()).flatten()
 }

@@ -78,7 +78,7 @@ fn replaced(text: &str) -> String {
 /// What a string in quotes says; `lone` writes half of a surrogate pair. Absent where it is not a string.
 pub(super) fn unescape(text: &str, lone: impl Fn(u16) -> Cow<'static, str>) -> Option<Cow<'_, str>> {
     let inner = text.strip_prefix('"')?.strip_suffix('"')?;
-    let Some(first) = inner.find('\\') else { return Some(Cow::Borrowed(inner)) };
+    let Some(first) = memchr::memchr(b'\\', inner.as_bytes()) else { return Some(Cow::Borrowed(inner)) };
     let mut said = String::with_capacity(inner.len());
     let (mut rest, mut at) = (inner, first);
     loop {

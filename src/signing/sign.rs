@@ -124,7 +124,7 @@ fn signatures(
         | SignatureAlgorithm::HmacSha256
         | SignatureAlgorithm::HmacSha512
         | SignatureAlgorithm::Sha256 => {
-            let one = |(secret, key): &(Secret, Vec<u8>)| {
+            let one = |(secret, key): &(&Secret, Vec<u8>)| {
                 let message = message(Some(secret))?;
                 Ok(encoded(&tag(proof.scheme, key, &message)))
             };

@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::slice;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -240,7 +241,7 @@ pub fn verify(
         }
     }
     // What stands in each item must be right in each item.
-    let whole = std::slice::from_ref(judged.document);
+    let whole = slice::from_ref(judged.document);
     let items = if proof.signature.at.is_some() { judged.items } else { whole };
     if items.is_empty() {
         return Err(VerifyError::Unsigned);
@@ -272,7 +273,7 @@ pub(crate) fn signed_digest(
         None => None,
     };
     // Without the secret, which changes while the bytes of the vendor stay.
-    let nobody = Secret::from("");
+    let nobody = Secret::empty();
     context.update(&signing_input(proof, judged, judged.document, values, Some(&nobody), timestamp.as_deref()).ok()?);
     context.finish().as_ref().try_into().ok()
 }
@@ -370,7 +371,7 @@ impl SignatureVerifier<'_> {
             | SignatureAlgorithm::Ed25519 => {
                 for (secret, key) in self.secret_keys()? {
                     let message =
-                        signing_input(self.proof, self.judged, self.item, &self.keys.values, Some(&secret), timestamp)?;
+                        signing_input(self.proof, self.judged, self.item, &self.keys.values, Some(secret), timestamp)?;
                     let right = |given: &[u8]| is_valid_signature(self.proof.scheme, &key, &message, given);
                     match self.any(given, right) {
                         Err(VerifyError::SignatureMismatch) => {}
@@ -393,18 +394,19 @@ impl SignatureVerifier<'_> {
     }
 
     /// Each secret in force with the bytes of its key. An empty one proves nothing.
-    fn secret_keys(&self) -> Result<Vec<(Secret, Vec<u8>)>, VerifyError> {
+    fn secret_keys(&self) -> Result<Vec<(&Secret, Vec<u8>)>, VerifyError> {
         secret_keys(self.proof, self.keys)
     }
 }
 
-pub(crate) fn secret_keys(
+/// The same of a proof. A key that is made without a secret has an empty one.
+pub(crate) fn secret_keys<'k>(
     proof: &SignatureScheme,
-    keys: &SigningContext,
-) -> Result<Vec<(Secret, Vec<u8>)>, VerifyError> {
+    keys: &'k SigningContext,
+) -> Result<Vec<(&'k Secret, Vec<u8>)>, VerifyError> {
+    static NONE: Secret = Secret::empty();
     let fixed = proof.key.as_ref().is_some_and(|template| !template.placeholders().any(|name| name == "secret"));
-    let none = [Secret::from("")];
-    let secrets = if fixed { none.as_slice() } else { keys.secrets.as_slice() };
+    let secrets = if fixed { slice::from_ref(&NONE) } else { keys.secrets.as_slice() };
     let mut found = Vec::new();
     for secret in secrets {
         let text = match &proof.key {
@@ -420,7 +422,7 @@ pub(crate) fn secret_keys(
             KeyEncoding::Hex => hex::decode(&text),
             KeyEncoding::Whsec => standard::key_bytes(&text),
         };
-        found.extend(key.filter(|key| !key.is_empty()).map(|key| (secret.clone(), key)));
+        found.extend(key.filter(|key| !key.is_empty()).map(|key| (secret, key)));
     }
     if found.is_empty() { Err(VerifyError::NoSecret) } else { Ok(found) }
 }

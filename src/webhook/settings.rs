@@ -255,7 +255,7 @@ impl WebhookSettings {
             return Err(WebhookSettingsError::WeakSecret { connection: connection(), why });
         }
         // What happens to read as base64 without being written as such is judged where it is taken as it stands.
-        let short = |(proof, keys): &(&SignatureScheme, Vec<(Secret, Vec<u8>)>)| {
+        let short = |(proof, keys): &(&SignatureScheme, Vec<(&Secret, Vec<u8>)>)| {
             keys.iter().any(|(secret, key)| match (proof.scheme, proof.key_encoding) {
                 (SignatureAlgorithm::Ed25519, _) => key.len() != ED25519_BYTES,
                 (_, KeyEncoding::Whsec) => {

@@ -15,6 +15,7 @@ use integ::config::Folders;
 use integ::error::Result;
 use integ::model::WorkspaceName;
 use integ::notify::Notifier;
+use integ::runtime::worker::WorkerSet;
 use integ::runtime::{Engine, RuntimeError, Workspace};
 use integ::secret::Secret;
 use integ::vault::{PassphrasePrompt, PassphraseSource};
@@ -25,7 +26,6 @@ use integ::worker::refresh::RefreshWorker;
 use integ::worker::retention::{RetentionScope, RetentionWorker};
 use integ::worker::schedule::ScheduleWorker;
 use integ::worker::subscriptions::SubscriptionWorker;
-use integ::worker::{RunUntil, WorkerSet};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
@@ -75,9 +75,8 @@ fn run(arguments: &[String]) -> Result<bool> {
     let has_ended_well = runtime.block_on(async {
         tokio::spawn(stop_on_signals(Arc::clone(&engine)));
         let mut tasks = JoinSet::new();
-        tasks.spawn(work(Arc::clone(&engine), tenants));
         for tenant in tenants {
-            tasks.spawn(receive(tenant));
+            tasks.spawn(serve(tenant));
         }
         let mut has_ended_well = true;
         while let Some(ended) = tasks.join_next().await {
@@ -125,30 +124,28 @@ async fn stop_on_signals(engine: Arc<Engine>) {
     }
 }
 
-/// Receives the webhooks of a workspace until it is stopped.
-async fn receive(tenant: &'static Tenant) -> bool {
-    match WebhookListener::start(&tenant.workspace, &tenant.options).await {
-        Ok(listener) => {
-            listener.run(tenant.workspace.engine.shutdown.requested(), |_| {}).await;
-            true
-        }
+/// Receives the webhooks of a workspace and runs every worker of it until it is stopped. Returns whether all of them ended
+/// well.
+async fn serve(Tenant { workspace, options }: &'static Tenant) -> bool {
+    let ended = async {
+        let listener = WebhookListener::start(workspace, options).await?;
+        listener.run(workers(workspace), workspace.engine.shutdown.requested(), |_| {}).await
+    };
+    match ended.await {
+        Ok(()) => true,
         Err(error) => {
-            tracing::error!("{} cannot receive: {}", tenant.workspace.name, error.on_one_line());
+            tracing::error!("{} cannot go on: {}", workspace.name, error.on_one_line());
             false
         }
     }
 }
 
-/// Runs every worker of every workspace until they are stopped.
-async fn work(engine: Arc<Engine>, tenants: &'static [Tenant]) -> bool {
+fn workers(workspace: &Workspace) -> WorkerSet<'_> {
     let mut workers = WorkerSet::new();
-    for Tenant { workspace, .. } in tenants {
-        workers.add(workspace, DeliveryWorker::new(workspace, DeliveryScope::All, Box::new(|_| {})));
-        workers.add(workspace, RefreshWorker::logging(workspace));
-        workers.add(workspace, ScheduleWorker::logging(workspace));
-        workers.add(workspace, SubscriptionWorker::logging(workspace, None));
-        workers.add(workspace, RetentionWorker::new(workspace, RetentionScope::All));
-    }
-    let stop = async move { engine.shutdown.requested().await };
-    workers.run(RunUntil::Stopped, stop).await.iter().all(|end| end.result.is_ok())
+    workers.add(workspace, DeliveryWorker::new(workspace, DeliveryScope::All, Box::new(|_| {})));
+    workers.add(workspace, RefreshWorker::logging(workspace));
+    workers.add(workspace, ScheduleWorker::logging(workspace));
+    workers.add(workspace, SubscriptionWorker::logging(workspace, None));
+    workers.add(workspace, RetentionWorker::new(workspace, RetentionScope::All));
+    workers
 }
