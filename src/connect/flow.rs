@@ -65,7 +65,7 @@ pub async fn connect(
         (_, Some(fragment)) if request.token.is_none() => oauth::implicit_grant(&flow, &mut session, fragment).await?,
         _ => api_key::grant(&flow, &session).await?,
     };
-    save_connection(workspace, request, session, grant, flow.previous).await
+    Box::pin(save_connection(workspace, request, session, grant, flow.previous)).await
 }
 
 /// Refuses a name that belongs to a live connection with another target, before anybody consents.

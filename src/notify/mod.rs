@@ -201,7 +201,7 @@ impl Shared {
     async fn deliver(&self, notice: &Notification) {
         let command = async {
             if let Some(command) = &self.config.command {
-                self.command.attempt(notice, self.run(command, notice)).await;
+                self.command.attempt(notice, Box::pin(self.run(command, notice))).await;
             }
         };
         let url = async {

@@ -98,7 +98,7 @@ pub(super) fn run(workspace: &Workspace, ui: &Ui, args: ListenArgs) -> Result<u8
                 () = display.handle_keys() => {}
             }
         };
-        webhooks::listen(workspace, &options, &display, stopped).await?;
+        Box::pin(webhooks::listen(workspace, &options, &display, stopped)).await?;
         display.end();
         Ok(Kind::Interrupted.exit_code())
     })

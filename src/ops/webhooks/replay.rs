@@ -71,5 +71,6 @@ pub async fn backfill_events(
         dry_run: request.dry_run,
     };
     let name = &request.connection;
-    backfill::backfill(workspace, name, &selection, |found| sink(BackfilledEventView::new(name, found))).await
+    let backfill = backfill::backfill(workspace, name, &selection, |found| sink(BackfilledEventView::new(name, found)));
+    Box::pin(backfill).await
 }

@@ -209,8 +209,8 @@ pub async fn subscribe(
         }
         None => begin(workspace, &setup, &plan, lock.fence()).await?,
     };
-    let subscription =
-        with_handshakes(workspace, &setup, create(workspace, &setup, &plan, &row, None, lock.fence())).await?;
+    let created = Box::pin(create(workspace, &setup, &plan, &row, None, lock.fence()));
+    let subscription = Box::pin(with_handshakes(workspace, &setup, created)).await?;
     Ok(SubscribeResult { subscription, is_new: true })
 }
 
