@@ -8,7 +8,7 @@ use url::Url;
 
 use super::escape::{escape, json_text};
 use super::stdout::note_reader;
-use crate::connect::{ConnectEvent, PromptError, PromptQuestion, Prompter};
+use crate::connect::{ConnectEvent, DefaultAnswer, PromptError, PromptQuestion, Prompter};
 use crate::env;
 use crate::program;
 use crate::secret::Secret;
@@ -39,8 +39,16 @@ impl Terminal {
             return Err(PromptError::NoTerminal { prompt: "a confirmation".to_owned(), missing: "--yes".to_owned() });
         }
         what.lines().for_each(|line| self.print_message(line));
-        let answer = line("Go on? [y/N] ")?;
-        Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+        self.yes_or_no("Go on?", DefaultAnswer::No)
+    }
+
+    fn yes_or_no(&self, question: &str, default: DefaultAnswer) -> Result<bool, PromptError> {
+        let choices = if default == DefaultAnswer::Yes { "[Y/n]" } else { "[y/N]" };
+        let answer = line(&format!("{} {choices} ", escape(question)))?;
+        Ok(match answer.trim() {
+            "" => default == DefaultAnswer::Yes,
+            answer => matches!(answer, "y" | "Y" | "yes"),
+        })
     }
 
     /// A line of text, which an empty answer takes from `default`; nobody is asked where nobody can be.
@@ -64,6 +72,9 @@ impl Prompter for Terminal {
     fn notify(&self, event: &ConnectEvent<'_>) {
         if self.json {
             let object = match event {
+                ConnectEvent::Reconnecting { connection, position, total, .. } => json!({
+                    "event": "reconnecting", "connection": connection.to_string(), "position": position, "total": total
+                }),
                 ConnectEvent::Authorize { url, redirect_uri } => {
                     json!({ "event": "authorize", "url": url.as_str(), "redirect_uri": redirect_uri })
                 }
@@ -82,6 +93,10 @@ impl Prompter for Terminal {
             return;
         }
         match event {
+            ConnectEvent::Reconnecting { connection, reason, position, total } => {
+                let reason = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
+                self.print_message(&format!("{connection} ({position} of {total}){reason}"));
+            }
             ConnectEvent::Authorize { url, .. } => {
                 self.print_message("Open this in a browser to consent:");
                 self.print_message(&format!("  {url}"));
@@ -137,6 +152,14 @@ impl Prompter for Terminal {
                 _ if answer.is_empty() => return Err(PromptError::Empty),
                 _ => {}
             }
+        }
+    }
+
+    fn confirm(&self, statement: &str, default: DefaultAnswer) -> Result<bool, PromptError> {
+        match default {
+            DefaultAnswer::No => Self::confirm(self, statement),
+            DefaultAnswer::Yes if self.interactive => self.yes_or_no(statement, default),
+            DefaultAnswer::Yes => Ok(false),
         }
     }
 

@@ -7,7 +7,7 @@ use url::Url;
 
 use super::flow::ConnectFlow;
 use super::prompter::ConnectInterrupted;
-use super::{ConnectError, ConnectEvent, PromptQuestion};
+use super::{ConnectError, ConnectEvent, PromptQuestion, SignInOptions};
 use crate::clock::Stopwatch;
 use crate::connector::{LoopbackHost, Redirect};
 use crate::error::{Error, Result};
@@ -59,7 +59,7 @@ async fn wait_until_unvisited(browser: Option<Child>, visited: impl Fn() -> bool
 
 impl ConnectFlow<'_> {
     pub(super) fn callback_method(&self, declared: &Redirect, session: &Session) -> Result<CallbackMethod> {
-        let redirect_options = &self.request.redirect;
+        let redirect_options = &self.request.sign_in.redirect;
         if declared.https && session.route.is_vendor() && redirect_options.redirect_uri.is_none() {
             return Err(ConnectError::HttpsRedirectRequired { command: self.request.command() }.into());
         }
@@ -68,7 +68,7 @@ impl ConnectFlow<'_> {
             // No app is registered there, so that no port must be the registered one.
             declared.port = None;
         }
-        if self.request.is_paste {
+        if self.request.sign_in.is_paste {
             let uri = redirect_options.redirect_uri.as_ref().map_or_else(
                 || {
                     let host = if declared.host == LoopbackHost::Name { "localhost" } else { "127.0.0.1" };
@@ -95,7 +95,8 @@ impl ConnectFlow<'_> {
         authorize::check_openable(&pending.url).map_err(|error| self.oauth_error(error))?;
         // Without PKCE anyone who knows `state` decides whose account is connected, and a code is worth as much to others.
         let sandbox = matches!(session.route, Route::Sandbox(_));
-        if self.request.redirect.allow_peer && !self.request.is_paste && pending.verifier.is_none() && !sandbox {
+        let SignInOptions { is_paste, redirect: options, .. } = &self.request.sign_in;
+        if options.allow_peer && !*is_paste && pending.verifier.is_none() && !sandbox {
             return Err(ConnectError::PeerCheckRequired { command: self.request.command() }.into());
         }
         self.prompter.notify(&ConnectEvent::Authorize { url: &pending.url, redirect_uri: &pending.redirect_uri });
@@ -107,7 +108,7 @@ impl ConnectFlow<'_> {
         let listener = bound.listen(pending.expected.clone(), &pending.url, token, in_fragment);
         let mut listener = listener.map_err(|error| self.oauth_error(error))?;
         let start = listener.start_url();
-        let browser = self.request.open_browser.then(|| self.prompter.open_browser(start)).flatten();
+        let browser = self.request.sign_in.open_browser.then(|| self.prompter.open_browser(start)).flatten();
         let visited = listener.visit_probe();
         let consent = async {
             if !sandbox {
@@ -118,7 +119,7 @@ impl ConnectFlow<'_> {
             self.approve_in_sandbox(pending, &session.route).await
         };
         let (result, reply) = tokio::select! {
-            received = listener.receive(self.request.timeout) => received,
+            received = listener.receive(self.request.sign_in.timeout) => received,
             // A sandbox that fails to consent ends the flow: nobody else will.
             failed = consent => return Err(failed),
             // Dropping the listener closes the port, and the verifier is wiped with the flow (fault 42).

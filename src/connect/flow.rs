@@ -3,14 +3,16 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{ConnectError, ConnectRequest, ConnectResult, PromptQuestion, Prompter, api_key, follow_up, oauth};
-use crate::connector::{AuthMethod, Connector, GrantType, Param, parse_param, scopes};
+use super::{
+    ConnectError, ConnectPurpose, ConnectRequest, ConnectResult, PromptQuestion, Prompter, api_key, follow_up, oauth,
+};
+use crate::connector::{AuthMethod, Connector, GrantType, Param, parse_param};
 use crate::error::Result;
 use crate::health::{self, HealthOutcome};
 use crate::http::Route;
 use crate::model::{
     Account, Connection, ConnectionId, ConnectionMode, ConnectionName, Expiry, Grant, GrantStatus, NewConnection,
-    RefreshMethod,
+    RefreshMethod, connect_command,
 };
 use crate::oauth::AuthCapabilities;
 use crate::runtime::{Session, Workspace, live_route};
@@ -24,9 +26,16 @@ pub(super) struct ConnectFlow<'a> {
     pub(super) request: &'a ConnectRequest,
     pub(super) prompter: &'a dyn Prompter,
     /// The connection of this name, if it has the same target: settings that the request leaves out stay as they were.
-    pub(super) previous: Option<ConnectionWithGrant>,
+    pub(super) previous: Option<Previous>,
     /// The capabilities of the chosen method, for hints.
     pub(super) capabilities: AuthCapabilities,
+}
+
+/// A connection that is connected again, as it was before.
+pub(super) struct Previous {
+    pub(super) connection: Connection,
+    /// Absent where the keyring does not give its tokens, which is no reason not to connect again.
+    pub(super) loaded: Option<ConnectionWithGrant>,
 }
 
 /// Connects an account. What is granted is stored before anything else is done with it.
@@ -45,11 +54,15 @@ pub async fn connect(
     store.ensure_writable().await?;
     let mode = request.mode();
     ensure_name_available(store, request, &name).await?;
-    // Tokens that the keyring does not give are no reason not to connect again.
-    let before = workspace.engine.token_vault.load(store, &name).await.ok().flatten();
-    let before = before.filter(|before| before.connection.has_target(mode, request.origin.as_ref()));
-    let mut flow =
-        ConnectFlow { workspace, request, prompter, previous: before, capabilities: AuthCapabilities::default() };
+    let before = store.connections().find(&name).await?;
+    let previous = match before.filter(|before| before.has_target(mode, request.origin.as_ref())) {
+        Some(connection) => {
+            let loaded = workspace.engine.token_vault.load(store, &name).await.ok().flatten();
+            Some(Previous { connection, loaded })
+        }
+        None => None,
+    };
+    let mut flow = ConnectFlow { workspace, request, prompter, previous, capabilities: AuthCapabilities::default() };
     let (auth_name, auth) = flow.choose_auth(&connector)?;
     flow.capabilities = AuthCapabilities::from_auth(auth);
     let params = flow.resolve_params(&connector, auth_name, auth)?;
@@ -107,7 +120,7 @@ impl ConnectFlow<'_> {
         }
         let grants = |auth: &AuthMethod, kind| auth.oauth2.as_ref().is_some_and(|rules| rules.grants.contains(&kind));
         let fits = |auth: &AuthMethod| {
-            if request.device {
+            if request.sign_in.device {
                 grants(auth, GrantType::DeviceCode)
             } else if request.client_credentials {
                 grants(auth, GrantType::ClientCredentials)
@@ -122,7 +135,8 @@ impl ConnectFlow<'_> {
             // A token of an OAuth-only service can be pasted too: it then lives as long as it lives.
             None if request.token.is_some() => Ok(connector.auth_method(None)?),
             None => {
-                let what = if request.device { "the device code grant" } else { "the client credentials grant" };
+                let what =
+                    if request.sign_in.device { "the device code grant" } else { "the client credentials grant" };
                 Err(ConnectError::UnsupportedGrant { command: request.command(), grant: what }.into())
             }
         }
@@ -253,7 +267,7 @@ async fn save_connection(
     request: &ConnectRequest,
     mut session: Session,
     mut grant: Grant,
-    before: Option<ConnectionWithGrant>,
+    before: Option<Previous>,
 ) -> Result<ConnectResult> {
     let store = workspace.store().await?;
     let mut warnings = Vec::new();
@@ -279,18 +293,22 @@ async fn save_connection(
             && Some(&found.id) != existing.account.as_ref().map(|account| &account.id)
         {
             let name = available_name(workspace, request, &session.connection.name, found).await?;
+            let expected = existing.account.map(|account| account.name.unwrap_or(account.id)).unwrap_or_default();
+            if request.purpose == ConnectPurpose::Reconnect {
+                return Err(account_mismatch(request, existing.name, name, &expected, found).into());
+            }
             warnings.push(format!(
-                "{} is connected to another account ({}), so that this one is kept as {name}",
-                existing.name,
-                existing.account.and_then(|account| account.name).unwrap_or_default(),
+                "{} is connected to another account ({expected}), so that this one is kept as {name}",
+                existing.name
             ));
             session.connection.name = name;
         }
     }
     let connection = session.connection;
     if let Some(before) = before.filter(|before| before.connection.name == connection.name) {
-        warnings.extend(dropped_scopes_warning(request, &before.connection, &connection.scopes_requested));
-        warnings.extend(reuse_refresh_token(&mut grant, &before, &connection, account.as_ref()));
+        warnings.extend(
+            before.loaded.and_then(|before| reuse_refresh_token(&mut grant, &before, &connection, account.as_ref())),
+        );
     }
     warnings.extend(expiry_warning(&connection.name, &grant));
     let new = NewConnection {
@@ -326,6 +344,22 @@ async fn save_connection(
     warnings.extend(unlisted_scopes_warning(&session.connector, &new.scopes_requested));
     let connection = workspace.connection(&new.name).await?;
     Ok(ConnectResult { connection, missing_scopes: report.missing_scopes, warnings })
+}
+
+/// The error of a sign-in as another account than the one that was to be reconnected.
+fn account_mismatch(
+    request: &ConnectRequest,
+    name: ConnectionName,
+    free: ConnectionName,
+    expected: &str,
+    found: &Account,
+) -> ConnectError {
+    ConnectError::AccountMismatch {
+        name,
+        expected: expected.into(),
+        found: found.name.as_deref().unwrap_or(&found.id).into(),
+        connect: connect_command(&free, request.mode(), request.origin.as_ref()).into(),
+    }
 }
 
 /// Says so if the connection that is replaced is of another resource of the same account, such as another site.
@@ -379,16 +413,6 @@ fn expiry_warning(name: &ConnectionName, grant: &Grant) -> Option<String> {
     Some(format!("the service gave no refresh token: {name} must be reconnected in {lifetime}"))
 }
 
-/// Says which scopes `--scope` leaves out that the connection was asked for before.
-fn dropped_scopes_warning(request: &ConnectRequest, before: &Connection, asked: &[String]) -> Option<String> {
-    let dropped: Vec<&str> =
-        before.scopes_requested.iter().filter(|scope| !asked.contains(scope)).map(String::as_str).collect();
-    if request.scopes.is_empty() || dropped.is_empty() {
-        return None;
-    }
-    let command = scopes::add_scope_command(&request.command().command, &dropped);
-    Some(format!("no longer asked for: {} (`{command}` adds to what a connection has)", dropped.join(", ")))
-}
 /// The value that discovery gives for the health check of OpenID servers.
 pub(super) const USERINFO: &str = "userinfo_endpoint";
 

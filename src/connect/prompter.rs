@@ -6,11 +6,14 @@ use thiserror::Error;
 use url::Url;
 
 use crate::error::{Diagnostic, Hint, Kind, Remedy};
+use crate::model::ConnectionName;
 use crate::secret::Secret;
 
 /// Something a person must see while a flow waits.
 #[derive(Debug)]
 pub enum ConnectEvent<'a> {
+    /// One of several connections is reconnected now; `position` counts from 1.
+    Reconnecting { connection: &'a ConnectionName, reason: Option<&'a str>, position: usize, total: usize },
     /// Open this. Always said before a browser is opened.
     Authorize { url: &'a Url, redirect_uri: &'a str },
     /// Enter this code there.
@@ -33,6 +36,13 @@ pub enum PromptQuestion<'a> {
     CallbackUrl,
 }
 
+/// What an empty answer to a question means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DefaultAnswer {
+    Yes,
+    No,
+}
+
 /// The user interface of a flow: it shows events and asks questions.
 pub trait Prompter: Sync {
     /// Shows an event, without waiting for the person to react.
@@ -51,6 +61,12 @@ pub trait Prompter: Sync {
     /// # Errors
     /// [`PromptError`] where nobody can be asked.
     fn select(&self, prompt: &str, labels: &[String]) -> Result<usize, PromptError>;
+
+    /// Whether the person agrees to a statement; Enter gives the default.
+    ///
+    /// # Errors
+    /// [`PromptError`] where nobody can be asked.
+    fn confirm(&self, statement: &str, default: DefaultAnswer) -> Result<bool, PromptError>;
 
     /// Whether a person can be asked at all.
     fn is_interactive(&self) -> bool;

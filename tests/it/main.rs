@@ -31,6 +31,7 @@ mod provider;
 mod push;
 mod race;
 mod receiver;
+mod reconnect;
 mod sandbox;
 mod secrets;
 mod snapshots;
