@@ -46,6 +46,18 @@ pub(super) struct ConnectArgs {
     /// The issuer of an OAuth or OpenID server
     #[arg(long, value_name = "URL")]
     pub issuer: Option<String>,
+    /// Whom the server should offer to sign in, mostly an e-mail address (oidc, oauth2)
+    #[arg(long, value_name = "USER")]
+    pub login_hint: Option<String>,
+    /// What the server should ask the person: login, consent, `select_account` or none (oidc, oauth2)
+    #[arg(long, value_name = "WORDS")]
+    pub prompt: Option<String>,
+    /// The API that tokens are for, as Auth0 and others name it (oidc, oauth2)
+    #[arg(long, value_name = "NAME")]
+    pub audience: Option<String>,
+    /// The URL of the API that tokens are for, as RFC 8707 has it (oidc, oauth2)
+    #[arg(long, value_name = "URL")]
+    pub resource: Option<String>,
     #[command(flatten)]
     pub sign_in: SignInArgs,
     /// Send all of this connection's traffic to another origin: an emulator or a recording proxy
@@ -83,7 +95,14 @@ pub(super) fn run(workspace: &Workspace, ui: &Ui, args: ConnectArgs) -> Result<u
     let (connector, account) = names(args.connector, args.account)?;
     let ReconnectOptions { scopes, added_scopes, drops_scopes, mut params, sign_in, token } =
         args.sign_in.into_options(workspace, &terminal)?;
-    params.extend(args.issuer.map(|issuer| ("issuer".to_owned(), issuer)));
+    let named = [
+        ("issuer", args.issuer),
+        ("login_hint", args.login_hint),
+        ("prompt", args.prompt),
+        ("audience", args.audience),
+        ("resource", args.resource),
+    ];
+    params.extend(named.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
     let request = ConnectRequest {
         client: client(args.client_id, args.client_secret_file.as_deref())?,
         connector,
