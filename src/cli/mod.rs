@@ -12,6 +12,7 @@ mod complete;
 mod completions;
 mod config;
 mod connect;
+mod connect_events;
 mod connector;
 mod disconnect;
 mod doctor;

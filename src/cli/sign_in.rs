@@ -1,5 +1,6 @@
 //! How a person signs in: the arguments that `connect` and `reconnect` share.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use clap::Args;
@@ -38,6 +39,9 @@ pub(super) struct SignInArgs {
     /// The registered redirect URI; a loopback one is listened at, and for any other a tunnel leads to --port
     #[arg(long, value_name = "URL")]
     pub redirect_uri: Option<RedirectUri>,
+    /// Listen for the callback at this address, as a container must whose port is published; with --port
+    #[arg(long, value_name = "ADDRESS", requires = "allow_peer")]
+    pub bind: Option<IpAddr>,
     /// Let other users' processes bring the callback, as proxies and containers do; only with PKCE
     #[arg(long)]
     pub allow_peer: bool,
@@ -70,6 +74,7 @@ impl SignInArgs {
                 redirect: RedirectOptions {
                     port: named.or(settings.port),
                     redirect_uri: self.redirect_uri,
+                    bind: self.bind,
                     allow_peer: self.allow_peer,
                 },
                 open_browser: !self.no_browser && !self.paste,

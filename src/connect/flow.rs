@@ -1,8 +1,10 @@
 //! The flow of `integ connect`: choose the authentication method, get a grant, find out whose it is, store it.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use super::guide::prompt_valid;
 use super::{
     ConnectError, ConnectPurpose, ConnectRequest, ConnectResult, PromptQuestion, Prompter, api_key, follow_up, oauth,
 };
@@ -15,6 +17,8 @@ use crate::model::{
     RefreshMethod, connect_command,
 };
 use crate::oauth::AuthCapabilities;
+use crate::oauth::callback_listener::WaitingBrowser;
+use crate::oauth::outcome_page::{OutcomePage, SignInOutcome};
 use crate::runtime::{Session, Workspace, live_route};
 use crate::store::Store;
 use crate::vault::ConnectionWithGrant;
@@ -29,6 +33,8 @@ pub(super) struct ConnectFlow<'a> {
     pub(super) previous: Option<Previous>,
     /// The capabilities of the chosen method, for hints.
     pub(super) capabilities: AuthCapabilities,
+    /// The setup steps have been shown.
+    pub(super) is_guided: AtomicBool,
 }
 
 /// A connection that is connected again, as it was before.
@@ -62,7 +68,14 @@ pub async fn connect(
         }
         None => None,
     };
-    let mut flow = ConnectFlow { workspace, request, prompter, previous, capabilities: AuthCapabilities::default() };
+    let mut flow = ConnectFlow {
+        workspace,
+        request,
+        prompter,
+        previous,
+        capabilities: AuthCapabilities::default(),
+        is_guided: AtomicBool::new(false),
+    };
     let (auth_name, auth) = flow.choose_auth(&connector)?;
     flow.capabilities = AuthCapabilities::from_auth(auth);
     let params = flow.resolve_params(&connector, auth_name, auth)?;
@@ -73,12 +86,32 @@ pub async fn connect(
     };
     let connection = flow.draft_connection(name, auth_name, params);
     let mut session = Session { connection, auth: auth.clone(), connector: connector.clone(), route };
-    let grant = match (&auth.oauth2, &auth.fragment) {
-        (Some(rules), _) if request.token.is_none() => oauth::grant(&flow, &mut session, rules).await?,
-        (_, Some(fragment)) if request.token.is_none() => oauth::implicit_grant(&flow, &mut session, fragment).await?,
-        _ => api_key::grant(&flow, &session).await?,
+    let mut browser = None;
+    let result = match flow.sign_in(&mut session, auth, &mut browser).await {
+        Ok(grant) => save_connection(workspace, request, session, grant, flow.previous.as_ref()).await,
+        Err(error) => Err(error),
     };
-    save_connection(workspace, request, session, grant, flow.previous).await
+    // The browser waits until it is certain how it ended.
+    if let Some(browser) = browser {
+        browser.show_outcome(flow.outcome_page(&connector, outcome(workspace, &result))).await;
+    }
+    result
+}
+
+/// What the browser is told of the result.
+fn outcome(workspace: &Workspace, result: &Result<ConnectResult>) -> SignInOutcome {
+    match result {
+        Ok(ConnectResult { connection, .. }) => SignInOutcome::Connected {
+            connection: connection.name.to_string(),
+            account: connection.account.as_ref().map(|account| account.name.clone().unwrap_or(account.id.clone())),
+        },
+        Err(error) => {
+            let is_usual = workspace.name.as_str() == workspace.engine.config.workspace;
+            let hint = error.hint();
+            let hint = if is_usual { hint } else { hint.map(|hint| hint.in_workspace(workspace.name.as_str())) };
+            SignInOutcome::Failed { reason: error.on_one_line(), hint }
+        }
+    }
 }
 
 /// Refuses a name that belongs to a live connection with another target, before anybody consents.
@@ -112,6 +145,27 @@ async fn ensure_name_available(store: &dyn Store, request: &ConnectRequest, name
 }
 
 impl ConnectFlow<'_> {
+    /// Gets a grant from the vendor, or a key from the user. `browser` is set once one waits for the outcome.
+    async fn sign_in(
+        &self,
+        session: &mut Session,
+        auth: &AuthMethod,
+        browser: &mut Option<WaitingBrowser>,
+    ) -> Result<Grant> {
+        match (&auth.oauth2, &auth.fragment) {
+            (Some(rules), _) if self.request.token.is_none() => oauth::grant(self, session, rules, browser).await,
+            (_, Some(fragment)) if self.request.token.is_none() => {
+                oauth::implicit_grant(self, session, fragment, browser).await
+            }
+            _ => api_key::grant(self, session).await,
+        }
+    }
+
+    /// The last page of this sign-in.
+    pub(super) fn outcome_page(&self, connector: &Connector, outcome: SignInOutcome) -> OutcomePage {
+        OutcomePage { service: connector.name.clone(), is_sandbox: self.request.is_sandbox, outcome }
+    }
+
     /// Returns the method that the request names, the one used before, or the first that fits the request.
     fn choose_auth<'c>(&self, connector: &'c Connector) -> Result<(&'c str, &'c AuthMethod)> {
         let request = self.request;
@@ -174,14 +228,19 @@ impl ConnectFlow<'_> {
             } else if let Some(default) = &param.default {
                 params.insert(name.clone(), default.clone());
             } else if !param.optional {
-                let value = self.prompt_param(name, param)?;
-                params.insert(name.clone(), parse_given_param(connector, auth_name, auth, self.request, name, &value)?);
+                let parse = |text: &str| parse_given_param(connector, auth_name, auth, self.request, name, text);
+                params.insert(name.clone(), self.prompt_param(name, param, parse)?);
             }
         }
         Ok(params)
     }
 
-    fn prompt_param(&self, name: &str, param: &Param) -> Result<String, ConnectError> {
+    fn prompt_param(
+        &self,
+        name: &str,
+        param: &Param,
+        parse: impl Fn(&str) -> Result<String, ConnectError>,
+    ) -> Result<String, ConnectError> {
         if !self.prompter.is_interactive() {
             return Err(ConnectError::MissingParam {
                 command: self.request.command(),
@@ -195,7 +254,7 @@ impl ConnectFlow<'_> {
         let missing = format!("--param {name}=VALUE");
         let example = param.example.as_deref();
         let question = PromptQuestion::Text { prompt: &param.prompt, example, is_secret: false, flag_hint: &missing };
-        Ok(self.prompter.prompt(&question)?.expose().clone())
+        prompt_valid(self.prompter, &question, |value| parse(value.expose()))
     }
 
     /// Returns the connection as it will be, to build requests with before it is stored.
@@ -267,7 +326,7 @@ async fn save_connection(
     request: &ConnectRequest,
     mut session: Session,
     mut grant: Grant,
-    before: Option<Previous>,
+    before: Option<&Previous>,
 ) -> Result<ConnectResult> {
     let store = workspace.store().await?;
     let mut warnings = Vec::new();
@@ -306,9 +365,9 @@ async fn save_connection(
     }
     let connection = session.connection;
     if let Some(before) = before.filter(|before| before.connection.name == connection.name) {
-        warnings.extend(
-            before.loaded.and_then(|before| reuse_refresh_token(&mut grant, &before, &connection, account.as_ref())),
-        );
+        let loaded = before.loaded.as_ref();
+        warnings
+            .extend(loaded.and_then(|before| reuse_refresh_token(&mut grant, before, &connection, account.as_ref())));
     }
     warnings.extend(expiry_warning(&connection.name, &grant));
     let new = NewConnection {

@@ -6,6 +6,7 @@ mod callback;
 mod disconnect;
 mod flow;
 mod follow_up;
+mod guide;
 mod oauth;
 mod prompter;
 mod reconnect;
@@ -23,7 +24,7 @@ pub use apps::{AppSource, RegisteredApp, find_client};
 pub use disconnect::{DisconnectResult, disconnect};
 use flow::Previous;
 pub use flow::connect;
-pub use prompter::{ConnectEvent, DefaultAnswer, PromptError, PromptQuestion, Prompter};
+pub use prompter::{ConnectEvent, DefaultAnswer, PromptError, PromptQuestion, Prompter, WaitsFor};
 pub use reconnect::{ReconnectOptions, reconnect};
 pub use rename::rename;
 
@@ -151,6 +152,8 @@ pub enum ConnectError {
     },
     #[error("this is not {prompt} of {command}: {why}")]
     InvalidKey { command: ConnectCommand, prompt: String, why: String },
+    #[error("this is not a {value}: {reason}")]
+    InvalidClient { value: &'static str, reason: &'static str },
     #[error("{command} refused the key: {why}")]
     KeyRejected { command: ConnectCommand, why: String },
     #[error("{command} does not offer {grant}")]
@@ -196,14 +199,8 @@ pub enum ConnectError {
 impl Remedy for ConnectError {
     fn diagnostic(&self) -> Diagnostic {
         match self {
-            Self::MissingApp { command: ConnectCommand { connector, .. } } => {
-                Diagnostic::new(Kind::Usage, "missing_app").hint(Hint::new(
-                    format!(
-                        "`integ connector setup {connector}` says how to register one and what to run then; \
-                         try it without:"
-                    ),
-                    format!("integ connect {connector} --sandbox"),
-                ))
+            Self::MissingApp { command: requested } => {
+                Diagnostic::new(Kind::Usage, "missing_app").hint(register_or_try(requested))
             }
             Self::MissingAppForServer { command: requested, server } => {
                 Diagnostic::new(Kind::Usage, "missing_app").hint(register_at(requested, server))
@@ -231,16 +228,16 @@ impl Remedy for ConnectError {
             Self::InvalidKey { command: requested, .. } => {
                 Diagnostic::new(Kind::Usage, "invalid_key").run(format!("{} --with-token", requested.command))
             }
+            Self::InvalidClient { .. } => Diagnostic::new(Kind::Usage, "invalid_client_value"),
             Self::KeyRejected { command: requested, .. } => {
                 Diagnostic::new(Kind::AuthNeeded, "key_rejected").run(format!("{} --with-token", requested.command))
             }
             Self::UnsupportedGrant { command: requested, .. } => Diagnostic::new(Kind::Usage, "unsupported_grant")
                 .run(format!("integ connector show {}", requested.connector)),
             Self::HttpsRedirectRequired { command: requested } => {
-                Diagnostic::new(Kind::Usage, "https_redirect_required").hint(Hint::new(
-                    "bring a tunnel to a port of yours:",
-                    format!("{} --redirect-uri https://HOST/callback --port 8910", requested.command),
-                ))
+                let tunnel = format!("{} --redirect-uri https://HOST/callback --port 8910", requested.command);
+                Diagnostic::new(Kind::Usage, "https_redirect_required")
+                    .hint(Hint::new("bring a tunnel to a port of yours:", tunnel))
             }
             Self::PeerCheckRequired { command: requested } => {
                 Diagnostic::new(Kind::Usage, "peer_check_required").run(format!("{} --paste", requested.command))
@@ -280,6 +277,11 @@ impl Remedy for ConnectError {
             Self::Prompt(error) => error.diagnostic(),
         }
     }
+}
+
+fn register_or_try(ConnectCommand { connector, .. }: &ConnectCommand) -> Hint {
+    let setup = format!("`integ connector setup {connector}` says how to register one and what to run then");
+    Hint::new(format!("{setup}; try it without:"), format!("integ connect {connector} --sandbox"))
 }
 
 fn register_at(ConnectCommand { connector, .. }: &ConnectCommand, server: &AuthorizationServer) -> Hint {

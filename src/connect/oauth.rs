@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use super::callback::CallbackMethod;
 use super::flow::{ConnectFlow, USERINFO};
-use super::prompter::ConnectInterrupted;
+use super::prompter::{ConnectInterrupted, with_countdown};
 use super::{
-    AppSource, ConnectError, ConnectEvent, ConnectRequest, DefaultAnswer, Previous, PromptQuestion, RegisteredApp,
-    apps, find_client, follow_up, scopes_dropped,
+    AppSource, ConnectError, ConnectEvent, ConnectRequest, DefaultAnswer, Previous, RegisteredApp, WaitsFor, apps,
+    find_client, follow_up, scopes_dropped,
 };
 use crate::connector::scopes::{self, RequestedScopes};
 use crate::connector::{
@@ -17,6 +17,7 @@ use crate::connector::{
 use crate::error::Result;
 use crate::model::{ClientCredentials, Grant, RefreshMethod};
 use crate::oauth::callback::Callback;
+use crate::oauth::callback_listener::WaitingBrowser;
 use crate::oauth::lifetime::token_lifetime;
 use crate::oauth::refresh::{add_seconds, current_client};
 use crate::oauth::start_page::StartPageServer;
@@ -28,7 +29,12 @@ use crate::{env, sandbox};
 pub(super) const GRANT_TYPE: &str = "grant_type";
 
 /// Runs the grant that the request names, else the connector's usual one, and notes in the session what came with it.
-pub(super) async fn grant(flow: &ConnectFlow<'_>, session: &mut Session, rules: &OAuth2) -> Result<Grant> {
+pub(super) async fn grant(
+    flow: &ConnectFlow<'_>,
+    session: &mut Session,
+    rules: &OAuth2,
+    browser: &mut Option<WaitingBrowser>,
+) -> Result<Grant> {
     let usual = rules.grants.first().copied().unwrap_or(GrantType::AuthorizationCode);
     let kind = if flow.request.sign_in.device {
         GrantType::DeviceCode
@@ -64,9 +70,14 @@ pub(super) async fn grant(flow: &ConnectFlow<'_>, session: &mut Session, rules: 
     connection.metadata.extend((kind != usual).then(|| (GRANT_TYPE.to_owned(), kind.as_str().to_owned())));
     connection.metadata.extend(scopes::further_lists(&rules.scope, &asked));
     connection.scopes_requested = asked.values().flatten().cloned().collect();
+    if kind != GrantType::ClientCredentials {
+        flow.show_scopes(&session.connector, &client.id, &asked);
+    }
+    let connection = &mut session.connection;
     let tokens = match redirect {
         Some(redirect) => {
-            let (tokens, callback) = authorization_code_grant(flow, &view, &oauth_client, redirect, &asked).await?;
+            let (tokens, callback) =
+                authorization_code_grant(flow, &view, &oauth_client, redirect, &asked, browser).await?;
             let kept = rules.callback_keep.iter();
             let found =
                 kept.filter_map(|(name, parameter)| Some((name.clone(), callback.query.get(parameter)?.clone())));
@@ -93,7 +104,7 @@ pub(super) async fn grant(flow: &ConnectFlow<'_>, session: &mut Session, rules: 
     connection.scopes_granted = tokens.scopes.clone();
     let grant = flow.grant_from_tokens(tokens, client, kind);
     if let Some(declared) = &rules.follow_up {
-        let kept = follow_up::select_resource(flow, session, declared, &grant).await?;
+        let kept = follow_up::select_resource(flow, session, declared, &grant, browser).await?;
         session.connection.metadata.extend(kept);
     }
     Ok(grant)
@@ -105,23 +116,13 @@ async fn authorization_code_grant(
     oauth_client: &OAuthClient<'_>,
     redirect: CallbackMethod,
     asked: &RequestedScopes,
+    browser: &mut Option<WaitingBrowser>,
 ) -> Result<(Tokens, Callback)> {
     let pending = authorize::authorization_request(oauth_client, redirect.uri(), asked)
         .map_err(|error| flow.oauth_error(error))?;
-    let (callback, browser) = flow.receive_callback(redirect, &pending, "code", session).await?;
+    let callback = flow.receive_callback(redirect, &pending, "code", session, browser).await?;
     let exchanged = oauth_client.exchange_code(&callback.code, &pending.redirect_uri, pending.verifier.as_ref()).await;
-    if let Some(browser) = browser {
-        let outcome = match &exchanged {
-            Ok(_) => connected(session),
-            Err(_) => format!("{} was not connected. The terminal shows why.", session.connector.name),
-        };
-        browser.show_outcome(&outcome).await;
-    }
     Ok((exchanged.map_err(|error| flow.oauth_error(error))?, callback))
-}
-
-fn connected(session: &Session) -> String {
-    format!("{} is connected. You can close this page and go back to the terminal.", session.connector.name)
 }
 
 async fn device_code_grant(
@@ -145,10 +146,15 @@ async fn device_code_grant(
     if let Some(handover) = &handover {
         flow.prompter.open_browser(handover.url());
     }
-    tokio::select! {
-        tokens = device::poll(oauth_client, &authorization, flow.request.sign_in.timeout) => Ok(tokens.map_err(|error| flow.oauth_error(error))?),
-        () = flow.workspace.engine.shutdown.requested() => Err(ConnectInterrupted.into()),
-    }
+    let limit = flow.request.sign_in.timeout;
+    let shown = limit.min(authorization.expires_in);
+    with_countdown(flow.prompter, WaitsFor::DeviceCode, shown, async {
+        tokio::select! {
+            tokens = device::poll(oauth_client, &authorization, limit) => Ok(tokens.map_err(|error| flow.oauth_error(error))?),
+            () = flow.workspace.engine.shutdown.requested() => Err(ConnectInterrupted.into()),
+        }
+    })
+    .await
 }
 
 /// A token that the vendor hands to the browser in the redirect's fragment.
@@ -156,6 +162,7 @@ pub(super) async fn implicit_grant(
     flow: &ConnectFlow<'_>,
     session: &mut Session,
     fragment: &ImplicitFlow,
+    browser: &mut Option<WaitingBrowser>,
 ) -> Result<Grant> {
     let (client, unassigned) = flow.client(session, GrantType::AuthorizationCode, None).await?;
     if let Some((source, server)) = unassigned {
@@ -169,10 +176,8 @@ pub(super) async fn implicit_grant(
     values.set("client_id", &client.id);
     let pending = authorize::implicit_request(fragment, &values, &session.route, redirect.uri(), &asked);
     let pending = pending.map_err(|error| flow.oauth_error(error))?;
-    let (callback, browser) = flow.receive_callback(redirect, &pending, &fragment.token, session).await?;
-    if let Some(browser) = browser {
-        browser.show_outcome(&connected(session)).await;
-    }
+    flow.show_scopes(&session.connector, &client.id, &asked);
+    let callback = flow.receive_callback(redirect, &pending, &fragment.token, session, browser).await?;
     Ok(Grant {
         access_token: callback.code,
         refresh_token: None,
@@ -245,7 +250,7 @@ impl ConnectFlow<'_> {
         };
         let mut client = match found {
             Some(client) => client,
-            None if self.prompter.is_interactive() => self.prompt_client()?,
+            None if self.prompter.is_interactive() => self.register_app(session, server.as_ref(), rule).await?,
             None => {
                 let requested = self.request.command();
                 return Err(match server {
@@ -325,14 +330,5 @@ impl ConnectFlow<'_> {
             }
         }
         Err(scopes_dropped(self.request, &connection.name, &asked, before, dropped))
-    }
-
-    fn prompt_client(&self) -> Result<ClientCredentials, ConnectError> {
-        let ask = |prompt, secret, missing| {
-            self.prompter.prompt(&PromptQuestion::Text { prompt, example: None, is_secret: secret, flag_hint: missing })
-        };
-        let id = ask("Client ID of your app", false, "--client-id ID")?;
-        let secret = ask("Client secret (empty for none)", true, "--client-secret-file FILE")?;
-        Ok(ClientCredentials { id: id.expose().clone(), secret: Some(secret).filter(|secret| !secret.is_empty()) })
     }
 }

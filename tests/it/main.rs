@@ -19,6 +19,7 @@ mod fake;
 mod field;
 mod flow;
 mod fuzz;
+mod guided;
 mod harness;
 mod help;
 mod keyring;
