@@ -155,7 +155,7 @@ pub fn check_allowed(session: &Session, name: &str, ways: &[String], needed: &[S
     let connection = &session.connection;
     if !ways.is_empty() && !ways.contains(&connection.auth) {
         let connect = ConnectionName::new(connection.name.connector(), Some("other")).map_or_else(
-            |_| reconnect_command(connection),
+            |_| reconnect_command(&connection.name),
             |other| connect_command(&other, connection.mode, connection.origin.as_ref()),
         );
         return Err(ApiError::WrongAuth {
@@ -170,7 +170,7 @@ pub fn check_allowed(session: &Session, name: &str, ways: &[String], needed: &[S
     if missing.is_empty() {
         return Ok(());
     }
-    let reconnect = scopes::add_scope_command(&reconnect_command(connection), &missing);
+    let reconnect = scopes::add_scope_command(&reconnect_command(&connection.name), &missing);
     Err(ApiError::MissingScopes {
         connection: connection.name.clone(),
         action: name.to_owned(),
@@ -183,10 +183,10 @@ pub fn check_allowed(session: &Session, name: &str, ways: &[String], needed: &[S
 pub fn refusal_error(session: &Session, what: &str, class: ErrorClass, answer: &crate::http::Response) -> ApiError {
     let connection = &session.connection;
     let hint = match class {
-        ErrorClass::Auth => Some(Hint::run(reconnect_command(connection))),
+        ErrorClass::Auth => Some(Hint::run(reconnect_command(&connection.name))),
         ErrorClass::Permission => Some(Hint::run(match needed_scopes(session, answer).as_slice() {
             [] => format!("integ test {}", connection.name),
-            needed => scopes::add_scope_command(&reconnect_command(connection), needed),
+            needed => scopes::add_scope_command(&reconnect_command(&connection.name), needed),
         })),
         ErrorClass::RateLimit | ErrorClass::Retry => Some(Hint::text("try again later")),
         ErrorClass::NotFound | ErrorClass::CursorExpired | ErrorClass::Fail => None,
@@ -264,7 +264,7 @@ pub fn malformed_response_error(done: &CompletedCall, action: &str) -> Option<Ap
 /// What goes wrong between a session and its request.
 impl From<(&Session, &str, TemplateError)> for ApiError {
     fn from((session, action, source): (&Session, &str, TemplateError)) -> Self {
-        let reconnect = reconnect_command(&session.connection);
+        let reconnect = reconnect_command(&session.connection.name);
         Self::Template {
             connection: session.connection.name.clone(),
             action: action.to_owned(),

@@ -9,8 +9,8 @@ use clap_complete::ArgValueCandidates;
 
 use super::global::GlobalArgs;
 use super::{
-    api, app, call, completions, config, connect, connector, disconnect, doctor, endpoint, exec, help, man, refresh,
-    sandbox, status, sync, test, token, vault, webhook, workspace,
+    api, app, call, completions, config, connect, connector, disconnect, doctor, endpoint, exec, help, man, reconnect,
+    refresh, rename, sandbox, status, sync, test, token, vault, webhook, workspace,
 };
 
 /// Connects your programs to the services they use: OAuth, encrypted tokens, health checks.
@@ -25,8 +25,13 @@ pub(super) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum CliCommand {
+    #[command(alias = "login")]
     Connect(Box<connect::ConnectArgs>),
+    Reconnect(Box<reconnect::ReconnectArgs>),
+    Rename(rename::RenameArgs),
+    #[command(alias = "logout")]
     Disconnect(disconnect::DisconnectArgs),
+    #[command(aliases = ["ls", "list"])]
     Status(status::StatusArgs),
     Refresh(refresh::RefreshArgs),
     Test(test::TestArgs),

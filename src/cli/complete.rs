@@ -240,7 +240,7 @@ pub(super) fn webhook_params() -> ArgValueCandidates {
 /// The scopes of the connector that is named before.
 pub(super) fn scopes() -> ArgValueCandidates {
     candidates(|| {
-        let Some(connector) = named_after("connect").and_then(|words| connector(words.first()?)) else {
+        let Some(connector) = connected() else {
             return Vec::new();
         };
         let candidate = |(name, scope): (&String, &Scope)| {
@@ -253,7 +253,7 @@ pub(super) fn scopes() -> ArgValueCandidates {
 /// `NAME=` for the parameters of the connector that is named before, and its choices.
 pub(super) fn params() -> ArgValueCompleter {
     completer(|current: &OsStr| {
-        let Some(connector) = named_after("connect").and_then(|words| connector(words.first()?)) else {
+        let Some(connector) = connected() else {
             return Vec::new();
         };
         let params = connector.params.iter().chain(connector.auth.values().flat_map(|auth| &auth.params));
@@ -269,6 +269,12 @@ pub(super) fn params() -> ArgValueCompleter {
         let fitting = words.filter(|(word, _)| word.starts_with(&*current));
         fitting.map(|(word, help)| CompletionCandidate::new(word).help(Some(help.into()))).collect()
     })
+}
+
+/// The connector that `integ connect` or `integ reconnect` is about.
+fn connected() -> Option<Connector> {
+    let words = named_after("connect").or_else(|| named_after("reconnect"))?;
+    connector(words.first()?.split('@').next()?)
 }
 
 /// The words of `integ call` and the connector they are about.
@@ -316,6 +322,9 @@ const SWITCHES: &[&str] = &[
     "--no-browser",
     "--paste",
     "--with-token",
+    "--all",
+    "--yes",
+    "-y",
     "--sandbox",
     "--client-credentials",
     "--rotate",

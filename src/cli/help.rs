@@ -113,7 +113,7 @@ fn environment() -> String {
          `connect --timeout` is INTEG_CONNECT_TIMEOUT. The credentials of an app are\n\
          looked for in CONNECTOR_CLIENT_ID and CONNECTOR_CLIENT_SECRET as well, as in\n\
          GITHUB_CLIENT_ID. If you choose the server (oidc, oauth2, your own GitLab),\n\
-         they count only for the one that OIDC_ISSUER, OAUTH2_TOKEN_URL or GITLAB_HOST\n\
+         they count only for the one that OIDC_ISSUER, OAUTH2_TOKEN_URL or GITLAB_URL\n\
          names. Proxies may be named in small letters.\n",
     );
     text

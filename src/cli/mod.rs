@@ -12,6 +12,7 @@ mod complete;
 mod completions;
 mod config;
 mod connect;
+mod connect_events;
 mod connector;
 mod disconnect;
 mod doctor;
@@ -24,8 +25,11 @@ mod input_file;
 mod junit;
 mod logging;
 mod man;
+mod reconnect;
 mod refresh;
+mod rename;
 mod sandbox;
+mod sign_in;
 mod status;
 mod stdout;
 mod sync;
@@ -106,7 +110,9 @@ fn needs_workspace(command: &CliCommand) -> Option<bool> {
         CliCommand::App(args) => Some(args.makes_workspace()),
         CliCommand::Sandbox(args) => Some(args.makes_workspace()),
         CliCommand::Vault(args) => Some(args.makes_workspace()),
-        CliCommand::Disconnect(_)
+        CliCommand::Reconnect(_)
+        | CliCommand::Rename(_)
+        | CliCommand::Disconnect(_)
         | CliCommand::Status(_)
         | CliCommand::Refresh(_)
         | CliCommand::Test(_)
@@ -181,6 +187,8 @@ fn dispatch(cli: Cli, ui: &mut Ui) -> Result<u8> {
     }
     let result = match command {
         CliCommand::Connect(args) => connect::run(&workspace, ui, *args),
+        CliCommand::Reconnect(args) => reconnect::run(&workspace, ui, *args),
+        CliCommand::Rename(args) => rename::run(&workspace, ui, args),
         CliCommand::Disconnect(args) => disconnect::run(&workspace, ui, &args),
         CliCommand::Status(args) => status::run(&workspace, ui, &args),
         CliCommand::Refresh(args) => refresh::run(&workspace, ui, &args),

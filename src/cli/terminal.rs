@@ -3,12 +3,13 @@
 use std::io::{self, BufRead, Read, Write};
 use std::process::{Child, Command, Stdio};
 
-use serde_json::json;
 use url::Url;
 
+use super::connect_events;
 use super::escape::{escape, json_text};
 use super::stdout::note_reader;
-use crate::connect::{ConnectEvent, PromptError, PromptQuestion, Prompter};
+use super::ui::progress_width;
+use crate::connect::{ConnectEvent, DefaultAnswer, PromptError, PromptQuestion, Prompter};
 use crate::env;
 use crate::program;
 use crate::secret::Secret;
@@ -39,8 +40,16 @@ impl Terminal {
             return Err(PromptError::NoTerminal { prompt: "a confirmation".to_owned(), missing: "--yes".to_owned() });
         }
         what.lines().for_each(|line| self.print_message(line));
-        let answer = line("Go on? [y/N] ")?;
-        Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+        self.yes_or_no("Go on?", DefaultAnswer::No)
+    }
+
+    fn yes_or_no(&self, question: &str, default: DefaultAnswer) -> Result<bool, PromptError> {
+        let choices = if default == DefaultAnswer::Yes { "[Y/n]" } else { "[y/N]" };
+        let answer = line(&format!("{} {choices} ", escape(question)))?;
+        Ok(match answer.trim() {
+            "" => default == DefaultAnswer::Yes,
+            answer => matches!(answer, "y" | "Y" | "yes"),
+        })
     }
 
     /// A line of text, which an empty answer takes from `default`; nobody is asked where nobody can be.
@@ -63,39 +72,25 @@ impl Terminal {
 impl Prompter for Terminal {
     fn notify(&self, event: &ConnectEvent<'_>) {
         if self.json {
-            let object = match event {
-                ConnectEvent::Authorize { url, redirect_uri } => {
-                    json!({ "event": "authorize", "url": url.as_str(), "redirect_uri": redirect_uri })
-                }
-                ConnectEvent::DeviceCode { verification_uri, verification_uri_complete, user_code, expires_in } => {
-                    json!({
-                        "event": "device_code", "verification_uri": verification_uri,
-                        "verification_uri_complete": verification_uri_complete, "user_code": user_code,
-                        "expires_in": expires_in
-                    })
-                }
-                ConnectEvent::SandboxConsented => json!({ "event": "sandbox_consented" }),
-            };
-            let mut stdout = io::stdout().lock();
-            let text = json_text(&object);
-            note_reader(writeln!(stdout, "{text}").and_then(|()| stdout.flush()));
+            if let Some(object) = connect_events::json(event) {
+                let mut stdout = io::stdout().lock();
+                let text = json_text(&object);
+                note_reader(writeln!(stdout, "{text}").and_then(|()| stdout.flush()));
+            }
             return;
         }
         match event {
-            ConnectEvent::Authorize { url, .. } => {
-                self.print_message("Open this in a browser to consent:");
-                self.print_message(&format!("  {url}"));
+            ConnectEvent::Waiting { waits_for, remaining } if !self.quiet => {
+                print_in_place(&connect_events::countdown(*waits_for, *remaining));
             }
-            ConnectEvent::DeviceCode { verification_uri, verification_uri_complete, user_code, expires_in } => {
-                self.print_message(&format!("Open {verification_uri} and enter the code {user_code}"));
-                if let Some(complete) = verification_uri_complete {
-                    self.print_message(&format!("or open {complete}"));
-                }
-                self.print_message(&format!("The code is good for {} minutes.", expires_in / 60));
-            }
+            ConnectEvent::WaitEnded if !self.quiet => print_in_place(""),
             ConnectEvent::SandboxConsented if self.quiet => {}
-            ConnectEvent::SandboxConsented => {
-                self.print_message("No browser opened the sandbox's consent page: it was answered with Allow.");
+            event => {
+                let lines = connect_events::text(event, self.interactive, progress_width());
+                let mut stderr = io::stderr().lock();
+                for line in lines {
+                    let _ = writeln!(stderr, "{line}");
+                }
             }
         }
     }
@@ -140,6 +135,14 @@ impl Prompter for Terminal {
         }
     }
 
+    fn confirm(&self, statement: &str, default: DefaultAnswer) -> Result<bool, PromptError> {
+        match default {
+            DefaultAnswer::No => Self::confirm(self, statement),
+            DefaultAnswer::Yes if self.interactive => self.yes_or_no(statement, default),
+            DefaultAnswer::Yes => Ok(false),
+        }
+    }
+
     fn is_interactive(&self) -> bool {
         self.interactive
     }
@@ -164,6 +167,16 @@ impl PassphraseSource for Terminal {
         };
         hidden(text).map(Some).map_err(io::Error::other)
     }
+}
+
+/// Writes a line over the one that was written so before. Spaces clear what is left of it, which any terminal understands;
+/// an empty line leaves nothing.
+fn print_in_place(text: &str) {
+    const WIDTH: usize = 70;
+    let mut stderr = io::stderr().lock();
+    let _ =
+        if text.is_empty() { write!(stderr, "\r{:WIDTH$}\r", "") } else { write!(stderr, "\r{text:WIDTH$}\r{text}") };
+    let _ = stderr.flush();
 }
 
 fn nonempty(answer: Secret) -> Result<Secret, PromptError> {

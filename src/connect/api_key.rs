@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::flow::{ConnectFlow, parse_given_param};
+use super::guide::prompt_valid;
 use super::{ConnectError, ConnectRequest, PromptError, PromptQuestion};
 use crate::connector::CredentialField;
 use crate::error::Result;
@@ -33,9 +34,19 @@ pub(super) async fn grant(flow: &ConnectFlow<'_>, session: &Session) -> Result<G
             Some(token) if token_field == Some(name) => Some(token.clone()),
             _ => request.params.get(name).map(|value| Secret::from(value.trim())),
         };
+        let parse = |value: Secret| -> Result<Secret, ConnectError> {
+            let auth_name = &session.connection.auth;
+            let value = if field.secret {
+                value
+            } else {
+                Secret::new(parse_given_param(&session.connector, auth_name, auth, request, name, value.expose())?)
+            };
+            check_key(request, field, &value).map(|()| value)
+        };
         let value = match given {
-            Some(value) => value,
+            Some(value) => parse(value)?,
             None => {
+                flow.show_setup(&session.connector, &session.connection.auth)?;
                 let missing = if token_field == Some(name) {
                     "--with-token and the key on stdin, or INTEG_TOKEN".to_owned()
                 } else {
@@ -47,16 +58,9 @@ pub(super) async fn grant(flow: &ConnectFlow<'_>, session: &Session) -> Result<G
                     is_secret: field.secret,
                     flag_hint: &missing,
                 };
-                prompter.prompt(&question).map_err(ConnectError::from)?
+                prompt_valid(*prompter, &question, parse)?
             }
         };
-        let value = if field.secret {
-            value
-        } else {
-            let auth_name = &session.connection.auth;
-            Secret::new(parse_given_param(&session.connector, auth_name, auth, request, name, value.expose())?)
-        };
-        check_key(request, field, &value)?;
         fields.insert(name.clone(), value);
     }
     let access_token = match token_field {

@@ -6,8 +6,8 @@ use std::time::Duration;
 use url::Url;
 
 use super::flow::ConnectFlow;
-use super::prompter::ConnectInterrupted;
-use super::{ConnectError, ConnectEvent, PromptQuestion};
+use super::prompter::{ConnectInterrupted, with_countdown};
+use super::{ConnectError, ConnectEvent, PromptQuestion, SignInOptions, WaitsFor};
 use crate::clock::Stopwatch;
 use crate::connector::{LoopbackHost, Redirect};
 use crate::error::{Error, Result};
@@ -59,7 +59,7 @@ async fn wait_until_unvisited(browser: Option<Child>, visited: impl Fn() -> bool
 
 impl ConnectFlow<'_> {
     pub(super) fn callback_method(&self, declared: &Redirect, session: &Session) -> Result<CallbackMethod> {
-        let redirect_options = &self.request.redirect;
+        let redirect_options = &self.request.sign_in.redirect;
         if declared.https && session.route.is_vendor() && redirect_options.redirect_uri.is_none() {
             return Err(ConnectError::HttpsRedirectRequired { command: self.request.command() }.into());
         }
@@ -68,7 +68,7 @@ impl ConnectFlow<'_> {
             // No app is registered there, so that no port must be the registered one.
             declared.port = None;
         }
-        if self.request.is_paste {
+        if self.request.sign_in.is_paste {
             let uri = redirect_options.redirect_uri.as_ref().map_or_else(
                 || {
                     let host = if declared.host == LoopbackHost::Name { "localhost" } else { "127.0.0.1" };
@@ -91,14 +91,20 @@ impl ConnectFlow<'_> {
         pending: &PendingAuthorization,
         token: &str,
         session: &Session,
-    ) -> Result<(Callback, Option<WaitingBrowser>)> {
+        browser: &mut Option<WaitingBrowser>,
+    ) -> Result<Callback> {
         authorize::check_openable(&pending.url).map_err(|error| self.oauth_error(error))?;
         // Without PKCE anyone who knows `state` decides whose account is connected, and a code is worth as much to others.
         let sandbox = matches!(session.route, Route::Sandbox(_));
-        if self.request.redirect.allow_peer && !self.request.is_paste && pending.verifier.is_none() && !sandbox {
+        let SignInOptions { is_paste, redirect: options, .. } = &self.request.sign_in;
+        if options.allow_peer && !*is_paste && pending.verifier.is_none() && !sandbox {
             return Err(ConnectError::PeerCheckRequired { command: self.request.command() }.into());
         }
-        self.prompter.notify(&ConnectEvent::Authorize { url: &pending.url, redirect_uri: &pending.redirect_uri });
+        self.prompter.notify(&ConnectEvent::Authorize {
+            url: &pending.url,
+            redirect_uri: &pending.redirect_uri,
+            opens_browser: self.request.sign_in.open_browser,
+        });
         let bound = match redirect {
             CallbackMethod::Paste(_) => return self.read_pasted_callback(pending, token),
             CallbackMethod::Listen(bound) => bound,
@@ -107,45 +113,36 @@ impl ConnectFlow<'_> {
         let listener = bound.listen(pending.expected.clone(), &pending.url, token, in_fragment);
         let mut listener = listener.map_err(|error| self.oauth_error(error))?;
         let start = listener.start_url();
-        let browser = self.request.open_browser.then(|| self.prompter.open_browser(start)).flatten();
+        let process = self.request.sign_in.open_browser.then(|| self.prompter.open_browser(start)).flatten();
         let visited = listener.visit_probe();
         let consent = async {
             if !sandbox {
                 return std::future::pending().await;
             }
-            wait_until_unvisited(browser, visited).await;
+            wait_until_unvisited(process, visited).await;
             self.prompter.notify(&ConnectEvent::SandboxConsented);
             self.approve_in_sandbox(pending, &session.route).await
         };
-        let (result, reply) = tokio::select! {
-            received = listener.receive(self.request.timeout) => received,
-            // A sandbox that fails to consent ends the flow: nobody else will.
-            failed = consent => return Err(failed),
-            // Dropping the listener closes the port, and the verifier is wiped with the flow (fault 42).
-            () = self.workspace.engine.shutdown.requested() => return Err(ConnectInterrupted.into()),
-        };
-        let browser = reply.map(|reply| listener.into_waiting_browser(reply));
-        match result {
-            Ok(callback) => Ok((callback, browser)),
-            Err(error) => {
-                if let Some(browser) = browser {
-                    let outcome = format!("{} was not connected. The terminal shows why.", session.connector.name);
-                    browser.show_outcome(&outcome).await;
-                }
-                Err(self.oauth_error(error).into())
+        let limit = self.request.sign_in.timeout;
+        let received = with_countdown(self.prompter, WaitsFor::Browser, limit, async {
+            tokio::select! {
+                received = listener.receive(limit) => Ok(received),
+                // A sandbox that fails to consent ends the flow: nobody else will.
+                failed = consent => Err(failed),
+                // Dropping the listener closes the port, and the verifier is wiped with the flow (fault 42).
+                () = self.workspace.engine.shutdown.requested() => Err(ConnectInterrupted.into()),
             }
-        }
+        });
+        let (result, reply) = received.await?;
+        *browser = reply.map(|reply| listener.into_waiting_browser(reply));
+        result.map_err(|error| self.oauth_error(error).into())
     }
 
-    fn read_pasted_callback(
-        &self,
-        pending: &PendingAuthorization,
-        token: &str,
-    ) -> Result<(Callback, Option<WaitingBrowser>)> {
+    fn read_pasted_callback(&self, pending: &PendingAuthorization, token: &str) -> Result<Callback> {
         let pasted = self.prompter.prompt(&PromptQuestion::CallbackUrl).map_err(ConnectError::from)?;
         let query = parse_pasted_query(pasted.expose()).ok_or(ConnectError::InvalidCallback)?;
         match check_callback(&query, &pending.expected, token) {
-            CallbackOutcome::Complete(result) => Ok((result.map_err(|error| self.oauth_error(error))?, None)),
+            CallbackOutcome::Complete(result) => result.map_err(|error| self.oauth_error(error).into()),
             CallbackOutcome::Ignored(_) => Err(ConnectError::InvalidCallback.into()),
         }
     }

@@ -1,18 +1,24 @@
 //! The flow of `integ connect`: choose the authentication method, get a grant, find out whose it is, store it.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use super::{ConnectError, ConnectRequest, ConnectResult, PromptQuestion, Prompter, api_key, follow_up, oauth};
-use crate::connector::{AuthMethod, Connector, GrantType, Param, parse_param, scopes};
+use super::guide::prompt_valid;
+use super::{
+    ConnectError, ConnectPurpose, ConnectRequest, ConnectResult, PromptQuestion, Prompter, api_key, follow_up, oauth,
+};
+use crate::connector::{AuthMethod, Connector, GrantType, Param, parse_param};
 use crate::error::Result;
 use crate::health::{self, HealthOutcome};
 use crate::http::Route;
 use crate::model::{
     Account, Connection, ConnectionId, ConnectionMode, ConnectionName, Expiry, Grant, GrantStatus, NewConnection,
-    RefreshMethod,
+    RefreshMethod, connect_command,
 };
 use crate::oauth::AuthCapabilities;
+use crate::oauth::callback_listener::WaitingBrowser;
+use crate::oauth::outcome_page::{OutcomePage, SignInOutcome};
 use crate::runtime::{Session, Workspace, live_route};
 use crate::store::Store;
 use crate::vault::ConnectionWithGrant;
@@ -24,9 +30,18 @@ pub(super) struct ConnectFlow<'a> {
     pub(super) request: &'a ConnectRequest,
     pub(super) prompter: &'a dyn Prompter,
     /// The connection of this name, if it has the same target: settings that the request leaves out stay as they were.
-    pub(super) previous: Option<ConnectionWithGrant>,
+    pub(super) previous: Option<Previous>,
     /// The capabilities of the chosen method, for hints.
     pub(super) capabilities: AuthCapabilities,
+    /// The setup steps have been shown.
+    pub(super) is_guided: AtomicBool,
+}
+
+/// A connection that is connected again, as it was before.
+pub(super) struct Previous {
+    pub(super) connection: Connection,
+    /// Absent where the keyring does not give its tokens, which is no reason not to connect again.
+    pub(super) loaded: Option<ConnectionWithGrant>,
 }
 
 /// Connects an account. What is granted is stored before anything else is done with it.
@@ -45,11 +60,22 @@ pub async fn connect(
     store.ensure_writable().await?;
     let mode = request.mode();
     ensure_name_available(store, request, &name).await?;
-    // Tokens that the keyring does not give are no reason not to connect again.
-    let before = workspace.engine.token_vault.load(store, &name).await.ok().flatten();
-    let before = before.filter(|before| before.connection.has_target(mode, request.origin.as_ref()));
-    let mut flow =
-        ConnectFlow { workspace, request, prompter, previous: before, capabilities: AuthCapabilities::default() };
+    let before = store.connections().find(&name).await?;
+    let previous = match before.filter(|before| before.has_target(mode, request.origin.as_ref())) {
+        Some(connection) => {
+            let loaded = workspace.engine.token_vault.load(store, &name).await.ok().flatten();
+            Some(Previous { connection, loaded })
+        }
+        None => None,
+    };
+    let mut flow = ConnectFlow {
+        workspace,
+        request,
+        prompter,
+        previous,
+        capabilities: AuthCapabilities::default(),
+        is_guided: AtomicBool::new(false),
+    };
     let (auth_name, auth) = flow.choose_auth(&connector)?;
     flow.capabilities = AuthCapabilities::from_auth(auth);
     let params = flow.resolve_params(&connector, auth_name, auth)?;
@@ -60,12 +86,32 @@ pub async fn connect(
     };
     let connection = flow.draft_connection(name, auth_name, params);
     let mut session = Session { connection, auth: auth.clone(), connector: connector.clone(), route };
-    let grant = match (&auth.oauth2, &auth.fragment) {
-        (Some(rules), _) if request.token.is_none() => oauth::grant(&flow, &mut session, rules).await?,
-        (_, Some(fragment)) if request.token.is_none() => oauth::implicit_grant(&flow, &mut session, fragment).await?,
-        _ => api_key::grant(&flow, &session).await?,
+    let mut browser = None;
+    let result = match flow.sign_in(&mut session, auth, &mut browser).await {
+        Ok(grant) => Box::pin(save_connection(workspace, request, session, grant, flow.previous.as_ref())).await,
+        Err(error) => Err(error),
     };
-    Box::pin(save_connection(workspace, request, session, grant, flow.previous)).await
+    // The browser waits until it is certain how it ended.
+    if let Some(browser) = browser {
+        browser.show_outcome(flow.outcome_page(&connector, outcome(workspace, &result))).await;
+    }
+    result
+}
+
+/// What the browser is told of the result.
+fn outcome(workspace: &Workspace, result: &Result<ConnectResult>) -> SignInOutcome {
+    match result {
+        Ok(ConnectResult { connection, .. }) => SignInOutcome::Connected {
+            connection: connection.name.to_string(),
+            account: connection.account.as_ref().map(|account| account.name.clone().unwrap_or(account.id.clone())),
+        },
+        Err(error) => {
+            let is_usual = workspace.name.as_str() == workspace.engine.config.workspace;
+            let hint = error.hint();
+            let hint = if is_usual { hint } else { hint.map(|hint| hint.in_workspace(workspace.name.as_str())) };
+            SignInOutcome::Failed { reason: error.on_one_line(), hint }
+        }
+    }
 }
 
 /// Refuses a name that belongs to a live connection with another target, before anybody consents.
@@ -99,6 +145,27 @@ async fn ensure_name_available(store: &dyn Store, request: &ConnectRequest, name
 }
 
 impl ConnectFlow<'_> {
+    /// Gets a grant from the vendor, or a key from the user. `browser` is set once one waits for the outcome.
+    async fn sign_in(
+        &self,
+        session: &mut Session,
+        auth: &AuthMethod,
+        browser: &mut Option<WaitingBrowser>,
+    ) -> Result<Grant> {
+        match (&auth.oauth2, &auth.fragment) {
+            (Some(rules), _) if self.request.token.is_none() => oauth::grant(self, session, rules, browser).await,
+            (_, Some(fragment)) if self.request.token.is_none() => {
+                oauth::implicit_grant(self, session, fragment, browser).await
+            }
+            _ => api_key::grant(self, session).await,
+        }
+    }
+
+    /// The last page of this sign-in.
+    pub(super) fn outcome_page(&self, connector: &Connector, outcome: SignInOutcome) -> OutcomePage {
+        OutcomePage { service: connector.name.clone(), is_sandbox: self.request.is_sandbox, outcome }
+    }
+
     /// Returns the method that the request names, the one used before, or the first that fits the request.
     fn choose_auth<'c>(&self, connector: &'c Connector) -> Result<(&'c str, &'c AuthMethod)> {
         let request = self.request;
@@ -107,7 +174,7 @@ impl ConnectFlow<'_> {
         }
         let grants = |auth: &AuthMethod, kind| auth.oauth2.as_ref().is_some_and(|rules| rules.grants.contains(&kind));
         let fits = |auth: &AuthMethod| {
-            if request.device {
+            if request.sign_in.device {
                 grants(auth, GrantType::DeviceCode)
             } else if request.client_credentials {
                 grants(auth, GrantType::ClientCredentials)
@@ -122,7 +189,8 @@ impl ConnectFlow<'_> {
             // A token of an OAuth-only service can be pasted too: it then lives as long as it lives.
             None if request.token.is_some() => Ok(connector.auth_method(None)?),
             None => {
-                let what = if request.device { "the device code grant" } else { "the client credentials grant" };
+                let what =
+                    if request.sign_in.device { "the device code grant" } else { "the client credentials grant" };
                 Err(ConnectError::UnsupportedGrant { command: request.command(), grant: what }.into())
             }
         }
@@ -160,14 +228,19 @@ impl ConnectFlow<'_> {
             } else if let Some(default) = &param.default {
                 params.insert(name.clone(), default.clone());
             } else if !param.optional {
-                let value = self.prompt_param(name, param)?;
-                params.insert(name.clone(), parse_given_param(connector, auth_name, auth, self.request, name, &value)?);
+                let parse = |text: &str| parse_given_param(connector, auth_name, auth, self.request, name, text);
+                params.insert(name.clone(), self.prompt_param(name, param, parse)?);
             }
         }
         Ok(params)
     }
 
-    fn prompt_param(&self, name: &str, param: &Param) -> Result<String, ConnectError> {
+    fn prompt_param(
+        &self,
+        name: &str,
+        param: &Param,
+        parse: impl Fn(&str) -> Result<String, ConnectError>,
+    ) -> Result<String, ConnectError> {
         if !self.prompter.is_interactive() {
             return Err(ConnectError::MissingParam {
                 command: self.request.command(),
@@ -181,7 +254,7 @@ impl ConnectFlow<'_> {
         let missing = format!("--param {name}=VALUE");
         let example = param.example.as_deref();
         let question = PromptQuestion::Text { prompt: &param.prompt, example, is_secret: false, flag_hint: &missing };
-        Ok(self.prompter.prompt(&question)?.expose().clone())
+        prompt_valid(self.prompter, &question, |value| parse(value.expose()))
     }
 
     /// Returns the connection as it will be, to build requests with before it is stored.
@@ -253,7 +326,7 @@ async fn save_connection(
     request: &ConnectRequest,
     mut session: Session,
     mut grant: Grant,
-    before: Option<ConnectionWithGrant>,
+    before: Option<&Previous>,
 ) -> Result<ConnectResult> {
     let store = workspace.store().await?;
     let mut warnings = Vec::new();
@@ -279,18 +352,22 @@ async fn save_connection(
             && Some(&found.id) != existing.account.as_ref().map(|account| &account.id)
         {
             let name = available_name(workspace, request, &session.connection.name, found).await?;
+            let expected = existing.account.map(|account| account.name.unwrap_or(account.id)).unwrap_or_default();
+            if request.purpose == ConnectPurpose::Reconnect {
+                return Err(account_mismatch(request, existing.name, name, &expected, found).into());
+            }
             warnings.push(format!(
-                "{} is connected to another account ({}), so that this one is kept as {name}",
-                existing.name,
-                existing.account.and_then(|account| account.name).unwrap_or_default(),
+                "{} is connected to another account ({expected}), so that this one is kept as {name}",
+                existing.name
             ));
             session.connection.name = name;
         }
     }
     let connection = session.connection;
     if let Some(before) = before.filter(|before| before.connection.name == connection.name) {
-        warnings.extend(dropped_scopes_warning(request, &before.connection, &connection.scopes_requested));
-        warnings.extend(reuse_refresh_token(&mut grant, &before, &connection, account.as_ref()));
+        let loaded = before.loaded.as_ref();
+        warnings
+            .extend(loaded.and_then(|before| reuse_refresh_token(&mut grant, before, &connection, account.as_ref())));
     }
     warnings.extend(expiry_warning(&connection.name, &grant));
     let new = NewConnection {
@@ -326,6 +403,22 @@ async fn save_connection(
     warnings.extend(unlisted_scopes_warning(&session.connector, &new.scopes_requested));
     let connection = workspace.connection(&new.name).await?;
     Ok(ConnectResult { connection, missing_scopes: report.missing_scopes, warnings })
+}
+
+/// The error of a sign-in as another account than the one that was to be reconnected.
+fn account_mismatch(
+    request: &ConnectRequest,
+    name: ConnectionName,
+    free: ConnectionName,
+    expected: &str,
+    found: &Account,
+) -> ConnectError {
+    ConnectError::AccountMismatch {
+        name,
+        expected: expected.into(),
+        found: found.name.as_deref().unwrap_or(&found.id).into(),
+        connect: connect_command(&free, request.mode(), request.origin.as_ref()).into(),
+    }
 }
 
 /// Says so if the connection that is replaced is of another resource of the same account, such as another site.
@@ -379,16 +472,6 @@ fn expiry_warning(name: &ConnectionName, grant: &Grant) -> Option<String> {
     Some(format!("the service gave no refresh token: {name} must be reconnected in {lifetime}"))
 }
 
-/// Says which scopes `--scope` leaves out that the connection was asked for before.
-fn dropped_scopes_warning(request: &ConnectRequest, before: &Connection, asked: &[String]) -> Option<String> {
-    let dropped: Vec<&str> =
-        before.scopes_requested.iter().filter(|scope| !asked.contains(scope)).map(String::as_str).collect();
-    if request.scopes.is_empty() || dropped.is_empty() {
-        return None;
-    }
-    let command = scopes::add_scope_command(&request.command().command, &dropped);
-    Some(format!("no longer asked for: {} (`{command}` adds to what a connection has)", dropped.join(", ")))
-}
 /// The value that discovery gives for the health check of OpenID servers.
 pub(super) const USERINFO: &str = "userinfo_endpoint";
 

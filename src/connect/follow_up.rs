@@ -10,6 +10,8 @@ use super::{ConnectError, ConnectRequest};
 use crate::connector::FollowUp;
 use crate::error::Result;
 use crate::model::Grant;
+use crate::oauth::callback_listener::WaitingBrowser;
+use crate::oauth::outcome_page::SignInOutcome;
 use crate::runtime::Session;
 
 /// The follow-up call, and the choice where it lists several.
@@ -18,6 +20,7 @@ pub(super) async fn select_resource(
     session: &Session,
     follow_up: &FollowUp,
     grant: &Grant,
+    browser: &mut Option<WaitingBrowser>,
 ) -> Result<BTreeMap<String, String>> {
     let ConnectFlow { workspace, request, prompter, .. } = flow;
     let url = session.path(&follow_up.url, grant)?.ok_or(ConnectError::EmptyGrant)?;
@@ -74,6 +77,10 @@ pub(super) async fn select_resource(
         }
         (None, 1) => 0,
         (None, _) if prompter.is_interactive() => {
+            // Nobody answers the terminal while the browser seems to be busy.
+            if let Some(browser) = browser.take() {
+                browser.show_outcome(flow.outcome_page(&session.connector, SignInOutcome::Asking)).await;
+            }
             prompter.select("The grant covers several. Which one?", &labels).map_err(ConnectError::from)?
         }
         (None, _) => {

@@ -6,8 +6,11 @@ mod callback;
 mod disconnect;
 mod flow;
 mod follow_up;
+mod guide;
 mod oauth;
 mod prompter;
+mod reconnect;
+mod rename;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -19,12 +22,16 @@ use url::Url;
 
 pub use apps::{AppSource, RegisteredApp, find_client};
 pub use disconnect::{DisconnectResult, disconnect};
+use flow::Previous;
 pub use flow::connect;
-pub use prompter::{ConnectEvent, PromptError, PromptQuestion, Prompter};
+pub use prompter::{ConnectEvent, DefaultAnswer, PromptError, PromptQuestion, Prompter, WaitsFor};
+pub use reconnect::{ReconnectOptions, reconnect};
+pub use rename::rename;
 
 use crate::connector::AuthorizationServer;
+use crate::connector::scopes::add_scope_command;
 use crate::error::{Diagnostic, Hint, Kind, Remedy};
-use crate::model::{ClientCredentials, Connection, ConnectionMode, ConnectionName, connect_command};
+use crate::model::{ClientCredentials, Connection, ConnectionMode, ConnectionName, connect_command, reconnect_command};
 use crate::oauth::{AuthCapabilities, OAuthError, callback_listener};
 use crate::secret::Secret;
 
@@ -39,19 +46,39 @@ pub struct ConnectRequest {
     pub scopes: Vec<String>,
     /// Beside those that the connection was asked for, or the defaults.
     pub added_scopes: Vec<String>,
+    /// `scopes` may leave out what the connection was granted, without a question.
+    pub drops_scopes: bool,
     pub params: BTreeMap<String, String>,
-    pub device: bool,
     pub client_credentials: bool,
-    /// The callback URL is pasted: nothing is listened on.
-    pub is_paste: bool,
-    pub redirect: callback_listener::RedirectOptions,
-    pub open_browser: bool,
+    pub sign_in: SignInOptions,
     /// A token or a key is read instead of asking the vendor for one.
     pub token: Option<Secret>,
     pub client: Option<ClientCredentials>,
     pub origin: Option<Url>,
     pub is_sandbox: bool,
+    pub purpose: ConnectPurpose,
+}
+
+/// How the person signs in: on which screen, and where the callback comes to.
+#[derive(Clone, Debug, Default)]
+pub struct SignInOptions {
+    /// A code is entered on another screen.
+    pub device: bool,
+    /// The callback URL is pasted: nothing is listened on.
+    pub is_paste: bool,
+    pub redirect: callback_listener::RedirectOptions,
+    pub open_browser: bool,
     pub timeout: Duration,
+}
+
+/// What a sign-in is for, which decides what becomes of one as another account.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ConnectPurpose {
+    /// Another account than the connection's is stored under a name of its own.
+    #[default]
+    Connect,
+    /// The connection is to work again: another account is refused.
+    Reconnect,
 }
 
 /// The service that is to be connected, and the command that asks for it as it was asked for: what hints are made of, so
@@ -77,6 +104,9 @@ impl ConnectRequest {
     fn command(&self) -> ConnectCommand {
         let connector = self.connector.clone();
         let name = ConnectionName::new(&connector, self.account.as_deref());
+        if let (Ok(name), ConnectPurpose::Reconnect) = (&name, self.purpose) {
+            return ConnectCommand { connector, command: reconnect_command(name) };
+        }
         let mut command = name.map_or_else(
             |_| "integ connect CONNECTOR".to_owned(),
             |name| connect_command(&name, self.mode(), self.origin.as_ref()),
@@ -122,6 +152,8 @@ pub enum ConnectError {
     },
     #[error("this is not {prompt} of {command}: {why}")]
     InvalidKey { command: ConnectCommand, prompt: String, why: String },
+    #[error("this is not a {value}: {reason}")]
+    InvalidClient { value: &'static str, reason: &'static str },
     #[error("{command} refused the key: {why}")]
     KeyRejected { command: ConnectCommand, why: String },
     #[error("{command} does not offer {grant}")]
@@ -146,6 +178,10 @@ pub enum ConnectError {
         labels: Vec<String>,
         command_for_new_name: Box<str>,
     },
+    #[error("the scopes asked for leave out what {name} was granted: {}", dropped.join(", "))]
+    ScopesDropped { name: ConnectionName, dropped: Vec<String>, hint: Box<Hint> },
+    #[error("{name} is connected to {expected}, and the sign-in was as {found}; nothing was changed")]
+    AccountMismatch { name: ConnectionName, expected: Box<str>, found: Box<str>, connect: Box<str> },
     #[error("the vendor did not answer the follow-up call as expected: status {status}")]
     FollowUp { status: u16 },
     #[error("the name {name} is taken by a live connection{target}")]
@@ -163,14 +199,8 @@ pub enum ConnectError {
 impl Remedy for ConnectError {
     fn diagnostic(&self) -> Diagnostic {
         match self {
-            Self::MissingApp { command: ConnectCommand { connector, .. } } => {
-                Diagnostic::new(Kind::Usage, "missing_app").hint(Hint::new(
-                    format!(
-                        "`integ connector setup {connector}` says how to register one and what to run then; \
-                         try it without:"
-                    ),
-                    format!("integ connect {connector} --sandbox"),
-                ))
+            Self::MissingApp { command: requested } => {
+                Diagnostic::new(Kind::Usage, "missing_app").hint(register_or_try(requested))
             }
             Self::MissingAppForServer { command: requested, server } => {
                 Diagnostic::new(Kind::Usage, "missing_app").hint(register_at(requested, server))
@@ -198,16 +228,16 @@ impl Remedy for ConnectError {
             Self::InvalidKey { command: requested, .. } => {
                 Diagnostic::new(Kind::Usage, "invalid_key").run(format!("{} --with-token", requested.command))
             }
+            Self::InvalidClient { .. } => Diagnostic::new(Kind::Usage, "invalid_client_value"),
             Self::KeyRejected { command: requested, .. } => {
                 Diagnostic::new(Kind::AuthNeeded, "key_rejected").run(format!("{} --with-token", requested.command))
             }
             Self::UnsupportedGrant { command: requested, .. } => Diagnostic::new(Kind::Usage, "unsupported_grant")
                 .run(format!("integ connector show {}", requested.connector)),
             Self::HttpsRedirectRequired { command: requested } => {
-                Diagnostic::new(Kind::Usage, "https_redirect_required").hint(Hint::new(
-                    "bring a tunnel to a port of yours:",
-                    format!("{} --redirect-uri https://HOST/callback --port 8910", requested.command),
-                ))
+                let tunnel = format!("{} --redirect-uri https://HOST/callback --port 8910", requested.command);
+                Diagnostic::new(Kind::Usage, "https_redirect_required")
+                    .hint(Hint::new("bring a tunnel to a port of yours:", tunnel))
             }
             Self::PeerCheckRequired { command: requested } => {
                 Diagnostic::new(Kind::Usage, "peer_check_required").run(format!("{} --paste", requested.command))
@@ -222,6 +252,12 @@ impl Remedy for ConnectError {
                     format!("{other} --param {param}={}", first_quoted(labels)),
                 ))
             }
+            Self::ScopesDropped { name, hint, .. } => {
+                Diagnostic::new(Kind::Usage, "scopes_dropped").hint((**hint).clone()).connection(name)
+            }
+            Self::AccountMismatch { name, connect, .. } => Diagnostic::new(Kind::AuthNeeded, "account_mismatch")
+                .hint(Hint::new("sign in as that account; or connect the other one as well:", &**connect))
+                .connection(name),
             Self::EmptyGrant => Diagnostic::new(Kind::AuthNeeded, "empty_grant"),
             Self::FollowUp { status } if *status >= 500 => Diagnostic::new(Kind::Temporary, "follow_up_failed"),
             Self::FollowUp { .. } => Diagnostic::new(Kind::Failed, "follow_up_failed"),
@@ -243,10 +279,34 @@ impl Remedy for ConnectError {
     }
 }
 
+fn register_or_try(ConnectCommand { connector, .. }: &ConnectCommand) -> Hint {
+    let setup = format!("`integ connector setup {connector}` says how to register one and what to run then");
+    Hint::new(format!("{setup}; try it without:"), format!("integ connect {connector} --sandbox"))
+}
+
 fn register_at(ConnectCommand { connector, .. }: &ConnectCommand, server: &AuthorizationServer) -> Hint {
     let value = shlex::try_quote(&server.value).map_or("VALUE".into(), Cow::into_owned);
     let set = format!("integ app set {connector} --client-id ID --client-secret-file -");
     Hint::new("register one there, then", format!("{set} --param {}={value}", server.param))
+}
+
+/// The error of scopes that leave out `dropped`, with the command that keeps them.
+fn scopes_dropped(
+    request: &ConnectRequest,
+    name: &ConnectionName,
+    asked: &[String],
+    before: &[String],
+    dropped: Vec<String>,
+) -> ConnectError {
+    let command = request.command().command;
+    let added: Vec<&String> = asked.iter().filter(|scope| !before.contains(scope)).collect();
+    let hint = if added.is_empty() {
+        let scopes: Vec<_> = asked.iter().filter_map(|scope| shlex::try_quote(scope).ok()).collect();
+        Hint::new("to drop them:", format!("{command} --scope {} --yes", scopes.join(",")))
+    } else {
+        Hint::new("--yes drops them; to keep them:", add_scope_command(&command, &added))
+    };
+    ConnectError::ScopesDropped { name: name.clone(), dropped, hint: Box::new(hint) }
 }
 
 fn with_param(command: &ConnectCommand, name: &str, value: &str) -> String {

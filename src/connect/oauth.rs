@@ -4,15 +4,20 @@ use std::collections::BTreeMap;
 
 use super::callback::CallbackMethod;
 use super::flow::{ConnectFlow, USERINFO};
-use super::prompter::ConnectInterrupted;
-use super::{AppSource, ConnectError, ConnectEvent, PromptQuestion, RegisteredApp, apps, find_client, follow_up};
+use super::prompter::{ConnectInterrupted, with_countdown};
+use super::{
+    AppSource, ConnectError, ConnectEvent, ConnectRequest, DefaultAnswer, Previous, RegisteredApp, WaitsFor, apps,
+    find_client, follow_up, scopes_dropped,
+};
 use crate::connector::scopes::{self, RequestedScopes};
 use crate::connector::{
-    AuthorizationServer, ClientSecretPolicy, GrantType, ImplicitFlow, OAuth2, ScopeRule, authorization_server,
+    AuthorizationServer, ClientSecretPolicy, Connector, GrantType, ImplicitFlow, OAuth2, ScopeRule,
+    authorization_server,
 };
 use crate::error::Result;
 use crate::model::{ClientCredentials, Grant, RefreshMethod};
 use crate::oauth::callback::Callback;
+use crate::oauth::callback_listener::WaitingBrowser;
 use crate::oauth::lifetime::token_lifetime;
 use crate::oauth::refresh::{add_seconds, current_client};
 use crate::oauth::start_page::StartPageServer;
@@ -20,17 +25,26 @@ use crate::oauth::{OAuthClient, OAuthError, Tokens, authorize, device};
 use crate::runtime::Session;
 use crate::{env, sandbox};
 
+/// Which grant the connection was made with, where that is not the connector's usual one: reconnecting uses it again.
+pub(super) const GRANT_TYPE: &str = "grant_type";
+
 /// Runs the grant that the request names, else the connector's usual one, and notes in the session what came with it.
-pub(super) async fn grant(flow: &ConnectFlow<'_>, session: &mut Session, rules: &OAuth2) -> Result<Grant> {
-    let kind = if flow.request.device {
+pub(super) async fn grant(
+    flow: &ConnectFlow<'_>,
+    session: &mut Session,
+    rules: &OAuth2,
+    browser: &mut Option<WaitingBrowser>,
+) -> Result<Grant> {
+    let usual = rules.grants.first().copied().unwrap_or(GrantType::AuthorizationCode);
+    let kind = if flow.request.sign_in.device {
         GrantType::DeviceCode
     } else if flow.request.client_credentials {
         GrantType::ClientCredentials
     } else {
-        rules.grants.first().copied().unwrap_or(GrantType::AuthorizationCode)
+        usual
     };
     let (client, unassigned) = flow.client(session, kind, Some(rules.client_secret)).await?;
-    let named = flow.requested_scopes(rules);
+    let named = flow.named_scopes(&rules.scope);
     let mut asked = scopes::requested(&rules.scope, &named);
     let for_people = rules.grants.iter().any(|kind| *kind != GrantType::ClientCredentials);
     if kind == GrantType::ClientCredentials && for_people && named.is_empty() {
@@ -48,14 +62,22 @@ pub(super) async fn grant(flow: &ConnectFlow<'_>, session: &mut Session, rules: 
     if let Some((source, server)) = unassigned {
         apps::assign(flow.workspace, &session.connector.id, source, &server).await?;
     }
-    if rules.issuer.is_some() && flow.requested_scopes(rules).is_empty() {
+    if rules.issuer.is_some() && named.is_empty() {
         scopes::retain_listed(&mut asked, &rules.scope, &oauth_client.server.scopes_supported);
     }
+    flow.confirm_dropped_scopes(&session.connector, &asked)?;
     let connection = &mut session.connection;
+    connection.metadata.extend((kind != usual).then(|| (GRANT_TYPE.to_owned(), kind.as_str().to_owned())));
+    connection.metadata.extend(scopes::further_lists(&rules.scope, &asked));
     connection.scopes_requested = asked.values().flatten().cloned().collect();
+    if kind != GrantType::ClientCredentials {
+        flow.show_scopes(&session.connector, &client.id, &asked);
+    }
+    let connection = &mut session.connection;
     let tokens = match redirect {
         Some(redirect) => {
-            let (tokens, callback) = authorization_code_grant(flow, &view, &oauth_client, redirect, &asked).await?;
+            let (tokens, callback) =
+                authorization_code_grant(flow, &view, &oauth_client, redirect, &asked, browser).await?;
             let kept = rules.callback_keep.iter();
             let found =
                 kept.filter_map(|(name, parameter)| Some((name.clone(), callback.query.get(parameter)?.clone())));
@@ -82,7 +104,7 @@ pub(super) async fn grant(flow: &ConnectFlow<'_>, session: &mut Session, rules: 
     connection.scopes_granted = tokens.scopes.clone();
     let grant = flow.grant_from_tokens(tokens, client, kind);
     if let Some(declared) = &rules.follow_up {
-        let kept = follow_up::select_resource(flow, session, declared, &grant).await?;
+        let kept = follow_up::select_resource(flow, session, declared, &grant, browser).await?;
         session.connection.metadata.extend(kept);
     }
     Ok(grant)
@@ -94,23 +116,13 @@ async fn authorization_code_grant(
     oauth_client: &OAuthClient<'_>,
     redirect: CallbackMethod,
     asked: &RequestedScopes,
+    browser: &mut Option<WaitingBrowser>,
 ) -> Result<(Tokens, Callback)> {
     let pending = authorize::authorization_request(oauth_client, redirect.uri(), asked)
         .map_err(|error| flow.oauth_error(error))?;
-    let (callback, browser) = flow.receive_callback(redirect, &pending, "code", session).await?;
+    let callback = flow.receive_callback(redirect, &pending, "code", session, browser).await?;
     let exchanged = oauth_client.exchange_code(&callback.code, &pending.redirect_uri, pending.verifier.as_ref()).await;
-    if let Some(browser) = browser {
-        let outcome = match &exchanged {
-            Ok(_) => connected(session),
-            Err(_) => format!("{} was not connected. The terminal shows why.", session.connector.name),
-        };
-        browser.show_outcome(&outcome).await;
-    }
     Ok((exchanged.map_err(|error| flow.oauth_error(error))?, callback))
-}
-
-fn connected(session: &Session) -> String {
-    format!("{} is connected. You can close this page and go back to the terminal.", session.connector.name)
 }
 
 async fn device_code_grant(
@@ -129,15 +141,20 @@ async fn device_code_grant(
     });
     let page = complete.unwrap_or(&authorization.verification_uri);
     // Lives until the flow has ended. Where it cannot be served no browser is opened: the page has been printed.
-    let openable = flow.request.open_browser && authorize::check_openable(page).is_ok();
+    let openable = flow.request.sign_in.open_browser && authorize::check_openable(page).is_ok();
     let handover = openable.then(|| StartPageServer::start(page)).and_then(Result::ok);
     if let Some(handover) = &handover {
         flow.prompter.open_browser(handover.url());
     }
-    tokio::select! {
-        tokens = device::poll(oauth_client, &authorization, flow.request.timeout) => Ok(tokens.map_err(|error| flow.oauth_error(error))?),
-        () = flow.workspace.engine.shutdown.requested() => Err(ConnectInterrupted.into()),
-    }
+    let limit = flow.request.sign_in.timeout;
+    let shown = limit.min(authorization.expires_in);
+    with_countdown(flow.prompter, WaitsFor::DeviceCode, shown, async {
+        tokio::select! {
+            tokens = device::poll(oauth_client, &authorization, limit) => Ok(tokens.map_err(|error| flow.oauth_error(error))?),
+            () = flow.workspace.engine.shutdown.requested() => Err(ConnectInterrupted.into()),
+        }
+    })
+    .await
 }
 
 /// A token that the vendor hands to the browser in the redirect's fragment.
@@ -145,22 +162,22 @@ pub(super) async fn implicit_grant(
     flow: &ConnectFlow<'_>,
     session: &mut Session,
     fragment: &ImplicitFlow,
+    browser: &mut Option<WaitingBrowser>,
 ) -> Result<Grant> {
     let (client, unassigned) = flow.client(session, GrantType::AuthorizationCode, None).await?;
     if let Some((source, server)) = unassigned {
         apps::assign(flow.workspace, &session.connector.id, source, &server).await?;
     }
-    let asked = scopes::requested(&fragment.scope, &flow.with_added(&fragment.scope, &flow.request.scopes));
+    let asked = scopes::requested(&fragment.scope, &flow.named_scopes(&fragment.scope));
+    flow.confirm_dropped_scopes(&session.connector, &asked)?;
     session.connection.scopes_requested = asked.values().flatten().cloned().collect();
     let redirect = flow.callback_method(&fragment.redirect, session)?;
     let mut values = session.values(None);
     values.set("client_id", &client.id);
     let pending = authorize::implicit_request(fragment, &values, &session.route, redirect.uri(), &asked);
     let pending = pending.map_err(|error| flow.oauth_error(error))?;
-    let (callback, browser) = flow.receive_callback(redirect, &pending, &fragment.token, session).await?;
-    if let Some(browser) = browser {
-        browser.show_outcome(&connected(session)).await;
-    }
+    flow.show_scopes(&session.connector, &client.id, &asked);
+    let callback = flow.receive_callback(redirect, &pending, &fragment.token, session, browser).await?;
     Ok(Grant {
         access_token: callback.code,
         refresh_token: None,
@@ -233,7 +250,7 @@ impl ConnectFlow<'_> {
         };
         let mut client = match found {
             Some(client) => client,
-            None if self.prompter.is_interactive() => self.prompt_client()?,
+            None if self.prompter.is_interactive() => self.register_app(session, server.as_ref(), rule).await?,
             None => {
                 let requested = self.request.command();
                 return Err(match server {
@@ -276,40 +293,42 @@ impl ConnectFlow<'_> {
         });
         let known = authorization_server(connector, auth, &before.connection.params);
         let same_server = known.as_ref().map(|known| &known.url) == server.map(|server| &server.url);
-        if before.grant.client.is_none() || is_newer || !same_server {
-            return Ok(None);
-        }
-        current_client(self.workspace, connector, auth, &before.connection, &before.grant).await.map(Some)
+        let grant = before.loaded.as_ref().map(|loaded| &loaded.grant).filter(|grant| grant.client.is_some());
+        let Some(grant) = grant.filter(|_| !is_newer && same_server) else { return Ok(None) };
+        current_client(self.workspace, connector, auth, &before.connection, grant).await.map(Some)
     }
 
-    /// The scopes that the user names now, else those of the last time, with those that are added. Where a request has
-    /// several lists, what is stored does not say which scope was in which.
-    fn requested_scopes(&self, rules: &OAuth2) -> Vec<String> {
+    /// The scopes that the user names now, else those of the last time, with those that are added.
+    fn named_scopes(&self, rule: &ScopeRule) -> Vec<String> {
+        let ConnectRequest { scopes, added_scopes, .. } = self.request;
         let named = match &self.previous {
-            Some(before) if self.request.scopes.is_empty() && rules.scope.also.is_empty() => {
-                &before.connection.scopes_requested
+            Some(Previous { connection, .. }) if scopes.is_empty() => {
+                scopes::named_before(rule, &connection.scopes_requested, &connection.metadata)
             }
-            _ => &self.request.scopes,
+            _ => scopes.clone(),
         };
-        self.with_added(&rules.scope, named)
+        if added_scopes.is_empty() { named } else { scopes::extended(rule, &named, added_scopes) }
     }
 
-    fn with_added(&self, rule: &ScopeRule, named: &[String]) -> Vec<String> {
-        let added = &self.request.added_scopes;
-        if added.is_empty() {
-            return named.to_vec();
+    /// Sees to it that `--scope` drops nothing by surprise: what the connection was granted and the request leaves out is
+    /// shown and confirmed.
+    fn confirm_dropped_scopes(&self, connector: &Connector, asked: &RequestedScopes) -> Result<(), ConnectError> {
+        let Some(Previous { connection, .. }) = &self.previous else { return Ok(()) };
+        if self.request.scopes.is_empty() || self.request.drops_scopes {
+            return Ok(());
         }
-        let before = self.previous.as_ref().map(|before| &before.connection.scopes_requested);
-        let base = if self.request.scopes.is_empty() { before.map_or(&[][..], Vec::as_slice) } else { named };
-        scopes::extended(rule, base, added)
-    }
-
-    fn prompt_client(&self) -> Result<ClientCredentials, ConnectError> {
-        let ask = |prompt, secret, missing| {
-            self.prompter.prompt(&PromptQuestion::Text { prompt, example: None, is_secret: secret, flag_hint: missing })
-        };
-        let id = ask("Client ID of your app", false, "--client-id ID")?;
-        let secret = ask("Client secret (empty for none)", true, "--client-secret-file FILE")?;
-        Ok(ClientCredentials { id: id.expose().clone(), secret: Some(secret).filter(|secret| !secret.is_empty()) })
+        let asked: Vec<String> = asked.values().flatten().cloned().collect();
+        let before = connection.scopes_granted.as_ref().unwrap_or(&connection.scopes_requested);
+        let dropped = scopes::missing(connector, before, Some(&asked));
+        if dropped.is_empty() {
+            return Ok(());
+        }
+        if self.prompter.is_interactive() {
+            let loss = format!("{} would no longer have: {}", connection.name, dropped.join(", "));
+            if self.prompter.confirm(&loss, DefaultAnswer::No)? {
+                return Ok(());
+            }
+        }
+        Err(scopes_dropped(self.request, &connection.name, &asked, before, dropped))
     }
 }

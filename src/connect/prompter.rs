@@ -1,18 +1,38 @@
 //! What a flow shows a person and asks for; the command line and the server each implement it.
 
 use std::process::Child;
+use std::time::Duration;
 
 use thiserror::Error;
 use url::Url;
 
+use crate::clock::Stopwatch;
+use crate::connector::SetupGuide;
 use crate::error::{Diagnostic, Hint, Kind, Remedy};
+use crate::model::ConnectionName;
 use crate::secret::Secret;
 
 /// Something a person must see while a flow waits.
 #[derive(Debug)]
 pub enum ConnectEvent<'a> {
+    /// One of several connections is reconnected now; `position` counts from 1.
+    Reconnecting { connection: &'a ConnectionName, reason: Option<&'a str>, position: usize, total: usize },
+    /// What to do at the service before it can be connected.
+    Setup { service: &'a str, docs: &'a str, guide: &'a SetupGuide },
+    /// No browser can be started; what was to be opened has been shown.
+    BrowserNotFound,
+    /// The answer to a question is not valid. It is asked again.
+    InvalidAnswer { reason: &'a str },
+    /// An app was stored in the workspace.
+    AppStored { client_id: &'a str, connector: &'a str },
+    /// The scopes that will be asked for, each with its purpose, which may be empty. `app` is the client id.
+    Scopes { service: &'a str, app: Option<&'a str>, scopes: &'a [(&'a str, &'a str)] },
+    /// The flow waits for a person, and for how long yet.
+    Waiting { waits_for: WaitsFor, remaining: Duration },
+    /// It no longer waits.
+    WaitEnded,
     /// Open this. Always said before a browser is opened.
-    Authorize { url: &'a Url, redirect_uri: &'a str },
+    Authorize { url: &'a Url, redirect_uri: &'a str, opens_browser: bool },
     /// Enter this code there.
     DeviceCode {
         verification_uri: &'a str,
@@ -24,6 +44,15 @@ pub enum ConnectEvent<'a> {
     SandboxConsented,
 }
 
+/// What a flow waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WaitsFor {
+    /// The consent in the browser.
+    Browser,
+    /// The code to be entered on another screen.
+    DeviceCode,
+}
+
 /// Something that only a person knows.
 #[derive(Debug)]
 pub enum PromptQuestion<'a> {
@@ -31,6 +60,13 @@ pub enum PromptQuestion<'a> {
     Text { prompt: &'a str, example: Option<&'a str>, is_secret: bool, flag_hint: &'a str },
     /// The callback URL.
     CallbackUrl,
+}
+
+/// What an empty answer to a question means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DefaultAnswer {
+    Yes,
+    No,
 }
 
 /// The user interface of a flow: it shows events and asks questions.
@@ -52,8 +88,48 @@ pub trait Prompter: Sync {
     /// [`PromptError`] where nobody can be asked.
     fn select(&self, prompt: &str, labels: &[String]) -> Result<usize, PromptError>;
 
+    /// Whether the person agrees to a statement; Enter gives the default.
+    ///
+    /// # Errors
+    /// [`PromptError`] where nobody can be asked.
+    fn confirm(&self, statement: &str, default: DefaultAnswer) -> Result<bool, PromptError>;
+
     /// Whether a person can be asked at all.
     fn is_interactive(&self) -> bool;
+}
+
+/// Runs `work` and shows a person, each second, for how long it is still waited for.
+pub(super) async fn with_countdown<T>(
+    prompter: &dyn Prompter,
+    waits_for: WaitsFor,
+    limit: Duration,
+    work: impl Future<Output = T>,
+) -> T {
+    /// Ends the countdown also where the flow is interrupted.
+    struct Countdown<'a>(&'a dyn Prompter);
+
+    impl Drop for Countdown<'_> {
+        fn drop(&mut self) {
+            self.0.notify(&ConnectEvent::WaitEnded);
+        }
+    }
+
+    if !prompter.is_interactive() {
+        return work.await;
+    }
+    let _countdown = Countdown(prompter);
+    let started = Stopwatch::start();
+    let mut seconds = tokio::time::interval(Duration::from_secs(1));
+    tokio::pin!(work);
+    loop {
+        tokio::select! {
+            result = &mut work => return result,
+            _ = seconds.tick() => {
+                let remaining = limit.saturating_sub(started.elapsed());
+                prompter.notify(&ConnectEvent::Waiting { waits_for, remaining });
+            }
+        }
+    }
 }
 
 /// Why a question got no answer.

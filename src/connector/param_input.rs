@@ -1,5 +1,6 @@
 //! Values that users type for parameters: which part of a URL they fill, and what is read from a pasted address.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use url::Url;
@@ -95,6 +96,7 @@ pub fn parse_param(
     match place {
         None => Ok(text.to_owned()),
         Some(UrlPart::Url) => {
+            let text = &*with_scheme(text);
             let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
             url.ok_or("a URL that begins with https://")?;
             let issuer = auth.oauth2.as_ref().and_then(|rules| rules.issuer.as_ref());
@@ -119,6 +121,13 @@ pub fn issuer_from_url(text: &str) -> String {
         }
     }
     text.to_owned()
+}
+
+/// An address as people write it: `git.example.com/gitlab` is https. What has no dot in its host is left alone.
+fn with_scheme(text: &str) -> Cow<'_, str> {
+    let host = text.split('/').next().unwrap_or_default();
+    let is_bare = host.contains('.') && !host.contains(':') && read_host(host).is_some();
+    if is_bare { Cow::Owned(format!("https://{text}")) } else { Cow::Borrowed(text) }
 }
 
 fn read_host(text: &str) -> Option<String> {
@@ -193,7 +202,10 @@ mod tests {
     #[test]
     fn a_url_keeps_its_last_slash() {
         assert_eq!(read("{it}", " https://as.example/o/ ").as_deref(), Some("https://as.example/o/"));
-        assert_eq!(read("{it}", "as.example"), None);
+        assert_eq!(read("{it}", "as.example/o").as_deref(), Some("https://as.example/o"));
+        for text in ["as", "ftp://as.example", "user@as.example", "as.example:80", "a b.example", "/", ""] {
+            assert_eq!(read("{it}", text), None, "{text:?}");
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Which scopes to ask for, and which of them were not granted.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use indexmap::IndexMap;
 
@@ -54,20 +54,34 @@ fn each(rule: &ScopeRule, word: &str) -> Vec<String> {
     scopes.map(|scope| format!("{list}{scope}")).collect()
 }
 
-/// What the user adds to what was asked for before, or to the defaults. Where a request has several lists, what was asked
-/// for before does not say which scope was in which: those of the further lists' defaults are taken to be theirs.
+/// What the user adds to what was asked for before, or to the defaults.
 pub fn extended(rule: &ScopeRule, before: &[String], added: &[String]) -> Vec<String> {
-    let defaults = || {
-        let further =
-            rule.also.iter().flat_map(|(param, list)| list.iter().map(move |scope| format!("{param}={scope}")));
-        further.collect::<Vec<_>>()
-    };
-    let kept = if before.is_empty() { &rule.default } else { before };
-    let is_further = |scope: &&String| rule.also.values().flatten().any(|further| further == *scope);
-    let is_main = |scope: &&String| rule.default.contains(scope) || rule.always.contains(scope);
-    let kept = kept.iter().filter(|scope| is_main(scope) || !is_further(scope)).cloned();
-    kept.chain(defaults()).chain(added.iter().cloned()).collect()
+    let further = rule.also.iter().flat_map(|(param, list)| list.iter().map(move |scope| format!("{param}={scope}")));
+    let base = if before.is_empty() { rule.default.iter().cloned().chain(further).collect() } else { before.to_vec() };
+    base.into_iter().chain(added.iter().cloned()).collect()
 }
+
+/// What a connection keeps of the further lists of a request, which its list of scopes does not tell apart: the lists'
+/// names in the connection's metadata, and their scopes.
+pub fn further_lists(rule: &ScopeRule, asked: &RequestedScopes) -> Vec<(String, String)> {
+    let lists = rule.also.keys().filter_map(|param| Some((param, asked.get(param)?)));
+    lists.map(|(param, scopes)| (format!("{FURTHER_LIST}{param}"), scopes.join(" "))).collect()
+}
+
+/// Returns the scopes that a connection was asked for as a user names them: `PARAM=SCOPE` for those of a further list.
+pub fn named_before(rule: &ScopeRule, requested: &[String], metadata: &BTreeMap<String, String>) -> Vec<String> {
+    let list = |param: &String| {
+        let scopes = metadata.get(&format!("{FURTHER_LIST}{param}"));
+        scopes.map_or_else(Vec::new, |scopes| scopes.split(' ').map(|scope| format!("{param}={scope}")).collect())
+    };
+    let further: Vec<String> = rule.also.keys().flat_map(list).collect();
+    // A request's own list is stored before the further ones.
+    let own = requested.len().saturating_sub(further.len());
+    requested[..own].iter().cloned().chain(further).collect()
+}
+
+/// How the names of further lists begin in a connection's metadata.
+const FURTHER_LIST: &str = "requested_";
 
 /// The scopes of OpenID Connect Core 1.0 (sections 5.4 and 11), which a server lists if it knows them.
 const OPENID: [&str; 6] = ["openid", "profile", "email", "address", "phone", OFFLINE_ACCESS];
@@ -223,7 +237,12 @@ mod tests {
         assert_eq!(added(&["b", "offline"]), ["b", "offline", "x", "y"]);
         assert_eq!(added(&[]), ["a", "x", "y", "offline"]);
         let two = ScopeRule { also: IndexMap::from([("user_scope".to_owned(), list(&["u"]))]), ..rule };
-        let asked = requested(&two, &extended(&two, &list(&["b", "u"]), &list(&["user_scope=v"])));
+        let asked = requested(&two, &extended(&two, &list(&["b", "user_scope=u"]), &list(&["user_scope=v"])));
         assert_eq!((&asked["scope"], &asked["user_scope"]), (&list(&["b", "offline"]), &list(&["u", "v"])));
+        let stored = further_lists(&two, &asked).into_iter().collect();
+        let flat: Vec<String> = asked.values().flatten().cloned().collect();
+        let named = named_before(&two, &flat, &stored);
+        assert_eq!(named, ["b", "offline", "user_scope=u", "user_scope=v"]);
+        assert_eq!(requested(&two, &named), asked, "asking again asks for the same");
     }
 }

@@ -34,7 +34,7 @@ pub(super) fn check_connections(connections: &[Connection], around: &DoctorConte
         let message = format!("{name} is in the state {}{why}", status.as_str());
         match status {
             ConnectionStatus::NeedsReauth | ConnectionStatus::Disconnected => {
-                broken.push(Finding::error("connections", message, Some(reconnect_command(connection))));
+                broken.push(Finding::error("connections", message, Some(reconnect_command(&connection.name))));
             }
             ConnectionStatus::Error => {
                 broken.push(Finding::error("connections", message, Some(format!("integ test {name}"))));
@@ -51,7 +51,7 @@ pub(super) fn check_connections(connections: &[Connection], around: &DoctorConte
         let missing = scopes::missing(connector, &connection.scopes_requested, connection.scopes_granted.as_deref());
         if !missing.is_empty() {
             let message = format!("{name} was not granted {}", missing.join(", "));
-            weak.push(Finding::warning("connections", message, reconnect_command(connection)));
+            weak.push(Finding::warning("connections", message, reconnect_command(&connection.name)));
         }
         let expiry = &connection.expiry;
         if let Some(at) = expiry.refresh_started_at.filter(|_| status != ConnectionStatus::NeedsReauth) {
@@ -62,7 +62,7 @@ pub(super) fn check_connections(connections: &[Connection], around: &DoctorConte
             expiry.remaining_secs(now).filter(|left| !expiry.is_refreshable && (1..SOON_SECS).contains(left))
         {
             let message = format!("{name} ends in {} h and cannot be refreshed", left / 3600);
-            weak.push(Finding::warning("connections", message, reconnect_command(connection)));
+            weak.push(Finding::warning("connections", message, reconnect_command(&connection.name)));
         }
     }
     let sandbox = connections.iter().filter(|connection| connection.mode == ConnectionMode::Sandbox).count();

@@ -253,7 +253,7 @@ fn evaluate_response(session: &Session, health: &Health, answer: &ApiResponse, f
     };
     report.outcome = outcome;
     report.error_message = detail;
-    report.hint = (outcome == HealthOutcome::NeedsReauth).then(|| refresh::reconnect_command(&session.connection));
+    report.hint = (outcome == HealthOutcome::NeedsReauth).then(|| refresh::reconnect_command(&session.connection.name));
     if outcome == HealthOutcome::Healthy {
         let id = health.account.id.as_ref().and_then(|at| at.text_in(document));
         let name = health.account.name.as_ref().and_then(|at| at.text_in(document));

@@ -36,6 +36,11 @@ impl ConnectionStatus {
     pub fn is_healthy(self) -> bool {
         matches!(self, Self::Active | Self::Expiring)
     }
+
+    /// Whether only a person can make it work again: `integ reconnect --all` signs in for these.
+    pub fn needs_person(self) -> bool {
+        matches!(self, Self::NeedsReauth | Self::Disconnected)
+    }
 }
 
 /// How many connections have each status.

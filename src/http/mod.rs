@@ -5,6 +5,7 @@ mod classify;
 mod client;
 mod download;
 pub mod egress;
+pub mod html;
 pub mod loopback;
 pub mod peer;
 mod rate_limit;

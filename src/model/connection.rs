@@ -112,9 +112,9 @@ pub fn connect_command(name: &ConnectionName, mode: ConnectionMode, origin: Opti
     command
 }
 
-/// The command that connects a connection again, at the same place.
-pub fn reconnect_command(connection: &Connection) -> String {
-    connect_command(&connection.name, connection.mode, connection.origin.as_ref())
+/// The command that makes a connection work again. It keeps the connection's mode, origin and settings.
+pub fn reconnect_command(name: &ConnectionName) -> String {
+    format!("integ reconnect {name}")
 }
 
 /// The outcome of the last health check.
@@ -208,7 +208,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_command_that_reconnects_keeps_account_mode_and_origin() {
+    fn the_command_that_connects_keeps_account_mode_and_origin() {
         let command = |name: &str, mode, origin: Option<&str>| {
             let origin = origin.map(|origin| origin.parse().unwrap());
             connect_command(&name.parse().unwrap(), mode, origin.as_ref())

@@ -1,6 +1,7 @@
 //! The loopback redirect listener (RFC 8252 sections 7.3 and 8.3).
 //!
-//! It binds loopback addresses and nothing else (both, where a name such as `localhost` may lead to either), answers only
+//! It binds loopback addresses (both, where a name such as `localhost` may lead to either) unless the user names another
+//! one, answers only
 //! `GET` of its own paths under its own names, to processes of its own user and root, lets only a callback with the flow's
 //! `state` end the flow, and closes its port when it is dropped. The browser waits for the outcome, so that the page says
 //! what really happened.
@@ -15,6 +16,7 @@ use url::Url;
 
 use super::OAuthError;
 use super::callback::{Callback, CallbackOutcome, ExpectedCallback, check_callback};
+use super::outcome_page::{OutcomePage, notice};
 use super::peer_guard::PeerGuard;
 use super::start_page::StartPage;
 use crate::connector::{LoopbackHost, Redirect};
@@ -37,6 +39,8 @@ pub struct RedirectOptions {
     /// The registered URI, as it was typed; the listener's own where absent. A loopback one says what to bind, and any
     /// other is that of a tunnel which leads here.
     pub redirect_uri: Option<RedirectUri>,
+    /// Listens at this address in place of loopback: in a container, whose loopback no browser outside can reach.
+    pub bind: Option<IpAddr>,
     /// Processes of other users may bring the callback. The caller sees to it that the flow has PKCE.
     pub allow_peer: bool,
 }
@@ -100,13 +104,13 @@ pub struct CallbackListener {
 
 /// Tells the waiting browser how it ended.
 #[derive(Debug)]
-pub struct OutcomeSender(oneshot::Sender<String>);
+pub struct OutcomeSender(oneshot::Sender<OutcomePage>);
 
 impl OutcomeSender {
-    /// A sentence for the person at the browser.
-    pub fn send(self, outcome: &str) {
+    /// Sends the last page to the person at the browser.
+    pub fn send(self, page: OutcomePage) {
         // The browser may have closed: then there is nobody to answer.
-        let _ = self.0.send(outcome.to_owned());
+        let _ = self.0.send(page);
     }
 }
 
@@ -118,9 +122,9 @@ pub struct WaitingBrowser {
 }
 
 impl WaitingBrowser {
-    /// Shows a sentence to the person at the browser, and closes the port.
-    pub async fn show_outcome(self, outcome: &str) {
-        self.reply.send(outcome);
+    /// Shows the last page to the person at the browser, and closes the port.
+    pub async fn show_outcome(self, page: OutcomePage) {
+        self.reply.send(page);
         self.listener.server.finish(LAST_PAGE_WAIT).await;
     }
 }
@@ -133,10 +137,11 @@ impl BoundListener {
     pub fn bind(redirect: &Redirect, options: &RedirectOptions) -> Result<Self, OAuthError> {
         let given = options.redirect_uri.as_ref();
         let port = options.port.or_else(|| given.and_then(RedirectUri::port)).or(redirect.port).unwrap_or(0);
-        let addresses = match (given, redirect.host) {
-            (Some(uri), _) => uri.addresses(),
-            (None, LoopbackHost::Name) => ListenAddresses::Both,
-            (None, LoopbackHost::Address) => ListenAddresses::Only(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+        let addresses = match (options.bind, given, redirect.host) {
+            (Some(address), ..) => ListenAddresses::Only(address),
+            (None, Some(uri), _) => uri.addresses(),
+            (None, None, LoopbackHost::Name) => ListenAddresses::Both,
+            (None, None, LoopbackHost::Address) => ListenAddresses::Only(IpAddr::V4(Ipv4Addr::LOCALHOST)),
         };
         let listeners = loopback::bind(addresses, port).map_err(|source| OAuthError::Bind { source })?;
         let port = listeners.iter().find_map(|listener| listener.local_addr().ok()).map_or(port, |bound| bound.port());
@@ -249,20 +254,20 @@ impl CallbackHandler {
         if named.next().is_some()
             || !host.is_some_and(|host| self.hosts.iter().any(|known| known.eq_ignore_ascii_case(host)))
         {
-            return page(StatusCode::FORBIDDEN, "integ does not answer for this host name.");
+            return notice(StatusCode::FORBIDDEN, "integ does not answer for this host name.");
         }
         if request.method() != Method::GET {
-            let mut answer = page(StatusCode::METHOD_NOT_ALLOWED, "integ answers only GET requests here.");
+            let mut answer = notice(StatusCode::METHOD_NOT_ALLOWED, "integ answers only GET requests here.");
             answer.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static("GET"));
             return answer;
         }
         let starts = request.uri().path() == self.start_page.path();
         if request.uri().path() != self.path && !starts {
-            return page(StatusCode::NOT_FOUND, "Page not found.");
+            return notice(StatusCode::NOT_FOUND, "Page not found.");
         }
         // Before anything of the query is believed or anything is shown: state and code may be known to a stranger.
         if !self.guard.allows(request, starts).await {
-            return page(
+            return notice(
                 StatusCode::FORBIDDEN,
                 "integ accepts connections of its own user only. The terminal says more.",
             );
@@ -276,7 +281,7 @@ impl CallbackHandler {
         }
         match check_callback(query, &self.expected, &self.code_param) {
             CallbackOutcome::Ignored(why) => {
-                page(StatusCode::BAD_REQUEST, &format!("This link does not belong to the current sign-in: {why}."))
+                notice(StatusCode::BAD_REQUEST, &format!("This link does not belong to the current sign-in: {why}."))
             }
             CallbackOutcome::Complete(result) => self.deliver(result).await,
         }
@@ -286,27 +291,15 @@ impl CallbackHandler {
         let (reply, outcome) = oneshot::channel();
         // The channel holds one and is read once: a second callback finds it full or closed (fault 40).
         if self.sender.try_send((result, OutcomeSender(reply))).is_err() {
-            return page(StatusCode::CONFLICT, "This sign-in is already complete.");
+            return notice(StatusCode::CONFLICT, "This sign-in is already complete.");
         }
         match tokio::time::timeout(OUTCOME_WAIT, outcome).await {
-            Ok(Ok(text)) => page(StatusCode::OK, &text),
+            Ok(Ok(page)) => page.response(),
             Ok(Err(_)) | Err(_) => {
-                page(StatusCode::OK, "Go back to the terminal to see the result. You can close this page.")
+                notice(StatusCode::OK, "Go back to the terminal to see the result. You can close this page.")
             }
         }
     }
-}
-
-/// A page of one sentence. Nothing of the request is ever put into it (fault 37).
-pub(super) fn page(status: StatusCode, sentence: &str) -> FullResponse {
-    let sentence = escape(sentence);
-    let body = format!(
-        "<!doctype html><html lang=en><meta charset=utf-8><title>integ</title>\
-         <style>body{{font:16px/1.5 system-ui,sans-serif;max-width:34rem;margin:20vh auto;padding:0 1rem;color:#222;background:#fff}}\
-         @media(prefers-color-scheme:dark){{body{{color:#ddd;background:#161616}}}}</style>\
-         <h1>integ</h1><p>{sentence}</p></html>"
-    );
-    serve::page(status, "text/html; charset=utf-8", &body, "default-src 'none'; style-src 'unsafe-inline'")
 }
 
 /// Hands the fragment to this listener as a query; the script is fixed and bears the page's only permission to run.
@@ -321,10 +314,6 @@ fn fragment_page() -> FullResponse {
 fn script_hash(script: &str) -> String {
     use base64::Engine;
     base64::engine::general_purpose::STANDARD.encode(crate::hash::sha256(script.as_bytes()))
-}
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;").replace('\'', "&#39;")
 }
 
 #[cfg(test)]

@@ -239,11 +239,13 @@ impl OAuthClient<'_> {
         client
     }
 
+    /// The parameters that have a value: one that is made of what the user may leave out is left out with it.
     pub(super) fn fill_params(
         &self,
         params: &indexmap::IndexMap<String, crate::connector::Template>,
     ) -> Result<Vec<(String, String)>, OAuthError> {
-        params.iter().map(|(name, value)| Ok((name.clone(), value.fill(&self.values)?))).collect()
+        let given = params.iter().filter(|(_, value)| value.is_complete(&self.values));
+        given.map(|(name, value)| Ok((name.clone(), value.fill(&self.values)?))).collect()
     }
 
     fn request_error(&self, error: impl std::error::Error + Send + Sync + 'static) -> OAuthError {

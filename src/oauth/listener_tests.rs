@@ -5,6 +5,7 @@ use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
 use super::*;
+use crate::oauth::outcome_page::SignInOutcome;
 use crate::secret::Secret;
 
 const STATE: &str = "the-state-of-this-flow";
@@ -15,6 +16,11 @@ fn expected() -> ExpectedCallback {
 
 fn authorize() -> Url {
     Url::parse(&format!("https://as.example/authorize?state={STATE}")).unwrap()
+}
+
+fn page(reason: &str) -> OutcomePage {
+    let outcome = SignInOutcome::Failed { reason: reason.to_owned(), hint: None };
+    OutcomePage { service: "Service".to_owned(), is_sandbox: false, outcome }
 }
 
 fn run<T>(test: impl AsyncFnOnce(CallbackListener, u16) -> T) -> T {
@@ -52,6 +58,25 @@ fn fault_033_only_the_loopback_address_is_bound() {
     assert_eq!(bound.listeners.len(), 1);
     assert!(bound.listeners[0].local_addr().unwrap().ip().is_loopback());
     assert!(bound.redirect_uri().starts_with("http://127.0.0.1:"), "{}", bound.redirect_uri());
+}
+
+#[tokio::test]
+async fn another_address_is_bound_where_the_user_names_one_and_hosts_and_state_are_checked_all_the_same() {
+    let options = RedirectOptions { bind: Some(Ipv4Addr::UNSPECIFIED.into()), ..RedirectOptions::default() };
+    let bound = BoundListener::bind(&Redirect::default(), &options).unwrap();
+    assert!(bound.listeners[0].local_addr().unwrap().ip().is_unspecified());
+    assert!(bound.redirect_uri().starts_with("http://127.0.0.1:"), "what the browser is sent to is published there");
+    let port = Url::parse(bound.redirect_uri()).unwrap().port().unwrap();
+    let listener = bound.listen(expected(), &authorize(), "code", false).unwrap();
+    assert_eq!(listener.start_url().host_str(), Some("127.0.0.1"));
+    tokio::task::spawn_blocking(move || {
+        let foreign =
+            format!("GET /callback?code=a&state={STATE} HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n");
+        assert_eq!(status(&send(port, foreign.as_bytes())), 403);
+        assert_eq!(status(&get(port, "/callback?code=a&state=wrong")), 400);
+    })
+    .await
+    .unwrap();
 }
 
 #[test]
@@ -118,7 +143,7 @@ fn fault_038_slow_clients_do_not_keep_the_callback_out() {
         let browser = std::thread::spawn(move || get(port, &format!("/callback?code=real&state={STATE}")));
         let (result, reply) = listener.receive(Duration::from_secs(5)).await;
         assert_eq!(result.unwrap().code.expose(), "real");
-        reply.unwrap().send("It worked.");
+        reply.unwrap().send(page("It worked"));
         assert!(browser.join().unwrap().contains("It worked."));
     });
 }
@@ -147,8 +172,8 @@ fn fault_040_a_second_callback_changes_nothing() {
         assert_eq!(result.unwrap().code.expose(), "first");
         let second = std::thread::spawn(move || get(port, &format!("/callback?code=second&state={STATE}")));
         let third = std::thread::spawn(move || get(port, &format!("/callback?code=third&state={STATE}")));
-        reply.unwrap().send("done");
-        assert!(first.join().unwrap().contains("done"));
+        reply.unwrap().send(page("It is done"));
+        assert!(first.join().unwrap().contains("It is done"));
         drop(listener);
         for late in [second, third] {
             assert!(!late.join().unwrap().contains("200 OK"));

@@ -14,6 +14,7 @@ pub mod discovery;
 mod duplicate_members;
 pub mod id_token;
 pub mod lifetime;
+pub mod outcome_page;
 mod peer_guard;
 pub mod quirks;
 pub mod refresh;

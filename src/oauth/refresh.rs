@@ -94,7 +94,7 @@ pub fn is_fresh(
         GrantStatus::Disconnected => {
             return Err(AccessTokenError::Disconnected {
                 connection: name(),
-                reconnect: reconnect_command(connection),
+                reconnect: reconnect_command(&connection.name),
             });
         }
         GrantStatus::Active => {}
@@ -115,7 +115,7 @@ pub fn is_fresh(
             _ => Ok(false),
         };
     }
-    let reconnect = || reconnect_command(connection);
+    let reconnect = || reconnect_command(&connection.name);
     if expiry.remaining_secs(now).is_some_and(|left| left <= 0) {
         return Err(AccessTokenError::Expired { connection: name(), reconnect: reconnect() });
     }
@@ -145,7 +145,7 @@ fn ensure_long_enough(connection: &Connection, wanted: Duration) -> Result<(), A
             lifetime: lasts,
             min_ttl: wanted,
             refreshable: true,
-            reconnect: reconnect_command(connection),
+            reconnect: reconnect_command(&connection.name),
         }),
         _ => Ok(()),
     }
@@ -195,7 +195,7 @@ pub fn needs_reauth_error(connection: &Connection, reason: Option<String>) -> Ac
     AccessTokenError::NeedsReauth {
         connection: connection.name.clone(),
         reason: reason.unwrap_or_else(|| "the vendor refused the grant".to_owned()),
-        reconnect: reconnect_command(connection),
+        reconnect: reconnect_command(&connection.name),
     }
 }
 
@@ -295,7 +295,7 @@ pub async fn load_grant(workspace: &Workspace, name: &ConnectionName) -> error::
         return Ok(loaded);
     }
     let connection = workspace.connection(name).await?;
-    Err(AccessTokenError::Disconnected { reconnect: reconnect_command(&connection), connection: connection.name }
+    Err(AccessTokenError::Disconnected { reconnect: reconnect_command(&connection.name), connection: connection.name }
         .into())
 }
 
@@ -324,7 +324,7 @@ async fn refresh_and_save(
     let id = connection.id;
     let session = workspace.session(connection).await?;
     let store = workspace.store().await?;
-    let reconnect = reconnect_command(&session.connection);
+    let reconnect = reconnect_command(&session.connection.name);
     let refresh_failed = |source: OAuthError| AccessTokenError::RefreshFailed {
         connection: name.clone(),
         reconnect: reconnect.clone(),

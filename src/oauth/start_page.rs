@@ -15,7 +15,7 @@ use hyper::body::Bytes;
 use url::Url;
 
 use super::OAuthError;
-use super::callback_listener::page;
+use super::outcome_page::notice;
 use super::peer_guard::PeerGuard;
 use crate::clock;
 use crate::hex;
@@ -33,6 +33,9 @@ pub(super) struct StartPage {
 impl StartPage {
     /// A page at an unguessable path of a listener.
     pub(super) fn new(address: SocketAddr, target: Url) -> Self {
+        // What listens everywhere is reached at loopback.
+        let ip = if address.ip().is_unspecified() { Ipv4Addr::LOCALHOST.into() } else { address.ip() };
+        let address = SocketAddr::new(ip, address.port());
         let name = hex::encode(&clock::random::<16>());
         let mut url = target.clone();
         if let Ok(own) = Url::parse(&format!("http://{address}/start/{name}")) {
@@ -56,12 +59,12 @@ impl StartPage {
     /// The redirect, the first time. The caller knows who asks.
     pub(super) fn respond(&self) -> FullResponse {
         if self.is_used.swap(true, Ordering::Relaxed) {
-            return page(StatusCode::GONE, "This link was used already. Open the address that integ printed.");
+            return notice(StatusCode::GONE, "This link was used already. Open the address that integ printed.");
         }
-        let mut answer = page(StatusCode::FOUND, "Continue in the browser.");
+        let mut answer = notice(StatusCode::FOUND, "Continue in the browser.");
         match header::HeaderValue::from_str(self.target.as_str()) {
             Ok(target) => answer.headers_mut().insert(header::LOCATION, target),
-            Err(_) => return page(StatusCode::NOT_FOUND, "Open the address that integ printed."),
+            Err(_) => return notice(StatusCode::NOT_FOUND, "Open the address that integ printed."),
         };
         answer
     }
@@ -95,10 +98,10 @@ impl StartPageServer {
                 let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
                 let own = host == Some(address.to_string().as_str());
                 if !own || request.method() != Method::GET || request.uri().path() != start.path() {
-                    return page(StatusCode::NOT_FOUND, "Page not found.");
+                    return notice(StatusCode::NOT_FOUND, "Page not found.");
                 }
                 if !guard.allows(&request, true).await {
-                    return page(StatusCode::FORBIDDEN, "integ accepts connections of its own user only.");
+                    return notice(StatusCode::FORBIDDEN, "integ accepts connections of its own user only.");
                 }
                 start.respond()
             }

@@ -4,19 +4,21 @@ use std::collections::HashMap;
 use std::future;
 
 use futures_util::{StreamExt, stream};
+use thiserror::Error;
 
 use super::{Effect, Operation, OperationScope, Reach};
 use crate::clock::Timestamp;
-use crate::connect::{self, ConnectRequest, Prompter};
+use crate::connect::{self, ConnectEvent, ConnectRequest, ConnectResult, Prompter, ReconnectOptions};
 use crate::connector::{Connector, scopes};
-use crate::error::{Error, Result};
+use crate::error::{self, Diagnostic, Kind, Remedy, Result};
 use crate::health::{self, ConnectionStatus, HealthReport, StatusSummary, status_of};
 use crate::model::{Account, Connection, ConnectionId, ConnectionName};
 use crate::runtime::worker::{self, RunUntil};
 use crate::runtime::{BoxFuture, Workspace};
 use crate::view::connection::{
-    AccountView, ConnectView, ConnectionView, DisconnectPreview, DisconnectView, RefreshListView, RefreshOutcome,
-    RefreshView, RenewalOutcome, StatusView, SubscriptionRenewalView, TestListView, TestView,
+    AccountView, ConnectView, ConnectionView, DisconnectPreview, DisconnectView, ReconnectListView, ReconnectOutcome,
+    ReconnectView, RefreshListView, RefreshOutcome, RefreshView, RenameView, RenewalOutcome, StatusView,
+    SubscriptionRenewalView, TestListView, TestView,
 };
 use crate::view::webhook::SubscriptionView;
 use crate::webhook::subscription::{RenewalResult, renew_all};
@@ -30,7 +32,9 @@ pub const OPERATIONS: &[Operation] = &[
     // Chooses origins and reads secrets.
     Operation::local("connect", OperationScope::Connections, Effect::Write),
     Operation::local("disconnect", OperationScope::Connections, Effect::Destroy).reachable_by(Reach::Api),
+    Operation::local("reconnect", OperationScope::Connections, Effect::Write),
     Operation::local("refresh", OperationScope::Connections, Effect::Write).reachable_by(Reach::Api),
+    Operation::local("rename", OperationScope::Connections, Effect::Write).reachable_by(Reach::Api),
     Operation::local("status", OperationScope::Connections, Effect::Read).reachable_by(Reach::Agent),
     Operation::local("test", OperationScope::Connections, Effect::Read).reachable_by(Reach::Agent),
 ];
@@ -49,6 +53,140 @@ pub async fn connect(workspace: &Workspace, request: ConnectRequest, prompter: &
         missing_scopes: connected.missing_scopes,
         warnings: connected.warnings,
     })
+}
+
+/// The connections to reconnect, and what is to be different from the last time.
+#[derive(Clone, Debug, Default)]
+pub struct ReconnectRequest {
+    pub selection: ReconnectSelection,
+    pub options: ReconnectOptions,
+}
+
+/// Which connections are reconnected.
+#[derive(Clone, Debug, Default)]
+pub enum ReconnectSelection {
+    /// These, whether they work or not.
+    Named(Vec<ConnectionName>),
+    /// Every connection that only a person can make work again.
+    All,
+    /// The one that only a person can make work again. Of several the prompter asks which.
+    #[default]
+    Broken,
+}
+
+/// That several connections need a person, and none was named.
+#[derive(Debug, Error)]
+#[error("several connections need to be reconnected: {}", names.join(", "))]
+pub struct SeveralBrokenError {
+    names: Vec<String>,
+}
+
+impl Remedy for SeveralBrokenError {
+    fn diagnostic(&self) -> Diagnostic {
+        Diagnostic::new(Kind::Usage, "several_connections").run("integ reconnect --all")
+    }
+}
+
+/// Signs in again for connections, one after another, each as it was connected.
+///
+/// # Errors
+/// The failure of the connection if one alone is reconnected; otherwise failures are in the view.
+pub async fn reconnect(
+    workspace: &Workspace,
+    request: ReconnectRequest,
+    prompter: &dyn Prompter,
+) -> Result<ReconnectListView> {
+    let total = if workspace.has_vault() { list_connection_names(workspace).await?.len() } else { 0 };
+    let names = match request.selection {
+        ReconnectSelection::Named(names) => names,
+        ReconnectSelection::All => broken_connections(workspace).await?,
+        ReconnectSelection::Broken => choose_broken(broken_connections(workspace).await?, prompter)?,
+    };
+    let untouched = total.saturating_sub(names.len());
+    let mut reconnected = Vec::with_capacity(names.len());
+    for (index, name) in names.iter().enumerate() {
+        let connection = workspace.connection(name).await?;
+        if names.len() > 1 {
+            let (_, reason) = status_of(&connection, workspace.engine.clock.now());
+            let (position, total) = (index + 1, names.len());
+            prompter.notify(&ConnectEvent::Reconnecting {
+                connection: name,
+                reason: reason.as_deref(),
+                position,
+                total,
+            });
+        }
+        let result = connect::reconnect(workspace, name, &request.options, prompter).await;
+        match result {
+            Err(error) if names.len() == 1 || error.kind() == Kind::Interrupted => return Err(error),
+            result => reconnected.push(reconnect_view(&connection, result)),
+        }
+    }
+    Ok(ReconnectListView { reconnected, untouched })
+}
+
+/// Returns the names of the connections that only a person can make work again.
+async fn broken_connections(workspace: &Workspace) -> Result<Vec<ConnectionName>> {
+    if !workspace.has_vault() {
+        return Ok(Vec::new());
+    }
+    let now = workspace.engine.clock.now();
+    let connections = workspace.store().await?.connections().list().await?;
+    let broken = connections.into_iter().filter(|connection| status_of(connection, now).0.needs_person());
+    Ok(broken.map(|connection| connection.name).collect())
+}
+
+fn choose_broken(mut names: Vec<ConnectionName>, prompter: &dyn Prompter) -> Result<Vec<ConnectionName>> {
+    if names.len() < 2 {
+        return Ok(names);
+    }
+    let mut labels: Vec<String> = names.iter().map(ToString::to_string).collect();
+    if !prompter.is_interactive() {
+        return Err(SeveralBrokenError { names: labels }.into());
+    }
+    labels.push("all of them".to_owned());
+    let chosen = prompter.select("Several connections need to be reconnected. Which one?", &labels)?;
+    Ok(if chosen == names.len() { names } else { vec![names.swap_remove(chosen)] })
+}
+
+fn reconnect_view(connection: &Connection, result: Result<ConnectResult>) -> ReconnectView {
+    let target = connection.target();
+    match result {
+        Ok(ConnectResult { connection, missing_scopes, warnings }) => ReconnectView {
+            account: connection.account.as_ref().map(account_view),
+            connection: connection.name,
+            target,
+            outcome: ReconnectOutcome::Reconnected,
+            missing_scopes,
+            warnings,
+            error: None,
+            error_kind: None,
+        },
+        Err(error) => ReconnectView {
+            connection: connection.name.clone(),
+            target,
+            outcome: ReconnectOutcome::Failed,
+            account: connection.account.as_ref().map(account_view),
+            missing_scopes: Vec::new(),
+            warnings: Vec::new(),
+            error: Some(error.on_one_line()),
+            error_kind: Some(error.kind()),
+        },
+    }
+}
+
+/// The connection to rename.
+#[derive(Clone, Debug)]
+pub struct RenameRequest {
+    pub connection: ConnectionName,
+    /// The account's name, or the connection's as a whole: `work`, `slack@work`, `slack`.
+    pub name: String,
+}
+
+/// Gives a connection another name. Everything that belongs to it stays.
+pub async fn rename(workspace: &Workspace, request: RenameRequest) -> Result<RenameView> {
+    let renamed = connect::rename(workspace, &request.connection, &request.name).await?;
+    Ok(RenameView { connection: renamed.name, previous: request.connection })
 }
 
 /// Returns what disconnecting a connection would delete and leave behind. It changes nothing.
@@ -216,8 +354,8 @@ async fn refresh_view(
         outcome,
         expires_at: expires_at.map(|at| at.to_string()),
         expires_in: expires_at.map(|at| at.as_second() - now),
-        error: error.as_ref().map(Error::on_one_line),
-        error_kind: error.as_ref().map(Error::kind),
+        error: error.as_ref().map(error::Error::on_one_line),
+        error_kind: error.as_ref().map(error::Error::kind),
     }
 }
 
@@ -231,8 +369,8 @@ fn renewal_view(renewal: RenewalResult) -> SubscriptionRenewalView {
         subscription: renewal.id.0,
         outcome,
         expires_at: expires_at.map(|at| at.to_string()),
-        error: error.as_ref().map(Error::on_one_line),
-        error_kind: error.as_ref().map(Error::kind),
+        error: error.as_ref().map(error::Error::on_one_line),
+        error_kind: error.as_ref().map(error::Error::kind),
     }
 }
 

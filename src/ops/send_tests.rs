@@ -58,6 +58,8 @@ fn calls_are_send(workspace: &Workspace) {
 
 fn connections_are_send(workspace: &Workspace) {
     check(|| connections::connect(workspace, any(), any()));
+    check(|| connections::reconnect(workspace, any(), any()));
+    check(|| connections::rename(workspace, any()));
     check(|| connections::preview_disconnect(workspace, any()));
     check(|| connections::disconnect(workspace, any()));
     check(|| connections::status(workspace, any()));

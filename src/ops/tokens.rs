@@ -224,7 +224,7 @@ async fn load_fresh(workspace: &Workspace, request: &TokenRequest) -> Result<Con
 
 fn ensure_printable(loaded: &ConnectionWithGrant) -> Result<(), TokenError> {
     if secrets(&loaded.grant).any(|secret| secret.chars().any(char::is_control)) {
-        let reconnect = refresh::reconnect_command(&loaded.connection);
+        let reconnect = refresh::reconnect_command(&loaded.connection.name);
         return Err(TokenError::Unprintable(loaded.connection.name.clone(), reconnect));
     }
     Ok(())

@@ -107,7 +107,7 @@ impl Session {
         let base = self.auth.base.as_ref().or(self.connector.api.base.as_ref());
         let base = base.filter(|base| base.is_complete(values)).ok_or_else(|| SessionError::MissingBaseUrl {
             connection: self.connection.name.to_string(),
-            reconnect: reconnect_command(&self.connection),
+            reconnect: reconnect_command(&self.connection.name),
             path: path.to_owned(),
         })?;
         let base = base.fill_path(values).map_err(|source| self.template_error(source))?;
@@ -138,7 +138,7 @@ impl Session {
     fn template_error(&self, source: TemplateError) -> SessionError {
         SessionError::Template {
             connection: self.connection.name.to_string(),
-            reconnect: reconnect_command(&self.connection),
+            reconnect: reconnect_command(&self.connection.name),
             source,
         }
     }

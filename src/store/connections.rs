@@ -48,6 +48,12 @@ pub trait Connections: Send + Sync {
         storage: SecretStorage,
     ) -> Result<(Connection, Option<ConnectionTransition>), StoreError>;
 
+    /// Renames a connection. Everything that belongs to it stays.
+    ///
+    /// # Errors
+    /// [`StoreError::ConnectionNotFound`]; [`StoreError::NameTaken`] if there is a connection of this name.
+    async fn rename(&self, id: ConnectionId, name: &ConnectionName) -> Result<(), StoreError>;
+
     /// Deletes a connection and everything that belongs to it.
     ///
     /// # Errors

@@ -206,6 +206,45 @@ impl TokenVault {
         Ok(left)
     }
 
+    /// Renames a connection, with its entry in the keyring. The secrets are in the store before the name changes, so that no
+    /// step loses them and no other connection's entry is written over.
+    ///
+    /// # Errors
+    /// [`StoreError::NameTaken`], [`TokenVaultError::Keyring`] where the secrets cannot be read; the name is then the old one.
+    pub async fn rename(
+        &self,
+        store: &dyn Store,
+        connection: &Connection,
+        name: &ConnectionName,
+    ) -> Result<Option<KeyringWarning>, TokenVaultError> {
+        let Connection { id, name: old_name, .. } = connection;
+        let stored = store.grants().get(*id).await?.filter(|stored| stored.storage == SecretStorage::Keyring);
+        let Some(stored) = stored else {
+            store.connections().rename(*id, name).await?;
+            return Ok(None);
+        };
+        let grant = match &stored.grant {
+            Some(grant) => Some(grant.clone()),
+            None => match self.load_from_keyring(store, connection, &stored).await {
+                Ok(grant) => Some(grant),
+                // There is nothing left to move, and the connection has to be reconnected under either name.
+                Err(TokenVaultError::MissingTokens { .. }) => None,
+                Err(error) => return Err(error),
+            },
+        };
+        if let Some(grant) = grant.as_ref().filter(|_| stored.grant.is_none()) {
+            let _ = store.grants().move_to_store(*id, stored.generation, grant).await?;
+        }
+        store.connections().rename(*id, name).await?;
+        let warning = match &grant {
+            Some(grant) => self.write_to_keyring(store, *id, name, stored.generation, grant).await?,
+            None => None,
+        };
+        // An entry that is left behind names a generation that nothing refers to.
+        let _ = self.delete_from_keyring(store, old_name).await;
+        Ok(warning)
+    }
+
     /// Moves the tokens of every connection: each is copied, then its row is committed, then the original is deleted.
     /// After a failure or a kill every token is in one place or in both, and moving again finishes it.
     ///
@@ -329,8 +368,10 @@ impl TokenVault {
         stored: &StoredGrant,
     ) -> Result<Grant, TokenVaultError> {
         let name = &connection.name;
-        let lost =
-            || TokenVaultError::MissingTokens { connection: name.clone(), reconnect: reconnect_command(connection) };
+        let lost = || TokenVaultError::MissingTokens {
+            connection: name.clone(),
+            reconnect: reconnect_command(&connection.name),
+        };
         let entry = match self.keyring.get(&entry_name(store_id, name)) {
             Ok(entry) => entry,
             Err(KeyringError::EntryNotFound(_)) => return Err(lost()),

@@ -77,6 +77,52 @@ pub struct ConnectView {
     pub warnings: Vec<String>,
 }
 
+/// How reconnecting ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReconnectOutcome {
+    Reconnected,
+    /// The connection is as it was.
+    Failed,
+}
+
+words!(ReconnectOutcome { Reconnected => "reconnected", Failed => "failed" });
+
+/// One connection that was to be reconnected.
+#[derive(Clone, Debug, Serialize)]
+pub struct ReconnectView {
+    #[serde(serialize_with = "word")]
+    pub connection: ConnectionName,
+    /// `sandbox`, or the origin that its traffic goes to.
+    pub target: Option<String>,
+    #[serde(serialize_with = "word")]
+    pub outcome: ReconnectOutcome,
+    pub account: Option<AccountView>,
+    /// Scopes that were asked for and not granted.
+    pub missing_scopes: Vec<String>,
+    /// What went otherwise than asked, in sentences.
+    pub warnings: Vec<String>,
+    pub error: Option<String>,
+    #[serde(skip)]
+    pub error_kind: Option<Kind>,
+}
+
+/// The connections that were to be reconnected, in that order.
+#[derive(Clone, Debug, Serialize)]
+pub struct ReconnectListView {
+    pub reconnected: Vec<ReconnectView>,
+    /// How many other connections there are, which were left as they are.
+    pub untouched: usize,
+}
+
+/// A connection that was renamed.
+#[derive(Clone, Debug, Serialize)]
+pub struct RenameView {
+    #[serde(serialize_with = "word")]
+    pub connection: ConnectionName,
+    #[serde(serialize_with = "word")]
+    pub previous: ConnectionName,
+}
+
 /// What a connection holds that disconnecting it would lose or leave behind.
 #[derive(Clone, Debug, Serialize)]
 pub struct DisconnectPreview {

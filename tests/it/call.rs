@@ -107,8 +107,8 @@ fn a_scope_that_was_not_granted_is_said_before_the_vendor_refuses() {
     let before = provider.state().asked.len();
     let ran = home.run("call fake notes.rule --json");
     assert_eq!((ran.code, ran.error_code().as_str()), (4, "missing_scopes"), "{ran:?}");
-    let reconnect = format!("integ connect fake --origin {} --add-scope admin", provider.origin());
-    assert!(ran.stderr.contains(&reconnect), "{}", ran.stderr);
+    let reconnect = "integ reconnect fake --add-scope admin";
+    assert!(ran.stderr.contains(reconnect), "{}", ran.stderr);
     assert_eq!(provider.state().asked.len(), before);
 }
 

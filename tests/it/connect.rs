@@ -32,7 +32,7 @@ fn fault_001_a_callback_with_a_wrong_or_absent_state_leaves_the_flow_pending() {
     }
     assert_eq!(provider.state().count("/token"), 0);
     let page = flow.deliver(&callback);
-    assert!(page.text().contains("Fake is connected"), "{}", page.text());
+    assert!(page.text().contains("Fake is connected") && page.text().contains("As <b>alice</b>"), "{}", page.text());
     assert_eq!(flow.end().0, 0);
 }
 
@@ -44,7 +44,9 @@ fn fault_008_a_code_of_another_sign_in_fails_on_the_verifier_and_is_not_retried(
     let stolen = other.consent();
     let code = stolen.query_pairs().find(|(name, _)| name == "code").unwrap().1.into_owned();
     let page = flow.deliver(&Flow::altered(&flow.consent(), "code", Some(&code)));
-    assert!(page.text().contains("was not connected"), "{}", page.text());
+    let text = page.text();
+    let command = format!("<pre>integ connect fake --origin {}</pre>", provider.origin());
+    assert!(text.contains("was not connected") && text.contains(&command), "the next command: {text}");
     assert_eq!(flow.failure(), (4, "invalid_grant".to_owned()));
     assert_eq!(provider.state().count("/token"), 1);
     assert_eq!(home.json("status")["summary"]["total"], 0);
@@ -59,7 +61,11 @@ fn fault_036_an_error_without_the_state_is_ignored_and_one_with_it_ends_the_flow
     assert_eq!(flow.deliver(&Flow::altered(&denial, "state", None)).status(), 400);
     let described = Flow::altered(&denial, "error_description", Some("<script>alert(1)</script>"));
     let page = flow.deliver(&described);
-    assert!(page.text().contains("was not connected") && !page.text().contains("alert"), "{}", page.text());
+    let text = page.text();
+    assert!(text.contains("was not connected") && !text.contains("<script"), "{text}");
+    assert!(text.contains("&lt;script&gt;alert(1)&lt;/script&gt;"), "the reason is text, whatever it holds: {text}");
+    let policy = page.header("content-security-policy").unwrap();
+    assert!(policy.starts_with("default-src 'none';") && !policy.contains("unsafe"), "{policy}");
     assert_eq!(flow.failure(), (4, "access_denied".to_owned()));
     assert_eq!(provider.state().count("/token"), 0);
     assert_eq!(home.json("status")["summary"]["total"], 0);
@@ -195,6 +201,54 @@ fn a_registered_redirect_uri_is_sent_and_its_tunnel_answered() {
     assert_eq!(wire::ask("GET", &here, Some("attacker.example")).unwrap().status(), 403);
     assert_eq!(wire::ask("GET", &here, Some("tunnel.example")).unwrap().status(), 200);
     assert_eq!(flow.end().0, 0);
+}
+
+#[test]
+fn another_address_is_listened_at_only_where_other_peers_are_allowed() {
+    let provider = FakeProvider::start();
+    let refused = home().run(&format!("{} --no-browser --bind 0.0.0.0", connect_line(&provider)));
+    assert!(refused.code == 2 && refused.stderr.contains("--allow-peer"), "{refused:?}");
+    let port = free_port();
+    let (_home, flow) = start(&provider, &format!("--bind 0.0.0.0 --allow-peer --port {port}"));
+    assert_eq!(flow.redirect_uri.as_str(), format!("http://127.0.0.1:{port}/callback"));
+    let callback = flow.consent();
+    // State and host are checked whoever comes.
+    assert_eq!(wire::ask("GET", &callback, Some("attacker.example")).unwrap().status(), 403);
+    assert_eq!(flow.deliver(&Flow::altered(&callback, "state", Some("guessed"))).status(), 400);
+    assert_eq!(flow.deliver(&callback).status(), 200);
+    assert_eq!(flow.end().0, 0);
+}
+
+#[test]
+fn a_generic_connector_passes_on_whom_to_sign_in_and_what_tokens_are_for() {
+    let provider = FakeProvider::start();
+    let home = home();
+    let endpoints =
+        format!("--param authorize_url={} --param token_url={}", provider.url("/authorize"), provider.url("/token"));
+    let line = format!(
+        "connect oauth2 --auth post --client-id test {endpoints} --login-hint me@example.com --prompt login \
+         --audience billing --resource https://api.example/"
+    );
+    let flow = Flow::start(&home, &line);
+    let query =
+        |name: &str| flow.url.query_pairs().find(|(known, _)| known == name).map(|(_, value)| value.into_owned());
+    let named = ["login_hint", "prompt", "audience", "resource"].map(query);
+    assert_eq!(named.map(Option::unwrap), ["me@example.com", "login", "billing", "https://api.example/"]);
+    flow.allow();
+    home.ok("refresh oauth2");
+    let asked: Vec<String> = {
+        let state = provider.state();
+        let tokens = state.asked.iter().filter(|message| message.request().1 == "/token");
+        tokens.map(|message| message.text()).collect()
+    };
+    let resource = "resource=https%3A%2F%2Fapi.example%2F";
+    assert!(asked[0].contains("audience=billing") && asked[0].contains(resource), "{asked:?}");
+    assert!(asked[1].contains(resource) && !asked[1].contains("audience"), "{asked:?}");
+    // What is not given is not sent, and a connector of one service has no such parameter.
+    let flow = Flow::start(&home, &format!("connect oauth2@bare --auth post --client-id test {endpoints}"));
+    assert!(!flow.url.as_str().contains("audience") && !flow.url.as_str().contains("prompt"), "{}", flow.url);
+    drop(flow);
+    assert_eq!(home.run("connect fake --audience x --client-id test --json").error_code(), "unknown_param");
 }
 
 #[test]

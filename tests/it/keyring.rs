@@ -322,6 +322,13 @@ fn tokens_of_new_connections_go_to_the_keyring_and_leave_with_them() {
         finish(tool).stdout
     };
     assert!(search().contains(TOKEN));
+    // An entry goes with its connection to another name.
+    home.ok("rename api-key@main other");
+    assert_eq!(home.ok("token api-key@other"), TOKEN);
+    let found = search();
+    assert!(found.contains("api-key@other") && !found.contains("api-key@main"), "{found}");
+    home.ok("rename api-key@other main");
+    assert_eq!(home.json("vault status")["tokens_in_keyring"], 2);
     // A backup has them too.
     home.ok("vault backup b.age");
     home.ok("-w copy vault restore b.age --yes");

@@ -156,6 +156,36 @@ fn a_client_that_posts_its_secret_connects_without_discovery() {
 }
 
 #[test]
+fn a_server_takes_a_login_hint_an_audience_and_a_resource_at_every_step() {
+    if !ready() {
+        return;
+    }
+    let oidc = Oidc::start("{}");
+    let home = scripted("allow", Some("basic-secret"));
+    let further = [
+        "--login-hint",
+        "me@example.com",
+        "--audience",
+        "billing",
+        "--resource",
+        "https://api.example/",
+        "--prompt",
+        "consent",
+    ];
+    let ran = run(&home, &oidc.connect("basic"), &further);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    home.ok("refresh oidc");
+    assert_eq!(home.json("test")["tests"][0]["outcome"], "healthy");
+    // They are the connection's own, and so is the way back to it.
+    let ran = home.run("reconnect oidc --json");
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let event: Value = serde_json::from_str(ran.stdout.lines().next().unwrap()).unwrap();
+    for part in ["audience=billing", "login_hint=me%40example.com", "resource=https%3A%2F%2Fapi.example%2F"] {
+        assert!(event["url"].as_str().unwrap().contains(part), "{part}: {event}");
+    }
+}
+
+#[test]
 fn a_real_browser_sees_the_consent_page_and_how_it_ended() {
     if !ready() || !needs("chromium", has_program("chromium")) {
         return;

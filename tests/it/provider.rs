@@ -200,7 +200,7 @@ fn fault_020_a_refresh_without_an_answer_is_not_sent_twice() {
         provider.trouble("/token", [trouble]);
         for _ in 0..2 {
             let stderr = fails(&home, 4, "needs_reauth");
-            assert!(stderr.contains("not sent twice") && stderr.contains("integ connect fake"), "{stderr}");
+            assert!(stderr.contains("not sent twice") && stderr.contains("integ reconnect fake"), "{stderr}");
         }
         assert_eq!(status(&home)["status"], "needs_reauth");
         assert_eq!(provider.state().refreshes(), 1);
@@ -218,7 +218,7 @@ fn fault_021_a_crash_before_the_commit_is_known_and_said_on_the_next_start() {
     refresh.child.wait().unwrap();
     provider.go_on();
     let stderr = fails(&home, 4, "needs_reauth");
-    assert!(stderr.contains("cut off") && stderr.contains("integ connect fake"), "{stderr}");
+    assert!(stderr.contains("cut off") && stderr.contains("integ reconnect fake"), "{stderr}");
     assert_eq!(provider.state().refreshes(), 1);
 }
 

@@ -113,7 +113,7 @@ fn scripted_trouble_is_met_and_gone() {
     home.ok("sandbox fault slack revoked_grant --times 1");
     let revoked = home.run("refresh slack --json");
     assert_eq!((revoked.code, revoked.error_code().as_str()), (4, "needs_reauth"));
-    assert!(revoked.stderr.contains("integ connect slack --sandbox"), "{revoked:?}");
+    assert!(revoked.stderr.contains("integ reconnect slack"), "{revoked:?}");
     assert_eq!(home.run("token slack").code, 4);
     assert_eq!(home.run("status --check").code, 4);
     home.ok("connect slack --sandbox");

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::HttpMethod;
 use crate::connector::{Pointer, Template};
+use crate::model::words::words;
 
 /// OAuth 2.0 as this vendor speaks it.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -93,6 +94,12 @@ pub enum GrantType {
     DeviceCode,
     ClientCredentials,
 }
+
+words!(GrantType {
+    AuthorizationCode => "authorization_code",
+    DeviceCode => "device_code",
+    ClientCredentials => "client_credentials",
+});
 
 /// How a client shows its secret at the token endpoint (RFC 6749 section 2.3.1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]

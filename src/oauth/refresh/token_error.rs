@@ -14,7 +14,7 @@ use crate::store::StoreError;
 /// An error of getting or refreshing an access token. `reconnect` is the command that connects the account again.
 #[derive(Debug, Error)]
 pub enum AccessTokenError {
-    #[error("{connection} must be connected again: {reason}")]
+    #[error("{connection} needs to be reconnected: {reason}")]
     NeedsReauth { connection: ConnectionName, reason: String, reconnect: String },
     #[error("{connection} is disconnected")]
     Disconnected { connection: ConnectionName, reconnect: String },

@@ -79,6 +79,22 @@ impl Connections for SqliteStore {
         .await
     }
 
+    async fn rename(&self, id: ConnectionId, name: &ConnectionName) -> Result<(), StoreError> {
+        let name = name.clone();
+        self.write_tracked(ConnectionRef::Id(id), move |transaction| {
+            if find(transaction, &name, from_row)?.is_some() {
+                return Err(StoreError::NameTaken(name.clone()));
+            }
+            let sql = "UPDATE connections SET connector = ?2, account = ?3 WHERE id = ?1";
+            match transaction.execute(sql, (id.0, name.connector(), name.account().unwrap_or_default()))? {
+                0 => Err(StoreError::ConnectionNotFound),
+                _ => Ok(()),
+            }
+        })
+        .await
+        .map(drop)
+    }
+
     async fn remove(&self, id: ConnectionId) -> Result<(), StoreError> {
         let sql = "DELETE FROM connections WHERE id = ?1";
         self.update_connection(id, move |transaction| transaction.execute(sql, [id.0])).await.map(drop)

@@ -99,7 +99,7 @@ fn attack_a2_hints_keep_the_sandbox() {
     assert!(!hint(&ran).contains("connect nope"), "there is no such connector: {ran:?}");
     home.ok("sandbox fault slack revoked_grant");
     let ran = home.run("refresh slack --json");
-    assert_eq!((ran.code, hint(&ran).as_str()), (4, "integ connect slack --sandbox"), "{ran:?}");
+    assert_eq!((ran.code, hint(&ran).as_str()), (4, "integ reconnect slack"), "{ran:?}");
 }
 
 #[test]
@@ -111,7 +111,7 @@ fn attack_a2_a_command_to_connect_again_keeps_the_workspace() {
     let ran = home.run("-w team refresh slack@ops --json");
     let line = ran.stderr.lines().find(|line| line.starts_with('{')).unwrap_or_default();
     let error: Value = serde_json::from_str(line).unwrap_or_default();
-    let command = "integ -w team connect slack --as ops --sandbox";
+    let command = "integ -w team reconnect slack@ops";
     assert_eq!((ran.code, hint(&ran).as_str(), &error["error"]["command"]), (4, command, &command.into()), "{ran:?}");
     home.ok(command.strip_prefix("integ ").unwrap());
     assert_eq!(home.json("-w team status")["connections"].as_array().unwrap().len(), 1);

@@ -80,6 +80,15 @@ impl Connections for PostgresStore {
         Ok((connection, transition))
     }
 
+    async fn rename(&self, id: ConnectionId, name: &ConnectionName) -> Result<(), StoreError> {
+        if self.find(name).await?.is_some() {
+            return Err(StoreError::NameTaken(name.clone()));
+        }
+        let sql = "UPDATE connections SET connector = $2, account = $3 WHERE id = $1";
+        let values: [Value<'_>; 3] = [&id.0, &name.connector(), &name.account().unwrap_or_default()];
+        self.update_connection(id, sql, &values).await.map(drop)
+    }
+
     async fn remove(&self, id: ConnectionId) -> Result<(), StoreError> {
         self.update_connection(id, "DELETE FROM connections WHERE id = $1", &[&id.0]).await.map(drop)
     }

@@ -313,7 +313,7 @@ fn apps() {
         |_| {},
         "app list
         app set slack --client-id 123.456
-        app set gitlab --client-id abc --param host=git.example.com --global
+        app set gitlab --client-id abc --param url=https://git.example.com --global
         app list
         app remove slack
         app remove slack
@@ -433,8 +433,8 @@ const USAGE: &str = "nonsense
         . connect slack --sandbox
         . connect telegram --sandbox
         . connect discord --sandbox --auth webhook
-        . app set gitlab --client-id x --param host=one.example
-        . app set gitlab --client-id x --param host=two.example
+        . app set gitlab --client-id x --param url=one.example
+        . app set gitlab --client-id x --param url=https://two.example/gitlab
         status strip
         token discord --format header
         token stripe --min-ttl soon
@@ -453,7 +453,7 @@ const USAGE: &str = "nonsense
         connect stripe --with-token
         app remove gitlab
         app set slack --client-id x --param a=b
-        app set gitlab --client-id x --param host=/
+        app set gitlab --client-id x --param url=/
         connector validate none.toml
         connector install none.toml --yes
         connector install ftp://x --yes

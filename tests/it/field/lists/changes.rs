@@ -229,7 +229,7 @@ fn field_user_b5_a_sync_where_every_stream_is_left_out_fails_and_says_why_on_std
     let ran = home.run("sync slack");
     assert_eq!(ran.code, 4, "{ran:?}");
     assert!(ran.stderr.contains("slack/channels: slack was not granted what channels needs: channels:read"), "{ran:?}");
-    assert!(ran.stderr.contains("hint: integ connect slack"), "{ran:?}");
+    assert!(ran.stderr.contains("hint: integ reconnect slack"), "{ran:?}");
     assert!(ran.stdout.contains("not_started") && !ran.stdout.contains("not granted"), "{ran:?}");
     // One that can be synced makes it a success.
     home.ok("connect slack --sandbox --scope channels:read --as other");

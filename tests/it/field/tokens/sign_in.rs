@@ -85,15 +85,18 @@ fn field_30_scopes_in_one_word_are_several_and_an_added_one_keeps_the_others() {
     assert_eq!(asked, "read write");
     assert!(!stderr.contains("not granted"), "{stderr}");
     assert_eq!(status(&home)["missing_scopes"], json!([]));
-    let (asked, stderr) = connect(&home, &format!("{line} --add-scope read,admin"));
+    let (asked, _) = connect(&home, &format!("{line} --add-scope read,admin"));
     assert_eq!(asked, "read write admin");
-    assert!(!stderr.contains("no longer asked for"), "{stderr}");
     let (asked, _) = connect(&home, &line);
     assert_eq!(asked, "read write admin", "connecting again asks for the same");
-    let (asked, stderr) = connect(&home, &format!("{line} --scope read"));
+    let refused = home.run(&format!("{line} --scope read --no-browser --json"));
+    assert_eq!((refused.code, refused.error_code().as_str()), (2, "scopes_dropped"), "{refused:?}");
+    assert!(refused.stderr.contains("write, admin") && refused.stderr.contains("--scope read --yes"), "{refused:?}");
+    let refused = home.run(&format!("{line} --scope read,delete --no-browser --json"));
+    assert!(refused.stderr.contains("--add-scope delete`"), "{refused:?}");
+    assert_eq!(status(&home)["scopes"], json!(["read", "write", "admin"]), "nothing was dropped");
+    let (asked, _) = connect(&home, &format!("{line} --scope read --yes"));
     assert_eq!(asked, "read");
-    let command = format!("no longer asked for: write, admin (`integ connect fake --origin {}", provider.origin());
-    assert!(stderr.contains(&command) && stderr.contains("--add-scope write --add-scope admin`"), "{stderr}");
 }
 
 #[test]

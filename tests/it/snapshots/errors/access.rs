@@ -3,6 +3,7 @@
 use integ::api::{ApiError, PagingError};
 use integ::connect::{ConnectCommand, ConnectError, PromptError};
 use integ::connector::{AuthorizationServer, ErrorClass, Pointer, TemplateError};
+use integ::error::Hint;
 use integ::http::HttpError;
 use integ::http::loopback::BindError;
 use integ::json::JsonError;
@@ -144,6 +145,17 @@ fn connect() {
             param: "site".into(),
             labels: labels(),
             command_for_new_name: "integ connect slack --as beta".into(),
+        }],
+        ScopesDropped => [E::ScopesDropped {
+            name: slack(),
+            dropped: vec!["chat:write".into(), "users:read".into()],
+            hint: Box::new(Hint::new("to drop them:", format!("{RECONNECT} --scope channels:read --yes"))),
+        }],
+        AccountMismatch => [E::AccountMismatch {
+            name: slack(),
+            expected: "Acme".into(),
+            found: "Beta".into(),
+            connect: "integ connect slack --as beta".into(),
         }],
         FollowUp => [E::FollowUp { status: 500 }],
         NameTaken => [E::NameTaken { name: slack(), target: " in the workspace work".into(), command: RECONNECT.into() }],

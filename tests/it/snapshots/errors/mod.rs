@@ -70,4 +70,4 @@ fn io() -> io::Error {
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// The command of most hints.
-const RECONNECT: &str = "integ connect slack --as work";
+const RECONNECT: &str = "integ reconnect slack@work";

@@ -1,0 +1,217 @@
+//! What a person or a program is shown while an account is connected.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::escape::escape;
+use crate::connect::{ConnectEvent, WaitsFor};
+use crate::connector::{SetupGuide, SetupKind};
+
+/// The widest scope that has its purpose beside it.
+const SCOPE_COLUMN: usize = 32;
+
+/// An event as JSON; absent for what only helps a person.
+pub(super) fn json(event: &ConnectEvent<'_>) -> Option<Value> {
+    Some(match event {
+        ConnectEvent::Reconnecting { connection, position, total, .. } => json!({
+            "event": "reconnecting", "connection": connection.to_string(), "position": position, "total": total
+        }),
+        ConnectEvent::Authorize { url, redirect_uri, .. } => {
+            json!({ "event": "authorize", "url": url.as_str(), "redirect_uri": redirect_uri })
+        }
+        ConnectEvent::DeviceCode { verification_uri, verification_uri_complete, user_code, expires_in } => json!({
+            "event": "device_code", "verification_uri": verification_uri,
+            "verification_uri_complete": verification_uri_complete, "user_code": user_code,
+            "expires_in": expires_in
+        }),
+        ConnectEvent::SandboxConsented => json!({ "event": "sandbox_consented" }),
+        ConnectEvent::Setup { .. }
+        | ConnectEvent::BrowserNotFound
+        | ConnectEvent::InvalidAnswer { .. }
+        | ConnectEvent::AppStored { .. }
+        | ConnectEvent::Scopes { .. }
+        | ConnectEvent::Waiting { .. }
+        | ConnectEvent::WaitEnded => return None,
+    })
+}
+
+/// An event as lines of text, `width` columns wide where that is possible; none for the countdown, which is one line that
+/// changes. Somebody who can be asked is told more.
+pub(super) fn text(event: &ConnectEvent<'_>, is_interactive: bool, width: usize) -> Vec<String> {
+    match event {
+        ConnectEvent::Setup { service, docs, guide } => setup(service, docs, guide, width),
+        ConnectEvent::BrowserNotFound => vec!["No browser can be started here; open the address yourself.".to_owned()],
+        ConnectEvent::InvalidAnswer { reason } => vec![escape(&format!("{reason}; try again."))],
+        ConnectEvent::AppStored { client_id, connector } => vec![
+            escape(&format!("Stored the app {client_id} in the vault. `integ app set {connector}` changes it.")),
+            String::new(),
+        ],
+        ConnectEvent::Scopes { service, app, scopes } if is_interactive => scope_list(service, *app, scopes, width),
+        ConnectEvent::Reconnecting { connection, reason, position, total } => {
+            let reason = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
+            vec![escape(&format!("{connection} ({position} of {total}){reason}"))]
+        }
+        ConnectEvent::Authorize { url, opens_browser, .. } => {
+            let lead = if is_interactive && *opens_browser {
+                "Opening your browser. If no page appears, open this one:"
+            } else {
+                "Open this in a browser to consent:"
+            };
+            vec![lead.to_owned(), escape(&format!("  {url}"))]
+        }
+        ConnectEvent::DeviceCode { verification_uri, verification_uri_complete, user_code, expires_in } => {
+            let mut lines = vec![escape(&format!("Open {verification_uri} and enter the code {user_code}"))];
+            lines.extend(verification_uri_complete.map(|complete| escape(&format!("or open {complete}"))));
+            lines.push(format!("The code is good for {} minutes.", expires_in / 60));
+            lines
+        }
+        ConnectEvent::SandboxConsented => {
+            vec!["No browser opened the sandbox's consent page: it was answered with Allow.".to_owned()]
+        }
+        ConnectEvent::Scopes { .. } | ConnectEvent::Waiting { .. } | ConnectEvent::WaitEnded => Vec::new(),
+    }
+}
+
+/// `Waiting for the browser (4:32 left), Ctrl-C to cancel`.
+pub(super) fn countdown(waits_for: WaitsFor, remaining: Duration) -> String {
+    let what = match waits_for {
+        WaitsFor::Browser => "the browser",
+        WaitsFor::DeviceCode => "the code to be entered",
+    };
+    let seconds = remaining.as_millis().div_ceil(1000);
+    format!("Waiting for {what} ({}:{:02} left), Ctrl-C to cancel", seconds / 60, seconds % 60)
+}
+
+fn setup(service: &str, docs: &str, guide: &SetupGuide, width: usize) -> Vec<String> {
+    let (need, first, last) = match guide.kind {
+        SetupKind::App => (
+            "needs an app of your own, which you register once.",
+            "Register an app",
+            "Copy its client id and client secret here. They are stored in the encrypted vault.",
+        ),
+        SetupKind::Key => (
+            "needs a key of your account.",
+            "Create or copy the key",
+            "Paste it here. It is stored in the encrypted vault.",
+        ),
+    };
+    let mut lines = vec![String::new(), format!("{} {need}", escape(service)), String::new()];
+    let mut step = |number: usize, text: &str| {
+        let wrapped = wrap(text, width.saturating_sub(5));
+        lines.extend(wrapped.into_iter().enumerate().map(|(index, line)| match (index, number) {
+            (0, 1..) => format!("  {number}. {line}"),
+            _ => format!("     {line}"),
+        }));
+    };
+    match &guide.url {
+        Some(url) => {
+            step(1, &format!("{first} at"));
+            step(0, url);
+        }
+        None => {
+            step(1, &format!("{first}; the documentation is at"));
+            step(0, docs);
+        }
+    }
+    let note = guide.note.as_deref().unwrap_or_default();
+    note.lines().for_each(|line| step(0, line));
+    if let Some(redirect) = guide.redirect_uris.first().filter(|redirect| !note.contains(&redirect.uri)) {
+        step(0, &format!("Redirect URI: {}", redirect.uri));
+    }
+    guide.settings.iter().for_each(|what| step(0, &format!("Turn on {what}.")));
+    let form = guide.prompts.iter().find(|prompt| prompt.secret).and_then(|prompt| prompt.format_hint.as_ref());
+    if let Some(form) = form {
+        step(0, &format!("It {form}."));
+    }
+    step(2, last);
+    lines.push(String::new());
+    lines
+}
+
+fn scope_list(service: &str, app: Option<&str>, scopes: &[(&str, &str)], width: usize) -> Vec<String> {
+    if scopes.is_empty() {
+        return Vec::new();
+    }
+    let app = app.map(|app| format!(" for your app {app}")).unwrap_or_default();
+    let mut lines = vec![escape(&format!("{service} will be asked to allow{app}:"))];
+    let fitting = scopes.iter().map(|(scope, _)| scope.chars().count()).filter(|length| *length <= SCOPE_COLUMN);
+    let column = fitting.max().unwrap_or(0);
+    for (scope, purpose) in scopes {
+        let length = scope.chars().count();
+        let scope = escape(scope);
+        if purpose.is_empty() {
+            lines.push(format!("  {scope}"));
+        } else if length > column {
+            lines.push(format!("  {scope}"));
+            lines.extend(wrap(purpose, width.saturating_sub(6)).into_iter().map(|line| format!("      {line}")));
+        } else {
+            let indent = " ".repeat(column + 4);
+            let mut purpose = wrap(purpose, width.saturating_sub(column + 4)).into_iter();
+            let first = purpose.next().unwrap_or_default();
+            lines.push(format!("  {scope}{}  {first}", " ".repeat(column - length)));
+            lines.extend(purpose.map(|line| format!("{indent}{line}")));
+        }
+    }
+    lines.push(String::new());
+    lines
+}
+
+/// Breaks a text between words. A word that is wider than a line has one of its own, so that it can be copied.
+fn wrap(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in escape(text).split(' ').filter(|word| !word.is_empty()) {
+        if let Some(line) = lines.last_mut() {
+            if line.is_empty() {
+                line.push_str(word);
+                continue;
+            }
+            if line.chars().count() + 1 + word.chars().count() <= width {
+                line.push(' ');
+                line.push_str(word);
+                continue;
+            }
+        }
+        lines.push(word.to_owned());
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_countdown_counts_whole_seconds() {
+        let shown = |millis| countdown(WaitsFor::Browser, Duration::from_millis(millis));
+        assert_eq!(shown(272_000), "Waiting for the browser (4:32 left), Ctrl-C to cancel");
+        assert_eq!(shown(59_001), "Waiting for the browser (1:00 left), Ctrl-C to cancel");
+        assert_eq!(shown(0), "Waiting for the browser (0:00 left), Ctrl-C to cancel");
+    }
+
+    #[test]
+    fn scopes_stand_beside_their_purposes_and_long_ones_above() {
+        let long = "https://www.example.com/auth/calendar.events.readonly";
+        let scopes = [("read", "Read things"), ("chat:write", "Send messages"), (long, "See events"), ("bare", "")];
+        let lines = scope_list("Slack", Some("id-1"), &scopes, 40);
+        assert_eq!(
+            lines,
+            [
+                "Slack will be asked to allow for your app id-1:",
+                "  read        Read things",
+                "  chat:write  Send messages",
+                &format!("  {long}"),
+                "      See events",
+                "  bare",
+                "",
+            ]
+        );
+    }
+
+    #[test]
+    fn text_is_broken_between_words_alone() {
+        assert_eq!(wrap("one two three", 7), ["one two", "three"]);
+        assert_eq!(wrap("see https://example.com/a/b now", 10), ["see", "https://example.com/a/b", "now"]);
+        assert_eq!(wrap("a\u{1b}[2J", 80), ["a\\u{1b}[2J"]);
+    }
+}

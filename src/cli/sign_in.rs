@@ -1,0 +1,86 @@
+//! How a person signs in: the arguments that `connect` and `reconnect` share.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::client_secret::read_token;
+use super::terminal::Terminal;
+use super::value_parser::{duration, name_value};
+use crate::connect::{ReconnectOptions, SignInOptions};
+use crate::error::Result;
+use crate::oauth::callback_listener::{RedirectOptions, RedirectUri};
+use crate::runtime::Workspace;
+
+#[derive(Debug, Args)]
+pub(super) struct SignInArgs {
+    /// A scope to ask for, in place of those that the connection has, or the defaults; repeatable, or several with commas
+    #[arg(long = "scope", value_name = "SCOPE", add = super::complete::scopes())]
+    pub scopes: Vec<String>,
+    /// A scope to ask for beside those that the connection has, or the defaults; repeatable
+    #[arg(long = "add-scope", value_name = "SCOPE", conflicts_with = "scopes", add = super::complete::scopes())]
+    pub added_scopes: Vec<String>,
+    /// Do not ask before --scope drops scopes that the connection has
+    #[arg(short, long, requires = "scopes")]
+    pub yes: bool,
+    /// Enter a code on another screen
+    #[arg(long, conflicts_with_all = ["paste", "with_token"])]
+    pub device: bool,
+    /// Only print the URL
+    #[arg(long)]
+    pub no_browser: bool,
+    /// Paste the address that the browser ends at, where it cannot reach this machine
+    #[arg(long)]
+    pub paste: bool,
+    /// The port of the loopback listener
+    #[arg(long, value_name = "N")]
+    pub port: Option<u16>,
+    /// The registered redirect URI; a loopback one is listened at, and for any other a tunnel leads to --port
+    #[arg(long, value_name = "URL")]
+    pub redirect_uri: Option<RedirectUri>,
+    /// Listen for the callback at this address, as a container must whose port is published; with --port
+    #[arg(long, value_name = "ADDRESS", requires = "allow_peer")]
+    pub bind: Option<IpAddr>,
+    /// Let other users' processes bring the callback, as proxies and containers do; only with PKCE
+    #[arg(long)]
+    pub allow_peer: bool,
+    /// Read a token or API key from stdin, INTEG_TOKEN or a prompt
+    #[arg(long)]
+    pub with_token: bool,
+    /// A value that the connector asks for; repeatable
+    #[arg(long = "param", value_name = "NAME=VALUE", value_parser = name_value, add = super::complete::params())]
+    pub params: Vec<(String, String)>,
+    /// Time limit for signing in (default: the setting connect.timeout)
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub timeout: Option<Duration>,
+}
+
+impl SignInArgs {
+    /// What was asked for, with the token read.
+    pub(super) fn into_options(self, workspace: &Workspace, terminal: &Terminal) -> Result<ReconnectOptions> {
+        let token = if self.with_token { Some(read_token(terminal)?) } else { None };
+        let settings = &workspace.engine.config.connect;
+        // The settings' port is for redirects that name none.
+        let named = self.port.or_else(|| self.redirect_uri.as_ref().and_then(RedirectUri::port));
+        Ok(ReconnectOptions {
+            scopes: self.scopes,
+            added_scopes: self.added_scopes,
+            drops_scopes: self.yes,
+            params: self.params.into_iter().collect(),
+            sign_in: SignInOptions {
+                device: self.device,
+                is_paste: self.paste,
+                redirect: RedirectOptions {
+                    port: named.or(settings.port),
+                    redirect_uri: self.redirect_uri,
+                    bind: self.bind,
+                    allow_peer: self.allow_peer,
+                },
+                open_browser: !self.no_browser && !self.paste,
+                timeout: self.timeout.unwrap_or(settings.timeout),
+            },
+            token,
+        })
+    }
+}

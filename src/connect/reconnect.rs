@@ -1,0 +1,90 @@
+//! Making a connection work again: it is connected as it was, to the same account.
+
+use std::collections::BTreeMap;
+
+use super::oauth::GRANT_TYPE;
+use super::{ConnectError, ConnectPurpose, ConnectRequest, ConnectResult, PromptQuestion, Prompter, SignInOptions};
+use crate::connector::{AuthMethod, GrantType};
+use crate::error::Result;
+use crate::model::{Connection, ConnectionMode, ConnectionName};
+use crate::runtime::Workspace;
+use crate::secret::Secret;
+use crate::vault::ConnectionWithGrant;
+
+/// What the user wants to be different from the last time.
+#[derive(Clone, Debug, Default)]
+pub struct ReconnectOptions {
+    /// In place of those that the connection was asked for.
+    pub scopes: Vec<String>,
+    /// Beside those that the connection was asked for.
+    pub added_scopes: Vec<String>,
+    /// `scopes` may leave out what the connection was granted, without a question.
+    pub drops_scopes: bool,
+    /// In place of the connection's own.
+    pub params: BTreeMap<String, String>,
+    pub sign_in: SignInOptions,
+    pub token: Option<Secret>,
+}
+
+/// Signs in again for a connection, with the authentication method, grant, mode, origin, parameters and scopes that it has.
+///
+/// # Errors
+/// Those of [`super::connect`]; [`ConnectError::AccountMismatch`] for a sign-in as another account. The connection is then
+/// as it was.
+pub async fn reconnect(
+    workspace: &Workspace,
+    name: &ConnectionName,
+    options: &ReconnectOptions,
+    prompter: &dyn Prompter,
+) -> Result<ConnectResult> {
+    let connection = workspace.connection(name).await?;
+    let connector = workspace.engine.catalogue.get(name.connector())?;
+    let (_, auth) = connector.auth_method(Some(&connection.auth))?;
+    // The settings are kept even if the keyring has lost the tokens.
+    let loaded = workspace.engine.token_vault.load(workspace.store().await?, name).await.ok().flatten();
+    let mut request = request_for(&connection, auth, loaded.as_ref(), options);
+    let is_pasted_token = auth.oauth2.is_some() && loaded.as_ref().is_some_and(|loaded| loaded.grant.client.is_none());
+    if is_pasted_token && request.token.is_none() && !request.is_sandbox {
+        let question = PromptQuestion::Text {
+            prompt: "Access token",
+            example: None,
+            is_secret: true,
+            flag_hint: "--with-token and the token on stdin, or INTEG_TOKEN",
+        };
+        request.token = Some(prompter.prompt(&question).map_err(ConnectError::from)?);
+    }
+    super::connect(workspace, &request, prompter).await
+}
+
+fn request_for(
+    connection: &Connection,
+    auth: &AuthMethod,
+    loaded: Option<&ConnectionWithGrant>,
+    options: &ReconnectOptions,
+) -> ConnectRequest {
+    let grant_type: Option<GrantType> = connection.metadata.get(GRANT_TYPE).and_then(|word| word.parse().ok());
+    let sign_in = SignInOptions {
+        device: options.sign_in.device || (grant_type == Some(GrantType::DeviceCode) && !options.sign_in.is_paste),
+        ..options.sign_in.clone()
+    };
+    let open_fields = auth.fields.iter().filter(|(_, field)| !field.secret).map(|(name, _)| name);
+    let mut params: BTreeMap<String, String> =
+        open_fields.filter_map(|name| Some((name.clone(), loaded?.grant.fields.get(name)?.expose().clone()))).collect();
+    params.extend(options.params.clone());
+    ConnectRequest {
+        connector: connection.name.connector().to_owned(),
+        account: connection.name.account().map(str::to_owned),
+        auth: Some(connection.auth.clone()),
+        scopes: options.scopes.clone(),
+        added_scopes: options.added_scopes.clone(),
+        drops_scopes: options.drops_scopes,
+        params,
+        client_credentials: grant_type == Some(GrantType::ClientCredentials),
+        sign_in,
+        token: options.token.clone(),
+        client: None,
+        origin: connection.origin.clone(),
+        is_sandbox: connection.mode == ConnectionMode::Sandbox,
+        purpose: ConnectPurpose::Reconnect,
+    }
+}
