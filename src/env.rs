@@ -37,6 +37,10 @@ variables! {
     CLIENT_SECRET = "INTEG_CLIENT_SECRET";
     /// The token or API key for `connect --with-token`.
     TOKEN = "INTEG_TOKEN";
+    /// Connections for a machine without a store, as `export` writes them; the identity opens it.
+    BUNDLE = "INTEG_BUNDLE";
+    /// The token of a connection, for a machine without a store: `INTEG_TOKEN_GITHUB`, `INTEG_TOKEN_SLACK_WORK`.
+    CONNECTION_TOKEN = "INTEG_TOKEN_CONNECTION";
     /// The secret that webhooks are signed with, where `webhook secret` keeps none.
     WEBHOOK_SECRET = "INTEG_WEBHOOK_SECRET";
     /// The secret that signs the POST of `notify.url` (`whsec_…`).
@@ -51,6 +55,8 @@ variables! {
     BROWSER = "BROWSER";
     /// Set in CI: nothing is asked and no browser is opened.
     CI = "CI";
+    /// `true` in GitHub Actions: `exec --mask` registers there what it hides.
+    GITHUB_ACTIONS = "GITHUB_ACTIONS";
     /// Any value turns colours off.
     NO_COLOR = "NO_COLOR";
     /// The folder of settings.
@@ -88,6 +94,22 @@ pub fn var_os(variable: &EnvVariable) -> Option<OsString> {
 /// The variable as a secret.
 pub fn secret(variable: &EnvVariable) -> Option<Secret> {
     var(variable).map(Secret::trimmed)
+}
+
+/// What `INTEG_TOKEN_SLACK`, the token of the connection `slack`, begins with.
+pub const TOKEN_PREFIX: &str = "INTEG_TOKEN_";
+
+/// The variables that begin so and are the flags of `integ token`.
+pub const TOKEN_FLAGS: &[&str] = &["INTEG_TOKEN_FORMAT", "INTEG_TOKEN_MIN_TTL"];
+
+/// The tokens of connections that the environment gives, by the name of their variable.
+pub fn connection_tokens() -> Vec<(String, Secret)> {
+    let named = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
+    named
+        .filter(|(name, _)| name.starts_with(TOKEN_PREFIX) && !TOKEN_FLAGS.contains(&name.as_str()))
+        .filter_map(|(name, value)| Some((name, Secret::trimmed(value.into_string().ok()?))))
+        .filter(|(_, value)| !value.is_empty())
+        .collect()
 }
 
 /// A variable whose name is made at run time: `SLACK_CLIENT_ID`.
@@ -130,7 +152,9 @@ mod tests {
     #[test]
     fn programs_inherit_no_secret_of_integ_and_no_token_of_another_connection() {
         let exported = "SLACK_TOKEN,JIRA_CLOUD_ID";
-        for name in ["INTEG_IDENTITY", "INTEG_TOKEN", "INTEG_JSON", "INTEG_BUNDLE", "GITHUB_CLIENT_SECRET"] {
+        for name in
+            ["INTEG_IDENTITY", "INTEG_TOKEN", "INTEG_JSON", "INTEG_BUNDLE", "INTEG_TOKEN_SLACK", "GITHUB_CLIENT_SECRET"]
+        {
             assert!(is_withheld(name, EnvInheritance::Scrubbed, exported), "{name}");
             assert!(!is_withheld(name, EnvInheritance::Full, exported), "{name}");
         }

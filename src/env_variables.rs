@@ -3,7 +3,8 @@
 //! A connection gives `SLACK_TOKEN`, for a named account `SLACK_WORK_TOKEN`, and its further parts under their own names:
 //! `TWILIO_ACCOUNT_SID`, `JIRA_CLOUD_ID`. The names of parts come from connector files, and their values from vendors. So no
 //! part takes a name that is set already, that another connection has, or that other programs obey. Names that the user
-//! types ([`ExplicitVariable`]) are the user's own choice and replace everything.
+//! types ([`ExplicitVariable`]) are the user's own choice and replace everything, but steer no program
+//! either.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -28,6 +29,8 @@ pub struct Credential {
     pub token: Secret,
     /// Parameters, what was stored of the vendor's answers, and the fields of a key, by the connector's names.
     pub parts: BTreeMap<String, Secret>,
+    /// The token and those of the parts that are secret.
+    pub secrets: Vec<Secret>,
     /// The variables that the user approved at install; absent if none need approval.
     approved_variables: Option<Vec<String>>,
 }
@@ -46,6 +49,8 @@ pub struct ExplicitVariable {
 pub enum VariableError {
     #[error("{part} of {connection} would set {variable}, which steers other programs")]
     ReservedVariable { connection: ConnectionName, part: String, variable: String },
+    #[error("{variable} steers other programs, and is not set to a credential")]
+    SteeringVariable { variable: String },
     #[error("{part} of {connection} would replace {variable}, which is set already")]
     AlreadySet { connection: ConnectionName, part: String, variable: String },
     #[error("{part} of {connection} would set {variable}, which was not approved when the connector was installed")]
@@ -68,6 +73,8 @@ impl Remedy for VariableError {
             Self::ReservedVariable { connection, .. } => {
                 Diagnostic::new(Kind::Usage, "reserved_variable").hint(token_alone(connection)).connection(connection)
             }
+            Self::SteeringVariable { .. } => Diagnostic::new(Kind::Usage, "reserved_variable")
+                .hint(Hint::text("give the variable another name, and let the command read that")),
             Self::AlreadySet { connection, part, variable } => Diagnostic::new(Kind::Usage, "variable_already_set")
                 .hint(Hint::new(
                     "replace it with",
@@ -133,10 +140,13 @@ impl Credential {
             let value = value.or_else(|| client().map(|client| Secret::from(client.id.as_str())))?;
             Some((part, value))
         });
+        let is_secret = |field: &String| auth.fields.get(field).is_none_or(|field| field.secret);
+        let fields = loaded.grant.fields.iter().filter(|(field, _)| is_secret(field)).map(|(_, value)| value);
         Ok(Self {
             connection: connection.name.clone(),
             token: loaded.grant.access_token.clone(),
             parts: parts.collect(),
+            secrets: std::iter::once(&loaded.grant.access_token).chain(fields).cloned().collect(),
             approved_variables: workspace.engine.catalogue.approved_variables(id)?,
         })
     }
@@ -194,6 +204,9 @@ pub fn variables(
     // Who set what, for the message.
     let mut set: BTreeMap<String, (String, Secret)> = BTreeMap::new();
     for ExplicitVariable { variable, source, value } in typed {
+        if connector::is_dangerous_choice(variable) {
+            return Err(VariableError::SteeringVariable { variable: variable.clone() });
+        }
         if let Some((first, known)) = set.get(variable)
             && known != value
         {
@@ -261,6 +274,7 @@ mod tests {
             connection: connection.parse().unwrap(),
             token: Secret::new(format!("token of {connection}")),
             parts: parts.iter().map(|(part, value)| ((*part).to_owned(), Secret::from(*value))).collect(),
+            secrets: Vec::new(),
             approved_variables: None,
         }
     }
@@ -296,10 +310,23 @@ mod tests {
             let steering = || [credential(id, &[(part, "x")])];
             assert_eq!(code(variables(&steering(), &[], &[], &[])), "reserved_variable", "{id} {part}");
             let name = env_variable_name(id, part);
-            assert!(variables(&steering(), &[typed(&name, "mine")], &[], &[]).is_ok(), "{name}");
+            let typed = variables(&steering(), &[typed(&name, "mine")], &[], &[]);
+            // A name that is typed may begin so if it is one for a credential.
+            assert_eq!(typed.is_err(), connector::is_dangerous_choice(&name), "{name}");
         }
         // The token's own name is set whatever it begins with.
         assert!(variables(&[credential("git", &[])], &[], &[], &[]).unwrap().contains_key("GIT_TOKEN"));
+    }
+
+    #[test]
+    fn a_typed_name_that_steers_programs_is_refused() {
+        for name in ["LD_PRELOAD", "PATH", "GIT_SSH_COMMAND", "NODE_OPTIONS", "BASH_ENV", "INTEG_IDENTITY", "IFS"] {
+            assert_eq!(code(variables(&[], &[typed(name, "slack")], &[], &[])), "reserved_variable", "{name}");
+        }
+        for name in ["NPM_TOKEN", "GH_TOKEN", "PGPASSWORD", "CARGO_REGISTRY_TOKEN", "TF_VAR_token", "AWS_SESSION_TOKEN"]
+        {
+            assert!(variables(&[], &[typed(name, "slack")], &[], &[]).is_ok(), "{name}");
+        }
     }
 
     #[test]

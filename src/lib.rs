@@ -23,6 +23,7 @@
 //! | [`notify`] | runs the user's hooks when a connection breaks or recovers |
 //! | [`runtime`] | what every operation is given, each part made when it is first needed; the loop around workers |
 //! | [`sandbox`] | the emulated vendors |
+//! | [`bundle`] | connections for a machine without a store: what may leave, and the text that carries it |
 //! | [`vault`] | keys, recipients, the OS keyring, custody of tokens |
 //! | [`store`] | where data is kept: the traits, and the encrypted SQLite store; all SQL is here |
 //! | [`http`] | outgoing requests, the egress guard, and the bounded server |
@@ -30,7 +31,7 @@
 //! | [`connector`] | the TOML files that describe services |
 //! | [`config`] | settings |
 //! | [`model`] | the domain's types, without I/O |
-//! | [`jq`], [`program`] | expressions over JSON, programs of the user's own |
+//! | [`jq`], [`program`], [`mask`] | expressions over JSON, programs of the user's own, secrets hidden in what they print |
 //! | [`files`], [`json`] | private files; JSON from outside, read without loss |
 //! | [`nesting`], `near`, [`size`], [`duration`] | limits of TOML, suggestions, sizes and durations as people write them |
 //! | [`env`](mod@env), `hex`, `hash`, [`error`], [`secret`], [`clock`], `task`, `backoff` | the environment, hexadecimal text, digests, failures, secrets, time and randomness, blocking work, growing delays |
@@ -96,6 +97,7 @@
 
 pub mod api;
 mod backoff;
+pub mod bundle;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -115,6 +117,7 @@ mod hex;
 pub mod http;
 pub mod jq;
 pub mod json;
+pub mod mask;
 pub mod model;
 mod near;
 pub mod nesting;

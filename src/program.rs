@@ -1,12 +1,16 @@
 //! Programs that integ starts: the command that `exec` runs, browsers, hooks, handlers, the passphrase command.
 //!
 //! [`command`] is the only way to one, so that none inherits a secret of integ's. [`run`] adds time limits, and ends what
-//! the program started.
+//! the program started; [`run_masked`] hides secrets in what it prints.
+
+mod masked;
+mod signals;
 
 use std::ffi::OsStr;
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
+pub use masked::run_masked;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::Child;

@@ -59,6 +59,7 @@ pub(super) enum HttpMethodArg {
     Put,
     Patch,
     Delete,
+    Head,
 }
 
 impl From<HttpMethodArg> for HttpMethod {
@@ -69,6 +70,7 @@ impl From<HttpMethodArg> for HttpMethod {
             HttpMethodArg::Put => Self::Put,
             HttpMethodArg::Patch => Self::Patch,
             HttpMethodArg::Delete => Self::Delete,
+            HttpMethodArg::Head => Self::Head,
         }
     }
 }
@@ -109,7 +111,9 @@ pub(super) fn run(workspace: &Workspace, ui: &Ui, args: &ApiArgs) -> Result<u8> 
         idempotency_key: args.idempotency_key.clone(),
         paginate: args.paginate,
     };
-    workspace.run(calls::call_path(workspace, request, |response| show(ui, args.include, response)))?;
+    // The answer to a HEAD is its headers.
+    let include = args.include || args.method == Some(HttpMethodArg::Head);
+    workspace.run(calls::call_path(workspace, request, |response| show(ui, include, response)))?;
     Ok(0)
 }
 
@@ -122,6 +126,7 @@ fn show(ui: &Ui, include: bool, response: &Response) -> Result<ControlFlow<()>> 
         ui.raw(&format!("{head}\n"));
     }
     match response.text() {
+        Ok(text) if text.is_empty() => {}
         Ok(text) if Json::validate(&text).is_ok() => ui.show_document(&text)?,
         _ => ui.show_bytes(&response.body),
     }

@@ -9,8 +9,9 @@ use clap_complete::ArgValueCandidates;
 
 use super::global::GlobalArgs;
 use super::{
-    api, app, call, completions, config, connect, connector, disconnect, doctor, endpoint, exec, help, man, reconnect,
-    refresh, rename, sandbox, status, sync, test, token, vault, webhook, workspace,
+    api, app, call, completions, config, connect, connector, disconnect, doctor, endpoint, exec, export,
+    git_credential, help, man, reconnect, refresh, rename, sandbox, status, sync, test, token, vault, webhook,
+    workspace,
 };
 
 /// Connects your programs to the services they use: OAuth, encrypted tokens, health checks.
@@ -37,6 +38,8 @@ pub(super) enum CliCommand {
     Test(test::TestArgs),
     Token(token::TokenArgs),
     Exec(exec::ExecArgs),
+    Export(export::ExportArgs),
+    GitCredential(git_credential::GitCredentialArgs),
     Api(api::ApiArgs),
     Call(call::CallArgs),
     Sync(Box<sync::SyncArgs>),
@@ -125,7 +128,10 @@ fn with_env_variables(command: clap::Command, prefix: &str) -> clap::Command {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
+    use crate::env;
 
     #[test]
     fn the_arguments_are_consistent() {
@@ -149,6 +155,15 @@ mod tests {
             let whole = command().try_get_matches_from(words()).unwrap_err();
             assert_eq!(parse_from(words()).unwrap_err().to_string(), whole.to_string(), "{line}");
         }
+    }
+
+    #[test]
+    fn the_variable_of_a_flag_is_no_token_of_a_connection() {
+        let part = TokenCli::command();
+        let flags = part.find_subcommand("token").unwrap().get_arguments().filter_map(clap::Arg::get_long);
+        let variables: BTreeSet<_> =
+            flags.map(|flag| format!("{}{}", env::TOKEN_PREFIX, flag.to_uppercase().replace('-', "_"))).collect();
+        assert_eq!(variables, env::TOKEN_FLAGS.iter().map(ToString::to_string).collect());
     }
 
     #[test]

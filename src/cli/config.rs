@@ -8,7 +8,7 @@ use super::ui::{Render, Ui};
 use crate::config::{ConfigKey, Folders, KEYS};
 use crate::error::Result;
 use crate::ops::workspaces;
-use crate::view::workspace::{ConfigPathsView, RedactedSettingsView, SettingsView};
+use crate::view::workspace::{ConfigPathsView, RedactedSettingsView, SettingView, SettingsView};
 
 /// Show and change settings
 #[derive(Debug, Args)]
@@ -23,6 +23,16 @@ enum ConfigCommand {
     Show,
     /// Show where files are
     Path,
+    /// Print the value of a setting: `integ config get workspace`
+    Get {
+        /// The setting, as `integ config show` names it
+        key: String,
+    },
+    /// Give a setting its default back: `integ config unset vault.tokens`
+    Unset {
+        /// The setting, as `integ config show` names it
+        key: String,
+    },
     /// Change a setting: `integ config set vault.tokens keyring`
     Set {
         /// The setting, as `integ config show` names it
@@ -41,6 +51,12 @@ impl Render for SettingsView {
             vec![key.name.into(), value.into(), key.purpose.into()]
         };
         table(ui, &["setting", "value", "what it does"], KEYS.iter().map(row).collect())
+    }
+}
+
+impl Render for SettingView {
+    fn text(&self, _ui: &Ui) -> String {
+        self.value.clone().unwrap_or_default()
     }
 }
 
@@ -71,6 +87,15 @@ pub(super) fn run(ui: &Ui, folders: &Folders, args: ConfigArgs) -> Result<u8> {
         ConfigCommand::Set { key, value } => {
             workspaces::set_setting(folders, &key, &value)?;
             ui.note(&format!("{key} is now {value}."));
+        }
+        ConfigCommand::Get { key } => {
+            ui.show(&workspaces::get_setting(folders, &key)?)?;
+        }
+        ConfigCommand::Unset { key } => {
+            let was_set = workspaces::unset_setting(folders, &key)?;
+            let value = workspaces::get_setting(folders, &key)?.value;
+            let now = value.map_or_else(|| "not set".to_owned(), |value| format!("{value}, its default"));
+            ui.note(&format!("{key} {} {now}.", if was_set { "is now" } else { "was not set; it is" }));
         }
         ConfigCommand::Redacted => ui.show(&workspaces::redacted_settings(folders)?)?,
     }

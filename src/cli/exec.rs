@@ -1,7 +1,9 @@
 //! `integ exec`.
 
 use std::ffi::OsString;
-use std::process::Command;
+use std::io::{self, Write};
+use std::process::{Command, ExitStatus};
+use std::sync::Arc;
 
 use clap::Args;
 use thiserror::Error;
@@ -9,9 +11,12 @@ use thiserror::Error;
 use super::ui::Ui;
 use crate::env::{self, EnvInheritance};
 use crate::error::{Diagnostic, Error, Kind, Remedy, Result};
+use crate::mask::{MIN_SECRET_LENGTH, SecretPatterns};
 use crate::ops::tokens::{self, CredentialSource, CredentialVariablesRequest, VariableRequest};
 use crate::program;
 use crate::runtime::Workspace;
+use crate::secret::Secret;
+use crate::view::token::CredentialVariablesView;
 
 /// The exit codes of a shell for a command that is not there, and for one that does not run.
 const NOT_FOUND: u8 = 127;
@@ -36,6 +41,12 @@ pub(super) struct ExecArgs {
     /// Pass on integ's own variables and client secrets, for a command that calls integ
     #[arg(long)]
     pub inherit: bool,
+    /// Hide the secrets in what the command prints, by pipes in place of your terminal; values under 4 characters are left
+    ///
+    /// Found as they are, split over writes, and as base64, hexadecimal digits, URL and JSON encoding. In GitHub Actions they
+    /// are registered with `::add-mask::` as well.
+    #[arg(long)]
+    pub mask: bool,
     /// The command and its arguments, after --
     #[arg(last = true, required = true, value_name = "COMMAND")]
     pub command: Vec<OsString>,
@@ -54,10 +65,10 @@ fn assignment(text: &str) -> Result<(String, String), String> {
 #[derive(Debug, Error)]
 enum ExecError {
     #[error("{} could not be run", command.to_string_lossy())]
-    Spawn { command: OsString, source: std::io::Error },
+    Spawn { command: OsString, source: io::Error },
     /// Linux takes 128 KiB for each of them.
     #[error("{} could not be run: {variable} has {length} bytes, more than the system passes to a program", command.to_string_lossy())]
-    VariableTooLong { command: OsString, variable: String, length: usize, source: std::io::Error },
+    VariableTooLong { command: OsString, variable: String, length: usize, source: io::Error },
 }
 
 impl Remedy for ExecError {
@@ -83,7 +94,8 @@ fn variable_request(ui: &Ui, variable: &str, source: &str) -> Result<VariableReq
 
 pub(super) fn run(workspace: Workspace, ui: &Ui, args: &ExecArgs) -> Result<u8> {
     let inherit = if args.inherit { EnvInheritance::Full } else { EnvInheritance::Scrubbed };
-    let environment = environment(&workspace, ui, args, inherit)?;
+    let CredentialVariablesView { variables, secrets } = credentials(&workspace, ui, args, inherit)?;
+    let environment: Vec<_> = variables.into_iter().map(|(name, value)| (name, value.expose().clone())).collect();
     let Some((program, arguments)) = args.command.split_first() else { return Ok(Kind::Usage.exit_code()) };
     let longest = environment.iter().map(|(name, value)| (name.clone(), value.len())).max_by_key(|(_, length)| *length);
     let names = environment.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(",");
@@ -91,11 +103,12 @@ pub(super) fn run(workspace: Workspace, ui: &Ui, args: &ExecArgs) -> Result<u8> 
     command.args(arguments).env(env::EXPORTED.name, names).envs(environment);
     // Closes the store: what takes this process's place would leave its log and its lock lying there.
     drop(workspace);
-    replace(command).or_else(|source| {
-        let code = if source.kind() == std::io::ErrorKind::NotFound { NOT_FOUND } else { NOT_RUNNABLE };
+    let ended = if args.mask { run_masked(command, &secrets) } else { replace(command) };
+    ended.or_else(|source| {
+        let code = if source.kind() == io::ErrorKind::NotFound { NOT_FOUND } else { NOT_RUNNABLE };
         let command = program.clone();
         let error = match longest {
-            Some((variable, length)) if source.kind() == std::io::ErrorKind::ArgumentListTooLong && length > LONG => {
+            Some((variable, length)) if source.kind() == io::ErrorKind::ArgumentListTooLong && length > LONG => {
                 ExecError::VariableTooLong { command, variable, length, source }
             }
             _ => ExecError::Spawn { command, source },
@@ -105,34 +118,66 @@ pub(super) fn run(workspace: Workspace, ui: &Ui, args: &ExecArgs) -> Result<u8> 
     })
 }
 
-fn environment(
+fn credentials(
     workspace: &Workspace,
     ui: &Ui,
     args: &ExecArgs,
     inherit: EnvInheritance,
-) -> Result<Vec<(String, String)>> {
+) -> Result<CredentialVariablesView> {
     let variables = args.env.iter().map(|(variable, source)| variable_request(ui, variable, source));
     let request = CredentialVariablesRequest {
         variables: variables.collect::<Result<_>>()?,
         connections: args.connections.iter().map(|word| ui.project.resolve(word)).collect::<Result<_, _>>()?,
         inherited: env::inherited_vars(inherit),
     };
-    let view = workspace.run(tokens::credential_variables(workspace, request))?;
-    Ok(view.variables.into_iter().map(|(name, value)| (name, value.expose().clone())).collect())
+    workspace.run(tokens::credential_variables(workspace, request))
+}
+
+/// Runs the command as a child, and hides the secrets in what it prints.
+fn run_masked(command: Command, secrets: &[Secret]) -> io::Result<u8> {
+    register_masks(secrets);
+    let patterns = SecretPatterns::new(secrets).map_err(io::Error::other)?;
+    let status = program::run_masked(command, Arc::new(patterns))?;
+    Ok(exit_code(status))
+}
+
+/// Lets GitHub Actions hide the secrets in the whole log of the job. The lines hold the secrets themselves, so that they go
+/// to the runner alone: it reads both streams, and a file is no runner.
+fn register_masks(secrets: &[Secret]) {
+    let mut stderr = io::stderr().lock();
+    let is_file = rustix::fs::fstat(&stderr)
+        .is_ok_and(|status| rustix::fs::FileType::from_raw_mode(status.st_mode) == rustix::fs::FileType::RegularFile);
+    if is_file || env::var(&env::GITHUB_ACTIONS).is_none_or(|value| value != "true") {
+        return;
+    }
+    for secret in secrets.iter().filter(|secret| secret.expose().len() >= MIN_SECRET_LENGTH) {
+        // Secrets hold no line breaks; a percent sign begins an escape.
+        let _ = writeln!(stderr, "::add-mask::{}", secret.expose().replace('%', "%25"));
+    }
+}
+
+/// The exit code of a child, as a shell reports it: 128 and its number for a signal.
+fn exit_code(status: ExitStatus) -> u8 {
+    #[cfg(unix)]
+    let signal = std::os::unix::process::ExitStatusExt::signal(&status);
+    #[cfg(not(unix))]
+    let signal: Option<i32> = None;
+    let code = status.code().or_else(|| signal.map(|signal| 128 + signal));
+    code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1)
 }
 
 /// The command takes this process's place: its exit code, its signals and its terminal are its own. Returns only if it
 /// does not.
 #[cfg(unix)]
-fn replace(mut command: Command) -> std::io::Result<u8> {
+fn replace(mut command: Command) -> io::Result<u8> {
     use std::os::unix::process::CommandExt;
     Err(command.exec())
 }
 
 #[cfg(not(unix))]
-fn replace(mut command: Command) -> std::io::Result<u8> {
+fn replace(mut command: Command) -> io::Result<u8> {
     let status = command.status()?;
-    Ok(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
+    Ok(exit_code(status))
 }
 
 #[cfg(test)]

@@ -290,6 +290,7 @@ mod tests {
             for word in words.filter(|word| word.starts_with("INTEG_") && *word != "INTEG_") {
                 let known = env::ALL.iter().any(|variable| variable.name == word)
                     || crate::model::VARIABLES.iter().any(|(name, _)| *name == word)
+                    || word.starts_with(env::TOKEN_PREFIX)
                     || ["INTEG_JSON", "INTEG_CONNECT_TIMEOUT"].contains(&word);
                 assert!(known, "{}: {word}", topic.name());
             }

@@ -19,6 +19,8 @@ mod doctor;
 mod endpoint;
 mod escape;
 mod exec;
+mod export;
+mod git_credential;
 mod global;
 mod help;
 mod input_file;
@@ -59,7 +61,7 @@ use crate::connector::Catalogue;
 use crate::error::{Kind, Result};
 use crate::model::WorkspaceName;
 use crate::notify::Notifier;
-use crate::runtime::{Engine, Workspace};
+use crate::runtime::{Engine, EnvironmentConnections, EnvironmentError, Workspace};
 
 /// Parses the process's arguments and runs the command.
 pub fn run() -> ExitCode {
@@ -118,6 +120,8 @@ fn needs_workspace(command: &CliCommand) -> Option<bool> {
         | CliCommand::Test(_)
         | CliCommand::Token(_)
         | CliCommand::Exec(_)
+        | CliCommand::Export(_)
+        | CliCommand::GitCredential(_)
         | CliCommand::Api(_)
         | CliCommand::Call(_)
         | CliCommand::Webhook(_)
@@ -156,6 +160,24 @@ fn choose_workspace(
     Ok((WorkspaceName::from_str(&settings.workspace)?, WorkspaceSource::Settings))
 }
 
+/// Refuses a command that would write to a workspace, or read more of one than connections, where the environment's
+/// connections take the place of a workspace.
+fn ensure_works_without_store(
+    command: &CliCommand,
+    environment: &EnvironmentConnections,
+) -> Result<(), EnvironmentError> {
+    match command {
+        CliCommand::Token(_)
+        | CliCommand::Exec(_)
+        | CliCommand::Api(_)
+        | CliCommand::Call(_)
+        | CliCommand::Status(_)
+        | CliCommand::Test(_)
+        | CliCommand::GitCredential(_) => Ok(()),
+        _ => Err(environment.workspace_required()),
+    }
+}
+
 fn dispatch(cli: Cli, ui: &mut Ui) -> Result<u8> {
     let Some(command) = cli.command else {
         let _ = command().print_help();
@@ -169,7 +191,12 @@ fn dispatch(cli: Cli, ui: &mut Ui) -> Result<u8> {
         CliCommand::Man(args) => return man::run(ui, args, arguments::command()),
         _ => {}
     }
-    let folders = Folders::from_env()?;
+    let environment = EnvironmentConnections::from_env();
+    let folders = match Folders::from_env() {
+        // What is in the environment needs no folder.
+        Err(_) if environment.is_some() => Folders::absent(),
+        folders => folders?,
+    };
     if let CliCommand::Config(args) = command {
         return config::run(ui, &folders, args);
     }
@@ -177,12 +204,23 @@ fn dispatch(cli: Cli, ui: &mut Ui) -> Result<u8> {
     let catalogue = Catalogue::new(&folders.connectors());
     let announce = (!cli.global.quiet).then_some(ui::note as fn(&str));
     ui.project = ProjectConfig::find()?.with(announce, |id| catalogue.contains(id));
-    let (workspace, chosen_by) = choose_workspace(cli.global.workspace.as_deref(), &command, ui, &folders, &settings)?;
+    let (name, chosen_by) = match &environment {
+        // The project's file and the settings choose among workspaces, of which there is none.
+        Some(_) => (WorkspaceName::default(), WorkspaceSource::Settings),
+        None => choose_workspace(cli.global.workspace.as_deref(), &command, ui, &folders, &settings)?,
+    };
+    let needs_workspace = needs_workspace(&command);
+    if let Some(environment) = &environment
+        && needs_workspace.is_some()
+    {
+        ensure_works_without_store(&command, environment)?;
+    }
+    ui.environment.clone_from(&environment);
     let notifier = Box::new(Notifier::new(&settings));
-    let engine = Engine::new(folders, settings, Box::new(ui.terminal()), notifier);
-    let mut workspace = Workspace::new(Arc::new(engine), workspace);
+    let engine = Engine::new(folders, settings, Box::new(ui.terminal()), notifier).with_environment(environment);
+    let mut workspace = Workspace::new(Arc::new(engine), name);
     workspace.chosen_by = (chosen_by == WorkspaceSource::Project).then(|| ui.project.path().to_owned());
-    if let Some(makes) = needs_workspace(&command) {
+    if let Some(makes) = needs_workspace {
         workspace::ensure_exists(&workspace, chosen_by, makes)?;
     }
     let result = match command {
@@ -195,6 +233,8 @@ fn dispatch(cli: Cli, ui: &mut Ui) -> Result<u8> {
         CliCommand::Test(args) => test::run(&workspace, ui, &args),
         CliCommand::Token(args) => token::run(&workspace, ui, &args),
         CliCommand::Exec(args) => return exec::run(workspace, ui, &args),
+        CliCommand::Export(args) => export::run(&workspace, ui, &args),
+        CliCommand::GitCredential(args) => git_credential::run(&workspace, ui, &args),
         CliCommand::Api(args) => api::run(&workspace, ui, &args),
         CliCommand::Call(args) => call::run(&workspace, ui, &args),
         CliCommand::Endpoint(args) => endpoint::run(&workspace, ui, *args),

@@ -14,8 +14,10 @@ use crate::error::{Diagnostic, Kind, Remedy, Result};
 use crate::health::{ConnectionStatus, StatusSummary};
 use crate::model::WorkspaceName;
 use crate::ops::connections::{self, StatusRequest};
+use crate::ops::workspaces;
 use crate::runtime::Workspace;
 use crate::view::connection::{ConnectionView, StatusView};
+use crate::view::workspace::{AllWorkspacesStatusView, WorkspaceStatusView};
 
 /// Show the status of connections (no network)
 ///
@@ -31,6 +33,9 @@ pub(super) struct StatusArgs {
     /// Redraw it every two seconds
     #[arg(long)]
     pub watch: bool,
+    /// Show the connections of every workspace
+    #[arg(long, conflicts_with_all = ["connections", "watch"])]
+    pub all_workspaces: bool,
 }
 
 /// A check that found nothing to check: most often the wrong workspace or home.
@@ -79,16 +84,36 @@ impl Render for StatusListing<'_> {
             let workspace = super::ui::escape(&self.workspace.workspace_note());
             return format!("No connections yet{workspace}. Try `integ connect slack --sandbox`.");
         }
-        let headings = ["connection", "account", "status", "expires", "checked", "notes"];
-        // A narrow terminal shows what matters most and folds nothing into slivers.
-        let columns = match ui.width {
-            Some(0..50) => 3,
-            Some(50..72) => 4,
-            _ => ALL_COLUMNS,
-        };
-        let rows = self.view.connections.iter().map(|connection| row(connection, columns)).collect();
-        table(ui, &headings[..columns], rows)
+        connection_table(ui, &self.view.connections)
     }
+}
+
+impl Render for AllWorkspacesStatusView {
+    fn text(&self, ui: &Ui) -> String {
+        let section = |workspace: &WorkspaceStatusView| {
+            let content = match &workspace.error {
+                Some(error) => ui.paint(Tone::Bad, &super::ui::escape(error)),
+                None if workspace.connections.is_empty() => "No connections".to_owned(),
+                None => connection_table(ui, &workspace.connections),
+            };
+            format!("Workspace {}\n{content}", workspace.workspace)
+        };
+        if self.workspaces.is_empty() {
+            return "No workspaces yet. `integ connect` creates one.".to_owned();
+        }
+        self.workspaces.iter().map(section).collect::<Vec<_>>().join("\n\n")
+    }
+}
+
+fn connection_table(ui: &Ui, connections: &[ConnectionView]) -> String {
+    let headings = ["connection", "account", "status", "expires", "checked", "notes"];
+    // A narrow terminal shows what matters most and folds nothing into slivers.
+    let columns = match ui.width {
+        Some(0..50) => 3,
+        Some(50..72) => 4,
+        _ => ALL_COLUMNS,
+    };
+    table(ui, &headings[..columns], connections.iter().map(|connection| row(connection, columns)).collect())
 }
 
 /// The first cells of a connection's row. Without room for notes, the target is shown with the status.
@@ -120,6 +145,9 @@ fn row(connection: &ConnectionView, columns: usize) -> Vec<TableCell> {
 }
 
 pub(super) fn run(workspace: &Workspace, ui: &Ui, args: &StatusArgs) -> Result<u8> {
+    if args.all_workspaces {
+        return run_all(workspace, ui, args.check);
+    }
     let connections = args.connections.iter().map(|word| ui.project.resolve(word)).collect::<Result<Vec<_>, _>>()?;
     let request = StatusRequest { connections };
     loop {
@@ -138,6 +166,22 @@ pub(super) fn run(workspace: &Workspace, ui: &Ui, args: &StatusArgs) -> Result<u
         }
         return Ok(if args.check { exit_code(&summary) } else { 0 });
     }
+}
+
+/// Shows every workspace. One that cannot be read fails the command in part, checked or not.
+fn run_all(workspace: &Workspace, ui: &Ui, check: bool) -> Result<u8> {
+    if let Some(environment) = &workspace.engine.environment {
+        return Err(environment.workspace_required().into());
+    }
+    let view = workspace.run(workspaces::status_of_all_workspaces(&workspace.engine))?;
+    ui.show(&view)?;
+    if view.workspaces.iter().any(|workspace| workspace.error.is_some()) {
+        return Ok(Kind::Partial.exit_code());
+    }
+    if check && view.summary.total == 0 {
+        return Err(NoConnectionsError::new(workspace).into());
+    }
+    Ok(if check { exit_code(&view.summary) } else { 0 })
 }
 
 fn exit_code(summary: &StatusSummary) -> u8 {

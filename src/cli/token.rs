@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use serde_json::Value;
 
 use super::ui::{Render, Ui};
 use super::value_parser::duration;
@@ -23,7 +24,7 @@ pub(super) struct TokenArgs {
     /// Fail unless the token is valid for at least this long
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub min_ttl: Option<Duration>,
-    /// plain, the header that carries it, JSON, or lines for a shell's environment
+    /// plain, the header lines that carry it, a JSON object of these headers, JSON, lines for a shell, or the ID token
     #[arg(long, value_name = "FORMAT", default_value = "plain")]
     pub format: TokenFormat,
 }
@@ -32,8 +33,10 @@ pub(super) struct TokenArgs {
 pub(super) enum TokenFormat {
     Plain,
     Header,
+    Headers,
     Json,
     Env,
+    IdToken,
 }
 
 impl Render for TokenView {
@@ -61,6 +64,14 @@ pub(super) fn run(workspace: &Workspace, ui: &mut Ui, args: &TokenArgs) -> Resul
             let view = workspace.run(tokens::token_headers(workspace, request))?;
             let lines = view.headers.iter().map(|(name, value)| format!("{name}: {}\n", value.expose()));
             ui.raw(&lines.collect::<String>());
+        }
+        TokenFormat::Headers => {
+            let view = workspace.run(tokens::token_headers(workspace, request))?;
+            let headers = view.headers.iter().map(|(name, value)| (name.clone(), Value::from(value.expose().as_str())));
+            ui.show_document(&Value::Object(headers.collect()).to_string())?;
+        }
+        TokenFormat::IdToken => {
+            ui.raw(&format!("{}\n", workspace.run(tokens::id_token(workspace, request))?.expose()));
         }
         TokenFormat::Env => {
             let inherited = env::inherited_vars(EnvInheritance::Full);

@@ -10,10 +10,11 @@ use super::stdout::{eprint, print};
 use super::terminal::Terminal;
 use crate::config::ProjectConfig;
 use crate::env;
-use crate::error::Error;
+use crate::error::{Error, Hint, Kind};
 use crate::jq;
 use crate::json::{minified, pretty};
 use crate::model::WorkspaceName;
+use crate::runtime::EnvironmentConnections;
 
 pub(super) use super::escape::{escape, escape_lines, harmless_json, json_text, settled};
 pub(super) use super::stdout::{is_reader_closed, note_reader, output_error};
@@ -41,6 +42,8 @@ pub(super) struct Ui {
     pub project: ProjectConfig,
     /// The workspace that the command line names: commands in hints keep it.
     workspace: Option<WorkspaceName>,
+    /// What takes the place of a workspace: hints do not lead to `connect` then.
+    pub environment: Option<EnvironmentConnections>,
 }
 
 /// The colour that goes with a word; the word alone says as much.
@@ -70,6 +73,7 @@ impl Ui {
             stderr_is_terminal: io::stderr().is_terminal(),
             project: ProjectConfig::default(),
             workspace: global.workspace.as_ref().and_then(|name| name.parse().ok()),
+            environment: None,
         }
     }
 
@@ -189,10 +193,7 @@ impl Ui {
 
     /// An error: what failed, why, and the command that fixes it.
     pub(super) fn error(&self, error: &Error) {
-        let hint = error.hint().map(|hint| match &self.workspace {
-            Some(workspace) => hint.in_workspace(workspace.as_str()),
-            None => hint,
-        });
+        let hint = self.hint(error);
         if self.json {
             let mut body = json!({
                 "code": error.code(),
@@ -211,6 +212,19 @@ impl Ui {
         }
         if let Some(hint) = hint {
             eprint(&format!("{} {}\n", self.paint_err(Tone::Good, "hint:"), escape_lines(&hint.to_string())));
+        }
+    }
+
+    /// What the user can do about an error, where integ was told to work.
+    fn hint(&self, error: &Error) -> Option<Hint> {
+        if let (Some(environment), Kind::AuthNeeded, Some(connection)) =
+            (&self.environment, error.kind(), error.connection())
+        {
+            return Some(environment.renewal_hint(&connection));
+        }
+        match &self.workspace {
+            Some(workspace) => error.hint().map(|hint| hint.in_workspace(workspace.as_str())),
+            None => error.hint(),
         }
     }
 

@@ -38,6 +38,12 @@ impl Folders {
         })
     }
 
+    /// Folders that do not exist, for a process that needs none.
+    pub fn absent() -> Self {
+        // The home of users that have none, by Debian's convention.
+        Self::under(Path::new("/nonexistent/integ"))
+    }
+
     /// Everything under one folder, as `INTEG_HOME` has it.
     pub fn under(home: &Path) -> Self {
         let home = std::path::absolute(home).unwrap_or_else(|_| home.to_owned());

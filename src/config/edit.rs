@@ -248,26 +248,28 @@ pub(super) fn closest_key(name: &str) -> Option<&'static str> {
     closest(name, KEYS.iter().map(|key| key.name))
 }
 
+/// Returns the setting of this name.
+///
+/// # Errors
+/// [`ConfigError::UnknownKey`] with the likely one.
+pub fn find_key(name: &str) -> Result<&'static ConfigKey, ConfigError> {
+    let found = KEYS.iter().find(|key| key.name == name);
+    found.ok_or_else(|| ConfigError::UnknownKey { key: name.to_owned(), likely: closest_key(name) })
+}
+
 /// Sets one key of the file at `path`, which is made where it is missing; comments and order stay.
 ///
 /// # Errors
 /// [`ConfigError::UnknownKey`] and [`ConfigError::InvalidValue`] before anything is written; [`ConfigError::Syntax`] where the
 /// file does not parse, so that nothing of it is lost.
 pub fn set(path: &Path, name: &str, value: &str) -> Result<(), ConfigError> {
-    let key = KEYS
-        .iter()
-        .find(|key| key.name == name)
-        .ok_or_else(|| ConfigError::UnknownKey { key: name.to_owned(), likely: closest_key(name) })?;
+    let key = find_key(name)?;
     (key.set)(&mut Config::default(), value).ok_or_else(|| ConfigError::InvalidValue {
         key: key.name,
         value: value.to_owned(),
         expected: key.expected,
     })?;
-    files::check_parents(path)?;
-    super::load(path)?;
-    let text = files::read_trusted_text(path, super::LARGEST)?.unwrap_or_default();
-    let invalid = |message: String| ConfigError::Syntax { path: path.to_owned(), line: 1, message };
-    let mut document = toml_edit::DocumentMut::from_str(&text).map_err(|error| invalid(error.message().to_owned()))?;
+    let mut document = read_document(path)?;
     let new = match i64::from_str(value) {
         Ok(number) if key.name == "connect.port" => toml_edit::Value::from(number),
         _ => toml_edit::Value::from(value),
@@ -275,13 +277,50 @@ pub fn set(path: &Path, name: &str, value: &str) -> Result<(), ConfigError> {
     let (table, leaf): (&mut dyn toml_edit::TableLike, _) = match name.split_once('.') {
         Some((table, leaf)) => {
             let entry = document.entry(table).or_insert_with(toml_edit::table);
-            (entry.as_table_like_mut().ok_or_else(|| invalid(format!("{table} is not a table")))?, leaf)
+            (entry.as_table_like_mut().ok_or_else(|| invalid(path, format!("{table} is not a table")))?, leaf)
         }
         None => (document.as_table_mut(), name),
     };
     put(table, leaf, new);
+    write_document(path, &document)
+}
+
+/// Removes one key from the file at `path`, so that its default counts, and returns whether it was there. Comments and
+/// order stay.
+///
+/// # Errors
+/// [`ConfigError::UnknownKey`]; [`ConfigError::Syntax`] where the file does not parse.
+pub fn unset(path: &Path, name: &str) -> Result<bool, ConfigError> {
+    find_key(name)?;
+    let mut document = read_document(path)?;
+    let removed = match name.split_once('.') {
+        Some((table, leaf)) => {
+            let table = document.get_mut(table).and_then(toml_edit::Item::as_table_like_mut);
+            table.and_then(|table| table.remove(leaf))
+        }
+        None => document.remove(name),
+    };
+    if removed.is_none() {
+        return Ok(false);
+    }
+    write_document(path, &document)?;
+    Ok(true)
+}
+
+fn read_document(path: &Path) -> Result<toml_edit::DocumentMut, ConfigError> {
+    files::check_parents(path)?;
+    super::load(path)?;
+    let text = files::read_trusted_text(path, super::LARGEST)?.unwrap_or_default();
+    toml_edit::DocumentMut::from_str(&text).map_err(|error| invalid(path, error.message().to_owned()))
+}
+
+fn write_document(path: &Path, document: &toml_edit::DocumentMut) -> Result<(), ConfigError> {
     files::write_atomic(path, document.to_string().as_bytes())
         .map_err(|source| ConfigError::Write { path: path.to_owned(), source })
+}
+
+fn invalid(path: &Path, message: String) -> ConfigError {
+    ConfigError::Syntax { path: path.to_owned(), line: 1, message }
 }
 
 /// Puts a value in place of the old one, with the old one's comment.
@@ -310,6 +349,25 @@ mod tests {
         set(&path, "workspace", "b").unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
         assert_eq!(text, "# mine\nworkspace = \"b\" # here\n\n[vault]\ntokens = \"keyring\"\n");
+    }
+
+    #[test]
+    fn unset_removes_a_key_and_keeps_comments_and_other_keys() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.toml");
+        assert!(!unset(&path, "workspace").unwrap() && !path.exists());
+        std::fs::write(
+            &path,
+            "# mine\nworkspace = \"a\"\n\n[vault]\n# tokens\ntokens = \"keyring\"\nidentity = \"file\"\n",
+        )
+        .unwrap();
+        assert!(unset(&path, "vault.tokens").unwrap());
+        assert!(!unset(&path, "vault.tokens").unwrap() && !unset(&path, "connect.port").unwrap());
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.starts_with("# mine\nworkspace = \"a\"\n") && text.ends_with("identity = \"file\"\n"), "{text}");
+        assert!(!text.contains("keyring"), "{text}");
+        let unknown = unset(&path, "vault.token");
+        assert!(matches!(unknown, Err(ConfigError::UnknownKey { likely: Some("vault.tokens"), .. })));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use url::Url;
 
 pub use allow::AllowedAddress;
 pub use directories::Folders;
-pub use edit::{ConfigKey, KEYS, set};
+pub use edit::{ConfigKey, KEYS, find_key, set, unset};
 pub use load::load;
 pub use project::{ProjectConfig, ProjectError};
 

@@ -262,6 +262,19 @@ pub fn is_dangerous_variable(name: &str) -> bool {
         || DANGEROUS_SUFFIXES.iter().any(|suffix| name.ends_with(suffix))
 }
 
+/// Endings of names that are meant for credentials, whatever program they belong to: `NPM_TOKEN`, `PGPASSWORD`.
+const CREDENTIAL_SUFFIXES: &[&str] = &["TOKEN", "PASSWORD", "PASSPHRASE", "SECRET", "_KEY", "_PAT"];
+
+/// Returns whether a variable of this name must not be set to a credential even if the user typed the name: the value
+/// comes from a service, and programs would run it, load it or talk to it.
+pub fn is_dangerous_choice(name: &str) -> bool {
+    let upper = name.to_ascii_uppercase();
+    let is_meant = CREDENTIAL_SUFFIXES.iter().any(|suffix| upper.ends_with(suffix))
+        || upper.contains("_TOKEN_")
+        || upper.starts_with("TF_VAR_");
+    upper.starts_with("INTEG_") || (is_dangerous_variable(&upper) && !is_meant)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

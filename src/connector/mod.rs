@@ -39,7 +39,9 @@ pub use descriptor::{ActionDescriptor, Descriptor, VERSION as DESCRIPTOR_VERSION
 pub use draft::{
     ConnectorDraft, DiscoveredOAuth2, DraftAuth, DraftAuthKind, DraftError, DraftHealth, DraftOAuth2, sentence,
 };
-pub use env_variables::{CLIENT_ID, auth_method_parts, credential_parts, env_variable_name, is_dangerous_variable};
+pub use env_variables::{
+    CLIENT_ID, auth_method_parts, credential_parts, env_variable_name, is_dangerous_choice, is_dangerous_variable,
+};
 pub use hosts::HostTemplate;
 pub use install::{ExistingConnector, InstallCandidate, InstallError, MAX_CONNECTOR_BYTES};
 pub use model::*;

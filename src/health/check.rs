@@ -88,7 +88,12 @@ pub async fn check_all(
     let mut running = stream::iter(checks).buffer_unordered(MAX_CONCURRENT);
     let mut reports: Vec<Option<HealthReport>> = vec![None; names.len()];
     while let Some((index, report)) = running.next().await {
-        let report = report?;
+        let mut report = report?;
+        if let Some(environment) = workspace.engine.environment.as_ref()
+            && report.outcome == HealthOutcome::NeedsReauth
+        {
+            report.hint = Some(environment.renewal_hint(&report.connection.to_string()).to_string());
+        }
         done(&report);
         reports[index] = Some(report);
     }

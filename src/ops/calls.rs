@@ -148,7 +148,7 @@ pub async fn call_path(
     let default = if body.is_some() || has_fields { HttpMethod::Post } else { HttpMethod::Get };
     let method = method.unwrap_or(default);
     let format = workspace.engine.catalogue.get(workspace.connection(&connection).await?.name.connector())?.api.body;
-    let is_in_query = body.is_some() || method == HttpMethod::Get || format == ActionBody::Query;
+    let is_in_query = body.is_some() || method.is_bodiless() || format == ActionBody::Query;
     let document = Value::Object(fields);
     let query: Vec<(String, String)> = if is_in_query {
         url::form_urlencoded::parse(&api::form(&document)).into_owned().collect()

@@ -4,10 +4,12 @@
 //! files and words of the command line are read before, in `cli`. Each module declares its operations in a constant;
 //! [`operations`] lists them all.
 
+pub mod bundles;
 pub mod calls;
 pub mod connections;
 pub mod connectors;
 pub mod endpoints;
+pub mod git_credential;
 pub mod sandbox;
 #[cfg(test)]
 mod send_tests;
@@ -95,10 +97,12 @@ impl Operation {
 /// Every operation, module by module.
 pub fn operations() -> impl Iterator<Item = &'static Operation> {
     let modules = [
+        bundles::OPERATIONS,
         calls::OPERATIONS,
         connections::OPERATIONS,
         connectors::OPERATIONS,
         endpoints::OPERATIONS,
+        git_credential::OPERATIONS,
         sandbox::OPERATIONS,
         sync::OPERATIONS,
         tokens::OPERATIONS,

@@ -13,6 +13,7 @@ use super::{Effect, Operation, OperationScope};
 use crate::env_variables::{Credential, ExplicitVariable, TOKEN, check_value, variables};
 use crate::error::{Diagnostic, Kind, Remedy, Result};
 use crate::model::{ConnectionName, Grant};
+use crate::oauth::id_token::decode_claims;
 use crate::oauth::refresh::{self, Freshness};
 use crate::runtime::Workspace;
 use crate::secret::Secret;
@@ -46,6 +47,8 @@ pub enum TokenError {
     Unprintable(ConnectionName, String),
     #[error("requests of {0} carry its credentials in the URL, not in a header")]
     NoHeader(ConnectionName),
+    #[error("{0} has no valid ID token")]
+    NoIdToken(ConnectionName, String),
     #[error("the header {1:?} of {0} contains a line break or a control character")]
     UnprintableHeader(ConnectionName, String),
 }
@@ -56,6 +59,9 @@ impl Remedy for TokenError {
             Self::Unprintable(_, reconnect) => Diagnostic::new(Kind::Failed, "unprintable_token").run(reconnect),
             Self::UnprintableHeader(name, _) => Diagnostic::new(Kind::Failed, "unprintable_token")
                 .run(format!("integ connector validate {}", name.connector())),
+            Self::NoIdToken(name, reconnect) => {
+                Diagnostic::new(Kind::AuthNeeded, "no_id_token").run(reconnect).connection(name)
+            }
             Self::NoHeader(name) => {
                 Diagnostic::new(Kind::Failed, "no_header").run(format!("integ token {name} --format env"))
             }
@@ -119,6 +125,35 @@ pub async fn token_headers(workspace: &Workspace, request: TokenRequest) -> Resu
     Ok(TokenHeadersView { headers })
 }
 
+/// The part that holds the ID token of a connection that was signed in by OpenID Connect.
+const ID_TOKEN: &str = "id_token";
+
+/// Returns the ID token (OpenID Connect Core 1.0 section 2). One that has expired is refreshed with the access token.
+///
+/// # Errors
+/// [`TokenError::NoIdToken`] if the service gave none, or no new one at the refresh.
+pub async fn id_token(workspace: &Workspace, request: TokenRequest) -> Result<Secret> {
+    let loaded = load_fresh(workspace, &request).await?;
+    let missing = || TokenError::NoIdToken(request.connection.clone(), refresh::reconnect_command(&loaded.connection));
+    let stored = loaded.grant.fields.get(ID_TOKEN).ok_or_else(missing)?;
+    let least = request.min_ttl.unwrap_or_default();
+    if lasts(workspace, stored, least) {
+        return Ok(stored.clone());
+    }
+    let want = Freshness::NewerThan { than: loaded.stored_grant.generation };
+    let refreshed = refresh::fresh_grant(workspace, &request.connection, want).await?;
+    ensure_printable(&refreshed)?;
+    let renewed = refreshed.grant.fields.get(ID_TOKEN).filter(|renewed| lasts(workspace, renewed, least));
+    Ok(renewed.ok_or_else(missing)?.clone())
+}
+
+/// Whether an ID token is valid for so long. One that says nothing of its end is not relied on.
+fn lasts(workspace: &Workspace, id_token: &Secret, least: Duration) -> bool {
+    let expiry = decode_claims(id_token.expose()).and_then(|claims| claims.get("exp")?.as_i64());
+    let least = i64::try_from(least.as_secs()).unwrap_or(i64::MAX).max(1);
+    expiry.is_some_and(|expiry| expiry.saturating_sub(workspace.engine.clock.now().as_second()) >= least)
+}
+
 /// Returns the environment variables of one connection's credential. `inherited` are the variables that the program will
 /// have beside them: none of these is replaced.
 pub async fn token_variables(
@@ -128,8 +163,10 @@ pub async fn token_variables(
 ) -> Result<CredentialVariablesView> {
     let loaded = load_fresh(workspace, &request).await?;
     let others = workspace.store().await?.connections().names().await?;
-    let variables = variables(&[Credential::from_connection(workspace, &loaded)?], &[], &inherited, &others)?;
-    Ok(CredentialVariablesView { variables })
+    let credential = Credential::from_connection(workspace, &loaded)?;
+    let secrets = credential.secrets.clone();
+    let variables = variables(&[credential], &[], &inherited, &others)?;
+    Ok(CredentialVariablesView { variables, secrets })
 }
 
 /// What a variable of the user's choice is set to. An account may contain a dot, so that `slack@a.b` can be read in two
@@ -177,10 +214,11 @@ pub async fn credential_variables(
         credentials.load(name).await?;
     }
     let mut loaded = credentials.loaded;
+    let secrets = loaded.values().flat_map(|credential| credential.secrets.clone()).collect();
     let whole: Vec<Credential> = request.connections.iter().filter_map(|name| loaded.remove(name)).collect();
     let others = workspace.store().await?.connections().names().await?;
     let variables = variables(&whole, &explicit, &request.inherited, &others)?;
-    Ok(CredentialVariablesView { variables })
+    Ok(CredentialVariablesView { variables, secrets })
 }
 
 /// The credentials of a request, each loaded once.

@@ -7,18 +7,22 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 use thiserror::Error;
 
+use super::connections::{self, StatusRequest};
 use super::{Effect, Operation, OperationScope, Reach};
 use crate::config::{self, Config, ConfigKey, Folders, KEYS};
 use crate::connector::{Connector, authorization_server, parse_param};
 use crate::error::{Diagnostic, Hint, Kind, Remedy, Result};
+use crate::health::StatusSummary;
 use crate::model::{ClientCredentials, OAuthApp, WorkspaceName};
 use crate::runtime::{Engine, Workspace};
 use crate::store::{Store, sqlite_version};
 use crate::task::blocking;
 use crate::vault::{self, IfAbsent};
+use crate::view::connection::StatusView;
 use crate::view::workspace::{
-    AppListView, AppScope, AppView, ConfigPathsView, CreatedWorkspaceView, DeletedWorkspaceView, RedactedSettingsView,
-    RemovedAppView, SettingsView, WorkspaceDeletionPreview, WorkspaceListView, WorkspaceView,
+    AllWorkspacesStatusView, AppListView, AppScope, AppView, ConfigPathsView, CreatedWorkspaceView,
+    DeletedWorkspaceView, RedactedSettingsView, RemovedAppView, SettingView, SettingsView, WorkspaceDeletionPreview,
+    WorkspaceListView, WorkspaceStatusView, WorkspaceView,
 };
 
 /// The operations of this module.
@@ -26,10 +30,13 @@ pub const OPERATIONS: &[Operation] = &[
     Operation::local("app list", OperationScope::Workspaces, Effect::Read).reachable_by(Reach::Api),
     Operation::local("app remove", OperationScope::Workspaces, Effect::Destroy),
     Operation::local("app set", OperationScope::Workspaces, Effect::Write),
+    Operation::local("config get", OperationScope::Workspaces, Effect::Read),
     Operation::local("config path", OperationScope::Workspaces, Effect::Read),
     Operation::local("config redacted", OperationScope::Workspaces, Effect::Read),
     Operation::local("config set", OperationScope::Workspaces, Effect::Write),
     Operation::local("config show", OperationScope::Workspaces, Effect::Read),
+    Operation::local("config unset", OperationScope::Workspaces, Effect::Write),
+    Operation::local("status --all-workspaces", OperationScope::Workspaces, Effect::Read),
     Operation::local("workspace create", OperationScope::Workspaces, Effect::Write),
     Operation::local("workspace delete", OperationScope::Workspaces, Effect::Destroy),
     Operation::local("workspace list", OperationScope::Workspaces, Effect::Read),
@@ -74,6 +81,29 @@ pub fn workspace_names(folders: &Folders) -> Vec<String> {
 /// Lists the workspaces.
 pub async fn list_workspaces(workspace: &Workspace) -> Result<WorkspaceListView> {
     Ok(WorkspaceListView { workspaces: workspace_names(&workspace.engine.folders), current: workspace.name.clone() })
+}
+
+/// Returns the status of the connections of every workspace. One that cannot be opened is in the view with its error.
+pub async fn status_of_all_workspaces(engine: &Arc<Engine>) -> Result<AllWorkspacesStatusView> {
+    let mut workspaces = Vec::new();
+    let mut summary = StatusSummary::default();
+    for name in workspace_names(&engine.folders) {
+        let name: WorkspaceName = name.parse()?;
+        let workspace = Workspace::new(Arc::clone(engine), name.clone());
+        workspaces.push(match connections::status(&workspace, StatusRequest::default()).await {
+            Ok(StatusView { workspace, connections, summary: own }) => {
+                connections.iter().for_each(|connection| summary.add(connection.status));
+                WorkspaceStatusView { workspace, connections, summary: own, error: None }
+            }
+            Err(error) => WorkspaceStatusView {
+                workspace: name,
+                connections: Vec::new(),
+                summary: StatusSummary::default(),
+                error: Some(error.on_one_line()),
+            },
+        });
+    }
+    Ok(AllWorkspacesStatusView { workspaces, summary })
 }
 
 /// Creates a workspace, and with the first one the identity that opens it.
@@ -318,6 +348,13 @@ pub fn show_settings(folders: &Folders) -> Result<SettingsView> {
     Ok(SettingsView { settings: setting_values(&settings, |_, value| value) })
 }
 
+/// Returns one setting.
+pub fn get_setting(folders: &Folders, key: &str) -> Result<SettingView> {
+    let key = config::find_key(key)?;
+    let settings = config::load(&folders.config_file())?;
+    Ok(SettingView { key: key.name, value: (key.get)(&settings) })
+}
+
 /// Returns where files are.
 pub fn config_paths(folders: &Folders) -> ConfigPathsView {
     ConfigPathsView {
@@ -331,6 +368,11 @@ pub fn config_paths(folders: &Folders) -> ConfigPathsView {
 /// Changes a setting.
 pub fn set_setting(folders: &Folders, key: &str, value: &str) -> Result<()> {
     Ok(config::set(&folders.config_file(), key, value)?)
+}
+
+/// Gives a setting its default back, and returns whether it had another value.
+pub fn unset_setting(folders: &Folders, key: &str) -> Result<bool> {
+    Ok(config::unset(&folders.config_file(), key)?)
 }
 
 /// Returns what may be pasted into a bug report.

@@ -13,7 +13,8 @@ use crate::sandbox::{EmulatorServer, RunningEmulator, SandboxState, SandboxState
 use crate::store::{Store, state_key};
 use crate::{clock, env, hex};
 
-const SEED_KEY: &str = "seed";
+/// The key of the document that holds the sandbox's seed.
+pub(super) const SEED_KEY: &str = "seed";
 
 /// Changes what the sandbox remembers of a connector, as one step that no other process comes between. `change` runs again
 /// where another process was faster.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::OnceCell;
 
-use super::{Notify, Shutdown};
+use super::{EnvironmentConnections, Notify, Shutdown};
 use crate::clock::Clock;
 use crate::config::{Config, Folders};
 use crate::connector::Catalogue;
@@ -29,6 +29,8 @@ pub struct Engine {
     /// Where the secrets of connections are kept.
     pub token_vault: TokenVault,
     pub(super) notifier: Box<dyn Notify>,
+    /// The connections of the environment, if they take the place of the stored ones.
+    pub environment: Option<EnvironmentConnections>,
     passphrase: Box<dyn PassphraseSource>,
     /// The vault of the apps that every workspace may use.
     global_vault: OnceCell<OpenVault>,
@@ -52,9 +54,16 @@ impl Engine {
             folders,
             config,
             clock: Clock::system(),
+            environment: None,
             passphrase,
             global_vault: OnceCell::new(),
         }
+    }
+
+    /// With the connections of the environment in place of the stored ones: nothing of a vault is read or written then.
+    #[must_use]
+    pub fn with_environment(self, environment: Option<EnvironmentConnections>) -> Self {
+        Self { environment, ..self }
     }
 
     /// What it takes to open vaults, for work that blocks: see [`Self::with_vaults`].
@@ -79,7 +88,8 @@ impl Engine {
     /// # Errors
     /// The vault's.
     pub async fn global_store(self: &Arc<Self>) -> Result<Option<&dyn Store>> {
-        if !self.global_vault.initialized() && !self.folders.global().exists() {
+        let is_absent = !self.global_vault.initialized() && !self.folders.global().exists();
+        if is_absent || self.environment.is_some() {
             return Ok(None);
         }
         self.open_global(IfAbsent::Fail).await.map(Some)

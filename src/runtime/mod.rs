@@ -5,6 +5,7 @@
 
 mod emulators;
 mod engine;
+mod environment;
 mod lock;
 mod notify;
 mod routes;
@@ -19,6 +20,7 @@ use thiserror::Error;
 
 pub use emulators::update_sandbox_state;
 pub use engine::Engine;
+pub use environment::{EnvironmentConnections, EnvironmentError};
 pub use lock::LockGuard;
 pub use notify::{BoxFuture, Notify};
 pub use routes::{live_route, route_to};

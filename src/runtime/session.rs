@@ -89,7 +89,7 @@ impl Session {
             let name = fill_name(name, &values).map_err(failed)?;
             request.set_header(&name, Secret::new(value.fill(&values).map_err(failed)?));
         }
-        if method != "GET" {
+        if !matches!(method, "GET" | "HEAD") {
             // Vendors that take only POST want a body's length even where there is none.
             request = request.body("application/x-www-form-urlencoded", Vec::new());
         }

@@ -17,6 +17,7 @@ use crate::model::{
 use crate::near::closest;
 use crate::sandbox;
 use crate::store::{LockKey, SqliteStore, Store};
+use crate::task::blocking;
 use crate::vault::{IdentityLocation, IfAbsent, OpenVault};
 
 /// How long the end of a command waits for blocking work that was cut off. A read of the store takes milliseconds and must
@@ -48,6 +49,12 @@ impl From<OpenVault> for OpenStore {
     }
 }
 
+impl From<SqliteStore> for OpenStore {
+    fn from(store: SqliteStore) -> Self {
+        OpenVault { sqlite: Arc::new(store), new_identity_location: None }.into()
+    }
+}
+
 impl OpenStore {
     fn vault_store(&self) -> Result<Arc<SqliteStore>> {
         let vault = self.vault.as_ref().ok_or(RuntimeError::NoVault)?;
@@ -75,8 +82,11 @@ impl Workspace {
     }
 
     /// Returns where something was looked for, to go on a message that it is not there: nothing for the default workspace,
-    /// else its name, and the file that chose it.
+    /// else its name, and the file that chose it; or the variables that take the place of a workspace.
     pub fn workspace_note(&self) -> String {
+        if let Some(environment) = &self.engine.environment {
+            return format!(" in {}", environment.variables().join(", "));
+        }
         match &self.chosen_by {
             Some(file) => format!(" in workspace {}, which {} chooses", self.name, file.display()),
             None if self.name == WorkspaceName::default() => String::new(),
@@ -119,6 +129,10 @@ impl Workspace {
     async fn open(&self, absent: IfAbsent) -> Result<&OpenStore> {
         let folder = self.folder();
         let open = || async {
+            if self.engine.environment.is_some() {
+                let engine = Arc::clone(&self.engine);
+                return Ok(OpenStore::from(blocking(move || engine.open_environment()).await?));
+            }
             Ok(OpenStore::from(self.engine.with_vaults(move |vaults| vaults.open(&folder, absent)).await?))
         };
         self.opened.get_or_try_init(open).await
@@ -132,7 +146,11 @@ impl Workspace {
         if let Some(opened) = self.opened.get() {
             return opened.vault_store();
         }
-        let opened = OpenStore::from(self.engine.vault_opener().open(&self.folder(), IfAbsent::Fail)?);
+        let opened = if self.engine.environment.is_some() {
+            OpenStore::from(self.engine.open_environment()?)
+        } else {
+            OpenStore::from(self.engine.vault_opener().open(&self.folder(), IfAbsent::Fail)?)
+        };
         let store = opened.vault_store();
         // Another thread may have been faster; both have opened the same store.
         let _ = self.opened.set(opened);
@@ -162,7 +180,7 @@ impl Workspace {
 
     /// Whether this workspace has a vault at all: a fresh home has none, which is not an error for commands that list.
     pub fn has_vault(&self) -> bool {
-        self.opened.initialized() || self.folder().exists()
+        self.opened.initialized() || self.engine.environment.is_some() || self.folder().exists()
     }
 
     /// Where the identity was put, if this process made it: something to say once.
@@ -177,8 +195,8 @@ impl Workspace {
     /// [`RuntimeError::ConnectionNotFound`] with the likely one.
     pub async fn connection(&self, name: &ConnectionName) -> Result<Connection> {
         let unknown = |likely, mode| {
-            // There may be no such connector either.
-            let known = self.engine.catalogue.get(name.connector()).is_ok();
+            // There may be no such connector either, and what the environment lacks is not connected here.
+            let known = self.engine.environment.is_none() && self.engine.catalogue.get(name.connector()).is_ok();
             let connect = known.then(|| connect_command(name, mode, None));
             RuntimeError::ConnectionNotFound {
                 name: name.clone(),

@@ -15,6 +15,7 @@
 //!
 //! This module knows keys and files. What a connection means it does not know, and SQL is `store`'s.
 
+mod armor;
 mod backup;
 mod error;
 mod identity;
@@ -30,6 +31,7 @@ mod tests;
 mod token_vault;
 mod vault_files;
 
+pub use armor::{ArmorError, open_armored, seal_armored};
 pub use backup::{
     BackupKey, OpenedBackup, Overwrite, RestoreResult, STANDARD_STREAM, backup, check_output, write_output,
 };

@@ -31,10 +31,23 @@ pub struct TokenHeadersView {
     pub headers: Vec<(String, Secret)>,
 }
 
+/// What git is given for a host (git-credential(1)).
+#[derive(Clone, Debug)]
+pub struct GitCredentialView {
+    pub protocol: String,
+    pub host: String,
+    pub username: String,
+    pub password: Secret,
+    /// Unix seconds; absent if the token has no known end.
+    pub expires_at: Option<i64>,
+}
+
 /// Environment variables by name, with the credentials in them.
 #[derive(Clone, Debug)]
 pub struct CredentialVariablesView {
     pub variables: BTreeMap<String, Secret>,
+    /// The secrets among what these connections give, for those who hide them.
+    pub secrets: Vec<Secret>,
 }
 
 fn revealed<S: Serializer>(secret: &Secret, serializer: S) -> Result<S::Ok, S::Error> {

@@ -3,7 +3,9 @@
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::connection::ConnectionView;
 use super::word;
+use crate::health::StatusSummary;
 use crate::model::{WorkspaceName, words};
 use crate::vault::IdentityLocation;
 
@@ -93,6 +95,33 @@ pub struct RemovedAppView {
 #[derive(Clone, Debug, Serialize)]
 pub struct SettingsView {
     pub settings: Map<String, Value>,
+}
+
+/// One setting.
+#[derive(Clone, Debug, Serialize)]
+pub struct SettingView {
+    pub key: &'static str,
+    /// Absent if it is not set and has no default.
+    pub value: Option<String>,
+}
+
+/// The connections of every workspace.
+#[derive(Clone, Debug, Serialize)]
+pub struct AllWorkspacesStatusView {
+    pub workspaces: Vec<WorkspaceStatusView>,
+    /// Of all of them together.
+    pub summary: StatusSummary,
+}
+
+/// The connections of one of several workspaces.
+#[derive(Clone, Debug, Serialize)]
+pub struct WorkspaceStatusView {
+    #[serde(serialize_with = "word")]
+    pub workspace: WorkspaceName,
+    pub connections: Vec<ConnectionView>,
+    pub summary: StatusSummary,
+    /// Why it cannot be read; its connections are not known then.
+    pub error: Option<String>,
 }
 
 /// Where files are.

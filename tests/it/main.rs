@@ -6,6 +6,7 @@
 mod actions;
 mod attack;
 mod broken;
+mod bundle;
 mod call;
 mod catalogue;
 mod completion;
@@ -24,6 +25,7 @@ mod harness;
 mod help;
 mod keyring;
 mod lists;
+mod masking;
 mod notify;
 mod oidc;
 mod output;

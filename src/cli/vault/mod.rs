@@ -3,7 +3,7 @@
 mod backup;
 mod identity;
 pub(super) mod new_identity;
-mod output;
+pub(super) mod output;
 
 use clap::{Args, Subcommand, ValueEnum};
 

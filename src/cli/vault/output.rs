@@ -28,7 +28,7 @@ impl Remedy for OutputError {
 }
 
 /// Where a command writes to.
-pub(super) struct OutputFile<'a> {
+pub(in crate::cli) struct OutputFile<'a> {
     path: &'a Path,
     overwrite: Overwrite,
 }
@@ -39,7 +39,7 @@ impl<'a> OutputFile<'a> {
     ///
     /// # Errors
     /// `file_exists` where nobody can be asked, `folder_not_found`.
-    pub(super) fn new(ui: &Ui, path: &'a Path, force: bool, command: &str) -> Result<Option<Self>> {
+    pub(in crate::cli) fn new(ui: &Ui, path: &'a Path, force: bool, command: &str) -> Result<Option<Self>> {
         if is_stdout(path) {
             return Ok(Some(Self { path, overwrite: Overwrite::Refuse }));
         }
@@ -59,7 +59,7 @@ impl<'a> OutputFile<'a> {
     }
 
     /// Writes text, or bytes that are no text, which a terminal does not get.
-    pub(super) fn write(&self, contents: &[u8], command: &str) -> Result<()> {
+    pub(in crate::cli) fn write(&self, contents: &[u8], command: &str) -> Result<()> {
         if !is_stdout(self.path) {
             return Ok(write_output(self.path, contents, self.overwrite)?);
         }
@@ -71,7 +71,7 @@ impl<'a> OutputFile<'a> {
     }
 
     /// The file's name, unless it is standard output.
-    pub(super) fn file(&self) -> Option<std::path::Display<'a>> {
+    pub(in crate::cli) fn file(&self) -> Option<std::path::Display<'a>> {
         (!is_stdout(self.path)).then(|| self.path.display())
     }
 }

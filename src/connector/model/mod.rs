@@ -294,6 +294,9 @@ pub enum HttpMethod {
     Put,
     Patch,
     Delete,
+    /// Asked for by users alone: what connectors describe has an answer.
+    #[serde(skip)]
+    Head,
 }
 
 impl HttpMethod {
@@ -310,7 +313,13 @@ impl HttpMethod {
             HttpMethod::Put => "PUT",
             HttpMethod::Patch => "PATCH",
             HttpMethod::Delete => "DELETE",
+            HttpMethod::Head => "HEAD",
         }
+    }
+
+    /// Whether the request has no body, so that fields belong into its query.
+    pub fn is_bodiless(self) -> bool {
+        matches!(self, Self::Get | Self::Head)
     }
 }
 

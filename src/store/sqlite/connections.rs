@@ -192,6 +192,11 @@ impl SqliteStore {
     }
 }
 
+/// Stores a connection of a store that is being made.
+pub(super) fn insert(transaction: &Transaction<'_>, new: &NewConnection, grant: &Grant) -> Result<(), StoreError> {
+    connect(transaction, new, &JsonColumns::new(new)?, grant, SecretStorage::Store).map(drop)
+}
+
 fn connect(
     transaction: &Transaction<'_>,
     new: &NewConnection,

@@ -3,13 +3,16 @@
 //! The file decides: the system lets go of it when the holder dies, however it dies, so that nobody waits for a lease to
 //! expire. The row gives each holder a number that commits are checked against, and says who holds the lock.
 
+use std::collections::HashSet;
 use std::fs::{File, TryLockError};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use rusqlite::{OptionalExtension, Transaction};
 
+use super::open::StoreFile;
 use super::{SqliteStore, StoreError};
 use crate::clock::{self, Timestamp};
 use crate::store::{Fence, LEASE_DURATION, Lease, LockKey, Locks};
@@ -19,8 +22,7 @@ use crate::{files, hex};
 #[async_trait]
 impl Locks for SqliteStore {
     async fn try_acquire(&self, key: LockKey, now: Timestamp) -> Result<Option<Lease>, StoreError> {
-        let path = self.lock_path(key);
-        let Some(file) = blocking(move || lock_file(path)).await? else { return Ok(None) };
+        let Some(guard) = self.acquire_guard(key).await? else { return Ok(None) };
         let (holder, expires_at) = (self.holder.clone(), expiry(now));
         let number = self
             .write(move |transaction| {
@@ -31,7 +33,7 @@ impl Locks for SqliteStore {
                 Ok(transaction.prepare_cached(sql)?.query_row(values, |row| row.get::<_, u64>("fence"))?)
             })
             .await?;
-        Ok(Some(Lease::new(Fence { key, number }, expires_at, file)))
+        Ok(Some(Lease::new(Fence { key, number }, expires_at, guard)))
     }
 
     async fn renew(&self, fence: Fence, now: Timestamp) -> Result<(), StoreError> {
@@ -47,7 +49,10 @@ impl Locks for SqliteStore {
     }
 
     async fn is_held(&self, key: LockKey, _: Timestamp) -> Result<bool, StoreError> {
-        let path = self.lock_path(key);
+        let path = match &self.file {
+            StoreFile::InMemory { locks, .. } => return Ok(locks.held().contains(&key)),
+            StoreFile::OnDisk { path, .. } => lock_path(path, key),
+        };
         blocking(move || match files::open_existing(&path) {
             Ok(file) => Ok(matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))),
             // Nobody has ever taken it.
@@ -65,8 +70,50 @@ impl Locks for SqliteStore {
 }
 
 impl SqliteStore {
-    fn lock_path(&self, key: LockKey) -> PathBuf {
-        self.file.path.with_file_name("locks").join(format!("{key}.lock"))
+    async fn acquire_guard(&self, key: LockKey) -> Result<Option<LockFileGuard>, StoreError> {
+        match &self.file {
+            StoreFile::InMemory { locks, .. } => Ok(locks.acquire(key).map(LockFileGuard::InMemory)),
+            StoreFile::OnDisk { path, .. } => {
+                let path = lock_path(path, key);
+                Ok(blocking(move || lock_file(path)).await?.map(LockFileGuard::OnDisk))
+            }
+        }
+    }
+}
+
+fn lock_path(store: &Path, key: LockKey) -> PathBuf {
+    store.with_file_name("locks").join(format!("{key}.lock"))
+}
+
+/// What is held with a lease: dropping it lets the lock go.
+#[expect(dead_code, reason = "held, not read")]
+enum LockFileGuard {
+    OnDisk(File),
+    InMemory(MemoryLockGuard),
+}
+
+/// The locks of a store in memory, which no other process can want.
+#[derive(Clone, Debug, Default)]
+pub(super) struct MemoryLocks(Arc<Mutex<HashSet<LockKey>>>);
+
+impl MemoryLocks {
+    fn held(&self) -> MutexGuard<'_, HashSet<LockKey>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn acquire(&self, key: LockKey) -> Option<MemoryLockGuard> {
+        self.held().insert(key).then(|| MemoryLockGuard { locks: self.clone(), key })
+    }
+}
+
+struct MemoryLockGuard {
+    locks: MemoryLocks,
+    key: LockKey,
+}
+
+impl Drop for MemoryLockGuard {
+    fn drop(&mut self) {
+        self.locks.held().remove(&self.key);
     }
 }
 

@@ -8,14 +8,18 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::limits::Limit;
 use rusqlite::{Connection, OpenFlags, ffi};
+use serde_json::Value;
 use url::Url;
 use zeroize::Zeroizing;
 
+use super::locks::{self, MemoryLocks};
 use super::readers::Readers;
 use super::sequence::{SequenceFiles, SequenceReading};
 use super::writer::Writer;
-use super::{SqliteStore, StoreError, locks, meta, migrations};
+use super::{SqliteStore, StoreError, connections, meta, migrations, sandbox};
 use crate::clock::{self, Stopwatch, Timestamp};
+use crate::hex;
+use crate::model::{Grant, NewConnection};
 use crate::secret::Secret;
 
 /// SQLite before 3.51.3 could lose writes when a write-ahead log was reset beside a checkpoint.
@@ -125,18 +129,51 @@ impl SqliteStore {
                 notes.set(opened.sequence)?;
             }
         }
-        let file = StoreFile { path: path.to_owned(), key: key.clone(), is_immutable: opened.is_immutable };
+        let file = StoreFile::OnDisk { path: path.to_owned(), key: key.clone(), is_immutable: opened.is_immutable };
+        let mut store = Self::new(file, Some(notes), opened);
+        store.warning = doubt;
+        Ok(store)
+    }
+
+    fn new(file: StoreFile, notes: Option<SequenceFiles>, opened: OpenedFile) -> Self {
         let readers = Arc::new(Readers::new(file.clone(), opened.connection));
-        Ok(Self {
-            writer: Writer::new(file.clone(), Arc::new(notes), Arc::clone(&readers)),
+        Self {
+            writer: Writer::new(file.clone(), notes.map(Arc::new), Arc::clone(&readers)),
             readers,
             file,
-            warning: doubt,
+            warning: None,
             vault_id: opened.vault_id,
             holder: locks::new_holder(),
             is_read_only: opened.read_only,
             lock: None,
-        })
+        }
+    }
+
+    /// Makes a store that is in the memory of this process alone and ends with it. It holds these connections, of which no
+    /// two may have the same name, and these documents of the sandbox by key.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn in_memory(
+        contents: &[(NewConnection, Grant)],
+        sandbox_documents: &[(&str, Value)],
+        now: Timestamp,
+    ) -> Result<Self, StoreError> {
+        let file = StoreFile::in_memory();
+        let mut connection = file.open()?;
+        migrations::migrate(&mut connection)?;
+        meta::insert(&connection, now)?;
+        let transaction = connection.transaction()?;
+        for (new, grant) in contents {
+            connections::insert(&transaction, new, grant)?;
+        }
+        for (key, document) in sandbox_documents {
+            sandbox::insert(&transaction, key, document)?;
+        }
+        transaction.commit()?;
+        let (sequence, vault_id) = meta::identify(&connection)?;
+        let opened = OpenedFile { connection, is_immutable: false, sequence, vault_id, read_only: false };
+        Ok(Self::new(file, None, opened))
     }
 
     /// Notes how many writes the store at `path` has, which has just been put in place.
@@ -162,20 +199,36 @@ impl SqliteStore {
     }
 }
 
-/// How connections to a store are opened.
+/// Where a store is, and how connections to it are opened.
 #[derive(Clone, Debug)]
-pub(super) struct StoreFile {
-    pub(super) path: PathBuf,
-    pub(super) key: StoreKey,
-    /// Whether neither the log nor locks are looked at: see [`verified`].
-    is_immutable: bool,
+pub(super) enum StoreFile {
+    OnDisk {
+        path: PathBuf,
+        key: StoreKey,
+        /// Whether neither the log nor locks are looked at: see [`verified`].
+        is_immutable: bool,
+    },
+    /// In the memory of this process, for as long as one of its connections is open.
+    InMemory { uri: String, locks: MemoryLocks },
 }
 
 impl StoreFile {
+    fn in_memory() -> Self {
+        // The name tells apart the stores of one process.
+        let name = hex::encode(&clock::random::<16>());
+        Self::InMemory { uri: format!("file:/{name}?vfs=memdb"), locks: MemoryLocks::default() }
+    }
+
     /// Opens a further connection to a store that was identified before.
     pub(super) fn open(&self) -> Result<Connection, StoreError> {
-        let connection =
-            if self.is_immutable { keyed_immutable(&self.path, &self.key) } else { keyed(&self.path, &self.key) }?;
+        let connection = match self {
+            Self::OnDisk { path, key, is_immutable: true } => keyed_immutable(path, key)?,
+            Self::OnDisk { path, key, is_immutable: false } => keyed(path, key)?,
+            Self::InMemory { uri, .. } => {
+                let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
+                guarded(Path::new(uri), flags | OpenFlags::SQLITE_OPEN_URI)?
+            }
+        };
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
         Ok(connection)
     }
@@ -203,6 +256,16 @@ fn keyed_immutable(path: &Path, key: &StoreKey) -> Result<Connection, StoreError
 }
 
 fn unlock(path: &Path, flags: OpenFlags, key: &StoreKey) -> Result<Connection, StoreError> {
+    let connection = guarded(path, flags)?;
+    // SQLCipher reports failures on stderr as well as by its result; the level is the process's, and set before the
+    // first page is read. `synchronous=FULL` and `foreign_keys=ON` are the build's defaults (a test holds them to it).
+    let setup = Zeroizing::new(format!("PRAGMA cipher_log_level = NONE; {CIPHER}; PRAGMA key = \"{}\"", *key.raw()));
+    connection.execute_batch(&setup)?;
+    Ok(connection)
+}
+
+/// Opens a connection with the limits and the distrust of schemas that every store gets.
+fn guarded(path: &Path, flags: OpenFlags) -> Result<Connection, StoreError> {
     if rusqlite::version_number() < OLDEST_SQLITE {
         return Err(StoreError::OldSqlite(rusqlite::version()));
     }
@@ -213,10 +276,6 @@ fn unlock(path: &Path, flags: OpenFlags, key: &StoreKey) -> Result<Connection, S
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
     limit_lengths(&connection)?;
-    // SQLCipher reports failures on stderr as well as by its result; the level is the process's, and set before the
-    // first page is read. `synchronous=FULL` and `foreign_keys=ON` are the build's defaults (a test holds them to it).
-    let setup = Zeroizing::new(format!("PRAGMA cipher_log_level = NONE; {CIPHER}; PRAGMA key = \"{}\"", *key.raw()));
-    connection.execute_batch(&setup)?;
     Ok(connection)
 }
 

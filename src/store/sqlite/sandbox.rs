@@ -46,6 +46,11 @@ fn find(sqlite: &Sqlite, key: &str) -> Result<Option<Value>, StoreError> {
     text.map(|text| from_json(&text)).transpose()
 }
 
+/// Stores a document of a store that is being made.
+pub(super) fn insert(transaction: &Transaction<'_>, key: &str, document: &Value) -> Result<(), StoreError> {
+    replace(transaction, key, None, Some(document)).map(drop)
+}
+
 fn replace(
     transaction: &Transaction<'_>,
     key: &str,

@@ -95,7 +95,8 @@ where
 #[derive(Debug)]
 pub(super) struct Writer {
     file: StoreFile,
-    sequence_files: Arc<SequenceFiles>,
+    /// Absent for a store in memory.
+    sequence_files: Option<Arc<SequenceFiles>>,
     readers: Arc<Readers>,
     thread: Mutex<Option<WriterThread>>,
 }
@@ -112,7 +113,7 @@ impl std::fmt::Debug for WriterThread {
 }
 
 impl Writer {
-    pub(super) fn new(file: StoreFile, sequence_files: Arc<SequenceFiles>, readers: Arc<Readers>) -> Self {
+    pub(super) fn new(file: StoreFile, sequence_files: Option<Arc<SequenceFiles>>, readers: Arc<Readers>) -> Self {
         Self { file, sequence_files, readers, thread: Mutex::default() }
     }
 
@@ -143,7 +144,7 @@ impl Writer {
         let mut batches = BatchWriter {
             connection: None,
             file: self.file.clone(),
-            sequence_files: Arc::clone(&self.sequence_files),
+            sequence_files: self.sequence_files.clone(),
             readers: Arc::clone(&self.readers),
             keys: EventKeys::default(),
             commits: 0,
@@ -171,7 +172,7 @@ impl Writer {
 struct BatchWriter {
     connection: Option<Connection>,
     file: StoreFile,
-    sequence_files: Arc<SequenceFiles>,
+    sequence_files: Option<Arc<SequenceFiles>>,
     readers: Arc<Readers>,
     keys: EventKeys,
     commits: u32,
@@ -237,7 +238,9 @@ impl BatchWriter {
         match committed {
             Ok(sequence) => {
                 self.keys.committed();
-                self.sequence_files.note(sequence);
+                if let Some(files) = &self.sequence_files {
+                    files.note(sequence);
+                }
                 self.after_commit();
                 Ok(None)
             }

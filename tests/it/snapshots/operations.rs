@@ -49,6 +49,8 @@ const EXPORT_KEYS: &[&str] = &[
     "endpoint add",
     "endpoint rotate",
     "exec",
+    "export",
+    "git-credential",
     "token",
     "vault backup",
     "vault identity export",

@@ -131,6 +131,7 @@ fn variables() {
     let part = || "token".to_owned();
     let text = errors!(VariableError {
         ReservedVariable => [E::ReservedVariable { connection: slack(), part: part(), variable: variable() }],
+        SteeringVariable => [E::SteeringVariable { variable: variable() }],
         AlreadySet => [E::AlreadySet { connection: slack(), part: part(), variable: variable() }],
         NotApproved => [E::NotApproved { connection: slack(), part: part(), variable: variable() }],
         Conflict => [E::Conflict { variable: variable(), first: "slack@a".into(), second: "slack-a".into() }],

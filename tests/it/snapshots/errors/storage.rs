@@ -1,8 +1,10 @@
 //! The store, the vault, private files.
 
+use integ::bundle::BundleError;
 use integ::files::TrustError;
+use integ::runtime::EnvironmentError;
 use integ::store::{LockKey, MalformedValue, SqliteError, StoreError};
-use integ::vault::{KeyringError, TokenVaultError, VaultError};
+use integ::vault::{ArmorError, KeyringError, TokenVaultError, VaultError};
 use rusqlite::ffi;
 
 use super::{MINUTE, RECONNECT, errors, io, slack};
@@ -128,4 +130,30 @@ fn files() {
         Read => [E::Read { path: "/data/config.toml".into(), source: io() }],
     });
     assert_snap("errors_files", &text);
+}
+
+#[test]
+fn bundles() {
+    let recipient = || "age1examplexxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx".to_owned();
+    let bundle = errors!(BundleError {
+        Unreadable => [E::Unreadable(ArmorError::NotArmored), E::Unreadable(ArmorError::Damaged("its lines are not base64"))],
+        WrongIdentity => [E::WrongIdentity { recipient: recipient() }],
+        MissingIdentity => [E::MissingIdentity],
+        UnsupportedVersion => [E::UnsupportedVersion(2)],
+        InvalidContent => [E::InvalidContent("it holds slack twice".into())],
+        TooLarge => [E::TooLarge { size: 200_000 }],
+        Vault => [E::Vault(VaultError::InvalidRecipient("age1nope".into()))],
+    });
+    let variable = || "INTEG_TOKEN_TWILIO".to_owned();
+    let environment = errors!(EnvironmentError {
+        ConnectorNotFound => [E::ConnectorNotFound { variable: variable() }],
+        IncompleteCredential => [E::IncompleteCredential {
+            variable: variable(),
+            connector: "twilio".into(),
+            missing: "account_sid".into(),
+        }],
+        UnprintableToken => [E::UnprintableToken { variable: variable() }],
+        WorkspaceRequired => [E::WorkspaceRequired { variables: vec!["INTEG_BUNDLE".into(), variable()] }],
+    });
+    assert_snap("errors_bundles", &(bundle + &environment));
 }

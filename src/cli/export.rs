@@ -1,0 +1,91 @@
+//! `integ export`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::ui::{Render, Ui};
+use super::vault::output::OutputFile;
+use crate::duration::format;
+use crate::error::Result;
+use crate::ops::bundles::{self, ExportRequest};
+use crate::runtime::Workspace;
+use crate::vault::STANDARD_STREAM;
+use crate::view::bundle::{BundleLifetime, BundleView, BundledConnectionView};
+
+/// Export connections for a machine without a store, such as a CI job
+///
+/// Prints a bundle: a text of a few KB, encrypted to an age public key. Store it as a secret, set INTEG_BUNDLE to it and
+/// INTEG_IDENTITY to the secret key, and `token`, `exec`, `api`, `call`, `status` and `test` work there without a folder. A
+/// bundle holds access tokens, API keys and client credentials. A refresh token stays out unless the service never rotates
+/// it, so that a job cannot end your own access.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    age-keygen -o ci.key                                   # prints the public key, age1…\n  \
+    integ export github stripe --to age1… > bundle.age\n  \
+    gh secret set INTEG_BUNDLE < bundle.age")]
+pub(super) struct ExportArgs {
+    /// Connections to export
+    #[arg(value_name = "CONNECTION", required = true, add = super::complete::connections())]
+    pub connections: Vec<String>,
+    /// Age public key of the machine that will open the bundle; repeatable
+    #[arg(long, value_name = "AGE1…", required = true)]
+    pub to: Vec<String>,
+    /// File to write (default: standard output)
+    #[arg(long, value_name = "FILE", default_value = STANDARD_STREAM)]
+    pub output: PathBuf,
+    /// Replace the file if it exists
+    #[arg(long)]
+    pub force: bool,
+}
+
+impl Render for BundleView {
+    fn text(&self, _ui: &Ui) -> String {
+        self.bundle.trim_end().to_owned()
+    }
+}
+
+pub(super) fn run(workspace: &Workspace, ui: &Ui, args: &ExportArgs) -> Result<u8> {
+    let command = format!("export {} --to {} --output", args.connections.join(" "), args.to.join(" --to "));
+    let Some(output) = OutputFile::new(ui, &args.output, args.force, &command)? else { return Ok(1) };
+    let request = ExportRequest {
+        connections: args.connections.iter().map(|word| ui.project.resolve(word)).collect::<Result<_, _>>()?,
+        recipients: args.to.clone(),
+    };
+    let view = workspace.run(bundles::export(workspace, request))?;
+    match output.file() {
+        Some(file) => {
+            output.write(view.bundle.as_bytes(), &command)?;
+            ui.note(&format!("Wrote {} bytes to {file}.", view.bundle.len()));
+        }
+        None => ui.show(&view)?,
+    }
+    for connection in &view.connections {
+        ui.note(&lifetime_note(connection));
+    }
+    Ok(0)
+}
+
+/// Until when a connection of the bundle works.
+fn lifetime_note(view: &BundledConnectionView) -> String {
+    let BundledConnectionView { connection, works_until, works_for, .. } = view;
+    let seconds = works_for.and_then(|seconds| u64::try_from(seconds).ok());
+    let until = works_until.as_ref().zip(seconds).map(|(at, seconds)| {
+        let seconds = Duration::from_secs(seconds);
+        format!("until {at} (for {})", format(seconds))
+    });
+    let works = match (view.lifetime, until) {
+        (BundleLifetime::Expires, Some(until)) => format!("works {until}, and cannot be renewed there"),
+        (BundleLifetime::Renewed, Some(until)) => format!("is renewed there, {until}"),
+        (BundleLifetime::Renewed, None) => "is renewed there, until its grant is revoked".to_owned(),
+        (BundleLifetime::Expires | BundleLifetime::UntilRevoked, _) => "works until it is revoked".to_owned(),
+    };
+    let target = view.target.as_ref().map(|target| format!(" ({target})")).unwrap_or_default();
+    let file = if view.needs_connector_file {
+        format!("; the machine needs the connector {} as well", connection.connector())
+    } else {
+        String::new()
+    };
+    format!("{connection}{target} {works}{file}.")
+}

@@ -1,0 +1,121 @@
+//! The operation that exports connections for a machine without a store.
+
+use std::time::Duration;
+
+use super::{Effect, Operation, OperationScope};
+use crate::bundle::{Bundle, PortableLifetime, portable_grant};
+use crate::clock::Timestamp;
+use crate::connector::ConnectorSource;
+use crate::error::Result;
+use crate::model::{Connection, ConnectionMode, ConnectionName, Grant, NewConnection};
+use crate::oauth::refresh::{self, Freshness};
+use crate::runtime::Workspace;
+use crate::secret::Secret;
+use crate::view::bundle::{BundleLifetime, BundleView, BundledConnectionView};
+
+/// The operations of this module. A bundle holds keys.
+pub const OPERATIONS: &[Operation] = &[Operation::local("export", OperationScope::Tokens, Effect::Read)];
+
+/// What must be left of a token that nothing can renew: less is over before a job has begun.
+const MIN_LIFETIME: Duration = Duration::from_secs(60);
+
+/// The connections to export, and who can open the bundle.
+#[derive(Clone, Debug)]
+pub struct ExportRequest {
+    pub connections: Vec<ConnectionName>,
+    /// Age public keys, `age1…`.
+    pub recipients: Vec<String>,
+}
+
+/// Exports connections as a bundle. Access tokens that the reader cannot renew are refreshed first if half of their life
+/// is over; refresh tokens that may rotate are left out.
+///
+/// # Errors
+/// A connection without a token that works; an invalid recipient.
+pub async fn export(workspace: &Workspace, request: ExportRequest) -> Result<BundleView> {
+    let now = workspace.engine.clock.now();
+    let mut names = request.connections;
+    names.sort();
+    names.dedup();
+    let (mut connections, mut views, mut sandbox_seed) = (Vec::new(), Vec::new(), None);
+    for name in &names {
+        let (connection, grant, lifetime) = portable_connection(workspace, name).await?;
+        if connection.mode == ConnectionMode::Sandbox && sandbox_seed.is_none() {
+            let seed = workspace.sandbox_seed().await?;
+            sandbox_seed = Some(Secret::new(String::from_utf8_lossy(&seed).into_owned()));
+        }
+        views.push(BundledConnectionView {
+            connection: name.clone(),
+            target: connection.target(),
+            lifetime: lifetime_view(lifetime),
+            works_until: works_until(lifetime).map(|at| at.to_string()),
+            works_for: works_until(lifetime).map(|at| at.as_second() - now.as_second()),
+            needs_connector_file: needs_connector_file(workspace, name.connector())?,
+        });
+        connections.push((new_connection(connection), grant));
+    }
+    let bundle = Bundle { created_at: now, connections, sandbox_seed }.seal(&request.recipients)?;
+    Ok(BundleView { bundle, recipients: request.recipients, connections: views })
+}
+
+/// Returns a connection with the part of its grant that may leave, as fresh as it is worth.
+async fn portable_connection(
+    workspace: &Workspace,
+    name: &ConnectionName,
+) -> Result<(Connection, Grant, PortableLifetime)> {
+    let loaded = refresh::fresh_grant(workspace, name, Freshness::Usable).await?;
+    let connector = workspace.engine.catalogue.get(name.connector())?;
+    let (_, auth) = connector.auth_method(Some(&loaded.connection.auth))?;
+    let rotation = auth.oauth2.as_ref().map(|rules| rules.rotation(&loaded.connection.params)).unwrap_or_default();
+    let client = match loaded.grant.is_refreshable() {
+        true => Some(refresh::current_client(workspace, &connector, auth, &loaded.connection, &loaded.grant).await?),
+        false => None,
+    };
+    let (grant, lifetime) = portable_grant(&loaded.grant, rotation, client.clone());
+    if !matches!(lifetime, PortableLifetime::Until(_)) {
+        return Ok((loaded.connection, grant, lifetime));
+    }
+    // The reader has nothing but this token: it gets one that lasts, or none.
+    let half = loaded.connection.expiry.lifetime_secs().map(|seconds| Duration::from_secs(u64::from(seconds) / 2));
+    let min_ttl = half.filter(|_| loaded.grant.is_refreshable()).unwrap_or(MIN_LIFETIME);
+    let loaded = refresh::fresh_grant(workspace, name, Freshness::MinTtl(min_ttl)).await?;
+    let (grant, lifetime) = portable_grant(&loaded.grant, rotation, client);
+    Ok((loaded.connection, grant, lifetime))
+}
+
+/// Whether the connector is one that the reader does not have unless somebody installs it there.
+fn needs_connector_file(workspace: &Workspace, connector: &str) -> Result<bool> {
+    let (_, source) = workspace.engine.catalogue.text(connector)?;
+    Ok(source != ConnectorSource::BuiltIn)
+}
+
+fn new_connection(connection: Connection) -> NewConnection {
+    NewConnection {
+        name: connection.name,
+        mode: connection.mode,
+        auth: connection.auth,
+        origin: connection.origin,
+        params: connection.params,
+        metadata: connection.metadata,
+        account: connection.account,
+        scopes_requested: connection.scopes_requested,
+        scopes_granted: connection.scopes_granted,
+        connected_at: connection.connected_at,
+    }
+}
+
+fn lifetime_view(lifetime: PortableLifetime) -> BundleLifetime {
+    match lifetime {
+        PortableLifetime::Until(_) => BundleLifetime::Expires,
+        PortableLifetime::UntilRevoked => BundleLifetime::UntilRevoked,
+        PortableLifetime::Renewable { .. } => BundleLifetime::Renewed,
+    }
+}
+
+fn works_until(lifetime: PortableLifetime) -> Option<Timestamp> {
+    match lifetime {
+        PortableLifetime::Until(at) => Some(at),
+        PortableLifetime::Renewable { until } => until,
+        PortableLifetime::UntilRevoked => None,
+    }
+}
