@@ -134,7 +134,8 @@ const ID_TOKEN: &str = "id_token";
 /// [`TokenError::NoIdToken`] if the service gave none, or no new one at the refresh.
 pub async fn id_token(workspace: &Workspace, request: TokenRequest) -> Result<Secret> {
     let loaded = load_fresh(workspace, &request).await?;
-    let missing = || TokenError::NoIdToken(request.connection.clone(), refresh::reconnect_command(&loaded.connection));
+    let missing =
+        || TokenError::NoIdToken(request.connection.clone(), refresh::reconnect_command(&loaded.connection.name));
     let stored = loaded.grant.fields.get(ID_TOKEN).ok_or_else(missing)?;
     let least = request.min_ttl.unwrap_or_default();
     if lasts(workspace, stored, least) {
