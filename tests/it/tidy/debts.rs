@@ -45,9 +45,7 @@ pub const ARGUMENTS_WITHOUT_HELP: &str = "
 ";
 
 /// Names that two types share which are `pub` to any reach.
-pub const SHARED_TYPE_NAMES: &str = "
-Members
-";
+pub const SHARED_TYPE_NAMES: &str = "";
 
 /// Identifiers with a banned word.
 pub const BANNED_IDENTIFIERS: &str = "
