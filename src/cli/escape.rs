@@ -44,6 +44,10 @@ pub(in crate::cli) fn settled(text: &str) -> String {
 }
 
 fn replaced(text: &str, stays: impl Fn(char) -> bool, escaped: impl Fn(char) -> String) -> String {
+    // Most texts are printable ASCII.
+    if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return text.to_owned();
+    }
     if !text.contains(|c: char| !stays(c) && (is_hostile(c) || is_joiner(c))) {
         return text.to_owned();
     }

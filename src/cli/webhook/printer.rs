@@ -4,13 +4,12 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use serde_json::json;
-
 use super::super::ui::Ui;
 use crate::view::listen::ListenEventView;
 
-/// Lines that wait; those beyond are counted, and their events are in the store.
-const QUEUE_CAPACITY: usize = 10_000;
+/// Lines that wait; those beyond are counted, and their events are in the store. The queue takes memory for all of them from
+/// the start.
+const QUEUE_CAPACITY: usize = 2048;
 
 /// Lines that are written at once.
 const MAX_BATCH: usize = 1024;
@@ -83,11 +82,14 @@ impl LinePrinter {
 }
 
 fn text(ui: &Ui, line: &OutputLine) -> String {
-    match line {
-        OutputLine::Json(event) => ui.line(&json!(event)).unwrap_or_else(|error| {
-            ui.warning(&error.to_string());
-            String::new()
-        }),
-        OutputLine::Text(text) => format!("{text}\n"),
-    }
+    let event = match line {
+        OutputLine::Json(event) => event,
+        OutputLine::Text(text) => return format!("{text}\n"),
+    };
+    // Not by way of a tree: this is done for every event.
+    let line = serde_json::to_string(event).map_err(|error| error.to_string());
+    line.and_then(|json| ui.line_of(&json).map_err(|error| error.to_string())).unwrap_or_else(|error| {
+        ui.warning(&error);
+        String::new()
+    })
 }

@@ -114,11 +114,14 @@ fn kind_of(text: &str, usual: &str) -> String {
 
 /// A request without its body, and without its URL, which is the registered one.
 fn request(head: &Parts) -> WebhookRequest {
-    let text = |value: &header::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+    let text = |value: &header::HeaderValue| match value.to_str() {
+        Ok(text) => text.to_owned(),
+        Err(_) => String::from_utf8_lossy(value.as_bytes()).into_owned(),
+    };
     WebhookRequest {
-        method: head.method.to_string(),
+        method: head.method.as_str().to_owned(),
         url: String::new(),
-        headers: head.headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect(),
+        headers: head.headers.iter().map(|(name, value)| (name.as_str().to_owned(), text(value))).collect(),
         body: Vec::new(),
     }
 }
