@@ -39,7 +39,7 @@ variables! {
     TOKEN = "INTEG_TOKEN";
     /// Connections for a machine without a store, as `export` writes them; the identity opens it.
     BUNDLE = "INTEG_BUNDLE";
-    /// The token of a connection, for a machine without a store: `INTEG_TOKEN_GITHUB`, `INTEG_TOKEN_SLACK_WORK`.
+    /// The token of a connection, where there is no store: `INTEG_TOKEN_GITHUB` is that of github.
     CONNECTION_TOKEN = "INTEG_TOKEN_CONNECTION";
     /// The secret that webhooks are signed with, where `webhook secret` keeps none.
     WEBHOOK_SECRET = "INTEG_WEBHOOK_SECRET";

@@ -49,6 +49,9 @@
 //!    grant again, commits a marker that the grant is being presented, presents it once (`oauth::OAuthClient`) and commits
 //!    the answer. Of any number of processes one asks the vendor, and the others use its answer.
 //!
+//! A machine without a store has connections in variables (`runtime::EnvironmentConnections`), most of them in a bundle
+//! ([`bundle`]). Step 2 then makes a store in memory, and the other steps are the same.
+//!
 //! # How a webhook travels
 //!
 //! 1. `http::serve` accepts the connection and `webhook::inbound::server` gets the request's head. `webhook::inbound::receiver`

@@ -42,15 +42,16 @@ pub(super) fn text(event: &ConnectEvent<'_>, is_interactive: bool, width: usize)
     match event {
         ConnectEvent::Setup { service, docs, guide } => setup(service, docs, guide, width),
         ConnectEvent::BrowserNotFound => vec!["No browser can be started here; open the address yourself.".to_owned()],
-        ConnectEvent::InvalidAnswer { reason } => vec![escape(&format!("{reason}; try again."))],
-        ConnectEvent::AppStored { client_id, connector } => vec![
-            escape(&format!("Stored the app {client_id} in the vault. `integ app set {connector}` changes it.")),
+        ConnectEvent::InvalidAnswer { reason } => vec![escape(&format!("Not accepted: {reason}. Try again."))],
+        ConnectEvent::AppStored { connector } => vec![
+            escape(&format!("Stored as the app of {connector}; `integ app set {connector}` changes it.")),
             String::new(),
         ],
         ConnectEvent::Scopes { service, app, scopes } if is_interactive => scope_list(service, *app, scopes, width),
         ConnectEvent::Reconnecting { connection, reason, position, total } => {
             let reason = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
-            vec![escape(&format!("{connection} ({position} of {total}){reason}"))]
+            let heading = escape(&format!("{connection} ({position} of {total}){reason}"));
+            if *position == 1 { vec![heading] } else { vec![String::new(), heading] }
         }
         ConnectEvent::Authorize { url, opens_browser, .. } => {
             let lead = if is_interactive && *opens_browser {
@@ -58,7 +59,9 @@ pub(super) fn text(event: &ConnectEvent<'_>, is_interactive: bool, width: usize)
             } else {
                 "Open this in a browser to consent:"
             };
-            vec![lead.to_owned(), escape(&format!("  {url}"))]
+            let mut lines = vec![lead.to_owned(), escape(&format!("  {url}"))];
+            lines.extend(is_interactive.then(String::new));
+            lines
         }
         ConnectEvent::DeviceCode { verification_uri, verification_uri_complete, user_code, expires_in } => {
             let mut lines = vec![escape(&format!("Open {verification_uri} and enter the code {user_code}"))];
@@ -119,7 +122,9 @@ fn setup(service: &str, docs: &str, guide: &SetupGuide, width: usize) -> Vec<Str
     if let Some(redirect) = guide.redirect_uris.first().filter(|redirect| !note.contains(&redirect.uri)) {
         step(0, &format!("Redirect URI: {}", redirect.uri));
     }
-    guide.settings.iter().for_each(|what| step(0, &format!("Turn on {what}.")));
+    if note.is_empty() {
+        guide.settings.iter().for_each(|what| step(0, &format!("Turn on {what}.")));
+    }
     let form = guide.prompts.iter().find(|prompt| prompt.secret).and_then(|prompt| prompt.format_hint.as_ref());
     if let Some(form) = form {
         step(0, &format!("It {form}."));
@@ -133,8 +138,8 @@ fn scope_list(service: &str, app: Option<&str>, scopes: &[(&str, &str)], width: 
     if scopes.is_empty() {
         return Vec::new();
     }
-    let app = app.map(|app| format!(" for your app {app}")).unwrap_or_default();
-    let mut lines = vec![escape(&format!("{service} will be asked to allow{app}:"))];
+    let app = app.map_or_else(|| "integ".to_owned(), |app| format!("your app {app}"));
+    let mut lines = vec![escape(&format!("{service} will ask whether {app} may:"))];
     let fitting = scopes.iter().map(|(scope, _)| scope.chars().count()).filter(|length| *length <= SCOPE_COLUMN);
     let column = fitting.max().unwrap_or(0);
     for (scope, purpose) in scopes {
@@ -197,7 +202,7 @@ mod tests {
         assert_eq!(
             lines,
             [
-                "Slack will be asked to allow for your app id-1:",
+                "Slack will ask whether your app id-1 may:",
                 "  read        Read things",
                 "  chat:write  Send messages",
                 &format!("  {long}"),

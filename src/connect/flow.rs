@@ -93,13 +93,13 @@ pub async fn connect(
     };
     // The browser waits until it is certain how it ended.
     if let Some(browser) = browser {
-        browser.show_outcome(flow.outcome_page(&connector, outcome(workspace, &result))).await;
+        browser.show_outcome(flow.outcome_page(&connector, outcome(workspace, &connector, &result))).await;
     }
     result
 }
 
 /// What the browser is told of the result.
-fn outcome(workspace: &Workspace, result: &Result<ConnectResult>) -> SignInOutcome {
+fn outcome(workspace: &Workspace, connector: &Connector, result: &Result<ConnectResult>) -> SignInOutcome {
     match result {
         Ok(ConnectResult { connection, .. }) => SignInOutcome::Connected {
             connection: connection.name.to_string(),
@@ -109,7 +109,10 @@ fn outcome(workspace: &Workspace, result: &Result<ConnectResult>) -> SignInOutco
             let is_usual = workspace.name.as_str() == workspace.engine.config.workspace;
             let hint = error.hint();
             let hint = if is_usual { hint } else { hint.map(|hint| hint.in_workspace(workspace.name.as_str())) };
-            SignInOutcome::Failed { reason: error.on_one_line(), hint }
+            let reason = error.on_one_line();
+            // The page's title says so already.
+            let title = format!("{} could not be connected: ", connector.id);
+            SignInOutcome::Failed { reason: reason.strip_prefix(&title).unwrap_or(&reason).to_owned(), hint }
         }
     }
 }

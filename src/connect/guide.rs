@@ -25,26 +25,27 @@ pub(super) fn prompt_valid<T>(
 ) -> Result<T, ConnectError> {
     let mut attempt = 1;
     loop {
-        match prompter.prompt(question).map_err(ConnectError::from).and_then(&parse) {
-            Err(error) if attempt < MAX_ATTEMPTS && is_correctable(prompter, &error) => {
-                prompter.notify(&ConnectEvent::InvalidAnswer { reason: &error.to_string() });
-                attempt += 1;
-            }
-            result => return result,
+        let error = match prompter.prompt(question).map_err(ConnectError::from).and_then(&parse) {
+            Ok(value) => return Ok(value),
+            Err(error) => error,
+        };
+        match correctable_reason(&error).filter(|_| attempt < MAX_ATTEMPTS && prompter.is_interactive()) {
+            Some(reason) => prompter.notify(&ConnectEvent::InvalidAnswer { reason: &reason }),
+            None => return Err(error),
         }
+        attempt += 1;
     }
 }
 
-/// Whether asking again can help.
-fn is_correctable(prompter: &dyn Prompter, error: &ConnectError) -> bool {
-    prompter.is_interactive()
-        && matches!(
-            error,
-            ConnectError::Prompt(PromptError::Empty)
-                | ConnectError::InvalidParam { .. }
-                | ConnectError::InvalidKey { .. }
-                | ConnectError::InvalidClient { .. }
-        )
+/// What is wrong with an answer, if another one can be better.
+fn correctable_reason(error: &ConnectError) -> Option<String> {
+    match error {
+        ConnectError::Prompt(PromptError::Empty) => Some("nothing was entered".to_owned()),
+        ConnectError::InvalidParam { expected, .. } => Some(format!("it must be {expected}")),
+        ConnectError::InvalidKey { why, .. } => Some(why.clone()),
+        ConnectError::InvalidClient { reason, .. } => Some((*reason).to_owned()),
+        _ => None,
+    }
 }
 
 impl ConnectFlow<'_> {
@@ -86,7 +87,7 @@ impl ConnectFlow<'_> {
             updated_at: self.workspace.engine.clock.now(),
         };
         self.workspace.store().await?.apps().set(&app).await?;
-        self.prompter.notify(&ConnectEvent::AppStored { client_id: &client.id, connector: &app.connector });
+        self.prompter.notify(&ConnectEvent::AppStored { connector: &app.connector });
         Ok(client)
     }
 

@@ -21,10 +21,10 @@ pub enum ConnectEvent<'a> {
     Setup { service: &'a str, docs: &'a str, guide: &'a SetupGuide },
     /// No browser can be started; what was to be opened has been shown.
     BrowserNotFound,
-    /// The answer to a question is not valid. It is asked again.
+    /// The answer to a question is not valid, for a reason such as `it is a URL`. It is asked again.
     InvalidAnswer { reason: &'a str },
     /// An app was stored in the workspace.
-    AppStored { client_id: &'a str, connector: &'a str },
+    AppStored { connector: &'a str },
     /// The scopes that will be asked for, each with its purpose, which may be empty. `app` is the client id.
     Scopes { service: &'a str, app: Option<&'a str>, scopes: &'a [(&'a str, &'a str)] },
     /// The flow waits for a person, and for how long yet.

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use super::sync::{self, SingerTarget};
 use super::webhooks::{self, ListenObserver, ListenStarted, SimulationObserver, SimulationTarget};
-use super::{calls, connections, connectors, endpoints, sandbox, tokens, vault, workspaces};
+use super::{bundles, calls, connections, connectors, endpoints, git_credential, sandbox, tokens, vault, workspaces};
 use crate::error::Result;
 use crate::runtime::Workspace;
 use crate::view::listen::ListenEventView;
@@ -139,7 +139,10 @@ fn sync_are_send(workspace: &Workspace) {
 }
 
 fn tokens_are_send(workspace: &Workspace) {
+    check(|| bundles::export(workspace, any()));
+    check(|| git_credential::git_credential(workspace, any(), any()));
     check(|| tokens::access_token(workspace, any()));
+    check(|| tokens::id_token(workspace, any()));
     check(|| tokens::token(workspace, any()));
     check(|| tokens::token_headers(workspace, any()));
     check(|| tokens::token_variables(workspace, any(), any()));
@@ -189,6 +192,7 @@ fn workspaces_are_send(workspace: &Workspace) {
     check(|| workspaces::list_workspaces(workspace));
     check(|| workspaces::create_workspace(&workspace.engine, any()));
     check(|| workspaces::show_workspace(&workspace.engine, any()));
+    check(|| workspaces::status_of_all_workspaces(&workspace.engine));
     check(|| workspaces::preview_workspace_deletion(&workspace.engine, any()));
     check(|| workspaces::delete_workspace(&workspace.engine, any()));
     check(|| workspaces::set_app(workspace, any()));

@@ -39,7 +39,7 @@ pub enum EnvironmentError {
     IncompleteCredential { variable: String, connector: String, missing: String },
     #[error("{variable} holds control characters or line breaks")]
     UnprintableToken { variable: String },
-    #[error("this command works on a workspace, and {} is set, which takes the place of one", variables.join(", "))]
+    #[error("this command needs a workspace, and the connections come from {}", variables.join(", "))]
     WorkspaceRequired { variables: Vec<String> },
 }
 
@@ -94,8 +94,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`BundleError`], [`EnvironmentError`], and the errors of the catalogue and of the identity.
-    pub(super) fn open_environment(&self) -> Result<SqliteStore> {
-        let Some(environment) = &self.environment else { return Err(BundleError::MissingIdentity.into()) };
+    pub(super) fn open_environment(&self, environment: &EnvironmentConnections) -> Result<SqliteStore> {
         let now = self.clock.now();
         let (mut connections, mut seed) = (Vec::new(), None);
         if let Some(armored) = &environment.bundle {

@@ -129,9 +129,9 @@ impl Workspace {
     async fn open(&self, absent: IfAbsent) -> Result<&OpenStore> {
         let folder = self.folder();
         let open = || async {
-            if self.engine.environment.is_some() {
+            if let Some(environment) = self.engine.environment.clone() {
                 let engine = Arc::clone(&self.engine);
-                return Ok(OpenStore::from(blocking(move || engine.open_environment()).await?));
+                return Ok(OpenStore::from(blocking(move || engine.open_environment(&environment)).await?));
             }
             Ok(OpenStore::from(self.engine.with_vaults(move |vaults| vaults.open(&folder, absent)).await?))
         };
@@ -146,10 +146,9 @@ impl Workspace {
         if let Some(opened) = self.opened.get() {
             return opened.vault_store();
         }
-        let opened = if self.engine.environment.is_some() {
-            OpenStore::from(self.engine.open_environment()?)
-        } else {
-            OpenStore::from(self.engine.vault_opener().open(&self.folder(), IfAbsent::Fail)?)
+        let opened = match &self.engine.environment {
+            Some(environment) => OpenStore::from(self.engine.open_environment(environment)?),
+            None => OpenStore::from(self.engine.vault_opener().open(&self.folder(), IfAbsent::Fail)?),
         };
         let store = opened.vault_store();
         // Another thread may have been faster; both have opened the same store.

@@ -2,12 +2,13 @@
 
 use std::process::Command;
 
+use base64::Engine as _;
 use integ::vault::{Identity, open_armored, seal_armored};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::fake::FakeProvider;
-use crate::flow::connected;
+use crate::fake::{CONNECTOR, FakeProvider, Trouble};
+use crate::flow::{Flow, connect_line, connected};
 use crate::harness::{Home, INTEG, Ran, files, finish, holds};
 
 /// A machine with a bundle, an identity and an empty folder: no home, no settings, nothing else in the environment.
@@ -56,7 +57,8 @@ impl Job {
 
     /// Exit code, error code and hint.
     fn failure(&self, line: &str) -> (i32, String, String) {
-        let ran = self.run(&format!("{line} --json"));
+        // Behind `--` it would be the command's.
+        let ran = self.run(&format!("--json {line}"));
         let error: Value = serde_json::from_str(ran.stderr.lines().last().unwrap_or_default()).unwrap_or_default();
         (ran.code, ran.error_code(), error["error"]["hint"].as_str().unwrap_or_default().to_owned())
     }
@@ -94,7 +96,7 @@ fn every_command_that_needs_connections_alone_works_from_a_bundle() {
     assert_eq!(printed.stdout.trim_end(), home.ok("token slack"), "{printed:?}");
     let status = job.json("status");
     assert_eq!(status["summary"]["total"], 2, "{status}");
-    assert_eq!(status["connections"][1]["target"], "sandbox", "{status}");
+    assert_eq!(status["connections"][1]["mode"], "sandbox", "{status}");
     assert_eq!(job.run("status --check").code, 0);
     let tests = job.json("test");
     assert_eq!((&tests["healthy"], &tests["unhealthy"]), (&json!(2), &json!(0)), "{tests}");
@@ -219,7 +221,7 @@ fn export_refuses_what_cannot_work() {
     assert_eq!(code("export fake --to age1nope"), (2, "invalid_recipient".to_owned()));
     assert_eq!(code(&format!("export nope --to {recipient}")).0, 3);
     assert_eq!(code("export fake").0, 2, "to whom");
-    provider.trouble("/token", [crate::fake::Trouble::error("invalid_grant")]);
+    provider.trouble("/token", [Trouble::error("invalid_grant")]);
     assert_eq!(home.run("refresh fake").code, 4);
     assert_eq!(code(&format!("export fake --to {recipient}")), (4, "needs_reauth".to_owned()));
     // A file is not replaced by accident, and is the user's alone.
@@ -323,12 +325,29 @@ fn headers_are_printed_as_a_json_object() {
     assert_eq!((ran.code, ran.error_code().as_str()), (4, "no_id_token"), "{ran:?}");
 }
 
+/// A token as OpenID servers write it, that ends so many seconds from now.
+fn id_token(seconds: i64) -> String {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let claims = json!({ "sub": "alice", "exp": i64::try_from(now).unwrap() + seconds }).to_string();
+    format!("e30.{}.c2ln", base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(claims))
+}
+
 #[test]
-fn an_id_token_is_printed_and_a_flow_needs_no_more() {
+fn an_id_token_that_has_expired_is_refreshed() {
+    let provider = FakeProvider::start();
     let home = Home::new();
-    home.ok("connect oidc --sandbox --param issuer=https://issuer.example");
-    let token = home.ok("token oidc --format id-token");
-    assert_eq!(token.split('.').count(), 3, "{token}");
+    let answer = "rotation = \"always\"\nanswer = { secrets = { id_token = \"/id_token\" } }";
+    home.install("fake", &CONNECTOR.replace("rotation = \"always\"", answer));
+    let (first, second) = (id_token(-5), id_token(3600));
+    provider.trouble("/token", [Trouble::Edit(json!({ "id_token": first }))]);
+    Flow::start(&home, &connect_line(&provider)).allow();
+    provider.trouble("/token", [Trouble::Edit(json!({ "id_token": second }))]);
+    assert_eq!(home.ok("token fake --format id-token"), second);
+    assert_eq!(home.ok("token fake --format id-token"), second);
+    assert_eq!(provider.state().refreshes(), 1);
+    // The service gives no new one.
+    let ran = home.run("token fake --format id-token --min-ttl 90m --json");
+    assert_ne!(ran.code, 0, "{ran:?}");
 }
 
 #[test]

@@ -294,7 +294,7 @@ pub enum HttpMethod {
     Put,
     Patch,
     Delete,
-    /// Asked for by users alone: what connectors describe has an answer.
+    // Asked for by users alone: what connectors describe has an answer.
     #[serde(skip)]
     Head,
 }

@@ -20,9 +20,9 @@ fn consent_page(home: &Home, line: &str) -> url::Url {
 fn field_35_a_host_may_be_pasted_with_its_scheme_and_slash() {
     let home = Home::new();
     for (given, host) in [
-        ("gitlab --param url=https://git.corp.example", "git.corp.example"),
-        ("gitlab --param url=git.corp.example", "git.corp.example"),
-        ("gitlab --param url=https://git.corp.example:8443/", "git.corp.example:8443"),
+        ("gitlab --param instance=https://git.corp.example", "git.corp.example"),
+        ("gitlab --param instance=git.corp.example", "git.corp.example"),
+        ("gitlab --param instance=https://git.corp.example:8443/", "git.corp.example:8443"),
         ("salesforce --param login_host=https://acme.my.salesforce.com/", "acme.my.salesforce.com"),
         ("salesforce --param login_host=acme.my.salesforce.com/", "acme.my.salesforce.com"),
     ] {
@@ -32,7 +32,7 @@ fn field_35_a_host_may_be_pasted_with_its_scheme_and_slash() {
     let refused = home.run("connect salesforce --param login_host=https://corp.example/x --client-id app --json");
     assert_eq!((refused.code, refused.error_code().as_str()), (2, "invalid_param"), "{refused:?}");
     assert!(refused.stderr.contains("--param login_host="), "{refused:?}");
-    let insecure = home.run("connect gitlab --param url=http://git.corp.example --client-id app");
+    let insecure = home.run("connect gitlab --param instance=http://git.corp.example --client-id app");
     assert_eq!(insecure.code, 2, "{insecure:?}");
     assert!(insecure.stderr.contains("http://"), "{insecure:?}");
 }
@@ -41,7 +41,7 @@ fn field_35_a_host_may_be_pasted_with_its_scheme_and_slash() {
 fn a_gitlab_may_be_under_a_path() {
     let home = Home::new();
     for given in ["https://git.corp.example/gitlab", "https://git.corp.example/gitlab/", "git.corp.example/gitlab"] {
-        let url = consent_page(&home, &format!("gitlab --param url={given}"));
+        let url = consent_page(&home, &format!("gitlab --param instance={given}"));
         assert_eq!((url.authority(), url.path()), ("git.corp.example", "/gitlab/oauth/authorize"), "{given}");
     }
     assert_eq!(consent_page(&home, "gitlab").as_str().split('?').next(), Some("https://gitlab.com/oauth/authorize"));

@@ -30,6 +30,8 @@ path = "/me"
 const WITHOUT_SESSION: &[(&str, &str)] = &[
     ("completions", "its scripts are in completions/"),
     ("connector schema", "it is connectors/schema.json"),
+    ("export", "a bundle differs each time: see `bundle`"),
+    ("git-credential", "it reads its request from stdin: see `bundle`"),
     ("sandbox run", "it runs until it is ended: see `servers`"),
 ];
 
@@ -88,6 +90,13 @@ fn connections() {
         ~ test
         ~ status
         ~ status --check
+        reconnect slack@work
+        reconnect slack@nowhere
+        reconnect --all
+        rename slack@work ops
+        rename slack@ops slack@ops
+        rename stripe a/b
+        rename slack@ops work
         disconnect stripe --yes
         disconnect slack@work --local --yes
         disconnect github",
@@ -313,7 +322,7 @@ fn apps() {
         |_| {},
         "app list
         app set slack --client-id 123.456
-        app set gitlab --client-id abc --param url=https://git.example.com --global
+        app set gitlab --client-id abc --param instance=https://git.example.com --global
         app list
         app remove slack
         app remove slack
@@ -364,6 +373,11 @@ fn settings() {
         config set http.timeuot 20s
         config set vault.tokens nowhere
         config show
+        ~ config get http.timeout
+        config get notify.url
+        config get http.timeuot
+        config unset http.timeout
+        config unset http.timeout
         config redacted",
     );
 }
@@ -433,8 +447,8 @@ const USAGE: &str = "nonsense
         . connect slack --sandbox
         . connect telegram --sandbox
         . connect discord --sandbox --auth webhook
-        . app set gitlab --client-id x --param url=one.example
-        . app set gitlab --client-id x --param url=https://two.example/gitlab
+        . app set gitlab --client-id x --param instance=one.example
+        . app set gitlab --client-id x --param instance=https://two.example/gitlab
         status strip
         token discord --format header
         token stripe --min-ttl soon
@@ -453,7 +467,7 @@ const USAGE: &str = "nonsense
         connect stripe --with-token
         app remove gitlab
         app set slack --client-id x --param a=b
-        app set gitlab --client-id x --param url=/
+        app set gitlab --client-id x --param instance=/
         connector validate none.toml
         connector install none.toml --yes
         connector install ftp://x --yes

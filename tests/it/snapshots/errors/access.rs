@@ -132,6 +132,7 @@ fn connect() {
             example: Some("git.example.com".into()),
         }],
         InvalidKey => [E::InvalidKey { command: requested(), prompt: "a bot token".into(), why: "it begins with xoxb-".into() }],
+        InvalidClient => [E::InvalidClient { value: "client id", reason: "it is a URL" }],
         KeyRejected => [E::KeyRejected { command: requested(), why: "invalid_auth".into() }],
         UnsupportedGrant => [E::UnsupportedGrant { command: requested(), grant: "device codes" }],
         PeerCheckRequired => [E::PeerCheckRequired { command: requested() }],
