@@ -178,6 +178,14 @@ fn ensure_works_without_store(
     }
 }
 
+fn find_folders(environment: Option<&EnvironmentConnections>) -> Result<Folders> {
+    match Folders::from_env() {
+        // What is in the environment needs no folder.
+        Err(_) if environment.is_some() => Ok(Folders::absent()),
+        folders => Ok(folders?),
+    }
+}
+
 fn dispatch(cli: Cli, ui: &mut Ui) -> Result<u8> {
     let Some(command) = cli.command else {
         let _ = command().print_help();
@@ -192,11 +200,7 @@ fn dispatch(cli: Cli, ui: &mut Ui) -> Result<u8> {
         _ => {}
     }
     let environment = EnvironmentConnections::from_env();
-    let folders = match Folders::from_env() {
-        // What is in the environment needs no folder.
-        Err(_) if environment.is_some() => Folders::absent(),
-        folders => folders?,
-    };
+    let folders = find_folders(environment.as_ref())?;
     if let CliCommand::Config(args) = command {
         return config::run(ui, &folders, args);
     }

@@ -1,11 +1,13 @@
-//! Standard output and standard error: what is written, and whether it arrived.
+//! Standard output and standard error: what is written, whether it arrived, and how wide their terminals are.
 
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use thiserror::Error;
 
+use crate::env;
 use crate::error::{Diagnostic, Kind, Remedy};
 
 /// Prints, and remembers a failure for [`output_error`].
@@ -56,4 +58,20 @@ pub(super) fn is_reader_closed() -> bool {
 /// Prints on stderr; a failure is nothing that could be reported.
 pub(super) fn eprint(text: &str) {
     let _ = io::stderr().lock().write_all(text.as_bytes());
+}
+
+/// The columns of the terminal that progress is shown on.
+pub(super) fn progress_width() -> usize {
+    width_of(io::stderr())
+}
+
+/// The columns of the terminal that stdout is.
+pub(super) fn terminal_width() -> usize {
+    width_of(io::stdout())
+}
+
+fn width_of(stream: impl AsFd) -> usize {
+    let reported = rustix::termios::tcgetwinsize(stream).map(|size| usize::from(size.ws_col)).ok();
+    let from_env = || env::var(&env::COLUMNS).and_then(|columns| columns.parse().ok());
+    reported.filter(|width| *width > 0).or_else(from_env).unwrap_or(80)
 }

@@ -7,8 +7,7 @@ use url::Url;
 
 use super::connect_events;
 use super::escape::{escape, json_text};
-use super::stdout::note_reader;
-use super::ui::progress_width;
+use super::stdout::{note_reader, progress_width};
 use crate::connect::{ConnectEvent, DefaultAnswer, PromptError, PromptQuestion, Prompter};
 use crate::env;
 use crate::program;

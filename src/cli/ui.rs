@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::global::{ColorChoice, GlobalArgs};
-use super::stdout::{eprint, print};
+use super::stdout::{eprint, print, terminal_width};
 use super::terminal::Terminal;
 use crate::config::ProjectConfig;
 use crate::env;
@@ -262,19 +262,4 @@ fn code(tone: Tone) -> u8 {
         Tone::Bad => 31,
         Tone::Dim => 2,
     }
-}
-
-/// The columns of the terminal that progress is shown on.
-pub(super) fn progress_width() -> usize {
-    width_of(io::stderr())
-}
-
-fn terminal_width() -> usize {
-    width_of(io::stdout())
-}
-
-fn width_of(stream: impl std::os::fd::AsFd) -> usize {
-    let reported = rustix::termios::tcgetwinsize(stream).map(|size| usize::from(size.ws_col)).ok();
-    let from_env = || env::var(&env::COLUMNS).and_then(|columns| columns.parse().ok());
-    reported.filter(|width| *width > 0).or_else(from_env).unwrap_or(80)
 }

@@ -390,13 +390,7 @@ async fn save_connection(
     let elsewhere = existing.filter(|found| !found.has_target(new.mode, new.origin.as_ref()));
     let saved = workspace.engine.token_vault.connect(store, &new, &grant).await?;
     workspace.notify_transition(saved.transition);
-    warnings.extend(elsewhere.map(|removed| {
-        let target = removed.target().unwrap_or_default();
-        format!(
-            "the connection {} ({target}) was removed with its records, cursors, events, schedules and webhooks",
-            removed.name
-        )
-    }));
+    warnings.extend(elsewhere.as_ref().map(removal_warning));
     warnings.extend(saved.warning.map(|warning| warning.to_string()));
     let report = health::check(workspace, &new.name).await?;
     if !report.outcome.is_healthy() {
@@ -406,6 +400,12 @@ async fn save_connection(
     warnings.extend(unlisted_scopes_warning(&session.connector, &new.scopes_requested));
     let connection = workspace.connection(&new.name).await?;
     Ok(ConnectResult { connection, missing_scopes: report.missing_scopes, warnings })
+}
+
+/// What became of a connection with another target, whose name was taken.
+fn removal_warning(removed: &Connection) -> String {
+    let (name, target) = (&removed.name, removed.target().unwrap_or_default());
+    format!("the connection {name} ({target}) was removed with its records, cursors, events, schedules and webhooks")
 }
 
 /// The error of a sign-in as another account than the one that was to be reconnected.

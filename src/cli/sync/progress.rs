@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 
-use super::super::ui::{Ui, progress_width};
+use super::super::stdout::progress_width;
+use super::super::ui::Ui;
 use super::number::grouped;
 use crate::model::ConnectionName;
 use crate::sync::{StoredPage, SyncObserver, SyncOutcome, SyncReport};
