@@ -87,7 +87,7 @@ pub async fn connect(
     let connection = flow.draft_connection(name, auth_name, params);
     let mut session = Session { connection, auth: auth.clone(), connector: connector.clone(), route };
     let mut browser = None;
-    let result = match flow.sign_in(&mut session, auth, &mut browser).await {
+    let result = match Box::pin(flow.sign_in(&mut session, auth, &mut browser)).await {
         Ok(grant) => Box::pin(save_connection(workspace, request, session, grant, flow.previous.as_ref())).await,
         Err(error) => Err(error),
     };
@@ -357,7 +357,7 @@ async fn save_connection(
             let name = available_name(workspace, request, &session.connection.name, found).await?;
             let expected = existing.account.map(|account| account.name.unwrap_or(account.id)).unwrap_or_default();
             if request.purpose == ConnectPurpose::Reconnect {
-                return Err(account_mismatch(request, existing.name, name, &expected, found).into());
+                return Err(account_mismatch(request, existing.name, &name, &expected, found).into());
             }
             warnings.push(format!(
                 "{} is connected to another account ({expected}), so that this one is kept as {name}",
@@ -412,7 +412,7 @@ fn removal_warning(removed: &Connection) -> String {
 fn account_mismatch(
     request: &ConnectRequest,
     name: ConnectionName,
-    free: ConnectionName,
+    free: &ConnectionName,
     expected: &str,
     found: &Account,
 ) -> ConnectError {
@@ -420,7 +420,7 @@ fn account_mismatch(
         name,
         expected: expected.into(),
         found: found.name.as_deref().unwrap_or(&found.id).into(),
-        connect: connect_command(&free, request.mode(), request.origin.as_ref()).into(),
+        connect: connect_command(free, request.mode(), request.origin.as_ref()).into(),
     }
 }
 

@@ -53,7 +53,7 @@ pub async fn reconnect(
         };
         request.token = Some(prompter.prompt(&question).map_err(ConnectError::from)?);
     }
-    super::connect(workspace, &request, prompter).await
+    Box::pin(super::connect(workspace, &request, prompter)).await
 }
 
 fn request_for(

@@ -239,7 +239,7 @@ fn a_generic_connector_passes_on_whom_to_sign_in_and_what_tokens_are_for() {
     let asked: Vec<String> = {
         let state = provider.state();
         let tokens = state.asked.iter().filter(|message| message.request().1 == "/token");
-        tokens.map(|message| message.text()).collect()
+        tokens.map(wire::Message::text).collect()
     };
     let resource = "resource=https%3A%2F%2Fapi.example%2F";
     assert!(asked[0].contains("audience=billing") && asked[0].contains(resource), "{asked:?}");

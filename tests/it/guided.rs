@@ -3,7 +3,9 @@
 use std::fs;
 use std::process::Command;
 
-use crate::fake::{CONNECTOR, FakeProvider};
+use serde_json::json;
+
+use crate::fake::{CONNECTOR, FakeProvider, Trouble};
 use crate::flow::{connect_line, connected};
 use crate::harness::{Home, INTEG, Ran, finish, has_program, needs};
 
@@ -142,6 +144,7 @@ fn dropping_scopes_is_confirmed_at_a_terminal() {
     let ran = at_a_terminal(&home, &line, &[("would no longer have: write", ""), ("Go on? [y/N]", "\\r")]);
     assert_eq!(ran.code, 2, "{ran:?}");
     assert_eq!(home.json("status")["connections"][0]["scopes"].as_array().unwrap().len(), 2);
+    provider.trouble("/token", [Trouble::Edit(json!({ "scope": "read" }))]);
     let ran = at_a_terminal(&home, &line, &[("Go on? [y/N]", "y\\r"), ("Connected fake", "")]);
     assert_eq!(ran.code, 0, "{ran:?}");
     assert_eq!(home.json("status")["connections"][0]["scopes"].as_array().unwrap().len(), 1);
