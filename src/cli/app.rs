@@ -45,7 +45,7 @@ enum AppCommand {
         /// The issuer of the server where the app is registered
         #[arg(long, value_name = "URL")]
         issuer: Option<String>,
-        /// A value that names the server, such as url=https://git.example.com; repeatable
+        /// A value that names the server, such as `instance=https://git.example.com`; repeatable
         #[arg(long = "param", value_name = "NAME=VALUE", value_parser = name_value)]
         params: Vec<(String, String)>,
         /// Store it for all workspaces

@@ -26,7 +26,7 @@ use flow::Previous;
 pub use flow::connect;
 pub use prompter::{ConnectEvent, DefaultAnswer, PromptError, PromptQuestion, Prompter, WaitsFor};
 pub use reconnect::{ReconnectOptions, reconnect};
-pub use rename::rename;
+pub use rename::{RenameError, rename};
 
 use crate::connector::AuthorizationServer;
 use crate::connector::scopes::add_scope_command;

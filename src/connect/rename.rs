@@ -9,7 +9,7 @@ use crate::runtime::Workspace;
 
 /// Why a connection cannot have a name.
 #[derive(Debug, Error)]
-pub(super) enum RenameError {
+pub enum RenameError {
     #[error("there is a connection {0} already")]
     NameTaken(ConnectionName),
     #[error("{0} is its name already")]

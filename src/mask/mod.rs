@@ -1,6 +1,6 @@
 //! Hides secrets in a stream of bytes, also where one is split over several writes or encoded.
 //!
-//! [`SecretPatterns`] knows every form of the secrets that is looked for ([`encodings`]), and a [`Masker`] replaces them in
+//! [`SecretPatterns`] knows every form of the secrets that is looked for (`encodings`), and a [`Masker`] replaces them in
 //! one stream by `***`. A stream goes on as it comes: only an end that may be the beginning of a secret is held back, until
 //! more arrives or the stream ends. Of an end that is held back, so little is shown after a pause ([`Masker::pause`]) that
 //! it gives nothing away: vendors' own prefixes, such as `xoxb-`, stand in help texts and prompts.
