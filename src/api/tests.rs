@@ -51,19 +51,19 @@ fn the_hint_for_another_authentication_keeps_mode_and_origin() {
 }
 
 #[test]
-fn the_hint_for_missing_scopes_keeps_account_mode_and_origin() {
+fn the_hint_for_missing_scopes_reconnects_the_connection() {
     let hint = |place| command(&check_allowed(&session(place), "send", &[], &["write".to_owned()]).unwrap_err());
-    assert_eq!(hint(SANDBOX), "integ connect x --as work --sandbox --add-scope write");
-    assert_eq!(hint(ORIGIN), "integ connect x --origin http://127.0.0.1:9 --add-scope write");
+    assert_eq!(hint(SANDBOX), "integ reconnect x@work --add-scope write");
+    assert_eq!(hint(ORIGIN), "integ reconnect x --add-scope write");
 }
 
 #[test]
-fn the_hint_for_a_missing_value_keeps_account_mode_and_origin() {
+fn the_hint_for_a_missing_value_reconnects_the_connection() {
     let hint = |place| {
         let missing = TemplateError::MissingValue("host".into());
         command(&ApiError::from((&session(place), "send", missing)))
     };
-    assert_eq!(hint(SANDBOX), "integ connect x --as work --sandbox --param NAME=VALUE");
-    assert_eq!(hint(ORIGIN), "integ connect x --origin http://127.0.0.1:9 --param NAME=VALUE");
-    assert_eq!(hint(LIVE), "integ connect x --param NAME=VALUE");
+    assert_eq!(hint(SANDBOX), "integ reconnect x@work --param NAME=VALUE");
+    assert_eq!(hint(ORIGIN), "integ reconnect x --param NAME=VALUE");
+    assert_eq!(hint(LIVE), "integ reconnect x --param NAME=VALUE");
 }

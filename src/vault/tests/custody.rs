@@ -127,7 +127,7 @@ fn tokens_in_the_keyring_are_not_in_the_store() {
     let again = wait(custodian.connect(&*store, &new_connection("slack"), &grant("t5"))).unwrap().connection;
     keyring.set(&entry, &old, "").unwrap();
     let lost = wait(custodian.load(&*store, &again.name)).unwrap_err();
-    assert_eq!((lost.kind(), lost.hint()), (Kind::AuthNeeded, Some(Hint::run("integ connect slack"))));
+    assert_eq!((lost.kind(), lost.hint()), (Kind::AuthNeeded, Some(Hint::run("integ reconnect slack"))));
 }
 
 #[test]
