@@ -25,7 +25,8 @@ fn at_a_terminal(home: &Home, line: &str, steps: &[(&str, &str)]) -> Ran {
          expect_before {{\n timeout {{ exit 9 }}\n eof {{ exit 8 }}\n}}\n"
     );
     for (text, answer) in steps {
-        script.push_str(&format!("expect -ex {{{text}}}\nsend -- \"{answer}\"\n"));
+        // A prompt for a secret turns the echo off after it is printed, which throws away what was typed by then.
+        script.push_str(&format!("expect -ex {{{text}}}\nafter 200\nsend -- \"{answer}\"\n"));
     }
     script.push_str("expect_before\nexpect {\n timeout { exit 9 }\n eof {}\n}\nset end [wait]\nexit [lindex $end 3]\n");
     let path = home.path().join("terminal.exp");
@@ -107,11 +108,11 @@ fn a_key_is_asked_for_with_its_page_and_asked_again_if_it_cannot_be_one() {
         &[
             ("1. Create or copy the key at", ""),
             ("in the browser? [Y/n]", "n\\r"),
-            (": ", "pk_live_wrong\\r"),
+            ("that may read accounts: ", "pk_live_wrong\\r"),
             ("Not accepted: ", ""),
-            (": ", "\\r"),
+            ("that may read accounts: ", "\\r"),
             ("Not accepted: ", ""),
-            (": ", "whsec_wrong\\r"),
+            ("that may read accounts: ", "whsec_wrong\\r"),
         ],
     );
     assert_eq!(ran.code, 2, "three wrong answers are enough: {ran:?}");
