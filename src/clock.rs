@@ -83,6 +83,41 @@ impl Stopwatch {
     }
 }
 
+/// A stopwatch that also counts the time for which the machine sleeps, where the system has such a clock.
+#[derive(Clone, Copy, Debug)]
+pub struct BootStopwatch {
+    #[cfg(target_os = "linux")]
+    started: Duration,
+    #[cfg(not(target_os = "linux"))]
+    started: Stopwatch,
+}
+
+impl BootStopwatch {
+    /// Starts the stopwatch.
+    pub fn start() -> Self {
+        #[cfg(target_os = "linux")]
+        let started = time_since_boot();
+        #[cfg(not(target_os = "linux"))]
+        let started = Stopwatch::start();
+        Self { started }
+    }
+
+    /// Returns the time since [`start`](Self::start); setting the wall clock does not change it.
+    pub fn elapsed(&self) -> Duration {
+        #[cfg(target_os = "linux")]
+        return time_since_boot().saturating_sub(self.started);
+        #[cfg(not(target_os = "linux"))]
+        return self.started.elapsed();
+    }
+}
+
+/// CLOCK_BOOTTIME of clock_gettime(2).
+#[cfg(target_os = "linux")]
+fn time_since_boot() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    Duration::new(time.tv_sec.try_into().unwrap_or_default(), time.tv_nsec.try_into().unwrap_or_default())
+}
+
 /// How far a clock may be set back without anything being suspected: network time corrects seconds, not minutes.
 pub const CLOCK_TOLERANCE: Duration = Duration::from_secs(60);
 

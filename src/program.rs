@@ -7,6 +7,7 @@ mod masked;
 mod signals;
 
 use std::ffi::OsStr;
+use std::path::PathBuf;
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -49,6 +50,14 @@ pub fn command(program: impl AsRef<OsStr>) -> Command {
 /// Returns a command with the environment that `inherit` says.
 pub fn command_with_env(program: impl AsRef<OsStr>, inherit: EnvInheritance) -> Command {
     scrub(Command::new(program), inherit)
+}
+
+/// Returns the path of this program's own file, which on Linux is there even if a newer version has replaced it.
+///
+/// # Errors
+/// That of [`std::env::current_exe`].
+pub fn own_program() -> std::io::Result<PathBuf> {
+    if cfg!(target_os = "linux") { Ok("/proc/self/exe".into()) } else { std::env::current_exe() }
 }
 
 /// Gives a command that a library made the environment of [`command`]. What the library set in it stays.

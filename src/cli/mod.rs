@@ -66,10 +66,13 @@ use crate::runtime::{Engine, EnvironmentConnections, EnvironmentError, Workspace
 /// Parses the process's arguments and runs the command.
 pub fn run() -> ExitCode {
     logging::harden();
-    // The process that evaluates jq expressions is not a command for users.
+    // The processes that evaluate jq expressions and that hold an unlocked identity are not commands for users.
     if std::env::args_os().nth(1).is_some_and(|first| first == crate::jq::WORKER_ARGUMENT) {
         crate::jq::serve();
         return ExitCode::SUCCESS;
+    }
+    if std::env::args_os().nth(1).is_some_and(|first| first == crate::vault::AGENT_ARGUMENT) {
+        return crate::vault::serve_agent();
     }
     clap_complete::CompleteEnv::with_factory(command).complete();
     let cli = match arguments::parse() {

@@ -37,15 +37,15 @@ pub(super) fn check_vault(around: &DoctorContext) -> Vec<Finding> {
     let access =
         VaultOpener::new(&around.folders, &config, &NoPassphraseSource).with_environment(given, Keyring::default());
     let exists = folder.join("vault.age").exists() || folder.join("vault.db").exists();
-    match access.identity() {
-        Ok(Some((identity, custody))) => {
+    match access.own_recipient() {
+        Ok(Some((recipient, custody))) => {
             let place = match custody {
                 IdentityLocation::Environment => "given by the environment",
                 IdentityLocation::Keyring => "in the OS keyring",
                 IdentityLocation::File => "in a file of yours alone",
                 IdentityLocation::EncryptedFile => "in a file under a passphrase",
             };
-            findings.push(Finding::ok("identity", format!("{place}: {}", identity.recipient())));
+            findings.push(Finding::ok("identity", format!("{place}: {recipient}")));
         }
         Ok(None) if exists => {
             findings.push(Finding::failure("identity", VaultError::MissingIdentity(around.folders.identity())));

@@ -36,7 +36,7 @@ pub(super) struct WorkerProcess {
 impl WorkerProcess {
     pub(super) fn start(expression: &str) -> Result<Self, JqError> {
         let failed = |source: io::Error| JqError::WorkerStart { source };
-        let mut command = crate::program::command(program().map_err(failed)?);
+        let mut command = crate::program::command(crate::program::own_program().map_err(failed)?);
         command.arg(WORKER_ARGUMENT).env_clear().current_dir("/");
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         // A Ctrl-C at the terminal is not its affair: it ends when its stdin does.
@@ -84,11 +84,6 @@ impl Drop for WorkerProcess {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// This program, even where its file has been replaced by a newer one meanwhile.
-fn program() -> io::Result<std::path::PathBuf> {
-    if cfg!(target_os = "linux") { Ok("/proc/self/exe".into()) } else { std::env::current_exe() }
 }
 
 /// What the process that is started with [`WORKER_ARGUMENT`] does until its stdin ends.

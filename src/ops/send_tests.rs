@@ -162,6 +162,8 @@ fn vault_are_send(workspace: &Workspace) {
     check(|| vault::restore_backup(workspace, any()));
     check(|| vault::move_tokens(workspace, any()));
     check(|| vault::move_identity(workspace, any()));
+    check(|| vault::unlock_vault(workspace, any()));
+    check(|| vault::lock_vault(workspace));
 }
 
 fn webhooks_are_send(workspace: &Workspace) {

@@ -1,8 +1,11 @@
 //! Operations on the vault. Only the owner at the machine may ask for them: they handle keys.
 
+use std::time::Duration;
+
 use zeroize::Zeroizing;
 
 use super::{Effect, Operation, OperationScope};
+use crate::clock::Timestamp;
 use crate::config::TokenStorage;
 use crate::error::Result;
 use crate::runtime::Workspace;
@@ -14,7 +17,8 @@ use crate::vault::{
     VaultError, backup,
 };
 use crate::view::vault::{
-    BackupContentsView, ImportedIdentityView, RecipientListView, RestoreView, TokenMoveView, VaultStatusView,
+    BackupContentsView, ImportedIdentityView, RecipientListView, RestoreView, TokenMoveView, VaultLockView,
+    VaultStatusView, VaultUnlockView,
 };
 
 const fn operation(name: &'static str, effect: Effect) -> Operation {
@@ -35,6 +39,8 @@ pub const OPERATIONS: &[Operation] = &[
     operation("vault check", Effect::Write),
     operation("vault move-tokens", Effect::Write),
     operation("vault move-identity", Effect::Write),
+    operation("vault unlock", Effect::Write),
+    operation("vault lock", Effect::Write),
 ];
 
 /// Runs work on the workspace's vault without its store, which rekeying and checking open themselves.
@@ -57,6 +63,8 @@ pub async fn vault_status(workspace: &Workspace) -> Result<VaultStatusView> {
     let in_keyring = stored.iter().filter(|(_, stored)| stored.grant.is_none()).count();
     let (name, folder) = (workspace.name.clone(), workspace.folder());
     let identity_file = workspace.engine.folders.identity();
+    let now = workspace.engine.clock.now();
+    let unlocked = workspace.engine.with_vaults(|vaults| vaults.unlocked_identity()).await?;
     let status = with_vault(workspace, move |vault| {
         let meta = store.meta()?;
         Ok(VaultStatusView {
@@ -64,6 +72,7 @@ pub async fn vault_status(workspace: &Workspace) -> Result<VaultStatusView> {
             folder: folder.display().to_string(),
             identity: vault.identity_location(),
             identity_file: identity_file.display().to_string(),
+            unlocked_until: unlocked.and_then(|unlocked| now.checked_add(unlocked.remaining).ok()),
             own_recipient: vault.own_recipient(),
             recipients: vault.recipients()?.len(),
             tokens_in_store: stored.len() - in_keyring,
@@ -225,4 +234,23 @@ pub async fn move_tokens(workspace: &Workspace, to: TokenStorage) -> Result<Toke
 pub async fn move_identity(workspace: &Workspace, to: IdentityLocation) -> Result<()> {
     let now = workspace.engine.clock.now();
     Ok(workspace.engine.with_vaults(move |vaults| vaults.move_identity(to, now)).await?)
+}
+
+/// Asks for the passphrase of the identity, and keeps the identity unlocked for so long in a process of its own.
+///
+/// # Errors
+/// [`VaultError::NoPassphrase`], [`VaultError::WrongPassphrase`], [`VaultError::AgentStart`].
+pub async fn unlock_vault(workspace: &Workspace, lifetime: Duration) -> Result<VaultUnlockView> {
+    let unlocked = workspace.engine.with_vaults(move |vaults| vaults.unlock_identity(lifetime)).await?;
+    let until = workspace.engine.clock.now().checked_add(unlocked.remaining).unwrap_or(Timestamp::MAX);
+    Ok(VaultUnlockView { unlocked_until: until })
+}
+
+/// Makes the process that keeps the identity unlocked forget it.
+///
+/// # Errors
+/// None: if there is no such process, the vault is locked already.
+pub async fn lock_vault(workspace: &Workspace) -> Result<VaultLockView> {
+    let was_unlocked = workspace.engine.with_vaults(|vaults| Ok(vaults.forget_unlocked_identity())).await?;
+    Ok(VaultLockView { was_unlocked })
 }

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
+use super::agent::Unseal;
 use super::identity::{self, DecryptFailure, Identity};
 use super::opener::install_store;
 use super::sealed_key::SealedKey;
@@ -171,12 +172,12 @@ impl VaultOpener<'_> {
         let present = lock.is_some() && layout.state()? == VaultState::Present;
         drop(lock);
         let OpenedBackup { snapshot, identity, .. } = backup;
-        let (identity, custody, identity_made) = match identity {
-            Some((identity, custody)) => (identity, custody, None),
-            None => match self.identity()? {
+        let (identity, custody, identity_made): (Box<dyn Unseal>, _, _) = match identity {
+            Some((identity, custody)) => (Box::new(identity), custody, None),
+            None => match self.unsealer()? {
                 Some((identity, custody)) => (identity, custody, None),
                 None => {
-                    let (identity, made) = self.identity_or_new(now)?;
+                    let (identity, made) = self.unsealer_or_new(now)?;
                     (identity, made.unwrap_or(IdentityLocation::File), made)
                 }
             },
@@ -189,7 +190,7 @@ impl VaultOpener<'_> {
                 identity_location: custody,
             });
         }
-        let seal = SealedKey::new(&layout, &identity, now);
+        let seal = SealedKey::new(&layout, &*identity, now);
         layout.create()?;
         let _lock = layout.lock(LockMode::Exclusive)?;
         if layout.state()? == VaultState::Present {

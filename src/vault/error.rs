@@ -55,6 +55,12 @@ pub enum VaultError {
     PassphraseCommand { reason: String, source: Option<io::Error> },
     #[error("the passphrase cannot be asked for")]
     PassphrasePrompt(#[source] io::Error),
+    #[error("the identity has no passphrase, so there is nothing to unlock")]
+    NoPassphrase,
+    #[error("cannot start the agent that keeps the vault unlocked")]
+    AgentStart(#[source] io::Error),
+    #[error("the vault was locked while this command was opening it")]
+    AgentStopped,
     #[error("the OS keyring does not give the identity")]
     Keyring(#[from] KeyringError),
     #[error("the identity is given by {0}, so integ does not keep it")]
@@ -137,6 +143,10 @@ impl Remedy for VaultError {
             Self::MissingPassphrase | Self::PassphraseCommand { .. } | Self::PassphrasePrompt(_) => {
                 locked(Hint::run("INTEG_PASSPHRASE_COMMAND=\"COMMAND THAT PRINTS IT\" integ vault status"))
             }
+            Self::NoPassphrase => Diagnostic::new(Kind::Failed, "no_passphrase")
+                .hint(Hint::new("to protect it with one:", "integ vault move-identity passphrase")),
+            Self::AgentStart(source) => Diagnostic::new(Kind::Failed, io_code(source)).run("integ doctor"),
+            Self::AgentStopped => locked(Hint::run("integ vault unlock")),
             Self::Keyring(error) => error.diagnostic(),
             Self::Untrusted(error) => Diagnostic { kind: Kind::Vault, ..error.diagnostic() },
             Self::PassphraseMismatch => Diagnostic::new(Kind::Usage, "passphrase_mismatch")

@@ -69,6 +69,8 @@ pub(super) enum DecryptFailure {
     /// Encrypted to others, to a passphrase where a key was expected, or the other way round.
     WrongKey,
     ExcessiveWork(u8),
+    /// The agent that holds the identity ended in between.
+    AgentStopped,
 }
 
 impl From<DecryptError> for DecryptFailure {
@@ -91,6 +93,7 @@ impl DecryptFailure {
             Self::Damaged(why) => why,
             Self::WrongKey => "it is encrypted to someone else",
             Self::ExcessiveWork(_) => "its passphrase asks for too much work",
+            Self::AgentStopped => "the agent that holds the identity has stopped",
         }
     }
 }

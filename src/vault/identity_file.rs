@@ -7,6 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::agent::{self, UnlockedIdentity, Unseal};
 use super::identity::{self, DecryptFailure, Identity};
 use super::passphrase::NewPassphrase;
 use super::vault_files::{LockMode, check_private, lock_file};
@@ -63,6 +64,15 @@ impl IdentityEnvironment {
     }
 }
 
+/// The identity, or what is to be decrypted with a passphrase to get it.
+enum StoredIdentity {
+    Open(Identity),
+    Encrypted { path: PathBuf, bytes: Vec<u8> },
+}
+
+/// What opens sealed keys, and where its identity is kept.
+pub(super) type Unsealer = (Box<dyn Unseal>, IdentityLocation);
+
 /// What an identity file holds.
 enum IdentityFileContent {
     Plain(Identity),
@@ -77,58 +87,129 @@ impl VaultOpener<'_> {
     /// # Errors
     /// Where it is kept somewhere that does not give it now.
     pub fn identity(&self) -> Result<Option<(Identity, IdentityLocation)>, VaultError> {
+        Ok(match self.stored_identity()? {
+            None => None,
+            Some((StoredIdentity::Open(identity), location)) => Some((identity, location)),
+            Some((StoredIdentity::Encrypted { path, bytes }, location)) => {
+                Some((self.decrypt_identity(&path, &bytes)?, location))
+            }
+        })
+    }
+
+    /// What opens sealed keys: the agent if it holds the identity, and else the identity.
+    ///
+    /// # Errors
+    /// Those of [`Self::identity`].
+    pub(super) fn unsealer(&self) -> Result<Option<Unsealer>, VaultError> {
+        Ok(match self.stored_identity()? {
+            None => None,
+            Some((StoredIdentity::Open(identity), location)) => Some((Box::new(identity), location)),
+            Some((StoredIdentity::Encrypted { path, bytes }, location)) => {
+                let unsealer: Box<dyn Unseal> = match agent::find(self.folders.data(), &bytes) {
+                    Some(unlocked) => Box::new(unlocked),
+                    None => Box::new(self.decrypt_identity(&path, &bytes)?),
+                };
+                Some((unsealer, location))
+            }
+        })
+    }
+
+    /// The identity as far as it is there without a passphrase.
+    fn stored_identity(&self) -> Result<Option<(StoredIdentity, IdentityLocation)>, VaultError> {
         if let Some(secret) = &self.environment.identity {
             let invalid = || VaultError::InvalidIdentity {
                 origin: env::IDENTITY.name.to_owned(),
                 reason: "it is not one AGE-SECRET-KEY-1…",
             };
-            return Ok(Some((Identity::parse(secret.expose()).ok_or_else(invalid)?, IdentityLocation::Environment)));
+            let identity = Identity::parse(secret.expose()).ok_or_else(invalid)?;
+            return Ok(Some((StoredIdentity::Open(identity), IdentityLocation::Environment)));
         }
         if let Some(path) = &self.environment.identity_file {
             // The user's own choice: it may be a symlink, a secret of the container's, or a descriptor.
-            let identity = match read(path)?.ok_or_else(|| VaultError::MissingIdentity(path.clone()))? {
-                IdentityFileContent::Plain(identity) => identity,
-                IdentityFileContent::Encrypted(bytes) => self.decrypt_identity(path, &bytes)?,
-                IdentityFileContent::Keyring(recipient) => self.keyring_identity(&recipient)?,
-            };
-            return Ok(Some((identity, IdentityLocation::Environment)));
+            let content = read(path)?.ok_or_else(|| VaultError::MissingIdentity(path.clone()))?;
+            return Ok(Some((self.stored(path, content)?, IdentityLocation::Environment)));
         }
         let path = self.folders.identity();
         if !check_private(&path)? {
             return Ok(None);
         }
-        Ok(match read(&path)? {
-            None => None,
-            Some(IdentityFileContent::Plain(identity)) => Some((identity, IdentityLocation::File)),
-            Some(IdentityFileContent::Encrypted(bytes)) => {
-                Some((self.decrypt_identity(&path, &bytes)?, IdentityLocation::EncryptedFile))
-            }
-            Some(IdentityFileContent::Keyring(recipient)) => {
-                Some((self.keyring_identity(&recipient)?, IdentityLocation::Keyring))
-            }
+        let Some(content) = read(&path)? else { return Ok(None) };
+        let location = match content {
+            IdentityFileContent::Plain(_) => IdentityLocation::File,
+            IdentityFileContent::Encrypted(_) => IdentityLocation::EncryptedFile,
+            IdentityFileContent::Keyring(_) => IdentityLocation::Keyring,
+        };
+        Ok(Some((self.stored(&path, content)?, location)))
+    }
+
+    fn stored(&self, path: &Path, content: IdentityFileContent) -> Result<StoredIdentity, VaultError> {
+        Ok(match content {
+            IdentityFileContent::Plain(identity) => StoredIdentity::Open(identity),
+            IdentityFileContent::Encrypted(bytes) => StoredIdentity::Encrypted { path: path.to_owned(), bytes },
+            IdentityFileContent::Keyring(recipient) => StoredIdentity::Open(self.keyring_identity(&recipient)?),
         })
     }
 
-    /// The identity, made where there is none yet. The custody is returned where it was made by this call, for the
+    /// Asks for the passphrase and starts an agent that holds the identity for so long. Returns how long it is unlocked.
+    ///
+    /// # Errors
+    /// [`VaultError::NoPassphrase`] for an identity that opens without one; [`VaultError::AgentStart`].
+    pub fn unlock_identity(&self, lifetime: Duration) -> Result<UnlockedIdentity, VaultError> {
+        let missing = || VaultError::MissingIdentity(self.folders.identity());
+        let (StoredIdentity::Encrypted { path, bytes }, _) = self.stored_identity()?.ok_or_else(missing)? else {
+            return Err(VaultError::NoPassphrase);
+        };
+        let identity = self.decrypt_identity(&path, &bytes)?;
+        agent::start(self.folders.data(), &bytes, &identity, lifetime).map_err(VaultError::AgentStart)
+    }
+
+    /// Returns the identity that an agent holds unlocked, if there is one.
+    ///
+    /// # Errors
+    /// Those of reading the identity file.
+    pub fn unlocked_identity(&self) -> Result<Option<UnlockedIdentity>, VaultError> {
+        Ok(match self.stored_identity()? {
+            Some((StoredIdentity::Encrypted { bytes, .. }, _)) => agent::find(self.folders.data(), &bytes),
+            _ => None,
+        })
+    }
+
+    /// Stops the agent, which forgets the identity. Returns whether there was one.
+    pub fn forget_unlocked_identity(&self) -> bool {
+        agent::stop(self.folders.data())
+    }
+
+    /// The public key of the identity, `age1…`, and where the identity is kept; absent where none was ever made.
+    ///
+    /// # Errors
+    /// Those of [`Self::identity`].
+    pub fn own_recipient(&self) -> Result<Option<(String, IdentityLocation)>, VaultError> {
+        Ok(self.unsealer()?.map(|(unsealer, location)| (unsealer.recipient(), location)))
+    }
+
+    /// What opens sealed keys, its identity made where there is none yet. The custody is returned where it was made by this call, for the
     /// caller to say so once.
     ///
     /// # Errors
     /// Those of [`Self::identity`]; [`VaultError::MissingIdentity`] where there are vaults and no identity, for a new
     /// one would open none of them.
-    pub(super) fn identity_or_new(&self, now: Timestamp) -> Result<(Identity, Option<IdentityLocation>), VaultError> {
-        if let Some((identity, _)) = self.identity()? {
-            return Ok((identity, None));
+    pub(super) fn unsealer_or_new(
+        &self,
+        now: Timestamp,
+    ) -> Result<(Box<dyn Unseal>, Option<IdentityLocation>), VaultError> {
+        if let Some((unsealer, _)) = self.unsealer()? {
+            return Ok((unsealer, None));
         }
         let _lock = self.lock_identity()?;
-        if let Some((identity, _)) = self.identity()? {
-            return Ok((identity, None));
+        if let Some((unsealer, _)) = self.unsealer()? {
+            return Ok((unsealer, None));
         }
         if super::sealed_key::any_exists(&self.folders.workspaces(), &self.folders.global()) {
             return Err(VaultError::MissingIdentity(self.folders.identity()));
         }
         let identity = Identity::generate();
         let custody = self.store_identity(&identity, now)?;
-        Ok((identity, Some(custody)))
+        Ok((Box::new(identity), Some(custody)))
     }
 
     /// Puts a new identity where the settings say. The lock on the identity is held.
@@ -179,6 +260,8 @@ impl VaultOpener<'_> {
         }
         if from != to || to == IdentityLocation::EncryptedFile {
             self.write_identity(&identity, to, now)?;
+            // It holds the identity of the file that was replaced.
+            agent::stop(self.folders.data());
         }
         if to == IdentityLocation::Keyring {
             return Ok(());
@@ -264,7 +347,7 @@ impl VaultOpener<'_> {
         let text = identity::decrypt_with_passphrase(bytes, &passphrase).map_err(|unopened| match unopened {
             DecryptFailure::WrongKey => VaultError::WrongPassphrase(path.to_owned()),
             DecryptFailure::ExcessiveWork(required) => VaultError::ExcessiveWork { path: path.to_owned(), required },
-            DecryptFailure::Damaged(why) => invalid(why),
+            other => invalid(other.why()),
         })?;
         let text = std::str::from_utf8(&text).ok().and_then(Identity::parse);
         text.ok_or_else(|| invalid("what its passphrase protects is not an identity"))

@@ -15,6 +15,7 @@
 //!
 //! This module knows keys and files. What a connection means it does not know, and SQL is `store`'s.
 
+mod agent;
 mod armor;
 mod backup;
 mod error;
@@ -31,6 +32,8 @@ mod tests;
 mod token_vault;
 mod vault_files;
 
+pub use agent::UnlockedIdentity;
+pub(crate) use agent::{AGENT_ARGUMENT, serve as serve_agent};
 pub use armor::{ArmorError, open_armored, seal_armored};
 pub use backup::{
     BackupKey, OpenedBackup, Overwrite, RestoreResult, STANDARD_STREAM, backup, check_output, write_output,

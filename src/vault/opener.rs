@@ -4,9 +4,10 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::agent::Unseal;
 use super::sealed_key::{Recipient, SealedKey};
 use super::vault_files::{FolderContents, LockMode, VaultFiles, VaultState};
-use super::{Identity, IdentityEnvironment, IdentityLocation, Keyring, PassphraseSource, VaultError};
+use super::{IdentityEnvironment, IdentityLocation, Keyring, PassphraseSource, VaultError};
 use crate::clock::Timestamp;
 use crate::config::{Folders, VaultConfig};
 use crate::files;
@@ -47,7 +48,7 @@ impl OpenVault {
 #[derive(Debug)]
 pub struct Vault {
     pub(super) files: VaultFiles,
-    pub(super) identity: Identity,
+    pub(super) identity: Box<dyn Unseal>,
     pub(super) identity_location: IdentityLocation,
 }
 
@@ -165,7 +166,7 @@ impl<'a> VaultOpener<'a> {
     }
 
     pub(super) fn unlock(&self, layout: VaultFiles) -> Result<Vault, VaultError> {
-        let found = self.identity()?;
+        let found = self.unsealer()?;
         let (identity, custody) = found.ok_or_else(|| VaultError::MissingIdentity(self.folders.identity()))?;
         Ok(Vault { files: layout, identity, identity_location: custody })
     }
@@ -179,11 +180,11 @@ impl<'a> VaultOpener<'a> {
             return Ok(None);
         }
         layout.remove_temporary_files();
-        let (identity, made) = self.identity_or_new(now)?;
+        let (identity, made) = self.unsealer_or_new(now)?;
         let key = if state == VaultState::Incomplete {
-            SealedKey::read(&layout.sealed_key_path(), &identity)?.key
+            SealedKey::read(&layout.sealed_key_path(), &*identity)?.key
         } else {
-            let seal = SealedKey::new(layout, &identity, now);
+            let seal = SealedKey::new(layout, &*identity, now);
             seal.write(&layout.sealed_key_path())?;
             seal.key
         };
@@ -214,7 +215,7 @@ pub(super) fn install_store(
 
 impl SealedKey {
     /// A new key, for the identity alone.
-    pub(super) fn new(layout: &VaultFiles, identity: &Identity, now: Timestamp) -> Self {
+    pub(super) fn new(layout: &VaultFiles, identity: &dyn Unseal, now: Timestamp) -> Self {
         let own = Recipient { recipient: identity.recipient(), label: String::new(), added_at: now };
         Self { workspace: layout.name(), key: StoreKey::random(), previous_key: None, recipients: vec![own] }
     }
@@ -236,7 +237,7 @@ impl Vault {
     /// # Errors
     /// [`VaultError`].
     pub fn recipients(&self) -> Result<Vec<Recipient>, VaultError> {
-        Ok(SealedKey::read(&self.files.sealed_key_path(), &self.identity)?.recipients)
+        Ok(SealedKey::read(&self.files.sealed_key_path(), &*self.identity)?.recipients)
     }
 
     /// Lets the holder of another identity open the vault.
@@ -248,7 +249,7 @@ impl Vault {
             return Err(VaultError::InvalidRecipient(recipient.to_owned()));
         }
         let _lock = self.files.lock(LockMode::Shared)?;
-        SealedKey::update(&self.files.sealed_key_path(), &self.identity, |seal| {
+        SealedKey::update(&self.files.sealed_key_path(), &*self.identity, |seal| {
             if seal.recipients.iter().any(|known| known.recipient == recipient) {
                 return Err(VaultError::DuplicateRecipient(recipient.to_owned()));
             }
@@ -264,7 +265,7 @@ impl Vault {
     /// [`VaultError::LastRecipient`]; [`VaultError::OwnRecipient`] unless `own` allows it.
     pub fn remove_recipient(&self, recipient: &str, own: SelfRemoval) -> Result<(), VaultError> {
         let _lock = self.files.lock(LockMode::Shared)?;
-        SealedKey::update(&self.files.sealed_key_path(), &self.identity, |seal| {
+        SealedKey::update(&self.files.sealed_key_path(), &*self.identity, |seal| {
             let known = seal.recipients.len();
             seal.recipients.retain(|known| known.recipient != recipient);
             if seal.recipients.len() == known {
@@ -292,12 +293,12 @@ impl Vault {
     /// Opens the store under the lock that is given; it is held as long as the store is open.
     pub(super) fn open_store(&self, lock: File, lost: LostWritesPolicy) -> Result<SqliteStore, VaultError> {
         let mut lock = lock;
-        let mut seal = SealedKey::read(&self.files.sealed_key_path(), &self.identity)?;
+        let mut seal = SealedKey::read(&self.files.sealed_key_path(), &*self.identity)?;
         if seal.previous_key.is_some() {
             drop(lock);
             self.try_finish_interrupted(lost)?;
             lock = self.files.lock(LockMode::Shared)?.ok_or_else(|| self.not_found())?;
-            seal = SealedKey::read(&self.files.sealed_key_path(), &self.identity)?;
+            seal = SealedKey::read(&self.files.sealed_key_path(), &*self.identity)?;
         }
         let mut store = self.open_with_key(&seal, lost)?.0;
         if let Some(doubt) = store.integrity_warning() {

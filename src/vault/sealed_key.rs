@@ -13,7 +13,8 @@ use toml::de::{DeTable, DeValue};
 use zeroize::Zeroizing;
 
 use super::VaultError;
-use super::identity::{self, DecryptFailure, Identity};
+use super::agent::Unseal;
+use super::identity::{self, DecryptFailure};
 use super::vault_files::{LockMode, is_file_at, lock_file};
 use crate::clock::{Stopwatch, Timestamp};
 use crate::store::StoreKey;
@@ -50,7 +51,7 @@ impl SealedKey {
     ///
     /// # Errors
     /// [`VaultError::NotARecipient`], [`VaultError::DamagedSealedKey`], [`VaultError::MissingSealedKey`], [`VaultError::WorkspaceMismatch`].
-    pub(super) fn read(path: &Path, identity: &Identity) -> Result<Self, VaultError> {
+    pub(super) fn read(path: &Path, identity: &dyn Unseal) -> Result<Self, VaultError> {
         let damaged = |why| VaultError::DamagedSealedKey { path: path.to_owned(), reason: why };
         let sealed = match File::open(path) {
             Ok(file) => read_limited(file).map_err(VaultError::at(path))?,
@@ -63,7 +64,8 @@ impl SealedKey {
         if identity::is_passphrase_encrypted(&sealed) {
             return Err(damaged("it is encrypted to a passphrase, not to recipients"));
         }
-        let text = identity::decrypt(&sealed, identity).map_err(|unopened| match unopened {
+        let text = identity.unseal(&sealed).map_err(|unopened| match unopened {
+            DecryptFailure::AgentStopped => VaultError::AgentStopped,
             DecryptFailure::WrongKey => {
                 VaultError::NotARecipient { path: path.to_owned(), recipient: identity.recipient() }
             }
@@ -96,7 +98,7 @@ impl SealedKey {
     /// Those of reading and writing, and of `change`.
     pub(super) fn update(
         path: &Path,
-        identity: &Identity,
+        identity: &dyn Unseal,
         change: impl Fn(&mut Self) -> Result<(), VaultError>,
     ) -> Result<(), VaultError> {
         let waiting = Stopwatch::start();
@@ -186,6 +188,7 @@ pub(super) fn any_exists(workspaces: &Path, global: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::vault::Identity;
 
     fn seal(identity: &Identity, path: &Path) -> SealedKey {
         SealedKey {

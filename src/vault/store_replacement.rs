@@ -49,7 +49,7 @@ impl Vault {
     /// Leaves in `vault.age` the one key that fits. The lock is held alone.
     fn finish_interrupted(&self, lost: LostWritesPolicy) -> Result<SealedKey, VaultError> {
         self.files.remove_temporary_files();
-        let mut seal = SealedKey::read(&self.files.sealed_key_path(), &self.identity)?;
+        let mut seal = SealedKey::read(&self.files.sealed_key_path(), &*self.identity)?;
         if seal.previous_key.is_some() {
             let (store, key) = self.open_with_key(&seal, lost)?;
             SqliteStore::record_sequence(

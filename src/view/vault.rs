@@ -49,6 +49,8 @@ pub struct VaultStatusView {
     #[serde(serialize_with = "word")]
     pub identity: IdentityLocation,
     pub identity_file: String,
+    /// Until when `integ vault unlock` keeps the identity unlocked.
+    pub unlocked_until: Option<Timestamp>,
     pub own_recipient: String,
     /// How many can open the vault.
     pub recipients: usize,
@@ -139,4 +141,16 @@ pub struct RestoreView {
     /// Where the identity is stored that opens the workspace now.
     #[serde(skip)]
     pub identity_location: IdentityLocation,
+}
+
+/// A vault that was unlocked.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct VaultUnlockView {
+    pub unlocked_until: Timestamp,
+}
+
+/// A vault that was locked.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct VaultLockView {
+    pub was_unlocked: bool,
 }

@@ -44,6 +44,7 @@ mod supply;
 mod sync;
 mod sync_faults;
 mod tidy;
+mod unlock;
 mod vault;
 mod vault_faults;
 mod vault_keys;

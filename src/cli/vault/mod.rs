@@ -5,18 +5,21 @@ mod identity;
 pub(super) mod new_identity;
 pub(super) mod output;
 
+use std::time::Duration;
+
 use clap::{Args, Subcommand, ValueEnum};
 
 use self::backup::{BackupArgs, RestoreArgs};
 use self::identity::IdentityCommand;
 use super::table::table;
 use super::ui::{Render, Ui};
+use super::value_parser;
 use crate::config::TokenStorage;
 use crate::error::Result;
 use crate::ops::vault::{self as ops, AddRecipientRequest, RemoveRecipientRequest};
 use crate::runtime::Workspace;
 use crate::vault::{IdentityLocation, LostWritesPolicy, SelfRemoval};
-use crate::view::vault::{RecipientListView, RecipientView, VaultStatusView};
+use crate::view::vault::{RecipientListView, RecipientView, VaultLockView, VaultStatusView, VaultUnlockView};
 
 /// Manage the encrypted store and the keys that open it
 #[derive(Debug, Args)]
@@ -68,6 +71,18 @@ enum VaultCommand {
         /// Where to store it
         to: IdentityStorageArg,
     },
+    /// Enter the passphrase of the identity once, and keep it unlocked for a while
+    ///
+    /// A process in the background holds the identity in locked memory and opens your vaults for other commands of yours. It
+    /// gives the identity to nobody. It ends when the time is over, at `integ vault lock`, or when the machine restarts.
+    #[command(after_help = "Examples:\n  integ vault unlock\n  integ vault unlock --for 30m")]
+    Unlock {
+        /// How long to keep it unlocked
+        #[arg(long = "for", value_name = "TIME", default_value = "8h", value_parser = lifetime)]
+        lifetime: Duration,
+    },
+    /// End what `unlock` began: ask for the passphrase again
+    Lock,
 }
 
 #[derive(Debug, Subcommand)]
@@ -128,6 +143,9 @@ impl Render for VaultStatusView {
             ("created", self.created_at.to_string()),
             ("SQLite", self.sqlite.to_owned()),
         ];
+        if let Some(until) = &self.unlocked_until {
+            rows.push(("unlocked until", until.to_string()));
+        }
         if let Some(restored_at) = &self.restored_at {
             rows.push((
                 "restored",
@@ -138,6 +156,24 @@ impl Render for VaultStatusView {
             rows.push(("version", "written by a newer integ: read-only here".to_owned()));
         }
         table(ui, &["what", ""], rows.into_iter().map(|(what, value)| vec![what.into(), value.into()]).collect())
+    }
+}
+
+/// Parses how long to keep the vault unlocked: at least a second.
+fn lifetime(text: &str) -> std::result::Result<Duration, String> {
+    let parsed = value_parser::duration(text)?;
+    if parsed < Duration::from_secs(1) { Err("it must be a second or longer".to_owned()) } else { Ok(parsed) }
+}
+
+impl Render for VaultUnlockView {
+    fn text(&self, _: &Ui) -> String {
+        format!("Unlocked until {}; `integ vault lock` locks it again.", self.unlocked_until)
+    }
+}
+
+impl Render for VaultLockView {
+    fn text(&self, _: &Ui) -> String {
+        if self.was_unlocked { "Locked.".to_owned() } else { "It was locked already.".to_owned() }
     }
 }
 
@@ -180,7 +216,12 @@ pub(super) fn run(workspace: &Workspace, ui: &Ui, args: VaultArgs) -> Result<u8>
             };
             workspace.run(ops::move_identity(workspace, to))?;
             ui.note(&format!("The identity is now kept in: {to}."));
+            if to == IdentityLocation::EncryptedFile {
+                ui.note("Every command asks for its passphrase; `integ vault unlock` asks once for 8 hours.");
+            }
         }
+        VaultCommand::Unlock { lifetime } => ui.show(&workspace.run(ops::unlock_vault(workspace, lifetime))?)?,
+        VaultCommand::Lock => ui.show(&workspace.run(ops::lock_vault(workspace))?)?,
     }
     Ok(0)
 }

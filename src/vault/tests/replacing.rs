@@ -37,7 +37,7 @@ fn fault_052_a_rekey_that_stops_after_any_step_opens_under_exactly_one_key() {
         let home = Home::new(IdentityStorage::File);
         fill(&home.open());
         let vault = home.access().open_without_store(&home.workspace("default")).unwrap();
-        let seal = |vault: &Vault| SealedKey::read(&home.file("vault.age"), &vault.identity).unwrap();
+        let seal = |vault: &Vault| SealedKey::read(&home.file("vault.age"), &*vault.identity).unwrap();
         let before = seal(&vault).key;
         rekey_up_to(&vault, last);
         fs::write(home.file(".vault.db.0123456789abcdef"), "what a kill leaves").unwrap();

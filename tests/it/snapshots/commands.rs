@@ -357,6 +357,8 @@ fn workspaces_and_vault() {
         vault identity export copy.age
         vault move-tokens store
         vault move-identity file
+        vault unlock --for 30m
+        vault lock
         workspace delete other --yes
         workspace delete other --yes",
     );

@@ -77,6 +77,9 @@ fn vault() {
         ExcessiveWork => [E::ExcessiveWork { path: "/data/identity".into(), required: 30 }],
         WrongPassphrase => [E::WrongPassphrase("/data/identity".into())],
         MissingPassphrase => [E::MissingPassphrase],
+        NoPassphrase => [E::NoPassphrase],
+        AgentStart => [E::AgentStart(io())],
+        AgentStopped => [E::AgentStopped],
         PassphraseMismatch => [E::PassphraseMismatch],
         EmptyPassphrase => [E::EmptyPassphrase],
         PassphraseCommand => [
