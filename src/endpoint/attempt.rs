@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::schedule::{DeliveryOutcome, RetryScope};
+use super::retry_schedule::{DeliveryOutcome, RetryScope};
 use crate::clock::{Clock, RunningLimit, Stopwatch, Timestamp};
 use crate::config::Config;
 use crate::connector::RateLimits;

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use url::Url;
 use zeroize::Zeroizing;
 
-use super::schedule::DEFAULT_ATTEMPTS;
+use super::retry_schedule::DEFAULT_ATTEMPTS;
 use super::{EndpointError, MAX_TIMEOUT};
 use crate::clock::{self, Timestamp};
 use crate::config::Config;

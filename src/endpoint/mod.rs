@@ -12,7 +12,7 @@
 mod attempt;
 pub mod catalogue;
 mod manage;
-pub mod schedule;
+pub mod retry_schedule;
 mod send;
 
 use thiserror::Error;

@@ -21,7 +21,7 @@ use self::queue::EndpointQueue;
 use super::Report;
 use crate::clock::{Stopwatch, Timestamp};
 use crate::endpoint::DeliverySender;
-use crate::endpoint::schedule::{DeliveryOutcome, MAX_WAIT};
+use crate::endpoint::retry_schedule::{DeliveryOutcome, MAX_WAIT};
 use crate::error::Result;
 use crate::model::EndpointId;
 use crate::model::delivery::{Delivery, DeliveryAttempt, DeliveryFilter, DeliveryId, DeliveryStatus, RecordedAttempt};

@@ -8,7 +8,7 @@ use tokio::task::{Id, JoinError};
 use super::queue::SLOW;
 use super::{CompletedAttempt, DeliveryWorker};
 use crate::clock;
-use crate::endpoint::schedule::{self, DeliveryOutcome, DeliveryProgress};
+use crate::endpoint::retry_schedule::{self, DeliveryOutcome, DeliveryProgress};
 use crate::model::delivery::{DeliveryAttempt, DeliveryId, DeliveryStatus, RecordedAttempt};
 use crate::model::{AttemptRecord, DisabledReason, Endpoint, EndpointId, Notification};
 use crate::runtime::Workspace;
@@ -91,7 +91,8 @@ impl DeliveryWorker<'_> {
                 let progress = DeliveryProgress { attempts: delivery.attempts, expires_at: delivery.expires_at };
                 let random = u64::from_be_bytes(clock::random::<8>());
                 let health_before = endpoint.health;
-                let update = schedule::next_state(&endpoint.policy, health_before, progress, *outcome, now, random);
+                let update =
+                    retry_schedule::next_state(&endpoint.policy, health_before, progress, *outcome, now, random);
                 // The next attempt of this batch begins from there.
                 endpoint.health = update.endpoint_health;
                 records.push(AttemptRecord {
