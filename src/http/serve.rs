@@ -167,11 +167,18 @@ impl Drop for Server {
     }
 }
 
-/// How many connections a public server may have open: a file descriptor each.
+/// How many connections a public server may have open: a file descriptor each. The process's limit, often 1,024 files, is
+/// raised for them as far as the system allows, but no further: programs that integ starts inherit it.
 fn public_limit() -> usize {
     #[cfg(unix)]
     {
-        use rustix::process::{Resource, getrlimit};
+        use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+        let wanted = (MAX_PUBLIC_CONNECTIONS + RESERVED_FILES) as u64;
+        let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+        if current.is_some_and(|current| current < wanted) {
+            let raised = maximum.map_or(wanted, |maximum| maximum.min(wanted));
+            let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(raised), maximum });
+        }
         let files = getrlimit(Resource::Nofile).current.map_or(usize::MAX, |files| usize::try_from(files).unwrap_or(0));
         MAX_PUBLIC_CONNECTIONS.min(files - RESERVED_FILES.min(files / 2))
     }

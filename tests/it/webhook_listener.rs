@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use integ::error::Kind;
@@ -9,7 +10,7 @@ use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 use serde_json::json;
 use url::Url;
 
-use crate::harness::Home;
+use crate::harness::{Home, Running};
 use crate::webhook::{Listening, Maker, events, home, post};
 
 /// Asks until the answer is this, which a listener that looks every two seconds gives soon.
@@ -136,4 +137,19 @@ fn thousands_of_slow_connections_keep_no_event_out_and_the_oldest_request_is_ans
     let read = oldest.read(&mut answer).unwrap();
     assert!(answer[..read].starts_with(b"HTTP/1.1 200 "), "{limit}: {:?}", String::from_utf8_lossy(&answer[..read]));
     assert!(events(&home, "github").len() >= 8, "each was stored");
+}
+
+#[test]
+fn a_listener_raises_the_limit_of_open_files_that_it_inherits() {
+    let home = home(&["stripe"]);
+    let integ = home.command(["webhook", "listen", "stripe", "--json"]);
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -Sn 512 && exec \"$0\" \"$@\""]).arg(integ.get_program()).args(integ.get_args());
+    command.env_clear().envs(integ.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let mut running = Running::start(command);
+    assert_eq!(running.event()["event"], "listening");
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", running.child.id())).unwrap();
+    let files = limits.lines().find_map(|line| line.strip_prefix("Max open files")).unwrap();
+    let numbers: Vec<u64> = files.split_whitespace().map_while(|word| word.parse().ok()).collect();
+    assert_eq!(numbers[0], numbers[1].min(4096 + 256), "{files}");
 }
