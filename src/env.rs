@@ -102,11 +102,22 @@ pub const TOKEN_PREFIX: &str = "INTEG_TOKEN_";
 /// The variables that begin so and are the flags of `integ token`.
 pub const TOKEN_FLAGS: &[&str] = &["INTEG_TOKEN_FORMAT", "INTEG_TOKEN_MIN_TTL"];
 
+fn connection_token_vars() -> impl Iterator<Item = (String, OsString)> {
+    let named = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
+    named.filter(|(name, _)| name.starts_with(TOKEN_PREFIX) && !TOKEN_FLAGS.contains(&name.as_str()))
+}
+
+/// The name of a variable that is to give connections and is set to nothing, as a CI job's is that may not have the secret.
+pub fn empty_connection_variable() -> Option<String> {
+    let bundle = std::env::vars_os().filter(|(name, _)| name == BUNDLE.name);
+    let bundle = bundle.filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
+    let is_empty = |value: &OsString| value.to_str().is_some_and(|text| text.trim().is_empty());
+    bundle.chain(connection_token_vars()).find(|(_, value)| is_empty(value)).map(|(name, _)| name)
+}
+
 /// The tokens of connections that the environment gives, by the name of their variable.
 pub fn connection_tokens() -> Vec<(String, Secret)> {
-    let named = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
-    named
-        .filter(|(name, _)| name.starts_with(TOKEN_PREFIX) && !TOKEN_FLAGS.contains(&name.as_str()))
+    connection_token_vars()
         .filter_map(|(name, value)| Some((name, Secret::trimmed(value.into_string().ok()?))))
         .filter(|(_, value)| !value.is_empty())
         .collect()

@@ -40,7 +40,11 @@ pub(super) fn json(event: &ConnectEvent<'_>) -> Option<Value> {
 /// changes. Somebody who can be asked is told more.
 pub(super) fn text(event: &ConnectEvent<'_>, is_interactive: bool, width: usize) -> Vec<String> {
     match event {
-        ConnectEvent::Setup { service, docs, guide } => setup(service, docs, guide, width),
+        ConnectEvent::Setup { service, docs, guide, command } => {
+            let mut lines = setup(service, docs, guide, width);
+            lines.extend(alternatives(guide, command));
+            lines
+        }
         ConnectEvent::BrowserNotFound => vec!["No browser can be started here; open the address yourself.".to_owned()],
         ConnectEvent::InvalidAnswer { reason } => vec![escape(&format!("Not accepted: {reason}. Try again."))],
         ConnectEvent::AppStored { connector } => vec![
@@ -130,6 +134,19 @@ fn setup(service: &str, docs: &str, guide: &SetupGuide, width: usize) -> Vec<Str
         step(0, &format!("It {form}."));
     }
     step(2, last);
+    lines.push(String::new());
+    lines
+}
+
+/// The commands for other authentication methods, unless the user has chosen this one.
+fn alternatives(guide: &SetupGuide, command: &str) -> Vec<String> {
+    if guide.other_methods.is_empty() || command.contains(" --auth ") {
+        return Vec::new();
+    }
+    let mut lines = vec!["Other ways to connect it:".to_owned()];
+    lines.extend(
+        guide.other_methods.iter().map(|(auth, label)| escape(&format!("  {command} --auth {auth}  ({label})"))),
+    );
     lines.push(String::new());
     lines
 }

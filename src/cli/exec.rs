@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use super::ui::Ui;
 use crate::env::{self, EnvInheritance};
-use crate::error::{Diagnostic, Error, Kind, Remedy, Result};
+use crate::error::{Diagnostic, Error, Hint, Kind, Remedy, Result};
 use crate::mask::{MIN_SECRET_LENGTH, SecretPatterns};
 use crate::ops::tokens::{self, CredentialSource, CredentialVariablesRequest, VariableRequest};
 use crate::program;
@@ -31,6 +31,7 @@ const LONG: usize = 64 * 1024;
 /// variables of their own: TWILIO_ACCOUNT_SID, JIRA_CLOUD_ID. The command gets no other secret of integ's. Its exit code is
 /// passed on; 127 means that the command was not found, 126 that it cannot be run.
 #[derive(Debug, Args)]
+#[command(override_usage = "integ exec [OPTIONS] [CONNECTION]... -- COMMAND...")]
 pub(super) struct ExecArgs {
     /// Connections whose credentials the command gets
     #[arg(value_name = "CONNECTION", required_unless_present = "env", add = super::complete::connections())]
@@ -48,7 +49,7 @@ pub(super) struct ExecArgs {
     #[arg(long)]
     pub mask: bool,
     /// The command and its arguments, after --
-    #[arg(last = true, required = true, value_name = "COMMAND")]
+    #[arg(last = true, value_name = "COMMAND")]
     pub command: Vec<OsString>,
 }
 
@@ -64,6 +65,8 @@ fn assignment(text: &str) -> Result<(String, String), String> {
 
 #[derive(Debug, Error)]
 enum ExecError {
+    #[error("no command was given")]
+    MissingCommand,
     #[error("{} could not be run", command.to_string_lossy())]
     Spawn { command: OsString, source: io::Error },
     /// Linux takes 128 KiB for each of them.
@@ -74,6 +77,8 @@ enum ExecError {
 impl Remedy for ExecError {
     fn diagnostic(&self) -> Diagnostic {
         match self {
+            Self::MissingCommand => Diagnostic::new(Kind::Usage, "missing_command")
+                .hint(Hint::new("write it after `--`:", "integ exec CONNECTION -- COMMAND")),
             Self::Spawn { .. } => Diagnostic::new(Kind::Failed, "exec_failed"),
             Self::VariableTooLong { .. } => Diagnostic::new(Kind::Failed, "variable_too_long"),
         }
@@ -94,9 +99,9 @@ fn variable_request(ui: &Ui, variable: &str, source: &str) -> Result<VariableReq
 
 pub(super) fn run(workspace: Workspace, ui: &Ui, args: &ExecArgs) -> Result<u8> {
     let inherit = if args.inherit { EnvInheritance::Full } else { EnvInheritance::Scrubbed };
+    let Some((program, arguments)) = args.command.split_first() else { return Err(ExecError::MissingCommand.into()) };
     let CredentialVariablesView { variables, secrets } = credentials(&workspace, ui, args, inherit)?;
     let environment: Vec<_> = variables.into_iter().map(|(name, value)| (name, value.expose().clone())).collect();
-    let Some((program, arguments)) = args.command.split_first() else { return Ok(Kind::Usage.exit_code()) };
     let longest = environment.iter().map(|(name, value)| (name.clone(), value.len())).max_by_key(|(_, length)| *length);
     let names = environment.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(",");
     let mut command = program::command_with_env(program, inherit);

@@ -1,13 +1,12 @@
 //! `integ export`.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::Args;
 
+use super::table::relative;
 use super::ui::{Render, Ui};
 use super::vault::output::OutputFile;
-use crate::duration::format;
 use crate::error::Result;
 use crate::ops::bundles::{self, ExportRequest};
 use crate::runtime::Workspace;
@@ -22,9 +21,10 @@ use crate::view::bundle::{BundleLifetime, BundleView, BundledConnectionView};
 /// it, so that a job cannot end your own access.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
-    age-keygen -o ci.key                                   # prints the public key, age1…\n  \
-    integ export github stripe --to age1… > bundle.age\n  \
-    gh secret set INTEG_BUNDLE < bundle.age")]
+    age-keygen -o ci.key                             # part of age; prints the public key, age1…\n  \
+    integ export github stripe --to age1… --output bundle.age\n  \
+    gh secret set INTEG_BUNDLE < bundle.age\n  \
+    gh secret set INTEG_IDENTITY < ci.key")]
 pub(super) struct ExportArgs {
     /// Connections to export
     #[arg(value_name = "CONNECTION", required = true, add = super::complete::connections())]
@@ -70,15 +70,11 @@ pub(super) fn run(workspace: &Workspace, ui: &Ui, args: &ExportArgs) -> Result<u
 /// Until when a connection of the bundle works.
 fn lifetime_note(view: &BundledConnectionView) -> String {
     let BundledConnectionView { connection, works_until, works_for, .. } = view;
-    let seconds = works_for.and_then(|seconds| u64::try_from(seconds).ok());
-    let until = works_until.as_ref().zip(seconds).map(|(at, seconds)| {
-        let seconds = Duration::from_secs(seconds);
-        format!("until {at} (for {})", format(seconds))
-    });
+    let until = works_until.as_ref().zip(*works_for).map(|(at, seconds)| format!("until {at} ({})", relative(seconds)));
     let works = match (view.lifetime, until) {
-        (BundleLifetime::Expires, Some(until)) => format!("works {until}, and cannot be renewed there"),
-        (BundleLifetime::Renewed, Some(until)) => format!("is renewed there, {until}"),
-        (BundleLifetime::Renewed, None) => "is renewed there, until its grant is revoked".to_owned(),
+        (BundleLifetime::Expires, Some(until)) => format!("works {until}; export it again before then"),
+        (BundleLifetime::Renewed, Some(until)) => format!("renews itself, {until}"),
+        (BundleLifetime::Renewed, None) => "renews itself until its grant is revoked".to_owned(),
         (BundleLifetime::Expires | BundleLifetime::UntilRevoked, _) => "works until it is revoked".to_owned(),
     };
     let target = view.target.as_ref().map(|target| format!(" ({target})")).unwrap_or_default();

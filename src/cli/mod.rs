@@ -202,7 +202,7 @@ fn dispatch(cli: Cli, ui: &mut Ui) -> Result<u8> {
         CliCommand::Man(args) => return man::run(ui, args, arguments::command()),
         _ => {}
     }
-    let environment = EnvironmentConnections::from_env();
+    let environment = EnvironmentConnections::from_env()?;
     let folders = find_folders(environment.as_ref())?;
     if let CliCommand::Config(args) = command {
         return config::run(ui, &folders, args);

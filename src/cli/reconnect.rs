@@ -63,7 +63,10 @@ fn show(ui: &Ui, view: &ReconnectListView) -> Result<()> {
         return Ok(());
     }
     if view.reconnected.is_empty() {
-        ui.raw(if view.untouched == 0 { "No connections yet.\n" } else { "Every connection works; nothing to do.\n" });
+        ui.raw(match view.untouched {
+            0 => "No connections yet.\n",
+            _ => "No connection needs to be reconnected. `integ status` shows all of them.\n",
+        });
     }
     for reconnected in &view.reconnected {
         ui.raw(&format!("{}\n", line(reconnected)));

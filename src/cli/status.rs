@@ -7,7 +7,7 @@ use clap::Args;
 use serde::{Serialize, Serializer};
 use thiserror::Error;
 
-use super::table::{TableCell, relative, table};
+use super::table::{TableCell, TableNote, relative, table, with_notes};
 use super::ui::{Render, Tone, Ui};
 use super::webhook::subscription_note;
 use crate::error::{Diagnostic, Kind, Remedy, Result};
@@ -106,17 +106,44 @@ impl Render for AllWorkspacesStatusView {
 }
 
 fn connection_table(ui: &Ui, connections: &[ConnectionView]) -> String {
-    let headings = ["connection", "account", "status", "expires", "checked", "notes"];
+    let headings = ["connection", "account", "status", "expires", "checked", "mode"];
     // A narrow terminal shows what matters most and folds nothing into slivers.
     let columns = match ui.width {
         Some(0..50) => 3,
         Some(50..72) => 4,
+        // Live connections alone need no word for it.
+        _ if connections.iter().all(|connection| connection.target.is_none()) => ALL_COLUMNS - 1,
         _ => ALL_COLUMNS,
     };
-    table(ui, &headings[..columns], connections.iter().map(|connection| row(connection, columns)).collect())
+    let rows = connections.iter().map(|connection| row(connection, columns)).collect();
+    let notes: Vec<TableNote> = connections.iter().flat_map(notes).collect();
+    with_notes(ui, table(ui, &headings[..columns], rows), &notes)
 }
 
-/// The first cells of a connection's row. Without room for notes, the target is shown with the status.
+/// What is wrong with a connection, and what is to come.
+fn notes(connection: &ConnectionView) -> Vec<TableNote> {
+    let note = |text: String, command: Option<&String>| TableNote {
+        subject: connection.connection.to_string(),
+        text,
+        command: command.cloned(),
+    };
+    let missing = connection.missing_scopes.join(", ");
+    let mut notes: Vec<TableNote> = Vec::new();
+    if let Some(reason) = &connection.reason {
+        notes.push(note(reason.clone(), connection.hint.as_ref()));
+    }
+    if !missing.is_empty() {
+        let command = connection.hint.as_ref().filter(|_| connection.reason.is_none());
+        notes.push(note(format!("not granted: {missing}"), command));
+    }
+    notes.extend(connection.subscriptions.iter().filter_map(|subscription| {
+        let text = subscription_note(subscription)?;
+        Some(note(format!("webhook: {text}"), subscription.hint.as_ref()))
+    }));
+    notes
+}
+
+/// The first cells of a connection's row. Without room for the mode, it is shown with the status.
 fn row(connection: &ConnectionView, columns: usize) -> Vec<TableCell> {
     let tone = match connection.status {
         ConnectionStatus::Active => Tone::Good,
@@ -128,17 +155,18 @@ fn row(connection: &ConnectionView, columns: usize) -> Vec<TableCell> {
     if let Some(target) = connection.target.as_ref().filter(|_| columns < ALL_COLUMNS) {
         status.push_str(&format!(" ({target})"));
     }
-    let missing = Some(connection.missing_scopes.join(", ")).filter(|missing| !missing.is_empty());
-    let missing = missing.map(|missing| format!("not granted: {missing}"));
-    let notes = [connection.target.clone(), connection.reason.clone(), missing].into_iter().flatten();
-    let notes = notes.chain(connection.subscriptions.iter().filter_map(subscription_note));
+    // The token of a grant that was refused may have time left, which is worth nothing.
+    let expires = match connection.status {
+        ConnectionStatus::NeedsReauth | ConnectionStatus::Disconnected => "-".to_owned(),
+        _ => connection.expires_in.map_or_else(|| "never".to_owned(), relative),
+    };
     let mut row: Vec<TableCell> = vec![
         connection.connection.to_string().into(),
         account.map_or("-", String::as_str).into(),
         TableCell(status, Some(tone)),
-        connection.expires_in.map_or_else(|| "never".to_owned(), relative).into(),
+        expires.into(),
         connection.checked_ago.map_or_else(|| "never".to_owned(), relative).into(),
-        TableCell(notes.collect::<Vec<_>>().join("; "), Some(Tone::Dim)),
+        connection.target.as_deref().unwrap_or("live").into(),
     ];
     row.truncate(columns);
     row

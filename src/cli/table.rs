@@ -65,6 +65,49 @@ pub(super) fn table_of_numbers(ui: &Ui, headings: &[&str], rows: Vec<Vec<TableCe
     table.to_string().lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
 }
 
+/// What there is to know of a row beside its cells, and the command that fixes it: below the table, where nothing is folded
+/// into a narrow column, and a command can be copied whole.
+pub(super) struct TableNote {
+    /// What the row is called.
+    pub subject: String,
+    pub text: String,
+    pub command: Option<String>,
+}
+
+/// Appends notes to a table, after an empty line.
+pub(super) fn with_notes(ui: &Ui, mut table: String, notes: &[TableNote]) -> String {
+    if !notes.is_empty() {
+        table.push('\n');
+    }
+    for TableNote { subject, text, command } in notes {
+        let line = format!("{}: {}", escape(subject), fitted(&escape(text), MAX_CELL_LENGTH));
+        table.push('\n');
+        table.push_str(&wrapped(&line, ui.width.unwrap_or(usize::MAX)));
+        if let Some(command) = command {
+            table.push_str(&format!("\n  {}", escape(command)));
+        }
+    }
+    table
+}
+
+/// Breaks a line between words where it would be longer than the width, and indents what follows by two columns.
+fn wrapped(line: &str, width: usize) -> String {
+    let (mut text, mut column) = (String::new(), 0);
+    for word in line.split(' ') {
+        let length = word.chars().count();
+        if column > 0 && column + 1 + length > width {
+            text.push_str("\n  ");
+            column = 2;
+        } else if column > 0 {
+            text.push(' ');
+            column += 1;
+        }
+        text.push_str(word);
+        column += length;
+    }
+    text
+}
+
 /// What is too long ends in an ellipsis.
 pub(in crate::cli) fn fitted(text: &str, width: usize) -> String {
     if text.chars().count() <= width {
@@ -84,4 +127,17 @@ pub(super) fn relative(seconds: i64) -> String {
         _ => format!("{} days", size / 86_400),
     };
     if seconds >= 0 { format!("in {amount}") } else { format!("{amount} ago") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_broken_between_words_only() {
+        assert_eq!(wrapped("one two three", 80), "one two three");
+        assert_eq!(wrapped("one two three", 8), "one two\n  three");
+        assert_eq!(wrapped("one incomprehensibilities", 8), "one\n  incomprehensibilities");
+        assert_eq!(wrapped("", 8), "");
+    }
 }

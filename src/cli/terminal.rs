@@ -44,11 +44,15 @@ impl Terminal {
 
     fn yes_or_no(&self, question: &str, default: DefaultAnswer) -> Result<bool, PromptError> {
         let choices = if default == DefaultAnswer::Yes { "[Y/n]" } else { "[y/N]" };
-        let answer = line(&format!("{} {choices} ", escape(question)))?;
-        Ok(match answer.trim() {
-            "" => default == DefaultAnswer::Yes,
-            answer => matches!(answer, "y" | "Y" | "yes"),
-        })
+        loop {
+            let answer = line(&format!("{} {choices} ", escape(question)))?;
+            match answer.trim().to_ascii_lowercase().as_str() {
+                "" => return Ok(default == DefaultAnswer::Yes),
+                "y" | "yes" => return Ok(true),
+                "n" | "no" => return Ok(false),
+                _ => self.print_message("Answer y or n."),
+            }
+        }
     }
 
     /// A line of text, which an empty answer takes from `default`; nobody is asked where nobody can be.
@@ -164,7 +168,10 @@ impl PassphraseSource for Terminal {
             PassphrasePrompt::New(NewPassphrase::Backup) => "New passphrase for the backup: ",
             PassphrasePrompt::Repeat => "Repeat the passphrase: ",
         };
-        hidden(text).map(Some).map_err(io::Error::other)
+        hidden(text).map(Some).map_err(|error| match error {
+            PromptError::Interrupted => io::ErrorKind::Interrupted.into(),
+            error => io::Error::other(error),
+        })
     }
 }
 
@@ -197,6 +204,7 @@ fn entered(prompt: &str, config: rpassword::Config) -> Result<String, PromptErro
     let _ = write!(io::stderr(), "{prompt}");
     let text = rpassword::read_password_with_config(config).map_err(|source| match source.kind() {
         io::ErrorKind::UnexpectedEof => PromptError::Empty,
+        io::ErrorKind::Interrupted => PromptError::Interrupted,
         _ => PromptError::Read { source },
     })?;
     bounded(text)

@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use super::junit;
 use super::status::NoConnectionsError;
-use super::table::{TableCell, table};
+use super::table::{TableCell, TableNote, table, with_notes};
 use super::ui::{Render, Tone, Ui};
 use crate::error::{Diagnostic, Kind, Remedy, Result};
 use crate::health::HealthOutcome;
@@ -44,13 +44,6 @@ impl Render for TestListView {
         let row = |test: &TestView| {
             let account =
                 test.account.as_ref().map(|account| account.name.clone().unwrap_or_else(|| account.id.clone()));
-            let missing = Some(test.missing_scopes.join(", ")).filter(|missing| !missing.is_empty());
-            let notes = [
-                test.target.clone(),
-                test.error_message.clone(),
-                missing.map(|missing| format!("not granted: {missing}")),
-                test.hint.clone(),
-            ];
             vec![
                 test.connection.to_string().into(),
                 account.unwrap_or_else(|| "-".to_owned()).into(),
@@ -59,10 +52,23 @@ impl Render for TestListView {
                     Some(if test.healthy { Tone::Good } else { Tone::Bad }),
                 ),
                 test.duration_ms.map_or_else(|| "-".to_owned(), |duration| format!("{duration} ms")).into(),
-                notes.into_iter().flatten().collect::<Vec<_>>().join("; ").into(),
+                test.target.as_deref().unwrap_or("live").into(),
             ]
         };
-        table(ui, &["connection", "account", "result", "time", "notes"], self.tests.iter().map(row).collect())
+        let note = |test: &TestView| {
+            let missing = Some(test.missing_scopes.join(", ")).filter(|missing| !missing.is_empty());
+            let found = [test.error_message.clone(), missing.map(|missing| format!("not granted: {missing}"))];
+            let text = found.into_iter().flatten().collect::<Vec<_>>().join("; ");
+            let is_empty = text.is_empty() && test.hint.is_none();
+            (!is_empty).then(|| TableNote { subject: test.connection.to_string(), text, command: test.hint.clone() })
+        };
+        let mut headings = vec!["connection", "account", "result", "time", "mode"];
+        let mut rows: Vec<Vec<TableCell>> = self.tests.iter().map(row).collect();
+        if self.tests.iter().all(|test| test.target.is_none()) {
+            headings.pop();
+            rows.iter_mut().for_each(|row| drop(row.pop()));
+        }
+        with_notes(ui, table(ui, &headings, rows), &self.tests.iter().filter_map(note).collect::<Vec<_>>())
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use url::Url;
 
 use super::flow::ConnectFlow;
+use super::guide::prompt_valid;
 use super::prompter::{ConnectInterrupted, with_countdown};
 use super::{ConnectError, ConnectEvent, PromptQuestion, SignInOptions, WaitsFor};
 use crate::clock::Stopwatch;
@@ -139,12 +140,14 @@ impl ConnectFlow<'_> {
     }
 
     fn read_pasted_callback(&self, pending: &PendingAuthorization, token: &str) -> Result<Callback> {
-        let pasted = self.prompter.prompt(&PromptQuestion::CallbackUrl).map_err(ConnectError::from)?;
-        let query = parse_pasted_query(pasted.expose()).ok_or(ConnectError::InvalidCallback)?;
-        match check_callback(&query, &pending.expected, token) {
-            CallbackOutcome::Complete(result) => result.map_err(|error| self.oauth_error(error).into()),
-            CallbackOutcome::Ignored(_) => Err(ConnectError::InvalidCallback.into()),
-        }
+        let received = prompt_valid(self.prompter, &PromptQuestion::CallbackUrl, |pasted| {
+            let query = parse_pasted_query(pasted.expose()).ok_or(ConnectError::InvalidCallback)?;
+            match check_callback(&query, &pending.expected, token) {
+                CallbackOutcome::Complete(result) => Ok(result),
+                CallbackOutcome::Ignored(_) => Err(ConnectError::InvalidCallback),
+            }
+        });
+        received?.map_err(|error| self.oauth_error(error).into())
     }
 
     /// Follows the sandbox's consent page as a browser would: Allow, and the redirect to the listener. Ends where that fails.

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use url::Url;
 
 use super::flow::ConnectFlow;
-use super::{ConnectError, ConnectEvent, DefaultAnswer, PromptError, PromptQuestion, Prompter};
+use super::{ConnectCommand, ConnectError, ConnectEvent, DefaultAnswer, PromptError, PromptQuestion, Prompter};
 use crate::connector::scopes::RequestedScopes;
 use crate::connector::{AuthorizationServer, ClientSecretPolicy, Connector, setup};
 use crate::error::Result;
@@ -44,6 +44,7 @@ fn correctable_reason(error: &ConnectError) -> Option<String> {
         ConnectError::InvalidParam { expected, .. } => Some(format!("it must be {expected}")),
         ConnectError::InvalidKey { why, .. } => Some(why.clone()),
         ConnectError::InvalidClient { reason, .. } => Some((*reason).to_owned()),
+        ConnectError::InvalidCallback => Some("it is not the address that this sign-in ends at".to_owned()),
         _ => None,
     }
 }
@@ -56,7 +57,13 @@ impl ConnectFlow<'_> {
         }
         let port = self.request.sign_in.redirect.port;
         let guide = setup(connector, Some(auth), port)?;
-        self.prompter.notify(&ConnectEvent::Setup { service: &connector.name, docs: &connector.docs, guide: &guide });
+        let ConnectCommand { command, .. } = self.request.command();
+        self.prompter.notify(&ConnectEvent::Setup {
+            service: &connector.name,
+            docs: &connector.docs,
+            guide: &guide,
+            command: &command,
+        });
         let page = guide.url.as_deref().and_then(|url| Url::parse(url).ok()).filter(|url| url.scheme() == "https");
         if let Some(page) = page.filter(|_| self.request.sign_in.open_browser)
             && self

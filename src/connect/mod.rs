@@ -150,7 +150,7 @@ pub enum ConnectError {
         expected: &'static str,
         example: Option<String>,
     },
-    #[error("this is not {prompt} of {command}: {why}")]
+    #[error("{prompt} of {command} is not valid: {why}")]
     InvalidKey { command: ConnectCommand, prompt: String, why: String },
     #[error("this is not a {value}: {reason}")]
     InvalidClient { value: &'static str, reason: &'static str },

@@ -17,8 +17,8 @@ use crate::secret::Secret;
 pub enum ConnectEvent<'a> {
     /// One of several connections is reconnected now; `position` counts from 1.
     Reconnecting { connection: &'a ConnectionName, reason: Option<&'a str>, position: usize, total: usize },
-    /// What to do at the service before it can be connected.
-    Setup { service: &'a str, docs: &'a str, guide: &'a SetupGuide },
+    /// What to do at the service before it can be connected. `command` connects it, and takes `--auth` for another method.
+    Setup { service: &'a str, docs: &'a str, guide: &'a SetupGuide, command: &'a str },
     /// No browser can be started; what was to be opened has been shown.
     BrowserNotFound,
     /// The answer to a question is not valid, for a reason such as `it is a URL`. It is asked again.
@@ -141,6 +141,9 @@ pub enum PromptError {
     Empty,
     #[error("the input is longer than {limit} bytes")]
     TooLong { limit: u64 },
+    /// Ctrl-C at the prompt.
+    #[error("interrupted")]
+    Interrupted,
     #[error("the terminal cannot be read")]
     Read { source: std::io::Error },
 }
@@ -153,6 +156,7 @@ impl Remedy for PromptError {
             }
             Self::Empty => Diagnostic::new(Kind::Usage, "empty_input"),
             Self::TooLong { .. } => Diagnostic::new(Kind::Usage, "input_too_long"),
+            Self::Interrupted => Diagnostic::new(Kind::Interrupted, "interrupted"),
             Self::Read { .. } => Diagnostic::new(Kind::Failed, "io"),
         }
     }

@@ -104,6 +104,7 @@ pub fn run_checks(workspace: Option<String>, network: NetworkAccess) -> Vec<Find
     let deadline = if network == NetworkAccess::Online { DEADLINE + ONLINE_DEADLINE } else { DEADLINE };
     let left = || deadline.saturating_sub(watch.elapsed());
     let mut findings = vec![system::version()];
+    findings.extend(system::environment_connections());
     let Some((found, around)) =
         spawn_check(move || files::check_files(workspace, network)).and_then(|files| files.recv_timeout(left()).ok())
     else {

@@ -8,7 +8,19 @@ use super::{DoctorContext, Finding};
 use crate::config::{IdentityStorage, TokenStorage};
 use crate::env;
 use crate::files;
+use crate::runtime::EnvironmentConnections;
 use crate::vault::{Keyring, KeyringError};
+
+/// Whether the environment gives the connections, as in a CI job.
+pub(super) fn environment_connections() -> Option<Finding> {
+    match EnvironmentConnections::from_env() {
+        Ok(environment) => environment.map(|environment| {
+            let variables = environment.variables().join(", ");
+            Finding::ok("connections", format!("given by {variables}; stored connections are not used"))
+        }),
+        Err(error) => Some(Finding::failure("connections", error)),
+    }
+}
 
 pub(super) fn version() -> Finding {
     let (version, system) = (env!("CARGO_PKG_VERSION"), std::env::consts::OS);

@@ -12,7 +12,7 @@ use crate::connect::{self, ConnectEvent, ConnectRequest, ConnectResult, Prompter
 use crate::connector::{Connector, scopes};
 use crate::error::{self, Diagnostic, Kind, Remedy, Result};
 use crate::health::{self, ConnectionStatus, HealthReport, StatusSummary, status_of};
-use crate::model::{Account, Connection, ConnectionId, ConnectionName};
+use crate::model::{Account, Connection, ConnectionId, ConnectionName, reconnect_command};
 use crate::runtime::worker::{self, RunUntil};
 use crate::runtime::{BoxFuture, Workspace};
 use crate::view::connection::{
@@ -447,6 +447,28 @@ impl ConnectorCache {
     }
 }
 
+/// Returns the command that makes a connection work as asked, if there is something to fix.
+fn fix_command(
+    workspace: &Workspace,
+    connection: &Connection,
+    status: ConnectionStatus,
+    missing_scopes: &[String],
+) -> Option<String> {
+    let name = &connection.name;
+    match status {
+        ConnectionStatus::NeedsReauth | ConnectionStatus::Disconnected => match &workspace.engine.environment {
+            Some(environment) => environment.renewal_hint(&name.to_string()).command,
+            None => Some(reconnect_command(name)),
+        },
+        ConnectionStatus::Error if connection.error_count > 0 => Some(format!("integ test {name}")),
+        ConnectionStatus::Expiring if connection.expiry.refresh_started_at.is_some() => {
+            Some(format!("integ refresh {name}"))
+        }
+        _ if !missing_scopes.is_empty() => Some(scopes::add_scope_command(&reconnect_command(name), missing_scopes)),
+        _ => None,
+    }
+}
+
 fn connection_view(
     workspace: &Workspace,
     connection: &Connection,
@@ -476,6 +498,7 @@ fn connection_view(
         account: connection.account.as_ref().map(account_view),
         status,
         reason,
+        hint: fix_command(workspace, connection, status, &missing_scopes),
         scopes: granted.unwrap_or(&connection.scopes_requested).to_vec(),
         missing_scopes,
         connected_at: connection.connected_at.to_string(),

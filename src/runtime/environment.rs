@@ -37,6 +37,8 @@ pub enum EnvironmentError {
     ConnectorNotFound { variable: String },
     #[error("{variable} does not make a connection: {connector} needs {missing} as well")]
     IncompleteCredential { variable: String, connector: String, missing: String },
+    #[error("{variable} is set, and empty")]
+    EmptyVariable { variable: String },
     #[error("{variable} holds control characters or line breaks")]
     UnprintableToken { variable: String },
     #[error("this command needs a workspace, and the connections come from {}", variables.join(", "))]
@@ -50,6 +52,11 @@ impl Remedy for EnvironmentError {
                 .hint(Hint::new("INTEG_TOKEN_SLACK is that of slack; list the connectors:", "integ connector list")),
             Self::IncompleteCredential { connector, .. } => Diagnostic::new(Kind::Usage, "incomplete_credential")
                 .hint(Hint::new("export the connection as a whole:", format!("integ export {connector} --to age1…"))),
+            // A job without access to the secret, as of a pull request from a fork, must not go on with other connections.
+            Self::EmptyVariable { variable } => Diagnostic::new(Kind::Usage, "empty_variable").hint(Hint::new(
+                "give the job its secret, or to use the stored connections:",
+                format!("unset {variable}"),
+            )),
             Self::UnprintableToken { .. } => Diagnostic::new(Kind::Usage, "unprintable_token"),
             Self::WorkspaceRequired { variables } => {
                 Diagnostic::new(Kind::Usage, "workspace_required").run(format!("unset {}", variables.join(" ")))
@@ -60,10 +67,16 @@ impl Remedy for EnvironmentError {
 
 impl EnvironmentConnections {
     /// Returns what the environment gives; None if it gives no connection, as on a machine with a store.
-    pub fn from_env() -> Option<Self> {
+    ///
+    /// # Errors
+    /// [`EnvironmentError::EmptyVariable`].
+    pub fn from_env() -> Result<Option<Self>, EnvironmentError> {
+        if let Some(variable) = env::empty_connection_variable() {
+            return Err(EnvironmentError::EmptyVariable { variable });
+        }
         let environment =
             Self { bundle: env::secret(&env::BUNDLE), tokens: env::connection_tokens().into_iter().collect() };
-        (environment.bundle.is_some() || !environment.tokens.is_empty()).then_some(environment)
+        Ok((environment.bundle.is_some() || !environment.tokens.is_empty()).then_some(environment))
     }
 
     /// The names of the variables that are set.

@@ -30,7 +30,7 @@ pub enum ArmorError {
 /// # Errors
 /// [`VaultError::InvalidRecipient`] for the first recipient that is not an X25519 one, or if there is none.
 pub fn seal_armored<'a>(plaintext: &[u8], recipients: impl IntoIterator<Item = &'a str>) -> Result<String, VaultError> {
-    let sealed = identity::encrypt(plaintext, recipients).map_err(VaultError::InvalidRecipient)?;
+    let sealed = identity::encrypt(plaintext, recipients).map_err(VaultError::invalid_recipient)?;
     if sealed.is_empty() {
         return Err(VaultError::InvalidRecipient(String::new()));
     }

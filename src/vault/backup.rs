@@ -50,7 +50,7 @@ pub fn backup(
     match key {
         BackupKey::Recipients(recipients) if recipients.is_empty() => Err(VaultError::InvalidRecipient(String::new())),
         BackupKey::Recipients(recipients) => {
-            identity::encrypt(&snapshot, recipients.iter().map(String::as_str)).map_err(VaultError::InvalidRecipient)
+            identity::encrypt(&snapshot, recipients.iter().map(String::as_str)).map_err(VaultError::invalid_recipient)
         }
         BackupKey::Passphrase(passphrase) if passphrase.is_empty() => Err(VaultError::EmptyPassphrase),
         BackupKey::Passphrase(passphrase) => Ok(identity::encrypt_with_passphrase(&snapshot, passphrase)),

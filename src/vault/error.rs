@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use super::KeyringError;
+use crate::env;
 use crate::error::{Diagnostic, Hint, Kind, Remedy};
 use crate::files::TrustError;
 use crate::store::StoreError;
@@ -67,6 +68,8 @@ pub enum VaultError {
     IdentityFromEnvironment(&'static str),
     #[error("{0:?} is not an age recipient (age1…)")]
     InvalidRecipient(String),
+    #[error("a secret key was given in place of a public key (age1…)")]
+    SecretKeyAsRecipient,
     #[error("{0} is a recipient already")]
     DuplicateRecipient(String),
     #[error("{0} is not a recipient of this vault")]
@@ -105,6 +108,34 @@ impl VaultError {
     }
 }
 
+impl VaultError {
+    /// The error of a text that is not a recipient. A secret key in its place is not repeated.
+    pub(super) fn invalid_recipient(text: String) -> Self {
+        let is_secret = text.to_ascii_uppercase().contains("AGE-SECRET-KEY-");
+        if is_secret { Self::SecretKeyAsRecipient } else { Self::InvalidRecipient(text) }
+    }
+
+    /// The diagnostic of an error of passphrases, and of the agent that replaces them.
+    fn passphrase_diagnostic(&self) -> Diagnostic {
+        match self {
+            Self::WrongPassphrase(_) => locked(Hint::text("run it again and type the passphrase again")),
+            Self::PassphrasePrompt(source) if source.kind() == io::ErrorKind::Interrupted => {
+                Diagnostic::new(Kind::Interrupted, "interrupted")
+            }
+            Self::NoPassphrase => Diagnostic::new(Kind::Failed, "no_passphrase")
+                .hint(Hint::new("to protect it with one:", "integ vault move-identity passphrase")),
+            Self::AgentStart(source) => Diagnostic::new(Kind::Failed, io_code(source)).run("integ doctor"),
+            Self::AgentStopped => locked(Hint::run("integ vault unlock")),
+            Self::PassphraseMismatch => Diagnostic::new(Kind::Usage, "passphrase_mismatch")
+                .hint(Hint::text("run it again and type the same passphrase twice")),
+            Self::EmptyPassphrase => {
+                Diagnostic::new(Kind::Usage, "empty_passphrase").hint(Hint::text("run it again and type a passphrase"))
+            }
+            _ => locked(Hint::run("INTEG_PASSPHRASE_COMMAND=\"COMMAND THAT PRINTS IT\" integ vault status")),
+        }
+    }
+}
+
 impl Remedy for VaultError {
     fn diagnostic(&self) -> Diagnostic {
         match self {
@@ -132,28 +163,26 @@ impl Remedy for VaultError {
             Self::NotARecipient { recipient, .. } => {
                 Diagnostic::new(Kind::Vault, "vault_wrong_key").hint(join_recipients(recipient))
             }
-            Self::InvalidIdentity { .. } => Diagnostic::new(Kind::Vault, "invalid_identity").hint(name_identity()),
+            Self::InvalidIdentity { origin, .. } => {
+                Diagnostic::new(Kind::Vault, "invalid_identity").hint(valid_identity(origin))
+            }
             Self::ExcessiveWork { .. } => Diagnostic::new(Kind::Vault, "excessive_work_factor").hint(name_identity()),
             Self::MissingIdentity(_) => locked(name_identity()),
             Self::BackupNeedsIdentity(path) => locked(Hint::new(
                 "give the file that `integ vault identity export FILE` wrote on the machine of the backup:",
                 restore_as(path),
             )),
-            Self::WrongPassphrase(_) => locked(Hint::text("run it again and type the passphrase again")),
-            Self::MissingPassphrase | Self::PassphraseCommand { .. } | Self::PassphrasePrompt(_) => {
-                locked(Hint::run("INTEG_PASSPHRASE_COMMAND=\"COMMAND THAT PRINTS IT\" integ vault status"))
-            }
-            Self::NoPassphrase => Diagnostic::new(Kind::Failed, "no_passphrase")
-                .hint(Hint::new("to protect it with one:", "integ vault move-identity passphrase")),
-            Self::AgentStart(source) => Diagnostic::new(Kind::Failed, io_code(source)).run("integ doctor"),
-            Self::AgentStopped => locked(Hint::run("integ vault unlock")),
+            Self::WrongPassphrase(_)
+            | Self::PassphrasePrompt(_)
+            | Self::MissingPassphrase
+            | Self::PassphraseCommand { .. }
+            | Self::PassphraseMismatch
+            | Self::EmptyPassphrase
+            | Self::NoPassphrase
+            | Self::AgentStart(_)
+            | Self::AgentStopped => self.passphrase_diagnostic(),
             Self::Keyring(error) => error.diagnostic(),
             Self::Untrusted(error) => Diagnostic { kind: Kind::Vault, ..error.diagnostic() },
-            Self::PassphraseMismatch => Diagnostic::new(Kind::Usage, "passphrase_mismatch")
-                .hint(Hint::text("run it again and type the same passphrase twice")),
-            Self::EmptyPassphrase => {
-                Diagnostic::new(Kind::Usage, "empty_passphrase").hint(Hint::text("run it again and type a passphrase"))
-            }
             Self::WorkspaceMismatch { folder, sealed_workspace: made_as } => {
                 Diagnostic::new(Kind::Vault, "workspace_mismatch").run(move_back(folder, made_as))
             }
@@ -167,9 +196,11 @@ impl Remedy for VaultError {
             Self::IdentityExists { path, .. } => usage("identity_exists", format!("mv {0} {0}.old", quoted(path))),
             Self::IdentityFromEnvironment(variable) => usage("identity_from_environment", format!("unset {variable}")),
             Self::InvalidRecipient(_) => Diagnostic::new(Kind::Usage, "invalid_recipient").hint(Hint::new(
-                "`age-keygen -y FILE` prints that of another identity; this prints your own:",
+                "`age-keygen -y FILE` prints the public key of an identity file; this prints your own:",
                 "integ vault status",
             )),
+            Self::SecretKeyAsRecipient => Diagnostic::new(Kind::Usage, "invalid_recipient")
+                .hint(Hint::new("print the public key of an identity file:", "age-keygen -y FILE")),
             Self::DuplicateRecipient(_) => usage("duplicate_recipient", "integ vault recipients"),
             Self::RecipientNotFound(_) => {
                 Diagnostic::new(Kind::NotFound, "recipient_not_found").run("integ vault recipients")
@@ -225,6 +256,15 @@ fn move_back(folder: &Path, sealed_workspace: &str) -> String {
         return format!("ls -l {}", quoted(folder.parent().unwrap_or(folder)));
     }
     format!("mv {} {}", quoted(folder), quoted(&original))
+}
+
+fn valid_identity(origin: &str) -> Hint {
+    if origin != env::IDENTITY.name {
+        return name_identity();
+    }
+    Hint::text(
+        "set INTEG_IDENTITY to the secret key, AGE-SECRET-KEY-1…, or INTEG_IDENTITY_FILE to the path of its file",
+    )
 }
 
 fn name_identity() -> Hint {

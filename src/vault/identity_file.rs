@@ -117,10 +117,12 @@ impl VaultOpener<'_> {
     /// The identity as far as it is there without a passphrase.
     fn stored_identity(&self) -> Result<Option<(StoredIdentity, IdentityLocation)>, VaultError> {
         if let Some(secret) = &self.environment.identity {
-            let invalid = || VaultError::InvalidIdentity {
-                origin: env::IDENTITY.name.to_owned(),
-                reason: "it is not one AGE-SECRET-KEY-1…",
+            let reason = match secret.expose() {
+                text if text.starts_with("age1") => "it is a public key",
+                text if text.contains('/') && !text.contains('\n') => "it is a path",
+                _ => "it does not hold one secret key, AGE-SECRET-KEY-1…",
             };
+            let invalid = || VaultError::InvalidIdentity { origin: env::IDENTITY.name.to_owned(), reason };
             let identity = Identity::parse(secret.expose()).ok_or_else(invalid)?;
             return Ok(Some((StoredIdentity::Open(identity), IdentityLocation::Environment)));
         }

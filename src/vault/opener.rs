@@ -246,7 +246,7 @@ impl Vault {
     /// [`VaultError::InvalidRecipient`], [`VaultError::DuplicateRecipient`].
     pub fn add_recipient(&self, recipient: &str, label: &str, now: Timestamp) -> Result<(), VaultError> {
         if !super::identity::is_recipient(recipient) {
-            return Err(VaultError::InvalidRecipient(recipient.to_owned()));
+            return Err(VaultError::invalid_recipient(recipient.to_owned()));
         }
         let _lock = self.files.lock(LockMode::Shared)?;
         SealedKey::update(&self.files.sealed_key_path(), &*self.identity, |seal| {

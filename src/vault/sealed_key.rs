@@ -85,7 +85,7 @@ impl SealedKey {
     /// [`VaultError::Io`]; the old file then stands as it was.
     pub(super) fn write(&self, path: &Path) -> Result<(), VaultError> {
         let recipients = self.recipients.iter().map(|recipient| recipient.recipient.as_str());
-        let sealed = identity::encrypt(self.text().as_bytes(), recipients).map_err(VaultError::InvalidRecipient)?;
+        let sealed = identity::encrypt(self.text().as_bytes(), recipients).map_err(VaultError::invalid_recipient)?;
         if sealed.is_empty() {
             return Err(VaultError::at(path)(io::Error::other("it would be sealed to nobody")));
         }

@@ -36,6 +36,8 @@ pub struct ConnectionView {
     pub status: ConnectionStatus,
     /// Why the status is not `active`.
     pub reason: Option<String>,
+    /// The command that fixes it, or that asks for the scopes that were not granted.
+    pub hint: Option<String>,
     pub scopes: Vec<String>,
     pub missing_scopes: Vec<String>,
     pub connected_at: String,

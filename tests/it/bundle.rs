@@ -125,7 +125,7 @@ fn a_refresh_token_that_rotates_stays_at_home() {
     let home = connected(&provider);
     let ran = home.run(&format!("export fake --to {}", Identity::generate().recipient()));
     assert_eq!(ran.code, 0, "{ran:?}");
-    assert!(ran.stderr.contains("cannot be renewed there") && ran.stderr.contains("for "), "{ran:?}");
+    assert!(ran.stderr.contains("export it again before then") && ran.stderr.contains("(in "), "{ran:?}");
     assert!(ran.stderr.contains("needs the connector fake"), "{ran:?}");
     let (bundle, identity) = export(&home, "fake");
     let plaintext = open_armored(&bundle, &identity).unwrap();
@@ -392,4 +392,30 @@ fn api_asks_for_the_headers_alone() {
     let asked = provider.state().asked.last().cloned().unwrap();
     assert_eq!((asked.request().0, asked.request().1), ("HEAD", "/api/me?a=b"));
     assert_eq!(asked.header("content-type"), None);
+}
+
+#[test]
+fn a_secret_key_in_place_of_a_public_key_is_not_repeated() {
+    let home = Home::new();
+    home.ok("connect stripe --sandbox");
+    let secret = Identity::generate().secret();
+    for line in ["export stripe --to", "vault recipients add", "vault backup out.age --recipient"] {
+        for word in [secret.expose().clone(), secret.expose().to_lowercase()] {
+            let ran = home.run(&format!("{line} {word} --json"));
+            assert_eq!((ran.code, ran.error_code().as_str()), (2, "invalid_recipient"), "{line}: {ran:?}");
+            assert!(!format!("{ran:?}").contains(&word), "{line}: {ran:?}");
+        }
+    }
+}
+
+#[test]
+fn an_empty_variable_is_an_error_and_never_a_reason_to_use_the_store() {
+    let home = Home::new();
+    home.ok("connect github --sandbox");
+    for (variable, value) in [("INTEG_BUNDLE", ""), ("INTEG_BUNDLE", " \n"), ("INTEG_TOKEN_GITHUB", "")] {
+        let mut command = home.command(["token", "github", "--json"]);
+        command.env(variable, value);
+        let ran = finish(command);
+        assert_eq!((ran.code, ran.error_code().as_str()), (2, "empty_variable"), "{variable}: {ran:?}");
+    }
 }

@@ -69,6 +69,8 @@ fn another_account_is_refused_and_the_connection_stays_as_it_was() {
     assert_eq!(home.json("status")["summary"]["total"], 1);
 }
 
+const NOTHING_TO_DO: &str = "No connection needs to be reconnected. `integ status` shows all of them.\n";
+
 #[test]
 fn all_means_those_that_need_it() {
     let home = Home::new();
@@ -77,7 +79,7 @@ fn all_means_those_that_need_it() {
         home.ok(&format!("connect {name} --sandbox"));
     }
     let ran = home.run("reconnect --all");
-    assert_eq!((ran.code, ran.stdout.as_str()), (0, "Every connection works; nothing to do.\n"), "{ran:?}");
+    assert_eq!((ran.code, ran.stdout.as_str()), (0, NOTHING_TO_DO), "{ran:?}");
     let healthy = home.ok("token github");
     home.ok("sandbox fault slack revoked_grant --times 2");
     for name in ["slack@one", "slack@two"] {

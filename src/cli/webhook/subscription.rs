@@ -5,14 +5,13 @@ use serde_json::Value;
 use super::super::table::relative;
 use crate::view::webhook::SubscriptionView;
 
-/// Returns what there is to know of a subscription in a few words: what is wrong, with the command that repairs it, or when it
-/// is renewed.
+/// Returns what there is to know of a subscription in a few words: what is wrong, or when it is renewed.
 pub(in crate::cli) fn subscription_note(subscription: &SubscriptionView) -> Option<String> {
-    match (&subscription.error, &subscription.hint, subscription.renews_in) {
-        (Some(error), Some(hint), _) => Some(format!("webhook: {error}; {hint}")),
-        (_, _, Some(seconds)) if seconds > 0 => Some(format!("webhook: renews {}", relative(seconds))),
-        (_, _, Some(_)) => Some("webhook: is to be renewed".to_owned()),
-        _ => None,
+    match (&subscription.error, subscription.renews_in) {
+        (Some(error), _) => Some(error.clone()),
+        (None, Some(seconds)) if seconds > 0 => Some(format!("renews {}", relative(seconds))),
+        (None, Some(_)) => Some("is to be renewed".to_owned()),
+        (None, None) => None,
     }
 }
 

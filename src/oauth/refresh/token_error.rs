@@ -91,7 +91,7 @@ impl Remedy for AccessTokenError {
                     .run(format!("integ token {connection} --min-ttl {}", format(*lasts)))
             }
             Self::LifetimeTooShort { reconnect, .. } => {
-                Diagnostic::new(Kind::Temporary, "lifetime_too_short").run(reconnect)
+                Diagnostic::new(Kind::AuthNeeded, "lifetime_too_short").run(reconnect)
             }
             Self::Lock { connection, source, .. } if is_read_only(source) => Diagnostic::new(Kind::Failed, "read_only")
                 .hint(Hint::new("refresh it where its folder can be written:", format!("integ refresh {connection}"))),

@@ -104,7 +104,13 @@ fn is_unix_time(number: i64) -> bool {
 
 /// A text with its relative times replaced; a table is laid out anew, since the widths of its columns depend on them.
 pub fn times(text: &str) -> String {
-    text.split("\n\n").map(|part| laid_out(part).join("\n")).collect::<Vec<_>>().join("\n\n")
+    // Notes are indented under what they belong to.
+    let is_table = |part: &str| !part.lines().any(|line| line.starts_with("  "));
+    let part = |part: &str| match is_table(part) {
+        true => laid_out(part).join("\n"),
+        false => part.split('\n').map(without_times).collect::<Vec<_>>().join("\n"),
+    };
+    text.split("\n\n").map(part).collect::<Vec<_>>().join("\n\n")
 }
 
 fn laid_out(table: &str) -> Vec<String> {

@@ -173,6 +173,7 @@ fn connect() {
     let ask = errors!(PromptError {
         NoTerminal => [E::NoTerminal { prompt: "A client id".into(), missing: "give it with --client-id".into() }],
         Empty => [E::Empty],
+        Interrupted => [E::Interrupted],
         TooLong => [E::TooLong { limit: 65_536 }],
         Read => [E::Read { source: io() }],
     });

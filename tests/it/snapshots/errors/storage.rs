@@ -90,6 +90,7 @@ fn vault() {
         Keyring => [E::Keyring(KeyringError::TimedOut { timeout: MINUTE })],
         IdentityFromEnvironment => [E::IdentityFromEnvironment("INTEG_IDENTITY")],
         InvalidRecipient => [E::InvalidRecipient("nonsense".into())],
+        SecretKeyAsRecipient => [E::SecretKeyAsRecipient],
         DuplicateRecipient => [E::DuplicateRecipient("age1me".into())],
         RecipientNotFound => [E::RecipientNotFound("age1other".into())],
         LastRecipient => [E::LastRecipient("age1me".into())],
@@ -155,6 +156,7 @@ fn bundles() {
             connector: "twilio".into(),
             missing: "account_sid".into(),
         }],
+        EmptyVariable => [E::EmptyVariable { variable: variable() }],
         UnprintableToken => [E::UnprintableToken { variable: variable() }],
         WorkspaceRequired => [E::WorkspaceRequired { variables: vec!["INTEG_BUNDLE".into(), variable()] }],
     });
