@@ -51,7 +51,7 @@ pub(super) struct ListenArgs {
     /// Slack's commands
     #[arg(long)]
     reply: bool,
-    /// Only events of these types; `charge.*` stands for all that begin so
+    /// Only events of these types; `*` stands for any text, as in 'charge.*' and '*.failed'
     #[arg(long, value_name = "TYPE", value_delimiter = ',', add = crate::cli::complete::webhook_events())]
     events: Vec<String>,
     /// Only events of which this jq expression holds

@@ -11,7 +11,7 @@ use super::{SqliteStore, StoreError, conflicts, event_keys, locks, prune};
 use crate::clock::Timestamp;
 use crate::model::{
     AttemptResult, ConflictResolution, ConnectionId, EventConflict, EventFilter, EventId, EventInsertResult,
-    EventStatus, EventVerification, InboundDelivery, PruneRequest, QueuedEvent, RawRequest, StoredEvent, matches_type,
+    EventStatus, EventVerification, InboundDelivery, PruneRequest, QueuedEvent, RawRequest, StoredEvent, matches_any_type,
 };
 use crate::store::{Events, Fence};
 
@@ -221,13 +221,12 @@ fn list(sqlite: &Connection, filter: &EventFilter) -> Result<Vec<StoredEvent>, S
             filter.since.map(Timestamp::as_millisecond),
         ),
     )?;
-    let is_wanted = |kind: &str| filter.kinds.is_empty() || filter.kinds.iter().any(|known| matches_type(known, kind));
     let mut found = Vec::new();
     while found.len() < filter.limit as usize
         && let Some(row) = rows.next()?
     {
         let event = from_row(&row)?;
-        if is_wanted(&event.kind) {
+        if matches_any_type(&filter.kinds, &event.kind) {
             found.push(event);
         }
     }

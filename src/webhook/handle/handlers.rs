@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::connector::WebhookDefinition;
 use crate::http::HttpError;
 use crate::jq::Expression;
-use crate::model::{RawRequest, StoredEvent, matches_type};
+use crate::model::{RawRequest, StoredEvent, matches_any_type};
 use crate::signing::request::WebhookRequest;
 use crate::sync::ingest::EventIngest;
 use crate::webhook::inbound::body;
@@ -49,8 +49,7 @@ impl EventSelection {
     /// Whether an event's JSON is of a selected type, of which none means all, and passes the filter.
     pub fn matches(&self, event: &Value) -> bool {
         let kind = event["type"].as_str().unwrap_or_default();
-        let named = self.types.is_empty() || self.types.iter().any(|known| matches_type(known, kind));
-        named && self.filter.as_ref().is_none_or(|filter| filter.matches(event))
+        matches_any_type(&self.types, kind) && self.filter.as_ref().is_none_or(|filter| filter.matches(event))
     }
 }
 
