@@ -119,7 +119,9 @@ mod tests {
     fn a_pattern_is_one_type_or_has_stars_for_any_text() {
         assert!(matches("*", "invoice.paid") && matches("invoice.paid", "invoice.paid"));
         assert!(matches("invoice.*", "invoice.paid") && matches("invoice.*", "invoice.paid.late"));
-        assert!(matches("*.paid", "invoice.paid") && matches("in*.*d", "invoice.paid") && matches("invoice*", "invoice"));
+        assert!(
+            matches("*.paid", "invoice.paid") && matches("in*.*d", "invoice.paid") && matches("invoice*", "invoice")
+        );
         assert!(!matches("invoice.*", "invoice") && !matches("invoice.*", "invoices.paid"));
         assert!(!matches("invoice.paid", "invoice.paid.late") && !matches("invoice", "invoice.paid"));
         assert!(!matches("*.paid", "invoice.paid.late") && !matches("a*a", "a"), "a letter is used once");

@@ -100,7 +100,6 @@ fn options(request: &SubscribeRequest) -> SubscribeOptions<'_> {
 /// Types that the connector does not know; whether there are such is for the vendor to judge.
 fn unknown_events(settings: &WebhookSettings, events: &[String]) -> Vec<String> {
     let known = &settings.connector.events;
-    let unknown =
-        |kind: &&String| !known.is_empty() && !known.keys().any(|known| matches_type(kind, known));
+    let unknown = |kind: &&String| !known.is_empty() && !known.keys().any(|known| matches_type(kind, known));
     events.iter().filter(unknown).cloned().collect()
 }

@@ -388,7 +388,8 @@ mod tests {
     #[test]
     fn a_pattern_is_asked_for_as_the_types_that_it_covers() {
         let stripe = Catalogue::new(std::path::Path::new("/nonexistent")).get("stripe").unwrap();
-        let expand = |wanted: &[&str]| expand_patterns(&stripe, &wanted.iter().map(ToString::to_string).collect::<Vec<_>>());
+        let expand =
+            |wanted: &[&str]| expand_patterns(&stripe, &wanted.iter().map(ToString::to_string).collect::<Vec<_>>());
         let invoices = expand(&["invoice.*"]);
         assert!(invoices.len() > 1 && invoices.iter().all(|kind| kind.starts_with("invoice.")), "{invoices:?}");
         assert_eq!(expand(&["invoice.paid", "invoice.*"]).len(), invoices.len());
