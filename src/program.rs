@@ -9,6 +9,7 @@ mod signals;
 use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 pub use masked::run_masked;
@@ -89,30 +90,46 @@ pub async fn run(
     variables: impl IntoIterator<Item = (String, String)>,
     input: &[u8],
 ) -> Result<(), ProgramError> {
-    start(command, timeout, variables, input, None).await.map(|_| ())
+    start(command, timeout, variables, input, None).await
 }
 
-/// Runs a command as [`run`] does, and returns the first `most` bytes of what it prints.
-///
-/// # Errors
-/// [`ProgramError`].
-pub async fn output(
+/// What a command printed, also one that failed.
+#[derive(Debug, Default)]
+pub struct ProgramOutput {
+    /// The first bytes of its standard output.
+    pub stdout: Vec<u8>,
+    /// The first [`ProgramOutput::MAX_PRINTED_BYTES`] of its standard output and error, in the order in which they came.
+    pub printed: Vec<u8>,
+}
+
+impl ProgramOutput {
+    /// As much as a person reads.
+    pub const MAX_PRINTED_BYTES: usize = 4096;
+}
+
+/// Runs a command as [`run`] does. Returns what it printed as well, of its standard output up to `most` bytes.
+pub async fn run_captured(
     command: &str,
     timeout: Duration,
     variables: impl IntoIterator<Item = (String, String)>,
     input: &[u8],
     most: usize,
-) -> Result<Vec<u8>, ProgramError> {
-    start(command, timeout, variables, input, Some(most)).await
+) -> (Result<(), ProgramError>, ProgramOutput) {
+    let (mut stdout, printed) = (Vec::new(), Mutex::default());
+    let ended = start(command, timeout, variables, input, Some((&mut stdout, most, &printed))).await;
+    (ended, ProgramOutput { stdout, printed: printed.into_inner().unwrap_or_else(PoisonError::into_inner) })
 }
+
+/// Where what a command prints goes: its standard output up to so many bytes, and both of its outputs.
+type Capture<'c> = (&'c mut Vec<u8>, usize, &'c Mutex<Vec<u8>>);
 
 async fn start(
     command: &str,
     timeout: Duration,
     variables: impl IntoIterator<Item = (String, String)>,
     input: &[u8],
-    most_printed: Option<usize>,
-) -> Result<Vec<u8>, ProgramError> {
+    capture: Option<Capture<'_>>,
+) -> Result<(), ProgramError> {
     let words = shlex::split(command).filter(|words| !words.is_empty()).ok_or(ProgramError::InvalidQuoting)?;
     let program = words[0].clone();
     let mut command = tokio::process::Command::from(self::command(&program));
@@ -120,7 +137,7 @@ async fn start(
         .args(&words[1..])
         .envs(variables.into_iter().map(|(name, value)| (name, bounded(&value))))
         .stdin(Stdio::piped())
-        .stdout(if most_printed.is_some() { Stdio::piped() } else { Stdio::null() })
+        .stdout(if capture.is_some() { Stdio::piped() } else { Stdio::null() })
         .stderr(Stdio::piped())
         .kill_on_drop(true);
     // A group of its own: what it starts can be ended with it, and a Ctrl-C at the terminal is not its affair.
@@ -128,11 +145,13 @@ async fn start(
     command.process_group(0);
     let mut child = command.spawn().map_err(|source| ProgramError::Spawn { program: program.clone(), source })?;
     let group = ProcessGroup::of(&child);
-    let (mut stdout, mut printed) = (child.stdout.take(), Vec::new());
+    let mut stdout = child.stdout.take();
+    let both = capture.as_ref().map(|(_, _, both)| *both);
     let conversing = async {
-        let reading = read_capped(&mut stdout, &mut printed, most_printed.unwrap_or_default());
-        let mut reading = std::pin::pin!(reading);
-        let mut conversing = std::pin::pin!(feed_and_wait(&mut child, input));
+        let (mut nothing, unused) = (Vec::new(), Mutex::default());
+        let (kept, most, both_outputs) = capture.unwrap_or((&mut nothing, 0, &unused));
+        let mut reading = std::pin::pin!(read_capped(&mut stdout, kept, most, Some(both_outputs)));
+        let mut conversing = std::pin::pin!(feed_and_wait(&mut child, input, both));
         tokio::select! {
             ended = &mut conversing => {
                 // Something that it left running may hold its stdout open.
@@ -146,7 +165,7 @@ async fn start(
         Some(ended) => {
             group.release();
             let (status, said) = ended.map_err(|source| ProgramError::Spawn { program: program.clone(), source })?;
-            if status.success() { Ok(printed) } else { Err(ProgramError::Failed { program, status, stderr: said }) }
+            if status.success() { Ok(()) } else { Err(ProgramError::Failed { program, status, stderr: said }) }
         }
         None => {
             drop(group);
@@ -165,7 +184,11 @@ fn bounded(value: &str) -> String {
 }
 
 /// Feeds the command and waits for its end. What it started and left running is not waited for.
-async fn feed_and_wait(child: &mut Child, input: &[u8]) -> std::io::Result<(ExitStatus, String)> {
+async fn feed_and_wait(
+    child: &mut Child,
+    input: &[u8],
+    printed: Option<&Mutex<Vec<u8>>>,
+) -> std::io::Result<(ExitStatus, String)> {
     let stdin = child.stdin.take();
     let feeding = async {
         if let Some(mut stdin) = stdin {
@@ -176,7 +199,7 @@ async fn feed_and_wait(child: &mut Child, input: &[u8]) -> std::io::Result<(Exit
     let mut stderr = child.stderr.take();
     let mut said = Vec::new();
     let ended = {
-        let listening = read_capped(&mut stderr, &mut said, 4 * MAX_STDERR_CHARS);
+        let listening = read_capped(&mut stderr, &mut said, 4 * MAX_STDERR_CHARS, printed);
         tokio::pin!(listening);
         let ending = async {
             let ((), status) = tokio::join!(feeding, child.wait());
@@ -195,13 +218,23 @@ async fn feed_and_wait(child: &mut Child, input: &[u8]) -> std::io::Result<(Exit
     Ok((ended?, said.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()))
 }
 
-/// Reads to the end, and keeps no more than `most` bytes.
-async fn read_capped(output: &mut Option<impl AsyncRead + Unpin>, said: &mut Vec<u8>, most: usize) {
+/// Reads to the end, and keeps no more than `most` bytes; of several outputs together, `printed` keeps the first bytes.
+async fn read_capped(
+    output: &mut Option<impl AsyncRead + Unpin>,
+    said: &mut Vec<u8>,
+    most: usize,
+    printed: Option<&Mutex<Vec<u8>>>,
+) {
     let Some(output) = output else { return };
     let mut chunk = [0; 4096];
     while let Ok(count @ 1..) = output.read(&mut chunk).await {
         let room = most.saturating_sub(said.len());
         said.extend_from_slice(&chunk[..count.min(room)]);
+        if let Some(printed) = printed {
+            let mut printed = printed.lock().unwrap_or_else(PoisonError::into_inner);
+            let room = ProgramOutput::MAX_PRINTED_BYTES.saturating_sub(printed.len());
+            printed.extend_from_slice(&chunk[..count.min(room)]);
+        }
     }
 }
 

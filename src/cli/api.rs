@@ -134,7 +134,7 @@ fn show(ui: &Ui, include: bool, response: &Response) -> Result<ControlFlow<()>> 
     Ok(if super::ui::is_reader_closed() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
 }
 
-fn parse_header(header: &str) -> Result<(String, String), ApiError> {
+pub(super) fn parse_header(header: &str) -> Result<(String, String), ApiError> {
     let wrong = || ApiError::InvalidHeader { header: header.to_owned() };
     let (name, value) = header.split_once(':').ok_or_else(wrong)?;
     let valid = !name.trim().is_empty() && !header.contains(['\r', '\n']);

@@ -77,6 +77,23 @@ impl Ui {
         }
     }
 
+    /// Output without colour that is no terminal's, for tests of lines.
+    #[cfg(test)]
+    pub(super) fn plain() -> Self {
+        Self {
+            json: false,
+            jq: None,
+            quiet: false,
+            no_input: true,
+            color: false,
+            width: None,
+            stderr_is_terminal: false,
+            project: ProjectConfig::default(),
+            workspace: None,
+            environment: None,
+        }
+    }
+
     /// Columns to fit into at this moment: a terminal's may have changed since the start.
     pub(super) fn width_now(&self) -> Option<usize> {
         self.width.map(|_| terminal_width())

@@ -1,5 +1,7 @@
 //! Events: what vendors sent by webhook, and what became of it.
 
+use std::time::Duration;
+
 use super::connection::ConnectionId;
 use super::name::ConnectionName;
 use super::words::words;
@@ -149,7 +151,7 @@ pub struct RawRequest {
 }
 
 /// An event that waits to be handled.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QueuedEvent {
     pub id: EventId,
     pub due_at: Timestamp,
@@ -157,6 +159,17 @@ pub struct QueuedEvent {
     pub attempts: u32,
     /// The handlers that have done with it, as a set of bits.
     pub completed_handlers: u32,
+}
+
+/// The events of a connection that are to be handled now.
+#[derive(Clone, Debug, Default)]
+pub struct DueEvents {
+    /// Those that have just come, in the order of arrival.
+    pub new: Vec<QueuedEvent>,
+    /// Those that are handled again, the longest overdue first.
+    pub retries: Vec<QueuedEvent>,
+    /// When the next of the others is due.
+    pub next_at: Option<Timestamp>,
 }
 
 /// How an attempt to handle an event ended.
@@ -168,6 +181,56 @@ pub struct AttemptResult {
     pub due_at: Option<Timestamp>,
     pub error: Option<String>,
     pub completed_handlers: u32,
+    /// What each handler did that ran.
+    pub runs: Vec<HandlerRun>,
+}
+
+/// What became of an event whose attempt does not count.
+#[derive(Clone, Debug)]
+pub struct EventProgress {
+    pub id: EventId,
+    pub completed_handlers: u32,
+    /// Why it waits; stays as it is if absent.
+    pub error: Option<String>,
+    /// When it is tried again; stays as it is if absent.
+    pub due_at: Option<Timestamp>,
+}
+
+/// What is done with events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HandlerKind {
+    Append,
+    Exec,
+    Forward,
+    Sync,
+}
+
+words!(HandlerKind {
+    Append => "append",
+    Exec => "exec",
+    Forward => "forward",
+    Sync => "sync",
+});
+
+/// What one handler did with an event.
+#[derive(Clone, Debug)]
+pub struct HandlerRun {
+    pub handler: HandlerKind,
+    /// The attempt that it was part of, from 1.
+    pub attempt: u32,
+    pub started_at: Timestamp,
+    pub duration: Duration,
+    /// The HTTP status of the answer, or the command's exit code.
+    pub status: Option<i32>,
+    /// Why it failed; absent if it did not.
+    pub error: Option<String>,
+    /// The first [`HandlerRun::MAX_OUTPUT_BYTES`] of what was answered or printed.
+    pub output: Vec<u8>,
+}
+
+impl HandlerRun {
+    /// Enough to find a fault by.
+    pub const MAX_OUTPUT_BYTES: usize = 4096;
 }
 
 /// Which events are asked for.

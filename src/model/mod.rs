@@ -32,10 +32,11 @@ pub use delivery::{
 };
 pub use endpoint::{BackoffPolicy, DeliveryPolicy, DisabledReason, Endpoint, EndpointHealth, EndpointId};
 pub use event::{
-    AttemptResult, ConflictResolution, EventConflict, EventFilter, EventId, EventInsertResult, EventStatus,
-    EventVerification, InboundDelivery, NewEvent, PruneRequest, QueuedEvent, RawRequest, StoredEvent,
+    AttemptResult, ConflictResolution, DueEvents, EventConflict, EventFilter, EventId, EventInsertResult,
+    EventProgress, EventStatus, EventVerification, HandlerKind, HandlerRun, InboundDelivery, NewEvent, PruneRequest,
+    QueuedEvent, RawRequest, StoredEvent,
 };
-pub use event_type::{EventPattern, EventType, EventTypeDefinition, matches_type};
+pub use event_type::{EventPattern, EventType, EventTypeDefinition, matches_any_type, matches_type};
 pub use grant::{
     ClientCredentials, Expiry, Grant, GrantMetadata, GrantWriteResult, RefreshAttempt, RefreshMethod, SecretStorage,
     StoredGrant,

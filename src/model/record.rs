@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::event::EventId;
 use super::job::JobId;
 use super::stream::{PartitionId, StreamId};
 use super::words::words;
@@ -65,6 +66,8 @@ pub struct PushedRecord {
     pub cursor_value: Option<String>,
     /// When it was so.
     pub vendor_updated_at: Timestamp,
+    /// The event that said so.
+    pub event: EventId,
     pub now: Timestamp,
 }
 
@@ -74,6 +77,8 @@ pub struct RecordSnapshot {
     pub record: StoredRecord,
     pub partition: PartitionId,
     pub as_of: Timestamp,
+    /// The event that said so, if one did.
+    pub event: Option<EventId>,
     /// What it was newer by when it was deleted, where an event said so.
     pub deleted_cursor: Option<String>,
 }

@@ -26,6 +26,10 @@ impl SingerTarget for Nobody {
 }
 
 impl ListenObserver for Nobody {
+    fn reveals_secrets(&self) -> bool {
+        false
+    }
+
     fn started(&self, _: &ListenStarted) -> Result<()> {
         Ok(())
     }

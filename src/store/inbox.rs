@@ -2,15 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
 use super::{Fence, StoreError};
 use crate::clock::Timestamp;
 use crate::model::{
-    AttemptResult, ConflictResolution, ConnectionId, ConnectionTransition, EventConflict, EventFilter, EventId,
-    EventInsertResult, EventVerification, InboundDelivery, PruneRequest, QueuedEvent, RawRequest, StoredEvent,
-    Subscription, SubscriptionId, SubscriptionRequest, SubscriptionResult, Webhook,
+    AttemptResult, ConflictResolution, ConnectionId, ConnectionTransition, DueEvents, EventConflict, EventFilter,
+    EventId, EventInsertResult, EventProgress, EventVerification, HandlerRun, InboundDelivery, PruneRequest,
+    QueuedEvent, RawRequest, StoredEvent, Subscription, SubscriptionId, SubscriptionRequest, SubscriptionResult,
+    Webhook,
 };
 use crate::secret::Secret;
 
@@ -117,20 +119,30 @@ pub trait Events: Send + Sync {
     /// Returns the request that an event came in, or `None` once it was pruned.
     async fn raw_request(&self, id: EventId) -> Result<Option<RawRequest>, StoreError>;
 
-    /// Returns the events of a connection that wait to be handled, in the order of arrival.
+    /// Returns the events of a connection that wait to be handled, due or not, in the order of arrival.
     async fn queued(&self, connection: ConnectionId, limit: u32) -> Result<Vec<QueuedEvent>, StoreError>;
 
-    /// Records attempts to handle events, in one commit.
+    /// Returns the events of a connection that are to be handled at `now`, up to `limit` of each kind. One that is to wait
+    /// for longer than `longest` was stored while the clock was fast, and is due.
+    async fn due(
+        &self,
+        connection: ConnectionId,
+        now: Timestamp,
+        longest: Duration,
+        limit: u32,
+    ) -> Result<DueEvents, StoreError>;
+
+    /// Returns one event, if it waits to be handled.
+    async fn find_queued(&self, id: EventId) -> Result<Option<QueuedEvent>, StoreError>;
+
+    /// Returns what handlers did with an event, in the order of the attempts. Old runs of one with many are not kept.
+    async fn handler_runs(&self, id: EventId) -> Result<Vec<HandlerRun>, StoreError>;
+
+    /// Records attempts to handle events and what each handler did, in one commit.
     async fn record_attempts(&self, attempts: &[AttemptResult], fence: Fence) -> Result<(), StoreError>;
 
-    /// Records how many handlers have completed an event whose attempt does not count, and why it waits.
-    async fn record_progress(
-        &self,
-        id: EventId,
-        completed_handlers: u32,
-        error: &str,
-        fence: Fence,
-    ) -> Result<(), StoreError>;
+    /// Records which handlers have completed an event whose attempt does not count, and why or until when it waits.
+    async fn record_progress(&self, progress: &EventProgress, fence: Fence) -> Result<(), StoreError>;
 
     /// Returns the events of a connection that the vendor must still confirm, oldest first.
     async fn unconfirmed(&self, connection: ConnectionId, limit: u32) -> Result<Vec<EventId>, StoreError>;

@@ -74,7 +74,7 @@ impl EndpointView {
             url: endpoint.url.to_string(),
             description: endpoint.description.clone(),
             events: match endpoint.events.as_slice() {
-                [] => vec![EventPattern::All],
+                [] => vec![EventPattern::all()],
                 events => events.to_vec(),
             },
             status,

@@ -3,11 +3,14 @@
 use indexmap::IndexMap;
 use serde::Serialize;
 
+use super::webhook::{millis, optional_word};
 use super::word;
+use crate::clock::Timestamp;
 use crate::model::event::EventInsertResult;
-use crate::model::{ConnectionName, EventStatus};
-use crate::webhook::feed::ListenEvent;
+use crate::model::{ConnectionName, EventStatus, HandlerKind, HandlerRun};
+use crate::webhook::feed::{HandledReport, ListenEvent};
 use crate::webhook::inbound::outcome::{ReceiveOutcome, ReceivedEvent};
+use crate::webhook::settings::SecretSource;
 
 /// One thing that happened at a listener.
 #[derive(Clone, Debug, Serialize)]
@@ -17,6 +20,8 @@ pub enum ListenEventView {
     Listening {
         /// The addresses on this machine, by connection.
         urls: IndexMap<String, String>,
+        /// What is done with events: `append`, `exec`, `forward` or `sync`, each with its URL, command or file.
+        handlers: IndexMap<&'static str, String>,
         /// The signing secrets in force, by connection, if they were asked for.
         #[serde(skip_serializing_if = "Option::is_none")]
         secrets: Option<IndexMap<String, String>>,
@@ -55,8 +60,32 @@ pub enum ListenEventView {
         unconfirmed: ConfirmedEventView,
         reason: &'static str,
     },
-    /// An event was handled, or could not be.
+    /// A handler did its work on an event.
     Handled(HandledEventView),
+    /// A handler failed.
+    Failed(HandledEventView),
+    /// A connection was made while the listener runs, and is received for.
+    Connected {
+        connection: String,
+        /// The address on this machine.
+        url: String,
+        public_url: String,
+        /// The signing secret in force, if it was asked for.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        secret: Option<String>,
+        #[serde(skip)]
+        source: Option<SecretSource>,
+    },
+    /// A connection is no longer received for.
+    Disconnected {
+        connection: String,
+        /// Why; absent if it was disconnected.
+        error: Option<String>,
+    },
+    /// The vendor's log of deliveries cannot be read; it is tried again.
+    PollFailed { connection: String, error: String },
+    /// The vendor's log of deliveries can be read again.
+    PollResumed { connection: String },
     /// Nobody listens where events are sent on: they wait, and no attempt counts.
     Paused { connection: String, id: i64, error: String },
     /// Somebody listens there again.
@@ -101,18 +130,71 @@ pub struct ConfirmedEventView {
     pub error: Option<String>,
 }
 
-/// An event after an attempt to handle it.
+/// What one handler did with an event.
 #[derive(Clone, Debug, Serialize)]
 pub struct HandledEventView {
     pub connection: String,
     pub id: i64,
     #[serde(rename = "type")]
     pub kind: String,
-    #[serde(serialize_with = "word")]
-    pub status: EventStatus,
-    /// How often it was handled.
+    pub delivery_id: String,
+    /// `append`, `exec`, `forward` or `sync`; absent if another event of the request was handled for all of them.
+    #[serde(serialize_with = "optional_word")]
+    pub handler: Option<HandlerKind>,
+    /// The URL, command or file.
+    pub target: Option<String>,
+    /// The HTTP status of the answer, or the exit code of the command.
+    pub status: Option<i32>,
+    pub duration_ms: u64,
+    /// From 1.
+    pub attempt: u32,
+    /// How often the event is tried before it is dead.
     pub attempts: u32,
+    /// When it is tried again, if this handler failed and the event is not dead.
+    pub next_attempt_at: Option<Timestamp>,
+    /// What has become of the event with all of its handlers.
+    #[serde(serialize_with = "word")]
+    pub event_status: EventStatus,
     pub error: Option<String>,
+    /// The first 4 KiB of what a command printed, or of what a URL that failed answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output: Option<String>,
+    /// Whether it is the last of the handlers of this attempt.
+    #[serde(skip)]
+    pub is_last: bool,
+}
+
+impl HandledEventView {
+    fn list(report: &HandledReport) -> Vec<ListenEventView> {
+        let view = |handled: Option<&(HandlerRun, String)>| {
+            let (run, target) = handled.map(|(run, target)| (run, target)).unzip();
+            let error = run.and_then(|run| run.error.clone());
+            let is_shown = |run: &&HandlerRun| run.handler == HandlerKind::Exec || run.error.is_some();
+            let output = run.filter(is_shown).map(|run| String::from_utf8_lossy(&run.output).into_owned());
+            let view = Self {
+                connection: report.connection.to_string(),
+                id: report.id.0,
+                kind: report.kind.clone(),
+                delivery_id: report.delivery_id.clone(),
+                handler: run.map(|run| run.handler),
+                target: target.cloned(),
+                status: run.and_then(|run| run.status),
+                duration_ms: run.map(|run| millis(run.duration)).unwrap_or_default(),
+                attempt: report.attempt,
+                attempts: report.max_attempts,
+                next_attempt_at: report.next_attempt_at.filter(|_| error.is_some()),
+                event_status: report.status,
+                error,
+                output: output.filter(|output| !output.is_empty()),
+                is_last: report.runs.last().is_none_or(|last| handled.is_some_and(|this| std::ptr::eq(this, last))),
+            };
+            if view.error.is_none() { ListenEventView::Handled(view) } else { ListenEventView::Failed(view) }
+        };
+        match report.runs.as_slice() {
+            [] => vec![view(None)],
+            runs => runs.iter().map(|handled| view(Some(handled))).collect(),
+        }
+    }
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
@@ -121,10 +203,25 @@ fn is_false(value: &bool) -> bool {
 }
 
 impl ListenEventView {
-    /// What happened, an entry for each event of a request.
-    pub fn list(event: &ListenEvent) -> Vec<Self> {
+    /// What happened, an entry for each event of a request and each handler of an event.
+    pub fn list(event: &ListenEvent, with_secrets: bool) -> Vec<Self> {
         let view = match event {
             ListenEvent::Request(outcome) => return Self::of_request(outcome),
+            ListenEvent::Handled(report) => return HandledEventView::list(report),
+            ListenEvent::Connected(address) => Self::Connected {
+                connection: address.connection.to_string(),
+                url: address.local.to_string(),
+                public_url: address.public.to_string(),
+                secret: address.secret.as_ref().filter(|_| with_secrets).map(|secret| secret.expose().clone()),
+                source: address.source,
+            },
+            ListenEvent::Disconnected { connection, error } => {
+                Self::Disconnected { connection: connection.to_string(), error: error.clone() }
+            }
+            ListenEvent::PollFailed { connection, error } => {
+                Self::PollFailed { connection: connection.to_string(), error: error.clone() }
+            }
+            ListenEvent::PollResumed { connection } => Self::PollResumed { connection: connection.to_string() },
             ListenEvent::Paused { connection, id, error } => {
                 Self::Paused { connection: connection.to_string(), id: id.0, error: error.clone() }
             }
@@ -147,14 +244,6 @@ impl ListenEventView {
                 Self::RejectedRequests { connection, reason, count: *count }
             }
             ListenEvent::Skipped { lines } => Self::Skipped { lines: *lines },
-            ListenEvent::Handled { connection, id, kind, status, attempts, error } => Self::Handled(HandledEventView {
-                connection: connection.to_string(),
-                id: id.0,
-                kind: kind.clone(),
-                status: *status,
-                attempts: *attempts,
-                error: error.clone(),
-            }),
         };
         vec![view]
     }
@@ -217,7 +306,7 @@ mod tests {
     use crate::model::EventId;
 
     fn json(event: &ListenEvent) -> String {
-        serde_json::to_string(&ListenEventView::list(event)).unwrap()
+        serde_json::to_string(&ListenEventView::list(event, false)).unwrap()
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
+use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 use serde_json::Value;
@@ -10,7 +11,7 @@ use crate::clock::Timestamp;
 use crate::connector::{SignatureCoverage, SignedPart};
 use crate::model::event::StoredEvent;
 use crate::model::subscription::Subscription;
-use crate::model::{ConnectionName, EventStatus, EventVerification};
+use crate::model::{ConnectionName, EventStatus, EventVerification, HandlerKind, HandlerRun};
 use crate::webhook::backfill::BackfilledEvent;
 use crate::webhook::inbound::explain::{CheckStatus, VerificationReport};
 use crate::webhook::replay::ReplayResult;
@@ -24,8 +25,13 @@ fn word<S: Serializer>(value: &impl Display, serializer: S) -> Result<S::Ok, S::
     serializer.collect_str(value)
 }
 
+/// Whole milliseconds.
+pub(super) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// The same of one that may be absent.
-fn optional_word<S: Serializer>(value: &Option<impl Display>, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn optional_word<S: Serializer>(value: &Option<impl Display>, serializer: S) -> Result<S::Ok, S::Error> {
     match value {
         Some(value) => serializer.collect_str(value),
         None => serializer.serialize_none(),
@@ -219,12 +225,46 @@ impl StoredEventView {
 pub struct EventDetailView {
     #[serde(flatten)]
     pub event: StoredEventView,
+    /// What each handler did in each attempt, in order.
+    pub handled: Vec<HandlerRunView>,
     pub other_bodies: Vec<ConflictingBodyView>,
     pub query: String,
     /// Names and values, as they came and in their order; secrets are redacted.
     pub headers: Vec<(String, String)>,
     /// Bytes of the body.
     pub size: usize,
+}
+
+/// What one handler did in one attempt.
+#[derive(Clone, Debug, Serialize)]
+pub struct HandlerRunView {
+    /// From 1, and again from 1 once the event is queued again.
+    pub attempt: u32,
+    #[serde(serialize_with = "word")]
+    pub handler: HandlerKind,
+    pub started_at: Timestamp,
+    pub duration_ms: u64,
+    /// The HTTP status of the answer, or the exit code of the command.
+    pub status: Option<i32>,
+    /// Why it failed; absent if it did not.
+    pub error: Option<String>,
+    /// The first 4 KiB of what a handler that failed answered or printed.
+    pub output: Option<String>,
+}
+
+impl HandlerRunView {
+    /// Creates the view of a run.
+    pub fn new(run: &HandlerRun) -> Self {
+        Self {
+            attempt: run.attempt,
+            handler: run.handler,
+            started_at: run.started_at,
+            duration_ms: millis(run.duration),
+            status: run.status,
+            error: run.error.clone(),
+            output: (!run.output.is_empty()).then(|| String::from_utf8_lossy(&run.output).into_owned()),
+        }
+    }
 }
 
 /// Another body that came under the delivery id of an event.

@@ -3,14 +3,15 @@
 //! What is fetched has no signature; it is the connection's own credentials and TLS that say whose it is. An event has the
 //! id that its delivery had, so that one which came is a duplicate, whichever of the two was first.
 
+use std::collections::HashSet;
 use std::ops::ControlFlow;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::fmt::rfc2822;
 use serde_json::Value;
 use thiserror::Error;
 
-use super::inbound::delivery::fetched_delivery;
+use super::inbound::delivery::{fetched_delivery, new_event};
 use super::inbound::event;
 use super::settings::WebhookSettings;
 use super::subscription::fill_params;
@@ -18,9 +19,10 @@ use crate::api::{self, ActionCall, Input, PageSink};
 use crate::clock::Timestamp;
 use crate::connector::{Backfill, Pointer, TimeUnit, Values};
 use crate::error::{Diagnostic, Hint, Kind, Remedy, Result};
+use crate::hash;
 use crate::http::Response;
 use crate::jq::Expression;
-use crate::model::{ConnectionName, EventInsertResult, SubscriptionStatus};
+use crate::model::{ConnectionName, EventInsertResult, NewEvent, SubscriptionStatus};
 use crate::runtime::Workspace;
 use crate::signing::request::WebhookRequest;
 use crate::signing::verify::ParsedRequest;
@@ -36,6 +38,44 @@ pub struct BackfillRequest<'a> {
     pub input: &'a Input,
     /// Nothing is stored.
     pub dry_run: bool,
+    /// Whether anybody is to handle what is stored.
+    pub needs_handling: bool,
+    /// What is in it is passed over, and what is listed is added; absent if everything is wanted.
+    pub seen: Option<&'a SeenItems>,
+}
+
+/// What the vendor listed lately, for one who asks again and again: to fetch each item anew would cost a request each.
+#[derive(Debug, Default)]
+pub struct SeenItems(Mutex<SeenGenerations>);
+
+/// Digests of items: those of this time, and of the time before.
+#[derive(Debug, Default)]
+struct SeenGenerations {
+    current: HashSet<[u8; 32]>,
+    previous: HashSet<[u8; 32]>,
+}
+
+impl SeenItems {
+    /// Begins a new list: what the last two did not contain is forgotten.
+    fn begin_list(&self) {
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.previous = std::mem::take(&mut seen.current);
+    }
+
+    fn contains(&self, item: &Value) -> bool {
+        let digest = hash::sha256(item.to_string().as_bytes());
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_known = seen.current.contains(&digest) || seen.previous.contains(&digest);
+        if is_known {
+            seen.current.insert(digest);
+        }
+        is_known
+    }
+
+    fn add(&self, item: &Value) {
+        let digest = hash::sha256(item.to_string().as_bytes());
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).current.insert(digest);
+    }
 }
 
 /// An event that the vendor listed.
@@ -45,6 +85,17 @@ pub struct BackfilledEvent {
     /// Absent if nothing was to be stored.
     pub inserted: Option<EventInsertResult>,
     pub is_duplicate: bool,
+    /// The request that it was stored with.
+    pub request: Option<WebhookRequest>,
+    /// The event within a batch, as JSON.
+    batch_item: Option<String>,
+}
+
+impl BackfilledEvent {
+    /// Returns the event as it was stored.
+    pub fn new_event(&self) -> NewEvent {
+        new_event(self.event.clone(), self.batch_item.clone(), &[])
+    }
 }
 
 /// Why missed events cannot be fetched from the vendor.
@@ -101,6 +152,9 @@ pub async fn backfill(
     }
     let expression = Expression::parse(rules.event.as_deref().unwrap_or("."))?;
     let mut left = options.limit.unwrap_or(u64::MAX);
+    if let Some(seen) = options.seen {
+        seen.begin_list();
+    }
     for input in build_inputs(workspace, &setup, &rules, options).await? {
         let (_, action) = api::find_action(&setup.connector, &rules.action)?;
         let at = rules.pages.as_ref().and_then(|pages| pages.records.clone()).or_else(|| action.list.clone());
@@ -159,6 +213,9 @@ impl<S: FnMut(&BackfilledEvent) -> Result<()> + Send> PageSink for BackfillPages
             if when.is_some_and(|when| when > options.until) {
                 continue;
             }
+            if options.seen.is_some_and(|seen| seen.contains(item)) {
+                continue;
+            }
             let whole = match &rules.each {
                 Some(_) => fetch_full_event(workspace, setup, rules, self.input, item).await?,
                 None => item.clone(),
@@ -166,6 +223,9 @@ impl<S: FnMut(&BackfilledEvent) -> Result<()> + Send> PageSink for BackfillPages
             for found in insert_event(workspace, setup, rules, self.expression, &whole, options).await? {
                 self.left = self.left.saturating_sub(u64::from(!found.is_duplicate));
                 (self.sink)(&found)?;
+            }
+            if let Some(seen) = options.seen {
+                seen.add(item);
             }
         }
         let over = rules.newest_first && !items.is_empty() && older == items.len();
@@ -306,17 +366,27 @@ async fn insert_event(
         if options.dry_run {
             for event in read {
                 let known = events.find(setup.connection.id, &event.delivery_id).await?.is_some();
-                found.push(BackfilledEvent { event, inserted: None, is_duplicate: known });
+                found.push(BackfilledEvent {
+                    event,
+                    inserted: None,
+                    is_duplicate: known,
+                    request: None,
+                    batch_item: None,
+                });
             }
             continue;
         }
         let batch = !webhook.event.items.is_empty();
         let texts = read.iter().cloned().zip(items.iter().map(|item| batch.then(|| item.to_string()))).collect();
-        let delivery = fetched_delivery(setup.connection.id, request, texts, workspace.engine.clock.now_millis());
+        let texts: Vec<(event::ParsedEvent, Option<String>)> = texts;
+        let batch_items: Vec<Option<String>> = texts.iter().map(|(_, text)| text.clone()).collect();
+        let now = workspace.engine.clock.now_millis();
+        let delivery = fetched_delivery(setup.connection.id, options.needs_handling, request.clone(), texts, now);
         let taken = events.insert(Arc::new(delivery)).await?;
-        found.extend(read.into_iter().zip(taken).map(|(event, taken)| {
+        found.extend(read.into_iter().zip(batch_items).zip(taken).map(|((event, batch_item), taken)| {
             let known = !matches!(taken, EventInsertResult::New(_));
-            BackfilledEvent { event, inserted: Some(taken), is_duplicate: known }
+            let request = Some(request.clone());
+            BackfilledEvent { event, inserted: Some(taken), is_duplicate: known, request, batch_item }
         }));
     }
     Ok(found)

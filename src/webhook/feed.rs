@@ -11,7 +11,9 @@ use tokio::time::{Interval, MissedTickBehavior};
 
 use super::inbound::outcome::ReceiveOutcome;
 use super::inbound::throttle::OutcomeThrottle;
-use crate::model::{ConnectionName, EventId, EventStatus};
+use super::settings::ReceiveAddress;
+use crate::clock::Timestamp;
+use crate::model::{ConnectionName, EventId, EventStatus, HandlerRun};
 
 /// Events that wait for the watcher.
 const CAPACITY: usize = 1024;
@@ -23,14 +25,7 @@ const SUMMARY_INTERVAL: Duration = Duration::from_secs(2);
 #[derive(Clone, Debug)]
 pub enum ListenEvent {
     Request(ReceiveOutcome),
-    Handled {
-        connection: ConnectionName,
-        id: EventId,
-        kind: String,
-        status: EventStatus,
-        attempts: u32,
-        error: Option<String>,
-    },
+    Handled(Box<HandledReport>),
     /// Nobody listens where events are to be sent on: they wait, and no attempt counts.
     Paused {
         connection: ConnectionName,
@@ -40,6 +35,23 @@ pub enum ListenEvent {
     /// Somebody listens there again.
     Resumed {
         connection: ConnectionName,
+    },
+    /// The vendor's log of deliveries cannot be read; it is tried again.
+    PollFailed {
+        connection: ConnectionName,
+        error: String,
+    },
+    /// It can be read again.
+    PollResumed {
+        connection: ConnectionName,
+    },
+    /// A connection is received for from now on.
+    Connected(Box<ReceiveAddress>),
+    /// A connection is no longer received for.
+    Disconnected {
+        connection: ConnectionName,
+        /// Absent if it was disconnected.
+        error: Option<String>,
     },
     /// The vendor said whether it sent an event.
     Confirmed {
@@ -59,6 +71,26 @@ pub enum ListenEvent {
     Skipped {
         lines: u64,
     },
+}
+
+/// An event after an attempt to handle it.
+#[derive(Clone, Debug)]
+pub struct HandledReport {
+    pub connection: ConnectionName,
+    pub id: EventId,
+    pub kind: String,
+    /// The vendor's id of the delivery.
+    pub delivery_id: String,
+    /// What has become of the event.
+    pub status: EventStatus,
+    /// From 1.
+    pub attempt: u32,
+    pub max_attempts: u32,
+    /// When it is handled again, if it failed and is not dead.
+    pub next_attempt_at: Option<Timestamp>,
+    pub error: Option<String>,
+    /// What each handler did that ran, with what it was given the event for: a URL, a command, a file.
+    pub runs: Vec<(HandlerRun, String)>,
 }
 
 impl ListenEvent {

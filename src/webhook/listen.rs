@@ -10,7 +10,6 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use thiserror::Error;
 use tokio::sync::oneshot;
-use url::Url;
 
 use super::feed::{ActivityFeed, ActivityReader, ListenEvent};
 use super::handle::confirm::Confirming;
@@ -18,11 +17,13 @@ use super::handle::dispatch::Dispatching;
 use super::handle::event_view::EventView;
 use super::handle::workers::ConnectionWorkers;
 use super::handle::{EventSelection, Handlers};
+use super::inbound::handler_responses::{HandlerResponses, ReplyMode};
 use super::inbound::outcome::{ReceiveOutcome, ReceivedEvent};
 use super::inbound::receiver::Receiver;
 use super::inbound::registry::TargetRegistry;
 use super::inbound::server::{bind, port_of, serve};
-use super::settings::WebhookSettings;
+use super::poll::Polling;
+use super::settings::{ReceiveAddress, WebhookSettings};
 use super::targets::{SkippedConnection, TargetLoader, load_settings};
 use crate::error::{Diagnostic, Hint, Kind, Remedy, Result};
 use crate::http;
@@ -49,6 +50,8 @@ pub struct ListenOptions {
     pub public_url: Option<String>,
     pub handlers: Arc<Handlers>,
     pub max_attempts: u32,
+    /// How often vendors are asked for events that they logged; absent if they are not.
+    pub poll: Option<Duration>,
     /// Whether events that nothing handles here stay pending for the next listener.
     pub leaves_events_pending: bool,
 }
@@ -58,6 +61,12 @@ pub struct ListenOptions {
 pub enum ListenError {
     #[error("no connection can receive webhooks")]
     NoConnections,
+    #[error("{connection} has no log of deliveries that integ can poll")]
+    NothingToPoll { connection: ConnectionName },
+    #[error(
+        "the header {name:?} of {connector} cannot be replaced: it belongs to the connection, the body or the signature"
+    )]
+    ReservedHeader { name: String, connector: String },
     #[error(transparent)]
     Bind(#[from] BindError),
     #[error("cannot serve on port {port}")]
@@ -70,6 +79,9 @@ impl Remedy for ListenError {
             Self::NoConnections => {
                 Diagnostic::new(Kind::NotFound, "no_connection").run("integ connect stripe --sandbox")
             }
+            Self::NothingToPoll { connection } => Diagnostic::new(Kind::Usage, "poll_unsupported")
+                .hint(Hint::new("the service sends its events to a URL:", format!("integ webhook url {connection}"))),
+            Self::ReservedHeader { .. } => Diagnostic::new(Kind::Usage, "reserved_header"),
             Self::Bind(_) | Self::Port { .. } => Diagnostic::new(Kind::Failed, "port_in_use")
                 .hint(Hint::new("take any free port:", "integ webhook listen --port 0")),
         }
@@ -84,6 +96,8 @@ pub struct WebhookListener<'a> {
     pub skipped: Vec<SkippedConnection>,
     /// Connections whose events another process handles.
     pub handled_elsewhere: Vec<ConnectionName>,
+    /// Connections whose vendors are to be polled and have no log of deliveries.
+    pub not_polled: Vec<ConnectionName>,
     pub port: u16,
     workspace: &'a Workspace,
     handlers: Arc<Handlers>,
@@ -92,6 +106,7 @@ pub struct WebhookListener<'a> {
     targets: TargetLoader<'a>,
     dispatchers: ConnectionWorkers<'a, Dispatching<'a>>,
     confirmers: ConnectionWorkers<'a, Confirming<'a>>,
+    pollers: Option<ConnectionWorkers<'a, Polling<'a>>>,
 }
 
 impl<'a> WebhookListener<'a> {
@@ -104,13 +119,16 @@ impl<'a> WebhookListener<'a> {
         if settings.is_empty() {
             return Err(skipped.pop().map_or_else(|| ListenError::NoConnections.into(), |(_, error)| error));
         }
+        let not_polled = check_options(options, &settings)?;
         // Tunnels are started with a port alone, and lead to `localhost`.
         let listeners = bind(options.bind, options.port).map_err(ListenError::Bind)?;
         let unusable = |source| ListenError::Port { port: options.port, source };
         let port = port_of(&listeners).map_err(unusable)?;
         let (handlers, registry) = (Arc::clone(&options.handlers), Arc::new(TargetRegistry::default()));
+        let (feed, reader) = ActivityFeed::new();
         let mut targets = TargetLoader {
             workspace,
+            feed: Arc::clone(&feed),
             registry: Arc::clone(&registry),
             names: options.connections.clone(),
             port,
@@ -120,8 +138,8 @@ impl<'a> WebhookListener<'a> {
             known: HashMap::new(),
         };
         targets.add(&mut settings).await?;
-        let (feed, reader) = ActivityFeed::new();
-        let answers = (!handlers.is_empty() && handlers.returns_response).then(Arc::default);
+        let answers = !handlers.is_empty() && handlers.replies != ReplyMode::None;
+        let answers = answers.then(|| Arc::new(HandlerResponses::new(handlers.replies)));
         let dispatching = Dispatching {
             workspace,
             handlers: Arc::clone(&handlers),
@@ -134,17 +152,25 @@ impl<'a> WebhookListener<'a> {
         let confirming = Confirming { workspace, feed: Arc::clone(&feed) };
         let mut confirmers = ConnectionWorkers::new(confirming, workspace, Arc::clone(&registry));
         confirmers.follow().await?;
+        let is_filtered = handlers.selection.filter.is_some();
+        let polling =
+            options.poll.map(|interval| Polling { workspace, feed: Arc::clone(&feed), interval, is_filtered });
+        let mut pollers = polling.map(|polling| ConnectionWorkers::new(polling, workspace, Arc::clone(&registry)));
+        if let Some(pollers) = &mut pollers {
+            pollers.follow().await?;
+        }
         let receiver = Receiver::new(
             Arc::clone(&registry),
             workspace.engine.clock.clone(),
             http::Client::new(FETCH_TIMEOUT),
-            handlers.selection.filter.is_some(),
+            is_filtered,
         );
         let server = serve(listeners, receiver, feed, answers).map_err(unusable)?;
         Ok(Self {
             settings,
             skipped,
             handled_elsewhere,
+            not_polled,
             port,
             workspace,
             handlers,
@@ -153,6 +179,7 @@ impl<'a> WebhookListener<'a> {
             targets,
             dispatchers,
             confirmers,
+            pollers,
         })
     }
 
@@ -167,7 +194,7 @@ impl<'a> WebhookListener<'a> {
         stop: impl Future<Output = ()>,
         mut show_event: impl FnMut(&ListenEvent),
     ) -> Result<()> {
-        let Self { workspace, handlers, server, mut reader, targets, dispatchers, confirmers, .. } = self;
+        let Self { workspace, handlers, server, mut reader, targets, dispatchers, confirmers, pollers, .. } = self;
         let mut show = |event: &ListenEvent| {
             if let Some(selected) = select_events(&handlers.selection, event) {
                 show_event(&selected);
@@ -176,6 +203,9 @@ impl<'a> WebhookListener<'a> {
         workers.add(workspace, targets);
         workers.add(workspace, dispatchers);
         workers.add(workspace, confirmers);
+        if let Some(pollers) = pollers {
+            workers.add(workspace, pollers);
+        }
         let (closed, stop_workers) = oneshot::channel::<()>();
         let closing = async move {
             stop.await;
@@ -196,15 +226,34 @@ impl<'a> WebhookListener<'a> {
         ends.into_iter().try_for_each(|end| end.result)
     }
 
-    /// Each connection with its address on this machine and the one that its vendor calls.
+    /// Returns the addresses of each connection.
     ///
     /// # Errors
     /// What is no address.
-    pub fn urls(&self) -> Result<Vec<(ConnectionName, Url, Url)>> {
-        let urls = |settings: &WebhookSettings| {
-            Ok((settings.name().clone(), settings.local_url(self.port)?, settings.url(self.port)?))
-        };
-        self.settings.iter().map(urls).collect()
+    pub fn addresses(&self) -> Result<Vec<ReceiveAddress>> {
+        self.settings.iter().map(|settings| Ok(settings.address(self.port)?)).collect()
+    }
+}
+
+/// Checks what can be checked before anything begins. Returns the connections that cannot be polled.
+fn check_options(options: &ListenOptions, settings: &[WebhookSettings]) -> Result<Vec<ConnectionName>, ListenError> {
+    let rules = || settings.iter().filter_map(|settings| Some((settings, settings.connector.webhook.as_ref()?)));
+    for (settings, rules) in rules() {
+        if let Some(name) = options.handlers.reserved_header(rules) {
+            let (name, connector) = (name.to_owned(), settings.connector.id.clone());
+            return Err(ListenError::ReservedHeader { name, connector });
+        }
+    }
+    if options.poll.is_none() {
+        return Ok(Vec::new());
+    }
+    let without: Vec<&WebhookSettings> =
+        rules().filter(|(_, rules)| rules.backfill.is_none()).map(|(settings, _)| settings).collect();
+    match without.first() {
+        Some(first) if without.len() == settings.len() => {
+            Err(ListenError::NothingToPoll { connection: first.name().clone() })
+        }
+        _ => Ok(without.iter().map(|settings| settings.name().clone()).collect()),
     }
 }
 

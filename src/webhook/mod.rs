@@ -9,7 +9,8 @@
 //! | [`simulate`] | makes, signs, corrupts and sends sample events |
 //! | [`listen`] | puts these together: a port, the work behind it, and what there is to see of them |
 //! | `targets`, [`feed`] | connections as they come and go, what a watcher sees |
-//! | [`backfill`], [`replay`], [`retention`] | events that were missed, are sent again, or are over their time |
+//! | [`backfill`], [`poll`] | events that the vendor is asked for: once, or again and again |
+//! | [`replay`], [`retention`] | events that are sent again, or are over their time |
 //!
 //! One rule of the connector's file drives both directions: [`inbound`] verifies by it and [`simulate`] signs by it, both
 //! with [`signing`](crate::signing). [`handle`] uses [`inbound`], and [`inbound`] uses neither it nor [`listen`]: an event
@@ -20,6 +21,7 @@ pub mod feed;
 pub mod handle;
 pub mod inbound;
 pub mod listen;
+pub mod poll;
 pub mod replay;
 pub mod retention;
 pub mod settings;

@@ -70,6 +70,19 @@ pub struct WebhookSettings {
     pub vendor: EmulatorKeys,
 }
 
+/// Where the webhooks of a connection are received.
+#[derive(Clone, Debug)]
+pub struct ReceiveAddress {
+    pub connection: ConnectionName,
+    /// On this machine.
+    pub local: Url,
+    /// The one that its vendor calls.
+    pub public: Url,
+    /// The signing secret in force, as its vendor writes it.
+    pub secret: Option<Secret>,
+    pub source: Option<SecretSource>,
+}
+
 /// An error of the webhook settings of a connection.
 #[derive(Debug, Error)]
 pub enum WebhookSettingsError {
@@ -295,6 +308,20 @@ impl WebhookSettings {
         }
     }
 
+    /// Returns its addresses for a port, with the secret that its vendor signs with.
+    ///
+    /// # Errors
+    /// [`WebhookSettingsError::InvalidPublicUrl`].
+    pub fn address(&self, port: u16) -> Result<ReceiveAddress, WebhookSettingsError> {
+        Ok(ReceiveAddress {
+            connection: self.name().clone(),
+            local: self.local_url(port)?,
+            public: self.url(port)?,
+            secret: self.keys.secrets.first().cloned(),
+            source: self.source,
+        })
+    }
+
     /// An address of the user's with this connection's path after it, unless it is there already.
     ///
     /// # Errors
@@ -388,7 +415,11 @@ fn secret_text(rules: &WebhookDefinition, bytes: &[u8; 32], prefix: &str) -> Opt
     }
     // A secret that is written in a form of its own is as good where any text will do.
     let encoding = keyed().map(|proof| proof.key_encoding).find(|encoding| *encoding != KeyEncoding::Utf8);
+    let own_prefix = rules.params.get(SECRET).and_then(|param| param.prefix.as_deref());
     Some(Secret::new(match encoding.unwrap_or_default() {
+        KeyEncoding::Utf8 if own_prefix.is_some() => {
+            format!("{}{}", own_prefix.unwrap_or_default(), hex::encode(&bytes[..20]))
+        }
         KeyEncoding::Utf8 => format!("{prefix}{}", hex::encode(&bytes[..20])),
         KeyEncoding::Hex => hex::encode(bytes),
         KeyEncoding::Whsec => format!("whsec_{}", STANDARD.encode(bytes)),

@@ -7,6 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use url::Url;
 
+use super::feed::{ActivityFeed, ListenEvent};
 use super::inbound::registry::TargetRegistry;
 use super::inbound::target::ReceiveTarget;
 use super::settings::WebhookSettings;
@@ -106,6 +107,7 @@ pub(super) struct TargetLoader<'a> {
     pub(super) public_url: Option<String>,
     /// Whether anybody handles the events.
     pub(super) has_handlers: bool,
+    pub(super) feed: Arc<ActivityFeed>,
     /// What was found of each connection the last time.
     pub(super) known: HashMap<ConnectionId, TargetVersion>,
 }
@@ -163,7 +165,10 @@ impl TargetLoader<'_> {
         self.known.retain(|id, version| {
             let is_there = connections.iter().any(|connection| connection.id == *id);
             if !is_there {
-                tracing::info!(connection = %version.name, "no longer received for: it is disconnected");
+                if self.registry.of_connection(&self.workspace.name, *id).is_some() {
+                    let connection = version.name.clone();
+                    self.feed.send(ListenEvent::Disconnected { connection, error: None });
+                }
                 self.registry.remove(&self.workspace.name, *id);
             }
             is_there
@@ -191,13 +196,18 @@ impl TargetLoader<'_> {
             // Of what was loaded, so that a change in between is seen the next time.
             version = self.version(&settings.connection, Some(settings.stored.clone()));
             match settings.check() {
-                Ok(()) if is_target => self.registry.insert(self.target(&settings).await?),
+                Ok(()) if is_target => {
+                    self.registry.insert(self.target(&settings).await?);
+                    self.report_rename(&connection, &settings)?;
+                }
                 Ok(()) => {
-                    tracing::info!(connection = %connection.name, "received for from now on");
-                    return self.add(std::slice::from_mut(&mut settings)).await;
+                    self.add(std::slice::from_mut(&mut settings)).await?;
+                    self.feed.send(ListenEvent::Connected(Box::new(settings.address(self.port)?)));
+                    return Ok(());
                 }
                 Err(error) if is_target => {
-                    tracing::warn!("events of {} are not received any more: {error}", connection.name);
+                    let (connection_name, error) = (connection.name.clone(), Some(error.to_string()));
+                    self.feed.send(ListenEvent::Disconnected { connection: connection_name, error });
                     self.registry.remove(&self.workspace.name, connection.id);
                 }
                 // It was left out before.
@@ -205,6 +215,16 @@ impl TargetLoader<'_> {
             }
         }
         self.known.insert(connection.id, version);
+        Ok(())
+    }
+
+    /// Says that a connection has another name now.
+    fn report_rename(&self, connection: &Connection, settings: &WebhookSettings) -> Result<()> {
+        let Some(old) = self.known.get(&connection.id).map(|known| &known.name) else { return Ok(()) };
+        if *old != connection.name {
+            self.feed.send(ListenEvent::Disconnected { connection: old.clone(), error: None });
+            self.feed.send(ListenEvent::Connected(Box::new(settings.address(self.port)?)));
+        }
         Ok(())
     }
 

@@ -104,6 +104,7 @@ fn tenants(engine: &Arc<Engine>, arguments: &[String]) -> Result<Vec<Tenant>> {
             public_url: None,
             handlers: Arc::new(handlers),
             max_attempts: MAX_ATTEMPTS,
+            poll: None,
             leaves_events_pending: false,
         };
         Ok(Tenant { workspace: Workspace::new(Arc::clone(engine), name.parse::<WorkspaceName>()?), options })

@@ -52,6 +52,7 @@ mod webhook;
 mod webhook_bodies;
 mod webhook_faults;
 mod webhook_listener;
+mod webhook_loop;
 mod webhook_sdk;
 mod wire;
 mod worker;

@@ -80,7 +80,7 @@ fn a_record_that_is_pushed_is_one_that_is_polled() {
     let before = version(&home, "stripe/charges");
 
     let handled = tell(&home, &mut listening, "evt_same", now, &known);
-    assert_eq!(handled["status"], "processed", "{handled}");
+    assert_eq!(handled["event_status"], "processed", "{handled}");
     assert!(changes(&home, "stripe/charges", before).is_empty(), "what is known is no change");
 
     let mut refunded = known.clone();
@@ -129,7 +129,7 @@ fn a_record_that_is_told_to_be_gone_is_gone_and_stays_so() {
     let mut tell = |kind: &str, id: &str, at: i64| {
         let event = json!({ "id": id, "type": kind, "created": at, "data": { "object": customer } });
         send(&home, "stripe", &listening.url("stripe"), kind, &event);
-        assert_eq!(listening.until("handled")["status"], "processed");
+        assert_eq!(listening.until("handled")["event_status"], "processed");
     };
     let before = version(&home, "stripe/customers");
     tell("customer.deleted", "evt_gone", now + 10);
@@ -167,7 +167,7 @@ fn a_record_is_put_into_the_list_that_its_event_names() {
     let mut tell = |action: &str, issue: &Value| {
         let event = json!({ "action": action, "issue": issue, "repository": repository });
         send(&home, "github", &listening.url("github"), "issues", &event);
-        assert_eq!(listening.until("handled")["status"], "processed");
+        assert_eq!(listening.until("handled")["event_status"], "processed");
     };
     let runs = home.json("job list github")["jobs"].as_array().unwrap().len();
     let mut new = issue.clone();
@@ -210,7 +210,7 @@ fn many_signs_are_one_run_and_wait_for_a_sync_that_is_under_way() {
     drop(held);
     for _ in 0..25 {
         let handled = listening.until("handled");
-        assert_eq!((&handled["status"], &handled["attempts"]), (&json!("processed"), &json!(1)), "{handled}");
+        assert_eq!((&handled["event_status"], &handled["attempt"]), (&json!("processed"), &json!(1)), "{handled}");
     }
     let ran = runs() - began;
     assert!((1..=2).contains(&ran), "{ran} runs for 25 signs");

@@ -474,6 +474,7 @@ fn what_was_processed_goes_after_its_time_and_ids_stay_where_nothing_else_tells_
             due_at: None,
             error: Some("no".to_owned()),
             completed_handlers: 0,
+            runs: Vec::new(),
         };
         let store = crate::vault::open(&home);
         let connection = wait(store.connections().find(&name.parse().unwrap())).unwrap().unwrap().id;

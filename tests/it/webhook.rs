@@ -198,7 +198,7 @@ fn each_event_is_handed_on_with_its_exact_body_and_no_secret() {
     let request = maker.make("charge.refunded", &url, "0123456789abcdef0123456789abcdef");
     assert_eq!(post(&url, &request), Some(200));
     let handled = listening.until("handled");
-    assert_eq!((&handled["status"], &handled["attempts"]), (&json!("processed"), &json!(1)), "{handled}");
+    assert_eq!((&handled["event_status"], &handled["attempt"]), (&json!("processed"), &json!(1)), "{handled}");
     let forwarded = heard.recv().unwrap();
     assert_eq!(forwarded.request(), ("POST", "/in?x=1"));
     assert_eq!(forwarded.body, request.body);

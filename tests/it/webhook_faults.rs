@@ -340,8 +340,10 @@ fn fault_072_a_dead_event_comes_back_under_its_own_id() {
     let mut listening =
         Listening::start(&home, "stripe --attempts 1 --exec", Some("sh -c 'echo no such table >&2; exit 3'"));
     home.ok("webhook simulate stripe charge.refunded");
-    let dead = listening.until("handled");
-    assert_eq!((&dead["status"], &dead["attempts"]), (&json!("dead"), &json!(1)), "{dead}");
+    let dead = listening.until("failed");
+    assert_eq!((&dead["event_status"], &dead["attempt"]), (&json!("dead"), &json!(1)), "{dead}");
+    assert_eq!((&dead["handler"], &dead["status"]), (&json!("exec"), &json!(3)), "{dead}");
+    assert_eq!(dead["output"], "no such table\n");
     assert!(dead["error"].as_str().unwrap().contains("no such table"), "{dead}");
     listening.signal(Signal::INT);
     assert_eq!(listening.running.code(), 130);
@@ -350,7 +352,7 @@ fn fault_072_a_dead_event_comes_back_under_its_own_id() {
     assert_eq!(home.json(&format!("webhook retry {id}"))["retried"], 1);
     let mut listening =
         Listening::start(&home, "stripe --exec", Some("sh -c 'echo $INTEG_EVENT_ID $INTEG_EVENT_DELIVERY_ID > ids'"));
-    assert_eq!(listening.until("handled")["status"], "processed");
+    assert_eq!(listening.until("handled")["event_status"], "processed");
     let ids = std::fs::read_to_string(home.path().join("ids")).unwrap();
     assert_eq!(ids.trim(), format!("{id} {}", kept["delivery_id"].as_str().unwrap()));
     assert_eq!(events(&home, "").len(), 1);
@@ -360,14 +362,16 @@ fn fault_072_a_dead_event_comes_back_under_its_own_id() {
 fn fault_073_a_poisoned_event_dies_and_the_others_flow() {
     let home = home(&["stripe", "slack"]);
     let handler = "sh -c 'case $INTEG_EVENT_TYPE in charge.refunded) exit 1;; esac; echo $INTEG_EVENT_TYPE >> done'";
-    let mut listening = Listening::start(&home, "--attempts 2 --exec", Some(handler));
+    let mut listening = Listening::start(&home, "--ordered --attempts 2 --exec", Some(handler));
     home.ok("webhook simulate stripe charge.refunded");
     home.ok("webhook simulate stripe customer.created");
     home.ok("webhook simulate slack message");
     let mut seen = Vec::new();
     while seen.len() < 4 {
-        let line = listening.until("handled");
-        seen.push(format!("{} {}", line["type"].as_str().unwrap(), line["status"].as_str().unwrap()));
+        let line = listening.event();
+        if line["event"] == "handled" || line["event"] == "failed" {
+            seen.push(format!("{} {}", line["type"].as_str().unwrap(), line["event_status"].as_str().unwrap()));
+        }
     }
     let at = |what: &str| seen.iter().position(|seen| seen == what).unwrap_or_else(|| panic!("{what}: {seen:?}"));
     assert!(at("message processed") < at("charge.refunded dead"), "another connection waits for nobody: {seen:?}");
@@ -391,7 +395,7 @@ fn a_dead_handler_delays_no_other_connection_and_what_is_left_is_handled_next_ti
     let mut listening = Listening::start(&home, "--append out.jsonl", None);
     for _ in 0..3 {
         let line = listening.until("handled");
-        assert_eq!((&line["connection"], &line["status"]), (&json!("stripe"), &json!("processed")));
+        assert_eq!((&line["connection"], &line["event_status"]), (&json!("stripe"), &json!("processed")));
     }
     // A second listener leaves the handling to the first.
     let second = Listening::start(&home, "slack --append other.jsonl", None);

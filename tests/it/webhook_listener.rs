@@ -43,7 +43,11 @@ fn connections_that_come_and_go_while_it_listens_are_followed() {
     let (maker, url) = (Maker::of(&home, "github"), url_at(&home, "github", &listening));
     until_answer(&url, &maker, "push", "00000000000000000000000000000001", 200);
     let handled = listening.until("handled");
-    assert_eq!((&handled["connection"], &handled["status"]), (&json!("github"), &json!("processed")), "{handled}");
+    assert_eq!(
+        (&handled["connection"], &handled["event_status"]),
+        (&json!("github"), &json!("processed")),
+        "{handled}"
+    );
     let elsewhere = url_at(&home, "github", &named);
     let request = maker.make("push", &elsewhere, "00000000000000000000000000000002");
     assert_eq!(post(&elsewhere, &request), Some(404), "a listener for named connections receives for no other");
@@ -70,7 +74,7 @@ fn connections_that_come_and_go_while_it_listens_are_followed() {
 fn a_handler_that_runs_when_the_listener_is_stopped_is_finished_and_no_other_begins() {
     let home = home(&["stripe"]);
     let handler = "sh -c 'echo >> begun; sleep 2; echo >> ended'";
-    let mut listening = Listening::start(&home, "--exec", Some(handler));
+    let mut listening = Listening::start(&home, "--ordered --exec", Some(handler));
     home.ok("webhook simulate stripe charge.refunded --count 2");
     let started = Instant::now();
     while !home.path().join("begun").exists() {

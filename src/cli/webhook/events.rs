@@ -21,7 +21,7 @@ pub(super) struct EventsArgs {
     /// Only events with this status (default: any)
     #[arg(long, value_name = "STATUS")]
     status: Option<EventStatusArg>,
-    /// Only events of these types; `charge.*` stands for all that begin so
+    /// Only events of these types; `*` stands for any text, as in 'charge.*' and '*.failed'
     #[arg(long = "type", value_name = "TYPE", value_delimiter = ',', add = crate::cli::complete::webhook_events())]
     kinds: Vec<String>,
     /// Only events under whose id other bodies came; `webhook resolve` says which of them holds

@@ -3,10 +3,12 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Args;
 use url::Url;
 
+use super::super::api::parse_header;
 use super::super::ui::Ui;
 use super::listen_display::ListenDisplay;
 use super::local_url::receiver_url;
@@ -15,16 +17,29 @@ use crate::http::Route;
 use crate::jq::Expression;
 use crate::ops::webhooks;
 use crate::runtime::Workspace;
-use crate::webhook::handle::{EventSelection, Handlers};
+use crate::webhook::handle::{EventSelection, Handlers, HandlingOrder, ReplyMode};
 use crate::webhook::listen::ListenOptions;
 use crate::webhook::settings::DEFAULT_PORT;
 
 /// Receive webhooks on this machine until Ctrl-C, and do something with each event
 ///
-/// An event is answered for once it is in the store. With --sync, --exec, --forward-to or --append it is then handled, of each
-/// connection in order; what fails is tried again, and what is left is handled at the next listen. In a terminal s shows
-/// the newest event, r handles it again, 17s and 17r do so with event 17, and q quits.
+/// An event is stored before the service is answered. With --sync, --exec,
+/// --forward-to or --append it is then handled: several at once, so that one
+/// that fails holds up no other (--ordered keeps the order of arrival). What
+/// fails is tried again, and what is left is handled at the next listen. In a
+/// terminal s shows the newest event with what handlers answered, r handles it
+/// again, 17s and 17r do so with event 17, and q quits.
+///
+/// A terminal shows the secret that each service signs with, for the app that
+/// you develop; in other output it is left out unless --print-secret asks for
+/// it.
+///
+/// Examples:
+///   integ webhook listen stripe --forward-to localhost:3000/hooks
+///   integ webhook listen stripe --events 'invoice.*' --exec 'jq .type'
+///   integ webhook listen --poll --forward-to 3000 -H 'Authorization: Bearer test'
 #[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
 pub(super) struct ListenArgs {
     /// Connections to receive for (default: all)
     #[arg(add = crate::cli::complete::webhook_connections())]
@@ -38,6 +53,9 @@ pub(super) struct ListenArgs {
     /// Send the exact request on, to a URL of this machine (`3000`, `localhost:3000/hooks`) or an https one
     #[arg(long, value_name = "URL", value_parser = receiver_url)]
     forward_to: Option<Url>,
+    /// Add a header to requests that are sent on, in place of one of that name
+    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", requires = "forward_to")]
+    headers: Vec<String>,
     /// Run a command for each event: its payload on stdin, the rest in INTEG_EVENT_* variables of 4096 bytes at most
     #[arg(long, value_name = "COMMAND")]
     exec: Option<String>,
@@ -47,11 +65,21 @@ pub(super) struct ListenArgs {
     /// Apply events to synced records, or sync the stream that they are about
     #[arg(long)]
     sync: bool,
-    /// Answer the service with what --forward-to answers, or --exec prints, if that comes in time: for Twilio's calls and
-    /// Slack's commands
+    /// Answer every service with what --forward-to answers, or --exec prints, if that comes in time (default: services that act
+    /// on it, such as Twilio and Slack's commands)
     #[arg(long)]
     reply: bool,
-    /// Only events of these types; `charge.*` stands for all that begin so
+    /// Answer no service with what a handler answers
+    #[arg(long, conflicts_with = "reply")]
+    no_reply: bool,
+    /// Handle the events of each connection one after another, in the order of arrival: one that fails holds up the others
+    #[arg(long)]
+    ordered: bool,
+    /// Ask services that log their deliveries for new events, every 5 s or as said: no tunnel is needed
+    #[arg(long, value_name = "INTERVAL", num_args = 0..=1, require_equals = true, default_missing_value = "5s",
+          value_parser = poll_interval)]
+    poll: Option<Duration>,
+    /// Only events of these types; `*` stands for any text, as in 'charge.*' and '*.failed'
     #[arg(long, value_name = "TYPE", value_delimiter = ',', add = crate::cli::complete::webhook_events())]
     events: Vec<String>,
     /// Only events of which this jq expression holds
@@ -63,9 +91,15 @@ pub(super) struct ListenArgs {
     /// How often an event is tried before it is dead
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..))]
     attempts: u32,
-    /// Print the secrets that services sign with
+    /// Print the secrets that services sign with, also in JSON and to a pipe
     #[arg(long)]
     print_secret: bool,
+}
+
+/// Reads an interval of at least a second.
+fn poll_interval(text: &str) -> Result<Duration, String> {
+    let interval = crate::duration::parse(text).filter(|interval| (1..=86_400).contains(&interval.as_secs()));
+    interval.ok_or_else(|| format!("{text:?} is not an interval such as 5s or 1m"))
 }
 
 pub(super) fn run(workspace: &Workspace, ui: &Ui, args: ListenArgs) -> Result<u8> {
@@ -73,13 +107,20 @@ pub(super) fn run(workspace: &Workspace, ui: &Ui, args: ListenArgs) -> Result<u8
     if let Some(url) = &args.forward_to {
         Route::Live.resolve(url)?;
     }
+    let headers = args.headers.iter().map(|header| parse_header(header)).collect::<Result<Vec<_>, _>>()?;
     let filter = args.filter.as_deref().map(Expression::parse).transpose()?;
     let mut handlers = Handlers::new(&workspace.engine.config, EventSelection { types: args.events, filter });
     handlers.exec = args.exec;
     handlers.forward = args.forward_to;
     handlers.append = args.append;
     handlers.sync = args.sync;
-    handlers.returns_response = args.reply;
+    handlers.forward_headers = headers.into();
+    handlers.replies = match (args.reply, args.no_reply) {
+        (true, _) => ReplyMode::All,
+        (false, true) => ReplyMode::None,
+        (false, false) => ReplyMode::Declared,
+    };
+    handlers.order = if args.ordered { HandlingOrder::Arrival } else { HandlingOrder::Unordered };
     let options = ListenOptions {
         connections: names,
         port: args.port,
@@ -87,6 +128,7 @@ pub(super) fn run(workspace: &Workspace, ui: &Ui, args: ListenArgs) -> Result<u8
         public_url: args.public_url,
         handlers: Arc::new(handlers),
         max_attempts: args.attempts,
+        poll: args.poll,
         leaves_events_pending: false,
     };
     // What is being answered at the end is answered.

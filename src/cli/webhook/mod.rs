@@ -3,10 +3,12 @@
 mod backfill;
 mod error;
 mod events;
+mod handled_lines;
 mod input;
 mod keyboard;
 mod listen;
 mod listen_display;
+mod listen_rows;
 mod local_url;
 mod printer;
 mod prune;

@@ -4,10 +4,10 @@ use clap::Args;
 
 use super::super::ui::{Render, Ui, escape, harmless_json};
 use crate::error::Result;
-use crate::model::EventId;
+use crate::model::{EventId, HandlerKind};
 use crate::ops::webhooks;
 use crate::runtime::Workspace;
-use crate::view::webhook::EventDetailView;
+use crate::view::webhook::{EventDetailView, HandlerRunView};
 
 /// One event: what it tells, and the request it came with
 #[derive(Debug, Args)]
@@ -46,6 +46,7 @@ impl Render for EventDetailView {
         ];
         let mut lines: Vec<String> =
             fields.into_iter().filter_map(|(name, value)| Some(format!("{name:12} {}", value?))).collect();
+        lines.extend(handled_lines(&self.handled));
         let payload = event.payload.as_ref().map(|payload| format!("{payload:#}")).unwrap_or_default();
         lines.extend([String::new(), harmless_json(&payload)]);
         for other in &self.other_bodies {
@@ -58,6 +59,33 @@ impl Render for EventDetailView {
         }
         lines.join("\n")
     }
+}
+
+/// What each handler did, a line each; after a failure, why and what was answered.
+fn handled_lines(runs: &[HandlerRunView]) -> Vec<String> {
+    let mut lines = Vec::new();
+    if !runs.is_empty() {
+        lines.push("\nHandled:".to_owned());
+    }
+    for run in runs {
+        let at = run.started_at;
+        let status = match (run.status, run.handler) {
+            (Some(status), HandlerKind::Exec) => format!("exit {status}"),
+            (Some(status), _) => status.to_string(),
+            (None, _) if run.error.is_some() => "failed".to_owned(),
+            (None, _) => "ok".to_owned(),
+        };
+        lines.push(format!(
+            "  try {}  {at}  {:7}  {status}  {} ms",
+            run.attempt,
+            run.handler.as_str(),
+            run.duration_ms
+        ));
+        lines.extend(run.error.iter().map(|error| format!("         {}", escape(error))));
+        let output = run.output.as_deref().unwrap_or_default();
+        lines.extend(output.lines().map(|line| format!("         │ {}", escape(line))));
+    }
+    lines
 }
 
 pub(super) fn run(workspace: &Workspace, ui: &Ui, args: &EventShowArgs) -> Result<u8> {

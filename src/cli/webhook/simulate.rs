@@ -29,7 +29,7 @@ pub(super) struct SimulateArgs {
     /// A connection, or a connector
     #[arg(add = crate::cli::complete::webhook_sources())]
     source: String,
-    /// Event type to send; without one, those with a sample are listed
+    /// Event type to send, or a pattern such as 'invoice.*' for one event of each type (default: list the types)
     #[arg(add = crate::cli::complete::webhook_events())]
     event: Option<String>,
     /// Where it goes: a URL of this machine, or an https one
@@ -44,7 +44,7 @@ pub(super) struct SimulateArgs {
     /// What to sign with, from a file, or from stdin with -
     #[arg(long, value_name = "FILE|-")]
     secret_file: Option<String>,
-    /// Number of events
+    /// Number of events of each type
     #[arg(long, value_name = "N", default_value_t = 1)]
     count: u64,
     /// How many a second; one after another where not said

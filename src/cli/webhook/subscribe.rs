@@ -25,7 +25,7 @@ pub(super) struct SubscribeArgs {
     /// What the service calls, such as a tunnel's address; kept for later
     #[arg(long, value_name = "PUBLIC_URL")]
     url: Option<String>,
-    /// Only events of these types; where the service must be told, all that integ knows
+    /// Only events of these types, or patterns such as 'invoice.*' (default: all that integ knows, if the service wants types)
     #[arg(long, value_name = "TYPE", value_delimiter = ',', add = crate::cli::complete::webhook_events())]
     events: Vec<String>,
     /// A further parameter of the service's, as in owner=acme

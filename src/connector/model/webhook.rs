@@ -1,5 +1,7 @@
 //! How a service tells of events: what proves that it was it, which requests are none, and where an event says what.
 
+use std::time::Duration;
+
 use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -67,6 +69,9 @@ pub struct WebhookParam {
     pub secret: bool,
     #[serde(default)]
     pub optional: bool,
+    /// What the vendor's secrets begin with, so that those of the sandbox and those that integ makes look like them.
+    #[serde(default)]
+    pub prefix: Option<String>,
 }
 
 /// How a request proves whose it is.
@@ -344,11 +349,24 @@ pub struct WebhookAck {
     pub status: u16,
     pub content_type: Option<String>,
     pub body: Option<String>,
+    /// Of a vendor that acts on the answer: how long it waits for it, as in `3s`. What a handler answers in time is handed
+    /// on; else the answer above goes out.
+    #[serde(deserialize_with = "duration")]
+    #[schemars(with = "Option<String>")]
+    pub within: Option<Duration>,
+    /// The types of the events that it waits for an answer to, or patterns of them; all if empty.
+    pub events: Vec<String>,
+}
+
+fn duration<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let parsed = crate::duration::parse(&text);
+    parsed.map(Some).ok_or_else(|| serde::de::Error::custom(format!("{text:?} is not a duration such as 3s")))
 }
 
 impl Default for WebhookAck {
     fn default() -> Self {
-        Self { status: 200, content_type: None, body: None }
+        Self { status: 200, content_type: None, body: None, within: None, events: Vec::new() }
     }
 }
 

@@ -60,6 +60,7 @@ pub(super) fn check(connector: &Connector, found: &mut Diagnostics) {
             found.push((format!("webhook.event.{name}"), "received is a part of an id alone".to_owned()));
         }
     }
+    check_reply(webhook, found);
     check_confirm(connector, webhook, &given, found);
     check_subscribe(connector, webhook, found);
     check_backfill(connector, webhook, found);
@@ -70,6 +71,19 @@ pub(super) fn check(connector: &Connector, found: &mut Diagnostics) {
         if let Some(sample) = &event.sample {
             check_sample(&format!("events.{name}.sample"), sample, &sampled, found);
         }
+    }
+}
+
+/// A request that waits for a handler takes a place at the receiver meanwhile.
+fn check_reply(webhook: &WebhookDefinition, found: &mut Diagnostics) {
+    let reply = &webhook.reply;
+    match reply.within {
+        Some(within) if !(1..=60).contains(&within.as_secs()) => {
+            found.push(("webhook.reply.within".to_owned(), "is between 1s and 60s".to_owned()));
+        }
+        Some(_) => {}
+        None if reply.events.is_empty() => {}
+        None => found.push(("webhook.reply.events".to_owned(), "needs within: no answer is waited for".to_owned())),
     }
 }
 

@@ -14,7 +14,7 @@ use crate::secret::{REDACTED, Secret};
 use crate::signing::request::WebhookRequest;
 use crate::view::webhook::{
     ConflictResolutionView, ConflictingBodyView, ConnectionPruneView, EventDetailView, EventListView, EventRetryView,
-    PruneListView, StoredEventView,
+    HandlerRunView, PruneListView, StoredEventView,
 };
 use crate::webhook::inbound::delivery::payload;
 use crate::webhook::retention::{PruneResult, prune};
@@ -82,7 +82,8 @@ pub async fn show_event(workspace: &Workspace, id: EventId) -> Result<EventDetai
     let rules = rules(&connector)?;
     let headers = shown_headers(&request, rules, &secrets(workspace, &event).await);
     let payload = |raw: &RawRequest| payload(rules, &WebhookRequest::from_raw(raw), raw.batch_item.as_deref());
-    let conflicts = workspace.store().await?.events().conflicts(id).await?;
+    let events = workspace.store().await?.events();
+    let (conflicts, runs) = (events.conflicts(id).await?, events.handler_runs(id).await?);
     let other = |(index, other): (usize, &EventConflict)| ConflictingBodyView {
         number: index + 1,
         kind: other.kind.clone(),
@@ -92,6 +93,7 @@ pub async fn show_event(workspace: &Workspace, id: EventId) -> Result<EventDetai
         payload: payload(&other.request),
     };
     Ok(EventDetailView {
+        handled: runs.iter().map(HandlerRunView::new).collect(),
         other_bodies: conflicts.iter().enumerate().map(other).collect(),
         event: StoredEventView::new(event, Some(payload(&request))),
         query: request.query,

@@ -1,32 +1,18 @@
 //! Receives webhooks until it is stopped.
 
-use url::Url;
-
 use crate::error::Result;
-use crate::model::{ConnectionName, matches_type};
+use crate::model::{ConnectionName, HandlerKind, matches_type};
 use crate::near::closest;
 use crate::runtime::Workspace;
 use crate::runtime::worker::WorkerSet;
-use crate::secret::Secret;
 use crate::view::listen::ListenEventView;
 use crate::webhook::feed::ListenEvent;
 use crate::webhook::inbound::outcome::ReceiveOutcome;
 use crate::webhook::listen::{ListenOptions, WebhookListener};
+use crate::webhook::settings::ReceiveAddress;
 use crate::webhook::targets::SkippedConnection;
 use crate::worker::retention::{RetentionScope, RetentionWorker};
 use crate::worker::subscriptions::SubscriptionWorker;
-
-/// A connection that is listened for.
-#[derive(Debug)]
-pub struct ListenUrl {
-    pub connection: ConnectionName,
-    /// Its address on this machine.
-    pub local: Url,
-    /// The one that its vendor calls.
-    pub public: Url,
-    /// The signing secret in force.
-    pub secret: Option<Secret>,
-}
 
 /// An event type that was asked for and no connector knows.
 #[derive(Debug)]
@@ -39,11 +25,15 @@ pub struct UnknownEventType {
 /// What is listened for once the port is open.
 #[derive(Debug)]
 pub struct ListenStarted {
-    pub urls: Vec<ListenUrl>,
+    pub urls: Vec<ReceiveAddress>,
+    /// What is done with events, each with its URL, command or file.
+    pub handlers: Vec<(HandlerKind, String)>,
     /// Connections that cannot receive, and why.
     pub skipped: Vec<SkippedConnection>,
     /// Connections whose events another process handles.
     pub handled_elsewhere: Vec<ConnectionName>,
+    /// Connections whose vendors are to be polled and have no log of deliveries.
+    pub not_polled: Vec<ConnectionName>,
     /// Types whose events would never be handled.
     pub unknown_types: Vec<UnknownEventType>,
     /// The connector of the first connection.
@@ -54,9 +44,10 @@ impl ListenStarted {
     /// The first of the listener's events. It reveals the signing secrets only to those who may see them.
     pub fn view(&self, with_secrets: bool) -> ListenEventView {
         let urls = self.urls.iter().map(|url| (url.connection.to_string(), url.local.to_string())).collect();
-        let secret = |url: &ListenUrl| Some((url.connection.to_string(), url.secret.as_ref()?.expose().clone()));
+        let secret = |url: &ReceiveAddress| Some((url.connection.to_string(), url.secret.as_ref()?.expose().clone()));
         let secrets = with_secrets.then(|| self.urls.iter().filter_map(secret).collect());
-        ListenEventView::Listening { urls, secrets }
+        let handlers = self.handlers.iter().map(|(kind, target)| (kind.as_str(), target.clone())).collect();
+        ListenEventView::Listening { urls, handlers, secrets }
     }
 }
 
@@ -67,6 +58,9 @@ pub trait ListenObserver {
     /// # Errors
     /// An error ends the listener.
     fn started(&self, started: &ListenStarted) -> Result<()>;
+
+    /// Whether the observer may see signing secrets.
+    fn reveals_secrets(&self) -> bool;
 
     /// Something was received, rejected or handled.
     fn happened(&self, event: ListenEventView);
@@ -85,9 +79,11 @@ pub async fn listen(
 ) -> Result<()> {
     let mut listener = WebhookListener::start(workspace, options).await?;
     let started = ListenStarted {
-        urls: urls(&listener)?,
+        urls: listener.addresses()?,
+        handlers: options.handlers.targets(),
         skipped: std::mem::take(&mut listener.skipped),
         handled_elsewhere: std::mem::take(&mut listener.handled_elsewhere),
+        not_polled: std::mem::take(&mut listener.not_polled),
         unknown_types: unknown_types(&listener, &options.handlers.selection.types),
         first_connector: listener.settings.first().map(|settings| settings.connector.id.clone()).unwrap_or_default(),
     };
@@ -110,20 +106,7 @@ fn report(event: &ListenEvent, observer: &impl ListenObserver) {
     if let ListenEvent::Request(ReceiveOutcome::NotStored { connection, error }) = event {
         tracing::warn!("an event of {connection} could not be kept, and was answered with 503: {error}");
     }
-    ListenEventView::list(event).into_iter().for_each(|event| observer.happened(event));
-}
-
-fn urls(listener: &WebhookListener<'_>) -> Result<Vec<ListenUrl>> {
-    let secret = |name: &ConnectionName| {
-        listener.settings.iter().find(|settings| settings.name() == name)?.keys.secrets.first().cloned()
-    };
-    let urls = listener.urls()?.into_iter();
-    Ok(urls
-        .map(|(connection, local, public)| {
-            let secret = secret(&connection);
-            ListenUrl { connection, local, public, secret }
-        })
-        .collect())
+    ListenEventView::list(event, observer.reveals_secrets()).into_iter().for_each(|event| observer.happened(event));
 }
 
 /// Types of a service that leaves them to its users are not known, so that of those only a likely slip is named.

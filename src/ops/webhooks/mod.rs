@@ -14,7 +14,7 @@ pub use events::{
     ListEventsRequest, PruneEventsRequest, ResolveConflictRequest, list_events, prune_events, read_event_body,
     resolve_conflict, retry_events, show_event,
 };
-pub use listen::{ListenObserver, ListenStarted, ListenUrl, UnknownEventType, listen};
+pub use listen::{ListenObserver, ListenStarted, UnknownEventType, listen};
 pub use replay::{BackfillEventsRequest, ReplayEventsRequest, backfill_events, replay_events};
 pub use settings::{
     NewWebhookSecret, SetPublicUrlRequest, SetWebhookSecretRequest, reveal_webhook_secret, set_public_url,

@@ -69,6 +69,8 @@ pub async fn backfill_events(
         limit: request.limit,
         input: &request.input,
         dry_run: request.dry_run,
+        needs_handling: true,
+        seen: None,
     };
     let name = &request.connection;
     let backfill = backfill::backfill(workspace, name, &selection, |found| sink(BackfilledEventView::new(name, found)));

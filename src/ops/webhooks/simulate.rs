@@ -8,7 +8,7 @@ use url::Url;
 use crate::connector::{Connector, EventDefinition, Pointer, SignatureAlgorithm};
 use crate::error::Result;
 use crate::http::{HttpError, Route, scrub};
-use crate::model::{ConnectionMode, ConnectionName};
+use crate::model::{ConnectionMode, ConnectionName, matches_type};
 use crate::runtime::Workspace;
 use crate::secret::Secret;
 use crate::signing::sign::EmulatorKeys;
@@ -28,7 +28,7 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 pub struct SimulateEventsRequest {
     /// A connection, or the name of a connector alone.
     pub source: ConnectionName,
-    /// One of the connector's event types.
+    /// One of the connector's event types, or a pattern such as `invoice.*`: one of each that it covers.
     pub event: String,
     /// https, or http on this machine; where `webhook listen` listens if absent.
     pub to: Option<Url>,
@@ -103,7 +103,8 @@ pub async fn preview_simulation(
     observer: &mut impl SimulationObserver,
 ) -> Result<SimulatedRequestView> {
     let source = SimulationSource::load(workspace, &request).await?;
-    let burst = source.burst(&request, None);
+    let kinds = source.kinds(&request.event);
+    let burst = source.burst(&request, kinds[0], None);
     let made = burst.build(1, &workspace.engine.clock).await?.request;
     observer.starts(&source.target());
     let shown = |text: &str| scrub(text, &burst.keys.secrets);
@@ -130,10 +131,12 @@ pub async fn simulate_events(
     observer: &mut impl SimulationObserver,
 ) -> Result<SimulationResult> {
     let source = SimulationSource::load(workspace, &request).await?;
+    let kinds = source.kinds(&request.event);
     // What cannot be made is found before anything is said or remembered.
-    source.burst(&request, None).build(1, &workspace.engine.clock).await?;
+    for kind in &kinds {
+        source.burst(&request, kind, None).build(1, &workspace.engine.clock).await?;
+    }
     observer.starts(&source.target());
-    let burst = source.burst(&request, Some(workspace).filter(|_| source.is_sandbox));
     let should_be_rejected = request.corruption.is_some_and(Corruption::should_be_rejected);
     let mut result = SimulationResult {
         connector: source.connector.id.clone(),
@@ -144,12 +147,14 @@ pub async fn simulate_events(
         first_error: None,
     };
     let sender = WebhookSender::new(&workspace.engine.config, TIMEOUT);
-    burst
-        .send_all(&sender, &workspace.engine.clock, |sent| {
+    for kind in kinds {
+        let burst = source.burst(&request, kind, Some(workspace).filter(|_| source.is_sandbox));
+        let sending = burst.send_all(&sender, &workspace.engine.clock, |sent| {
             result.count(sent, should_be_rejected);
-            observer.sent(SentEventView::new(&request.event, request.corruption, sent))
-        })
-        .await?;
+            observer.sent(SentEventView::new(kind, request.corruption, sent))
+        });
+        sending.await?;
+    }
     Ok(result)
 }
 
@@ -236,12 +241,25 @@ impl SimulationSource {
         })
     }
 
-    fn burst<'a>(&'a self, request: &'a SimulateEventsRequest, sandbox: Option<&'a Workspace>) -> Burst<'a> {
+    /// The types with a sample that a pattern covers; the pattern itself if there is none.
+    fn kinds<'a>(&'a self, pattern: &'a str) -> Vec<&'a str> {
+        let events = self.connector.events.iter();
+        let sampled = events.filter(|(kind, event)| event.sample.is_some() && matches_type(pattern, kind));
+        let kinds: Vec<&str> = sampled.map(|(kind, _)| kind.as_str()).collect();
+        if kinds.is_empty() { vec![pattern] } else { kinds }
+    }
+
+    fn burst<'a>(
+        &'a self,
+        request: &'a SimulateEventsRequest,
+        event: &'a str,
+        sandbox: Option<&'a Workspace>,
+    ) -> Burst<'a> {
         Burst {
             connector: &self.connector,
             keys: &self.keys,
             vendor: &self.vendor,
-            event: &request.event,
+            event,
             to: &self.to,
             signed_url: &self.signed_url,
             set: &request.set,

@@ -4,7 +4,7 @@ use crate::api::Input;
 use crate::error::Result;
 use crate::http::Request;
 use crate::model::subscription::SubscriptionId;
-use crate::model::{ConnectionName, Grant};
+use crate::model::{ConnectionName, Grant, matches_type};
 use crate::oauth::refresh;
 use crate::runtime::{Session, Workspace};
 use crate::view::webhook::{SubscribedView, SubscriptionView, UnsubscribedView};
@@ -100,6 +100,6 @@ fn options(request: &SubscribeRequest) -> SubscribeOptions<'_> {
 /// Types that the connector does not know; whether there are such is for the vendor to judge.
 fn unknown_events(settings: &WebhookSettings, events: &[String]) -> Vec<String> {
     let known = &settings.connector.events;
-    let unknown = |kind: &&String| !known.is_empty() && !kind.contains('*') && !known.contains_key(*kind);
+    let unknown = |kind: &&String| !known.is_empty() && !known.keys().any(|known| matches_type(kind, known));
     events.iter().filter(unknown).cloned().collect()
 }

@@ -88,4 +88,6 @@ pub enum NextWake {
     At(Timestamp),
     /// Nothing is planned.
     Idle,
+    /// Nothing more can be done by this worker, whatever happens: another has taken its work over.
+    End,
 }

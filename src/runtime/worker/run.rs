@@ -88,6 +88,7 @@ where
                 break ticked.map(|_| ());
             }
             let pause = match ticked {
+                Ok(NextWake::End) => break Ok(()),
                 Ok(wake) if self.until == RunUntil::Idle && is_idle(wake, now) => break Ok(()),
                 Ok(wake) => {
                     if failures > 0 {
@@ -183,7 +184,7 @@ fn pause(wake: NextWake, now: Timestamp, poll_interval: Duration) -> Duration {
         NextWake::Now => Duration::ZERO,
         NextWake::Busy(wait) => wait.min(longest),
         NextWake::At(at) => Duration::try_from(at.duration_since(now)).unwrap_or(Duration::ZERO).min(longest),
-        NextWake::Idle => longest,
+        NextWake::Idle | NextWake::End => longest,
     }
 }
 
@@ -192,7 +193,7 @@ fn is_idle(wake: NextWake, now: Timestamp) -> bool {
     match wake {
         NextWake::Now | NextWake::Busy(_) => false,
         NextWake::At(at) => at > now,
-        NextWake::Idle => true,
+        NextWake::Idle | NextWake::End => true,
     }
 }
 

@@ -421,6 +421,7 @@ mod tests {
             due_at: None,
             error: Some("no".to_owned()),
             completed_handlers: 1,
+            runs: Vec::new(),
         };
         let lease = stores[0].locks().try_acquire(LockKey::Events(connection), NOW).await.unwrap().unwrap();
         events.record_attempts(&[attempt], lease.fence).await.unwrap();

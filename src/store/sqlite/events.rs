@@ -1,17 +1,19 @@
 //! The inbox: webhooks received, each event once, and what became of them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use rusqlite::Connection;
 
 use super::insert_events::{self, EventLookup};
 use super::row::{Row, collect, connection_name, first, get_json, get_millis, get_optional_millis, get_word, query};
-use super::{SqliteStore, StoreError, conflicts, event_keys, locks, prune};
+use super::{SqliteStore, StoreError, conflicts, event_keys, locks, prune, queue};
 use crate::clock::Timestamp;
 use crate::model::{
-    AttemptResult, ConflictResolution, ConnectionId, EventConflict, EventFilter, EventId, EventInsertResult,
-    EventStatus, EventVerification, InboundDelivery, PruneRequest, QueuedEvent, RawRequest, StoredEvent, matches_type,
+    AttemptResult, ConflictResolution, ConnectionId, DueEvents, EventConflict, EventFilter, EventId, EventInsertResult,
+    EventProgress, EventStatus, EventVerification, HandlerRun, InboundDelivery, PruneRequest, QueuedEvent, RawRequest,
+    StoredEvent, matches_any_type,
 };
 use crate::store::{Events, Fence};
 
@@ -81,49 +83,41 @@ impl Events for SqliteStore {
     }
 
     async fn queued(&self, connection: ConnectionId, limit: u32) -> Result<Vec<QueuedEvent>, StoreError> {
-        self.read(move |sqlite| {
-            let sql = "SELECT id, due_at, attempts, completed_handlers, verification FROM events \
-                       WHERE connection_id = ?1 AND status IN ('pending', 'failed') ORDER BY id LIMIT ?2";
-            let mut statement = sqlite.prepare_cached(sql)?;
-            collect(query(&mut statement, (connection.0, limit))?, queued_from_row)
-        })
-        .await
+        self.read(move |sqlite| queue::list(sqlite, connection, limit)).await
+    }
+
+    async fn due(
+        &self,
+        connection: ConnectionId,
+        now: Timestamp,
+        longest: Duration,
+        limit: u32,
+    ) -> Result<DueEvents, StoreError> {
+        self.read(move |sqlite| queue::due(sqlite, connection, now, longest, limit)).await
+    }
+
+    async fn find_queued(&self, id: EventId) -> Result<Option<QueuedEvent>, StoreError> {
+        self.read(move |sqlite| queue::find(sqlite, id)).await
+    }
+
+    async fn handler_runs(&self, id: EventId) -> Result<Vec<HandlerRun>, StoreError> {
+        self.read(move |sqlite| queue::handler_runs(sqlite, id)).await
     }
 
     async fn record_attempts(&self, attempts: &[AttemptResult], fence: Fence) -> Result<(), StoreError> {
         let attempts = attempts.to_vec();
         self.write(move |transaction| {
             locks::check_fence(transaction, fence)?;
-            let sql = "UPDATE events SET status = ?2, due_at = ?3, last_error = ?4, completed_handlers = ?5, \
-                       attempts = attempts + 1 WHERE id = ?1";
-            let mut statement = transaction.prepare_cached(sql)?;
-            for attempt in &attempts {
-                statement.execute((
-                    attempt.id.0,
-                    attempt.status.as_str(),
-                    attempt.due_at.map(Timestamp::as_millisecond),
-                    &attempt.error,
-                    attempt.completed_handlers,
-                ))?;
-            }
-            Ok(())
+            attempts.iter().try_for_each(|attempt| queue::record(transaction, attempt))
         })
         .await
     }
 
-    async fn record_progress(
-        &self,
-        id: EventId,
-        completed_handlers: u32,
-        error: &str,
-        fence: Fence,
-    ) -> Result<(), StoreError> {
-        let error = error.to_owned();
+    async fn record_progress(&self, progress: &EventProgress, fence: Fence) -> Result<(), StoreError> {
+        let progress = progress.clone();
         self.write(move |transaction| {
             locks::check_fence(transaction, fence)?;
-            let sql = "UPDATE events SET completed_handlers = ?2, last_error = ?3 WHERE id = ?1";
-            transaction.prepare_cached(sql)?.execute((id.0, completed_handlers, &error))?;
-            Ok(())
+            queue::record_progress(transaction, &progress)
         })
         .await
     }
@@ -221,13 +215,12 @@ fn list(sqlite: &Connection, filter: &EventFilter) -> Result<Vec<StoredEvent>, S
             filter.since.map(Timestamp::as_millisecond),
         ),
     )?;
-    let is_wanted = |kind: &str| filter.kinds.is_empty() || filter.kinds.iter().any(|known| matches_type(known, kind));
     let mut found = Vec::new();
     while found.len() < filter.limit as usize
         && let Some(row) = rows.next()?
     {
         let event = from_row(&row)?;
-        if is_wanted(&event.kind) {
+        if matches_any_type(&filter.kinds, &event.kind) {
             found.push(event);
         }
     }
@@ -267,18 +260,5 @@ fn from_row(row: &Row<'_>) -> Result<StoredEvent, StoreError> {
         attempts: row.get("attempts")?,
         last_error: row.get("last_error")?,
         conflict_count: row.get("conflict_count")?,
-    })
-}
-
-fn queued_from_row(row: &Row<'_>) -> Result<QueuedEvent, StoreError> {
-    // A time that cannot be read must not hold up the queue: the event is due at once.
-    let due_at: Option<i64> = row.get("due_at")?;
-    let due_at = Timestamp::from_millisecond(due_at.unwrap_or_default()).unwrap_or(Timestamp::UNIX_EPOCH);
-    Ok(QueuedEvent {
-        id: EventId(row.get("id")?),
-        due_at,
-        verification: get_word(row, "verification")?,
-        attempts: row.get("attempts")?,
-        completed_handlers: row.get("completed_handlers")?,
     })
 }

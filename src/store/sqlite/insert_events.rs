@@ -113,9 +113,9 @@ fn insert_event(
     first: Option<i64>,
 ) -> Result<i64, StoreError> {
     let sql = "INSERT INTO events (connection_id, delivery_id, has_delivery_id, dedup_key, digest, kind, account, \
-               resource, actor, occurred_at, received_at, headers, query, body, batch_event_id, batch_item, status, due_at, \
+               resource, actor, occurred_at, received_at, headers, query, body, batch_event_id, batch_item, status, \
                signed_digest, signed_dedup_key, verification) \
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21)";
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)";
     let key = event_keys::key(delivery.connection, &event.delivery_id);
     let signed_key = event.signed_digest.as_ref().map(|signed| event_keys::signed_key(delivery.connection, signed));
     let received_at = delivery.received_at.as_millisecond();
@@ -138,7 +138,6 @@ fn insert_event(
         first,
         event.batch_item,
         status.as_str(),
-        delivery.needs_handling.then_some(received_at),
         event.signed_digest,
         signed_key,
         delivery.verification.as_str(),

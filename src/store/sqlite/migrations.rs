@@ -119,6 +119,7 @@ mod tests {
         cursor_history: id partition_id cursor replaced_at
         deliveries: id message_id endpoint_id status attempts due_at expires_at created_at last_error
         endpoints: id url description events secrets backoff max_attempts ttl_secs timeout_secs rate_requests rate_secs disabled_reason disabled_at failing_since last_failed_at paused_until created_at
+        event_attempts: event_id number attempt handler started_at duration_ms status error output
         event_conflicts: id event_id received_at digest signed_digest verification kind account resource actor occurred_at headers query body batch_item
         event_dedup_keys: key event_id
         event_types: kind description sample
@@ -130,7 +131,7 @@ mod tests {
         meta: only_row vault_id sequence created_at restored_at dedup_indexed_to
         partitions: id stream_id params parent_record_id parent_version cursor checkpoint backfill_checkpoint synced_at
         record_bodies: record_id json
-        records: id stream_id partition_id key hash version added_version first_seen_at changed_at deleted_at deleted_cursor vendor_updated_at
+        records: id stream_id partition_id key hash version added_version first_seen_at changed_at deleted_at deleted_cursor vendor_updated_at vendor_event_id
         sandbox_state: key value
         schedules: id connection_id stream rule jitter_secs next_at last_at
         seen_ids: id partition_id ids

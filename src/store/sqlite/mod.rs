@@ -30,6 +30,7 @@ mod migrations;
 mod open;
 mod outbox;
 mod prune;
+mod queue;
 mod readers;
 mod records;
 mod row;

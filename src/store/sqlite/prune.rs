@@ -29,8 +29,14 @@ pub(super) fn prune(transaction: &Transaction<'_>, ids: &[i64], keeps_ids: bool)
     };
     let mut statement = transaction.prepare_cached(sql)?;
     let mut pruned = 0;
+    // With the event itself its attempts go by themselves.
+    let mut forget = transaction.prepare_cached("DELETE FROM event_attempts WHERE event_id = ?1")?;
     for id in ids {
-        pruned += statement.execute([id])?;
+        let count = statement.execute([id])?;
+        if count > 0 && keeps_ids {
+            forget.execute([id])?;
+        }
+        pruned += count;
     }
     Ok(pruned)
 }

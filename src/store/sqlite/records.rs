@@ -14,7 +14,7 @@ use super::{SqliteStore, StoreError, locks, sweep};
 use crate::clock::Timestamp;
 use crate::json;
 use crate::model::{
-    CompletedList, Hash, JobId, NewPage, NewRecord, PageCheckpoint, PartitionId, PushedRecord, RecordChange,
+    CompletedList, EventId, Hash, JobId, NewPage, NewRecord, PageCheckpoint, PartitionId, PushedRecord, RecordChange,
     RecordCounts, RecordId, RecordSnapshot, StoredRecord, StreamId, SweepResult,
 };
 use crate::store::{Fence, Records};
@@ -62,7 +62,7 @@ impl Records for SqliteStore {
         let key = key.to_owned();
         self.read(move |sqlite| {
             let sql = format!(
-                "SELECT {COLUMNS}, partition_id, vendor_updated_at, deleted_cursor FROM {RECORDS_WITH_BODIES} \
+                "SELECT {COLUMNS}, partition_id, vendor_updated_at, vendor_event_id, deleted_cursor FROM {RECORDS_WITH_BODIES} \
                  WHERE stream_id = ?1 AND key = ?2"
             );
             let mut statement = sqlite.prepare_cached(&sql)?;
@@ -187,9 +187,10 @@ fn push(transaction: &Transaction<'_>, pushed: &PushedRecord) -> Result<Option<R
     let slot = RecordLocation { stream: pushed.stream, partition: pushed.partition, now: pushed.now, sweeping: false };
     let version = next_version(transaction)?;
     let (id, outcome) = upsert(&mut Statements::prepare(transaction)?, slot, &pushed.record, version, false)?;
-    let sql = "UPDATE records SET vendor_updated_at = ?2, deleted_cursor = ?3 WHERE id = ?1";
+    let sql = "UPDATE records SET vendor_updated_at = ?2, vendor_event_id = ?3, deleted_cursor = ?4 WHERE id = ?1";
     let deleted_cursor = pushed.cursor_value.as_ref().filter(|_| pushed.record.is_deleted);
-    transaction.prepare_cached(sql)?.execute((id, pushed.vendor_updated_at.as_millisecond(), deleted_cursor))?;
+    let values = (id, pushed.vendor_updated_at.as_millisecond(), pushed.event.0, deleted_cursor);
+    transaction.prepare_cached(sql)?.execute(values)?;
     if !pushed.record.is_deleted {
         // A full list that was cut off may have gone past its place.
         let sql = "INSERT INTO seen_ids (partition_id, ids) \
@@ -324,7 +325,7 @@ fn upsert(
         return Ok((id, UpsertResult::Deleted));
     }
     let sql = "UPDATE records SET partition_id = ?2, hash = ?3, version = ?4, changed_at = ?5, deleted_at = NULL, \
-               deleted_cursor = NULL, vendor_updated_at = NULL, \
+               deleted_cursor = NULL, vendor_updated_at = NULL, vendor_event_id = NULL, \
                added_version = CASE WHEN ?6 THEN ?4 ELSE added_version END WHERE id = ?1";
     let values = (id, slot.partition.0, record.hash, version, slot.now.as_second(), was_deleted);
     transaction.prepare_cached(sql)?.execute(values)?;
@@ -372,8 +373,8 @@ fn delete(
     version: u64,
     now: Timestamp,
 ) -> Result<u64, StoreError> {
-    let sql = "UPDATE records SET deleted_at = ?4, changed_at = ?4, version = ?3, vendor_updated_at = NULL \
-               WHERE stream_id = ?1 AND key = ?2 AND deleted_at IS NULL";
+    let sql = "UPDATE records SET deleted_at = ?4, changed_at = ?4, version = ?3, vendor_updated_at = NULL, \
+               vendor_event_id = NULL WHERE stream_id = ?1 AND key = ?2 AND deleted_at IS NULL";
     let changed = transaction.prepare_cached(sql)?.execute((stream.0, key, version, now.as_second()))?;
     Ok(changed as u64)
 }
@@ -434,6 +435,7 @@ fn snapshot_from_row(row: &Row<'_>) -> Result<RecordSnapshot, StoreError> {
     Ok(RecordSnapshot {
         partition: PartitionId(row.get("partition_id")?),
         as_of: vendor_updated_at.unwrap_or(record.changed_at),
+        event: row.get::<Option<i64>>("vendor_event_id")?.map(EventId),
         deleted_cursor: row.get("deleted_cursor")?,
         record,
     })

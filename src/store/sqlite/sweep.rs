@@ -102,8 +102,7 @@ fn orphans(sqlite: &Connection, stream: StreamId) -> Result<Vec<PartitionId>, St
 /// Marks the records that a full list of a partition did not meet as deleted, and discards the ids that were seen.
 fn tombstone(transaction: &Connection, read: &CompletedList, version: u64, now: Timestamp) -> Result<u64, StoreError> {
     let missing = missing(transaction, read)?;
-    let sql =
-        "UPDATE records SET deleted_at = ?3, changed_at = ?3, version = ?2, vendor_updated_at = NULL WHERE id = ?1";
+    let sql = "UPDATE records SET deleted_at = ?3, changed_at = ?3, version = ?2, vendor_updated_at = NULL, vendor_event_id = NULL WHERE id = ?1";
     let mut update = transaction.prepare_cached(sql)?;
     for id in &missing {
         update.execute((id, version, now.as_second()))?;

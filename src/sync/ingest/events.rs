@@ -24,7 +24,8 @@ use crate::error::{Error, Kind, Result};
 use crate::http::MAX_RETRY_AFTER;
 use crate::json::Json;
 use crate::model::{
-    ConnectionName, PartitionId, PushedRecord, RecordSnapshot, StoredEvent, StoredStream, StreamParams, SyncMode,
+    ConnectionName, EventId, PartitionId, PushedRecord, RecordSnapshot, StoredEvent, StoredStream, StreamParams,
+    SyncMode,
 };
 use crate::runtime::Workspace;
 use crate::store::{LockKey, Store};
@@ -112,7 +113,7 @@ impl<'a> EventIngest<'a> {
         let occurred_at = event.occurred_at.unwrap_or(event.received_at);
         // Now that nobody else writes it.
         let known = self.store.records().find(stored.id, &parsed.record.key).await?;
-        if known.as_ref().is_some_and(|known| is_outdated(stream, &parsed, occurred_at, known)) {
+        if known.as_ref().is_some_and(|known| is_outdated(stream, &parsed, (occurred_at, event.id), known)) {
             tracing::debug!("event {} is older than what is known of {}", event.id.0, parsed.record.key);
             lock.release().await;
             return Ok(Some(IngestResult::Done));
@@ -125,6 +126,7 @@ impl<'a> EventIngest<'a> {
             record: parsed.record,
             cursor_value: at,
             vendor_updated_at: occurred_at,
+            event: event.id,
             now,
         };
         let change = commit::push(&*self.store, pushed, lock.fence()).await?;
@@ -270,8 +272,14 @@ struct RecordTarget {
 }
 
 /// Whether an event says nothing new of a record: by what the vendor orders records by, and where that says nothing, by the
-/// time. At one moment a deletion comes last, in whatever order the two arrive. Pure.
-fn is_outdated(stream: &Stream, parsed: &ParsedRecord, occurred_at: Timestamp, known: &RecordSnapshot) -> bool {
+/// time. At one moment a deletion comes last, and else the event that came later. In whatever order events are handled, the
+/// record is the same in the end. Pure.
+fn is_outdated(
+    stream: &Stream,
+    parsed: &ParsedRecord,
+    (occurred_at, event): (Timestamp, EventId),
+    known: &RecordSnapshot,
+) -> bool {
     let known_at = stream.incremental.as_ref().and_then(|rule| {
         if let Some(text) = &known.deleted_cursor {
             return CursorValue::parse(&rule.format, text);
@@ -283,6 +291,7 @@ fn is_outdated(stream: &Stream, parsed: &ParsedRecord, occurred_at: Timestamp, k
     match (parsed.cursor.as_ref().map(|(at, _)| at), &known_at) {
         (Some(at), Some(known_at)) if at != known_at => at < known_at,
         (Some(_), Some(_)) if brings_back => true,
-        _ => occurred_at < known.as_of || (brings_back && occurred_at == known.as_of),
+        _ if occurred_at == known.as_of => brings_back || known.event.is_some_and(|known| event < known),
+        _ => occurred_at < known.as_of,
     }
 }

@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use async_trait::async_trait;
 use serde_json::Value;
 
-use super::handler::{EventHandler, EventInput, HandleError, HandlerOutcome, HandlerStep};
+use super::handler::{EventHandler, EventInput, HandleError, HandlerOutcome, HandlerResult};
 use crate::json;
+use crate::model::HandlerKind;
 
 /// The file that events are written to.
 pub(super) struct AppendHandler {
@@ -17,14 +18,18 @@ pub(super) struct AppendHandler {
 
 #[async_trait]
 impl EventHandler for AppendHandler {
-    fn step(&self) -> HandlerStep {
-        HandlerStep::Append
+    fn kind(&self) -> HandlerKind {
+        HandlerKind::Append
     }
 
-    async fn handle(&self, input: &EventInput<'_>) -> Result<HandlerOutcome, HandleError> {
-        append(&self.path, &line(input.document, input.exact_json))
-            .map_err(|source| HandleError::Append { path: self.path.clone(), source })?;
-        Ok(HandlerOutcome::Done(None))
+    fn target(&self) -> String {
+        self.path.display().to_string()
+    }
+
+    async fn handle(&self, input: &EventInput<'_>) -> HandlerResult {
+        let appended = append(&self.path, &line(input.document, input.exact_json))
+            .map_err(|source| HandleError::Append { path: self.path.clone(), source });
+        appended.map(|()| HandlerOutcome::Done(None)).into()
     }
 }
 

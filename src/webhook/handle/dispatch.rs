@@ -1,35 +1,44 @@
-//! Events on their way from the store to the handlers: of each connection in their order, and none waits for another's.
+//! Events on their way from the store to the handlers. No connection's events wait for another's, and of one connection
+//! several are handled at once, unless the order of arrival is asked for.
 
-use std::collections::VecDeque;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 
-use super::handler::HandleError;
-use super::handlers::{ConnectionHandlers, HandleOutcome, Handlers};
-use super::in_flight::InFlight;
+use super::attempt::{HandledEvent, handle};
+use super::event_queue::{EventQueue, NextEvent};
+use super::handlers::{ConnectionHandlers, HandleOutcome, Handlers, HandlingOrder};
 use super::workers::{ConnectionWork, StartedWork};
 use crate::backoff::Backoff;
-use crate::clock::{self, Clock, Stopwatch, Timestamp};
+use crate::clock::{Clock, Stopwatch, Timestamp};
 use crate::error::{Result, on_one_line};
-use crate::model::{AttemptResult, EventId, EventStatus, QueuedEvent, RawRequest, StoredEvent};
+use crate::model::{EventId, EventProgress, EventStatus, HandlerKind, QueuedEvent};
 use crate::runtime::worker::{LONGEST_SLEEP, NextWake, Worker};
-use crate::runtime::{LockGuard, Workspace};
+use crate::runtime::{BoxFuture, LockGuard, Workspace};
 use crate::store::{LockKey, StoreError};
 use crate::sync::ingest::EventIngest;
-use crate::webhook::feed::{ActivityFeed, ListenEvent};
+use crate::webhook::feed::{ActivityFeed, HandledReport, ListenEvent};
 use crate::webhook::inbound::handler_responses::{HandlerResponse, HandlerResponses};
 use crate::webhook::inbound::target::ReceiveTarget;
 
 /// What another process brings back, or has failed, is seen after so long.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Events that are read at once.
-const BATCH_SIZE: u32 = 64;
+/// Events of one connection that are handled at once.
+const MAX_IN_FLIGHT: usize = 8;
 
-/// How long an event waits after a failure.
-const EVENT_BACKOFF: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(300));
+/// How many of them may have failed before, so that events whose handler hangs leave room for others.
+const MAX_RETRIES_IN_FLIGHT: usize = 4;
+
+/// Events that are handled beside them because a request waits for the answer.
+const MAX_AWAITED_IN_FLIGHT: usize = 16;
+
+/// How long an event waits for another process to end its sync of the stream.
+const DEFERRAL: Duration = Duration::from_secs(5);
 
 /// How long a queue pauses whose receiver was not there.
 const RECEIVER_BACKOFF: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(16));
@@ -62,15 +71,19 @@ impl<'a> ConnectionWork<'a> for Dispatching<'a> {
         } else {
             None
         };
+        target.signals.set_handled_here(true);
         Ok(StartedWork::Worker(Box::new(Dispatcher {
             target: Arc::clone(target),
             clock: workspace.engine.clock.clone(),
             handlers: Arc::new(self.handlers.for_connection(ingest)),
             max_attempts: self.max_attempts,
+            order: self.handlers.order,
             feed: Arc::clone(&self.feed),
             answers: self.answers.clone(),
-            queue: VecDeque::new(),
-            in_flight: InFlight::Nothing,
+            queue: EventQueue::default(),
+            running: FuturesUnordered::new(),
+            in_flight: HashMap::new(),
+            done: Vec::new(),
             pause: None,
             unreachable_count: 0,
             lock,
@@ -78,22 +91,35 @@ impl<'a> ConnectionWork<'a> for Dispatching<'a> {
     }
 }
 
-/// Hands the events of one connection to its handlers, one after the other.
+/// Hands the events of one connection to its handlers.
 struct Dispatcher<'a> {
     target: Arc<ReceiveTarget>,
     clock: Clock,
     handlers: Arc<ConnectionHandlers<'a>>,
     max_attempts: u32,
+    order: HandlingOrder,
     feed: Arc<ActivityFeed>,
     answers: Option<Arc<HandlerResponses>>,
-    /// Events that were read and not begun, in their order.
-    queue: VecDeque<QueuedEvent>,
-    in_flight: InFlight<'a, HandledEvent>,
+    queue: EventQueue,
+    running: FuturesUnordered<BoxFuture<'a, HandledEvent>>,
+    /// Events that have begun and are not recorded.
+    in_flight: HashMap<EventId, InFlight>,
+    /// Those of them that were handled.
+    done: Vec<HandledEvent>,
     pause: Option<Pause>,
     /// How often in a row nobody was there to send an event to.
     unreachable_count: u32,
     /// Held so long as this handles the connection's events: no second process does.
     lock: LockGuard,
+}
+
+/// Why an event was begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum InFlight {
+    New,
+    Retry,
+    /// A request waits for the answer.
+    Awaited,
 }
 
 /// A time in which no event is begun, not even one that is new.
@@ -113,39 +139,6 @@ impl Pause {
     }
 }
 
-/// An event, and what its handlers made of it.
-struct HandledEvent {
-    event: StoredEvent,
-    /// With this one.
-    attempts: u32,
-    completed_handlers: u32,
-    result: Result<HandleOutcome, HandleError>,
-}
-
-impl HandledEvent {
-    /// The event's status, if the attempt counts.
-    fn status(&self, max_attempts: u32) -> EventStatus {
-        match &self.result {
-            Ok(_) => EventStatus::Processed,
-            Err(_) if self.attempts >= max_attempts => EventStatus::Dead,
-            Err(_) => EventStatus::Failed,
-        }
-    }
-
-    /// What is recorded of an attempt that counts.
-    fn attempt_result(&self, max_attempts: u32, now: Timestamp) -> AttemptResult {
-        let status = self.status(max_attempts);
-        let retry_at = || now.checked_add(wait_after(self.attempts)).unwrap_or(now);
-        AttemptResult {
-            id: self.event.id,
-            status,
-            due_at: (status == EventStatus::Failed).then(retry_at),
-            error: self.result.as_ref().err().map(|error| on_one_line(error)),
-            completed_handlers: self.completed_handlers,
-        }
-    }
-}
-
 #[async_trait]
 impl Worker for Dispatcher<'_> {
     fn name(&self) -> &'static str {
@@ -153,36 +146,37 @@ impl Worker for Dispatcher<'_> {
     }
 
     async fn tick(&mut self, now: Timestamp) -> Result<NextWake> {
-        if self.in_flight.is_running() {
-            return Ok(NextWake::Busy(LONGEST_SLEEP));
+        match self.work(now).await {
+            // Nothing that this one does can be recorded any more. It begins again once the lock can be had.
+            Err(StoreError::LeaseLost(_)) => {
+                tracing::warn!("another process has taken over the events of {}", self.target.name);
+                Ok(NextWake::End)
+            }
+            worked => Ok(worked?),
         }
-        self.record(now).await?;
-        if let Some(left) = self.pause.as_ref().and_then(Pause::left) {
-            return Ok(NextWake::Busy(left));
-        }
-        self.pause = None;
-        Ok(self.begin_next(now).await?)
     }
 
     async fn woken(&mut self) {
-        if self.in_flight.is_running() {
-            self.in_flight.drive().await;
-        } else if self.pause.is_some() {
-            std::future::pending::<()>().await;
-        } else {
-            self.target.signals.to_handle.notified().await;
+        let signals = &self.target.signals;
+        let takes_more = self.pause.is_none() && self.in_flight.len() < MAX_IN_FLIGHT;
+        tokio::select! {
+            Some(handled) = self.running.next(), if !self.running.is_empty() => self.done.push(handled),
+            () = signals.to_answer.notified() => {}
+            () = signals.to_handle.notified(), if takes_more => {}
         }
     }
 
     /// Waits for the handlers that run, and records what they did until that succeeds: what is not recorded is done again.
     async fn finish(&mut self) -> Result<()> {
-        self.in_flight.drive().await;
+        while let Some(handled) = self.running.next().await {
+            self.done.push(handled);
+        }
         loop {
             match self.record(self.clock.now_millis()).await {
                 // The process that has taken the lock over handles the event in any case.
                 Ok(()) | Err(StoreError::LeaseLost(_)) => return Ok(()),
                 Err(error) => {
-                    tracing::warn!("the end of an event of {} cannot be noted yet: {error}", self.target.name);
+                    tracing::warn!("the end of an event of {} cannot be recorded yet: {error}", self.target.name);
                 }
             }
             tokio::time::sleep(POLL_INTERVAL).await;
@@ -194,67 +188,119 @@ impl Worker for Dispatcher<'_> {
     }
 }
 
-impl Dispatcher<'_> {
-    /// Records what the handlers made of an event, and settles what follows it.
-    async fn record(&mut self, now: Timestamp) -> Result<(), StoreError> {
-        let InFlight::Done(handled) = &self.in_flight else { return Ok(()) };
-        let (events, fence) = (self.target.store.events(), self.lock.fence());
-        match &handled.result {
-            Ok(HandleOutcome::Deferred) => {}
-            // It stays where it is, and no attempt counts.
-            Ok(HandleOutcome::Unreachable(error)) => {
-                let (id, error) = (handled.event.id, on_one_line(error));
-                events.record_progress(id, handled.completed_handlers, &error, fence).await?;
-            }
-            Ok(HandleOutcome::Done(_) | HandleOutcome::Filtered) | Err(_) => {
-                events.record_attempts(&[handled.attempt_result(self.max_attempts, now)], fence).await?;
-            }
+impl Drop for Dispatcher<'_> {
+    fn drop(&mut self) {
+        self.target.signals.set_handled_here(false);
+    }
+}
+
+impl<'a> Dispatcher<'a> {
+    /// Records what was handled and begins what is due.
+    async fn work(&mut self, now: Timestamp) -> Result<NextWake, StoreError> {
+        while let Some(Some(handled)) = self.running.next().now_or_never() {
+            self.done.push(handled);
         }
-        if let InFlight::Done(handled) = std::mem::replace(&mut self.in_flight, InFlight::Nothing) {
-            self.follow_up(handled);
+        self.record(now).await?;
+        self.begin_awaited().await?;
+        if let Some(left) = self.pause.as_ref().and_then(Pause::left) {
+            return Ok(NextWake::Busy(left));
+        }
+        self.pause = None;
+        self.begin(now).await
+    }
+
+    /// Records what the handlers made of events, and settles what follows it.
+    async fn record(&mut self, now: Timestamp) -> Result<(), StoreError> {
+        let (store, fence) = (Arc::clone(&self.target.store), self.lock.fence());
+        let events = store.events();
+        let counted: Vec<_> = self.done.extract_if(.., |handled| handled.counts()).collect();
+        let results: Vec<_> = counted.iter().map(|handled| handled.attempt_result(self.max_attempts, now)).collect();
+        if !results.is_empty()
+            && let Err(error) = events.record_attempts(&results, fence).await
+        {
+            self.done.extend(counted);
+            return Err(error);
+        }
+        for (handled, result) in counted.into_iter().zip(results) {
+            self.follow_up(handled, result.status, result.due_at);
+        }
+        while let Some(handled) = self.done.last() {
+            // In the order of arrival it stays at the head of the queue.
+            let waits = handled.is_deferred() && self.order == HandlingOrder::Unordered;
+            let progress = EventProgress {
+                id: handled.event.id,
+                completed_handlers: handled.completed_handlers,
+                error: handled.unreachable().map(|error| on_one_line(error)),
+                due_at: waits.then(|| now.checked_add(DEFERRAL).unwrap_or(now)),
+            };
+            events.record_progress(&progress, fence).await?;
+            if let Some(handled) = self.done.pop() {
+                self.postpone(&handled);
+            }
         }
         Ok(())
     }
 
-    /// Answers the service, shows what was done, and pauses if the event is to be begun again.
-    fn follow_up(&mut self, handled: HandledEvent) {
-        let status = handled.status(self.max_attempts);
-        let HandledEvent { event, attempts, result, .. } = handled;
-        let (answer, error, is_selected) = match result {
-            Ok(HandleOutcome::Deferred) => return self.pause_for(POLL_INTERVAL),
-            Ok(HandleOutcome::Unreachable(error)) => return self.postpone(event.id, &error),
-            Ok(HandleOutcome::Done(answer)) => (answer, None, true),
-            Ok(HandleOutcome::Filtered) => (None, None, false),
-            Err(error) => (None, Some(on_one_line(&error)), true),
-        };
-        if std::mem::take(&mut self.unreachable_count) > 0 {
+    /// Answers the service, and shows what was done.
+    fn follow_up(&mut self, handled: HandledEvent, status: EventStatus, next_attempt_at: Option<Timestamp>) {
+        let was_reached =
+            handled.runs.iter().any(|(run, _)| run.handler == HandlerKind::Forward && run.status.is_some());
+        if was_reached && std::mem::take(&mut self.unreachable_count) > 0 {
+            self.pause = None;
             self.feed.send(ListenEvent::Resumed { connection: self.target.name.clone() });
         }
-        if status == EventStatus::Failed {
+        if status == EventStatus::Failed && self.order == HandlingOrder::Arrival {
             // It holds up those behind it.
             self.queue.clear();
         }
-        self.answer(event.id, answer);
+        let id = handled.event.id;
+        self.in_flight.remove(&id);
+        let (answer, error, is_selected) = match handled.result {
+            Ok(HandleOutcome::Done(answer)) => (answer, None, true),
+            Ok(HandleOutcome::Filtered | HandleOutcome::Deferred | HandleOutcome::Unreachable(_)) => {
+                (None, None, false)
+            }
+            Err(error) => (None, Some(on_one_line(&error)), true),
+        };
+        self.answer(id, answer);
         if is_selected {
-            let (connection, id, kind) = (self.target.name.clone(), event.id, event.kind);
-            self.feed.send(ListenEvent::Handled { connection, id, kind, status, attempts, error });
+            self.feed.send(ListenEvent::Handled(Box::new(HandledReport {
+                connection: self.target.name.clone(),
+                id,
+                kind: handled.event.kind,
+                delivery_id: handled.event.delivery_id,
+                status,
+                attempt: handled.attempts,
+                max_attempts: self.max_attempts,
+                next_attempt_at,
+                error,
+                runs: handled.runs,
+            })));
         }
     }
 
-    /// Pauses, because nobody is there to send an event to.
-    fn postpone(&mut self, id: EventId, error: &HandleError) {
+    /// Settles an event that could not be handled now, which is no failure of its own.
+    fn postpone(&mut self, handled: &HandledEvent) {
+        let id = handled.event.id;
+        self.in_flight.remove(&id);
         self.answer(id, None);
+        self.queue.clear();
+        let Some(error) = handled.unreachable() else {
+            if self.order == HandlingOrder::Arrival {
+                self.pause = Some(Pause::begin(POLL_INTERVAL));
+            }
+            return;
+        };
+        // Those that were on their way at the same time say no more than the first.
+        if self.pause.is_some() {
+            return;
+        }
         self.unreachable_count = self.unreachable_count.saturating_add(1);
         if self.unreachable_count == 1 {
             let (connection, error) = (self.target.name.clone(), on_one_line(error));
             self.feed.send(ListenEvent::Paused { connection, id, error });
         }
-        self.pause_for(pause_after(self.unreachable_count));
-    }
-
-    fn pause_for(&mut self, length: Duration) {
-        self.queue.clear();
-        self.pause = Some(Pause::begin(length));
+        self.pause = Some(Pause::begin(pause_after(self.unreachable_count)));
     }
 
     fn answer(&self, event: EventId, answer: Option<HandlerResponse>) {
@@ -263,63 +309,90 @@ impl Dispatcher<'_> {
         }
     }
 
-    /// Gives the next event to its handlers, if it is due. If not, the rest of the queue is read again later.
-    async fn begin_next(&mut self, now: Timestamp) -> Result<NextWake, StoreError> {
-        let events = self.target.store.events();
-        let mut queue = std::mem::take(&mut self.queue);
-        if queue.is_empty() {
-            queue = events.queued(self.target.connection, BATCH_SIZE).await?.into();
+    /// Begins the events whose requests wait for an answer, before all others.
+    async fn begin_awaited(&mut self) -> Result<(), StoreError> {
+        let awaited = self.target.signals.take_awaited();
+        if self.order == HandlingOrder::Arrival {
+            return Ok(());
         }
-        while let Some(queued) = queue.pop_front() {
-            // It keeps its place until the vendor has said whether it sent it.
-            if !queued.verification.is_trusted() {
-                return Ok(NextWake::Idle);
+        for id in awaited {
+            let begun = self.in_flight.values().filter(|reason| **reason == InFlight::Awaited).count();
+            if self.in_flight.contains_key(&id) || begun >= MAX_AWAITED_IN_FLIGHT {
+                continue;
             }
-            let due_at = clock::due_at(queued.due_at, wait_after(queued.attempts), now);
-            if due_at > now {
-                return Ok(NextWake::At(due_at));
+            if self.unreachable_count > 0 {
+                self.answer(id, None);
+                continue;
             }
-            let (event, raw) = (events.get(queued.id).await?, events.raw_request(queued.id).await?);
-            let (Some(event), Some(raw)) = (event, raw) else { continue };
-            self.queue = queue;
-            let (handlers, target) = (Arc::clone(&self.handlers), Arc::clone(&self.target));
-            self.in_flight = InFlight::Running(Box::pin(handle(handlers, target, queued, event, raw)));
-            return Ok(NextWake::Busy(LONGEST_SLEEP));
+            let queued = self.target.store.events().find_queued(id).await?;
+            if let Some(queued) = queued.filter(|queued| queued.verification.is_trusted()) {
+                self.queue.remove(id);
+                self.start(queued, InFlight::Awaited).await?;
+            }
         }
-        Ok(NextWake::Idle)
+        Ok(())
     }
-}
 
-/// Gives one event to its handlers.
-async fn handle(
-    handlers: Arc<ConnectionHandlers<'_>>,
-    target: Arc<ReceiveTarget>,
-    queued: QueuedEvent,
-    event: StoredEvent,
-    raw: RawRequest,
-) -> HandledEvent {
-    let mut completed_handlers = queued.completed_handlers;
-    let result = handlers.handle(&event, &raw, &target.rules, &mut completed_handlers).await;
-    HandledEvent { event, attempts: queued.attempts.saturating_add(1), completed_handlers, result }
+    /// Begins events that are due, so long as there is room for them.
+    async fn begin(&mut self, now: Timestamp) -> Result<NextWake, StoreError> {
+        // Whether somebody is there again is found out with one event.
+        let slots = match self.order {
+            HandlingOrder::Unordered if self.unreachable_count == 0 => MAX_IN_FLIGHT,
+            HandlingOrder::Unordered | HandlingOrder::Arrival => 1,
+        };
+        let mut has_read = false;
+        let mut next_at = None;
+        while self.in_flight.len() < slots {
+            let retries = self.in_flight.values().filter(|reason| **reason == InFlight::Retry).count();
+            let next = self.queue.next(self.order, retries < MAX_RETRIES_IN_FLIGHT, now);
+            match next {
+                NextEvent::New(queued) => self.start(queued, InFlight::New).await?,
+                NextEvent::Retry(queued) => self.start(queued, InFlight::Retry).await?,
+                NextEvent::WaitUntil(at) => {
+                    next_at = Some(at);
+                    break;
+                }
+                NextEvent::Unconfirmed => break,
+                NextEvent::None if has_read => {
+                    next_at = self.queue.next_at();
+                    break;
+                }
+                NextEvent::None => {
+                    has_read = true;
+                    let (events, in_flight) = (self.target.store.events(), &self.in_flight);
+                    let is_begun = |id: EventId| in_flight.contains_key(&id);
+                    self.queue.read(events, self.target.connection, self.order, now, is_begun).await?;
+                }
+            }
+        }
+        Ok(match next_at {
+            Some(at) => NextWake::At(at),
+            None if self.in_flight.is_empty() => NextWake::Idle,
+            None => NextWake::Busy(LONGEST_SLEEP),
+        })
+    }
+
+    /// Gives an event to its handlers.
+    async fn start(&mut self, queued: QueuedEvent, reason: InFlight) -> Result<(), StoreError> {
+        let events = self.target.store.events();
+        let (event, raw) = (events.get(queued.id).await?, events.raw_request(queued.id).await?);
+        let (Some(event), Some(raw)) = (event, raw) else { return Ok(()) };
+        // Another process may have decided about it since it was read.
+        if !matches!(event.status, EventStatus::Pending | EventStatus::Failed) {
+            return Ok(());
+        }
+        let timeout = self.answers.as_ref().map(|answers| answers.timeout(&self.target.rules, &event.kind));
+        let wants_response = timeout.flatten().is_some();
+        self.in_flight.insert(queued.id, reason);
+        let (handlers, target, clock) = (Arc::clone(&self.handlers), Arc::clone(&self.target), self.clock.clone());
+        self.running.push(Box::pin(async move {
+            handle(&handlers, &target.rules, queued, event, raw, wants_response, &clock).await
+        }));
+        Ok(())
+    }
 }
 
 /// How long a queue pauses whose receiver was not there so often in a row. Pure.
 fn pause_after(unreached: u32) -> Duration {
     RECEIVER_BACKOFF.delay(unreached)
-}
-
-/// How long an event waits that has failed so often; one that has just come does not wait. Pure.
-fn wait_after(attempts: u32) -> Duration {
-    EVENT_BACKOFF.delay(attempts)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_wait_doubles_from_a_second_to_five_minutes() {
-        let waits = [0, 1, 2, 3, 9, 10, u32::MAX].map(|attempts| wait_after(attempts).as_secs());
-        assert_eq!(waits, [0, 1, 2, 4, 256, 300, 300]);
-    }
 }

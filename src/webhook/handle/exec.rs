@@ -3,39 +3,43 @@
 use async_trait::async_trait;
 use serde_json::Value;
 
-use super::handler::{EventHandler, EventInput, HANDLER_TIMEOUT, HandleError, HandlerOutcome, HandlerStep};
-use crate::model::{RawRequest, StoredEvent};
-use crate::program;
+use super::handler::{EventHandler, EventInput, HANDLER_TIMEOUT, HandleError, HandlerOutcome, HandlerResult};
+use crate::model::{HandlerKind, RawRequest, StoredEvent};
+use crate::program::{self, ProgramError};
 use crate::signing::request::WebhookRequest;
 use crate::webhook::inbound::body::{self, Content};
-use crate::webhook::inbound::handler_responses::HandlerResponse;
+use crate::webhook::inbound::handler_responses::{HandlerResponse, MAX_RESPONSE_BYTES};
 
-/// Bytes of what a command prints that can be an answer.
-const MAX_OUTPUT_BYTES: usize = 1024 * 1024;
-
-/// A command that gets the payload on its stdin; what it prints is the answer, if one is wanted.
+/// A command that gets the payload on its stdin; what it prints on stdout is the answer, if one is wanted.
 pub(super) struct ExecHandler {
     pub(super) command: String,
-    pub(super) returns_response: bool,
 }
 
 #[async_trait]
 impl EventHandler for ExecHandler {
-    fn step(&self) -> HandlerStep {
-        HandlerStep::Exec
+    fn kind(&self) -> HandlerKind {
+        HandlerKind::Exec
     }
 
-    async fn handle(&self, input: &EventInput<'_>) -> Result<HandlerOutcome, HandleError> {
+    fn target(&self) -> String {
+        self.command.clone()
+    }
+
+    async fn handle(&self, input: &EventInput<'_>) -> HandlerResult {
         let variables = variables(input.event, input.raw);
         let stdin = stdin(input.request, input.raw, input.payload, input.exact_json);
-        if !self.returns_response {
-            program::run(&self.command, HANDLER_TIMEOUT, variables, &stdin).await?;
-            return Ok(HandlerOutcome::Done(None));
-        }
-        let printed = program::output(&self.command, HANDLER_TIMEOUT, variables, &stdin, MAX_OUTPUT_BYTES).await?;
-        let body = String::from_utf8_lossy(&printed).into_owned();
-        let response = HandlerResponse { status: 200, content_type: None, body };
-        Ok(HandlerOutcome::Done((!response.body.is_empty()).then_some(response)))
+        // One more than an answer may have, to know one that is too long.
+        let most = if input.wants_response { MAX_RESPONSE_BYTES + 1 } else { 0 };
+        let (ended, output) = program::run_captured(&self.command, HANDLER_TIMEOUT, variables, &stdin, most).await;
+        let status = match &ended {
+            Ok(()) => Some(0),
+            Err(ProgramError::Failed { status, .. }) => status.code(),
+            Err(_) => None,
+        };
+        let has_answer = (1..=MAX_RESPONSE_BYTES).contains(&output.stdout.len());
+        let response = HandlerResponse { status: 200, content_type: None, body: output.stdout };
+        let outcome = ended.map(|()| HandlerOutcome::Done(has_answer.then_some(response))).map_err(HandleError::Exec);
+        HandlerResult { outcome, status, output: output.printed }
     }
 }
 

@@ -8,8 +8,9 @@ use async_trait::async_trait;
 use serde_json::Value;
 use thiserror::Error;
 
+use crate::connector::WebhookDefinition;
 use crate::http::HttpError;
-use crate::model::{RawRequest, StoredEvent};
+use crate::model::{HandlerKind, RawRequest, StoredEvent};
 use crate::program::ProgramError;
 use crate::signing::request::WebhookRequest;
 use crate::webhook::inbound::handler_responses::HandlerResponse;
@@ -21,19 +22,23 @@ pub(super) const HANDLER_TIMEOUT: Duration = Duration::from_secs(30);
 #[async_trait]
 pub(super) trait EventHandler: Send + Sync {
     /// Which one it is.
-    fn step(&self) -> HandlerStep;
+    fn kind(&self) -> HandlerKind;
+
+    /// What it is given events for: a URL, a command, a file.
+    fn target(&self) -> String;
 
     /// Does it with one event.
-    async fn handle(&self, input: &EventInput<'_>) -> Result<HandlerOutcome, HandleError>;
+    async fn handle(&self, input: &EventInput<'_>) -> HandlerResult;
 }
 
-/// One of the handlers; the number is its bit in what is stored of an event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum HandlerStep {
-    Append = 1,
-    Exec = 2,
-    Forward = 4,
-    Sync = 8,
+/// Returns a handler's bit in the set that is stored of an event.
+pub(super) const fn completed_bit(handler: HandlerKind) -> u32 {
+    match handler {
+        HandlerKind::Append => 1,
+        HandlerKind::Exec => 2,
+        HandlerKind::Forward => 4,
+        HandlerKind::Sync => 8,
+    }
 }
 
 /// An event with everything that handlers read of it.
@@ -46,13 +51,35 @@ pub(super) struct EventInput<'e> {
     pub(super) document: &'e Value,
     /// The payload letter by letter, if the whole body is JSON.
     pub(super) exact_json: Option<&'e str>,
+    /// What the connector's file says of webhooks.
+    pub(super) rules: &'e WebhookDefinition,
+    /// Whether the service waits for what the handler answers.
+    pub(super) wants_response: bool,
+}
+
+/// What came of one handler's work.
+#[derive(Debug)]
+pub(super) struct HandlerResult {
+    pub(super) outcome: Result<HandlerOutcome, HandleError>,
+    /// The HTTP status of the answer, or the command's exit code.
+    pub(super) status: Option<i32>,
+    /// The first bytes of what was answered or printed.
+    pub(super) output: Vec<u8>,
+}
+
+impl From<Result<HandlerOutcome, HandleError>> for HandlerResult {
+    fn from(outcome: Result<HandlerOutcome, HandleError>) -> Self {
+        Self { outcome, status: None, output: Vec::new() }
+    }
 }
 
 /// What a handler that did not fail has done.
 #[derive(Debug)]
 pub(super) enum HandlerOutcome {
-    /// With what is to be answered, if the user wants that.
+    /// With what is to be answered, if the service waits for that.
     Done(Option<HandlerResponse>),
+    /// It had nothing to do: another event of the same request was handled for all of them.
+    Covered,
     /// Nothing yet: another process is doing something that must end first.
     Deferred,
 }
@@ -64,7 +91,7 @@ pub enum HandleError {
     Append { path: PathBuf, source: io::Error },
     #[error(transparent)]
     Exec(#[from] ProgramError),
-    #[error("{url} answered with status {status}")]
+    #[error("{url} answered {status}")]
     Status { url: String, status: u16 },
     #[error(transparent)]
     Forward(#[from] HttpError),

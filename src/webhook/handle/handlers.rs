@@ -4,24 +4,29 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde_json::Value;
+use tokio::sync::Mutex;
 use url::Url;
 
 use super::append::AppendHandler;
 use super::event_view::EventView;
 use super::exec::ExecHandler;
-use super::forward::ForwardHandler;
-use super::handler::{EventHandler, EventInput, HANDLER_TIMEOUT, HandleError, HandlerOutcome};
+use super::forward::{ForwardHandler, is_reserved_header};
+use super::handler::{
+    EventHandler, EventInput, HANDLER_TIMEOUT, HandleError, HandlerOutcome, HandlerResult, completed_bit,
+};
 use super::sync::SyncHandler;
+use crate::clock::{Clock, Stopwatch};
 use crate::config::Config;
 use crate::connector::WebhookDefinition;
+use crate::error::on_one_line;
 use crate::http::HttpError;
 use crate::jq::Expression;
-use crate::model::{RawRequest, StoredEvent, matches_type};
+use crate::model::{HandlerKind, HandlerRun, RawRequest, StoredEvent, matches_any_type};
 use crate::signing::request::WebhookRequest;
 use crate::sync::ingest::EventIngest;
 use crate::webhook::inbound::body;
 use crate::webhook::inbound::delivery::payload;
-use crate::webhook::inbound::handler_responses::HandlerResponse;
+use crate::webhook::inbound::handler_responses::{HandlerResponse, ReplyMode};
 use crate::webhook::simulate::send::WebhookSender;
 
 /// What the user wants done, and with which events.
@@ -29,13 +34,27 @@ use crate::webhook::simulate::send::WebhookSender;
 pub struct Handlers {
     pub exec: Option<String>,
     pub forward: Option<Url>,
+    /// Headers that requests get which are sent on.
+    pub forward_headers: Arc<[(String, String)]>,
     pub append: Option<PathBuf>,
     /// What it tells of a stream goes into the store.
     pub sync: bool,
-    /// What the command prints, or the receiver answers, is the answer to the service.
-    pub returns_response: bool,
+    /// Whether what the command prints, or the receiver answers, is the answer to the service.
+    pub replies: ReplyMode,
+    /// Whether the events of a connection are handled one after another, in the order of arrival.
+    pub order: HandlingOrder,
     pub selection: EventSelection,
     sender: Arc<WebhookSender>,
+}
+
+/// In which order the events of one connection are handled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HandlingOrder {
+    /// Several at once, and one that fails holds up no other.
+    #[default]
+    Unordered,
+    /// One after another, in the order of arrival: one that fails is handled again before those behind it.
+    Arrival,
 }
 
 /// Which events are shown and handled; all where nothing is said.
@@ -49,8 +68,7 @@ impl EventSelection {
     /// Whether an event's JSON is of a selected type, of which none means all, and passes the filter.
     pub fn matches(&self, event: &Value) -> bool {
         let kind = event["type"].as_str().unwrap_or_default();
-        let named = self.types.is_empty() || self.types.iter().any(|known| matches_type(known, kind));
-        named && self.filter.as_ref().is_none_or(|filter| filter.matches(event))
+        matches_any_type(&self.types, kind) && self.filter.as_ref().is_none_or(|filter| filter.matches(event))
     }
 }
 
@@ -60,9 +78,11 @@ impl Handlers {
         Self {
             exec: None,
             forward: None,
+            forward_headers: Arc::default(),
             append: None,
             sync: false,
-            returns_response: false,
+            replies: ReplyMode::default(),
+            order: HandlingOrder::default(),
             selection: choice,
             sender: Arc::new(WebhookSender::new(config, HANDLER_TIMEOUT)),
         }
@@ -73,24 +93,39 @@ impl Handlers {
         self.exec.is_none() && self.forward.is_none() && self.append.is_none() && !self.sync
     }
 
+    /// Returns the handlers that are set, each with what it is given events for.
+    pub fn targets(self: &Arc<Self>) -> Vec<(HandlerKind, String)> {
+        let mut targets = Vec::new();
+        if self.sync {
+            targets.push((HandlerKind::Sync, super::sync::TARGET.to_owned()));
+        }
+        let others = self.for_connection(None).handlers;
+        targets.extend(others.iter().map(|handler| (handler.kind(), handler.target())));
+        targets
+    }
+
+    /// The first of the headers to add that no request of this connector may get.
+    pub(in crate::webhook) fn reserved_header(&self, rules: &WebhookDefinition) -> Option<&str> {
+        self.forward_headers.iter().map(|(name, _)| name.as_str()).find(|name| is_reserved_header(name, rules))
+    }
+
     /// The handlers of one connection, in the order in which an event is given to them. `ingest` takes its events into the
     /// synced records.
     pub(super) fn for_connection<'a>(self: &Arc<Self>, ingest: Option<EventIngest<'a>>) -> ConnectionHandlers<'a> {
         let mut handlers: Vec<Box<dyn EventHandler + 'a>> = Vec::new();
         // First, so that a program that is run finds its records in the store.
         if let Some(ingest) = ingest {
-            handlers.push(Box::new(SyncHandler { ingest }));
+            handlers.push(Box::new(SyncHandler { ingest, turn: Mutex::default() }));
         }
         if let Some(path) = &self.append {
             handlers.push(Box::new(AppendHandler { path: path.clone() }));
         }
-        let returns_response = self.returns_response;
         if let Some(command) = &self.exec {
-            handlers.push(Box::new(ExecHandler { command: command.clone(), returns_response }));
+            handlers.push(Box::new(ExecHandler { command: command.clone() }));
         }
         if let Some(url) = &self.forward {
-            let sender = Arc::clone(&self.sender);
-            handlers.push(Box::new(ForwardHandler { url: url.clone(), returns_response, sender }));
+            let (sender, headers) = (Arc::clone(&self.sender), Arc::clone(&self.forward_headers));
+            handlers.push(Box::new(ForwardHandler { url: url.clone(), headers, sender }));
         }
         ConnectionHandlers { wanted: Arc::clone(self), handlers }
     }
@@ -115,50 +150,78 @@ pub(super) enum HandleOutcome {
     Deferred,
 }
 
+/// What became of an event, and what each handler did.
+#[derive(Debug)]
+pub(super) struct HandledBy {
+    pub(super) result: Result<HandleOutcome, HandleError>,
+    /// Those that have done with it, as a set of bits.
+    pub(super) completed: u32,
+    /// Each that ran, with what it was given the event for.
+    pub(super) runs: Vec<(HandlerRun, String)>,
+}
+
 impl ConnectionHandlers<'_> {
-    /// Does what is still to be done with an event. What was done is noted in `done`, so that a second attempt repeats none
-    /// of it.
-    ///
-    /// # Errors
-    /// [`HandleError`] of the first handler that failed; the others were tried.
+    /// Does what is still to be done with an event: what is in `completed` was done by an earlier attempt. A handler that
+    /// fails keeps no other from its work, and the error is that of the first that failed.
     pub(super) async fn handle(
         &self,
-        event: &StoredEvent,
-        raw: &RawRequest,
+        (event, raw): (&StoredEvent, &RawRequest),
         rules: &WebhookDefinition,
-        done: &mut u32,
-    ) -> Result<HandleOutcome, HandleError> {
+        mut completed: u32,
+        wants_response: bool,
+        clock: &Clock,
+    ) -> HandledBy {
         let request = WebhookRequest::from_raw(raw);
         let payload = payload(rules, &request, raw.batch_item.as_deref());
         let document = EventView::stored(event, Some(&payload)).document();
+        let (mut runs, attempt) = (Vec::new(), event.attempts.saturating_add(1));
         if !self.wanted.selection.matches(&document) {
-            return Ok(HandleOutcome::Filtered);
+            return HandledBy { result: Ok(HandleOutcome::Filtered), completed, runs };
         }
         let exact = body::exact_json(rules, &request);
-        let exact_json = exact.as_deref();
-        let input = EventInput { event, raw, request: &request, payload: &payload, document: &document, exact_json };
+        let input = EventInput {
+            event,
+            raw,
+            request: &request,
+            payload: &payload,
+            document: &document,
+            exact_json: exact.as_deref(),
+            rules,
+            wants_response,
+        };
         let (mut failed, mut unreachable, mut answer) = (None, None, None);
         for handler in &self.handlers {
-            let bit = handler.step() as u32;
-            if *done & bit != 0 {
+            let bit = completed_bit(handler.kind());
+            if completed & bit != 0 {
                 continue;
             }
-            match handler.handle(&input).await {
+            let (started_at, stopwatch) = (clock.now_millis(), Stopwatch::start());
+            let HandlerResult { outcome, status, output } = handler.handle(&input).await;
+            let error = outcome.as_ref().err().map(|error| on_one_line(error));
+            match outcome {
                 Ok(HandlerOutcome::Done(answered)) => {
                     answer = answered.or(answer.take());
-                    *done |= bit;
+                    completed |= bit;
                 }
-                Ok(HandlerOutcome::Deferred) => return Ok(HandleOutcome::Deferred),
+                Ok(HandlerOutcome::Covered) => {
+                    completed |= bit;
+                    continue;
+                }
+                Ok(HandlerOutcome::Deferred) => {
+                    return HandledBy { result: Ok(HandleOutcome::Deferred), completed, runs };
+                }
                 Err(error @ HandleError::Forward(HttpError::Connect { .. })) => unreachable = Some(error),
-                Err(error) => {
-                    failed.get_or_insert(error);
-                }
+                Err(error) => _ = failed.get_or_insert(error),
             }
+            let (handler, target) = (handler.kind(), handler.target());
+            let duration = stopwatch.elapsed();
+            runs.push((HandlerRun { handler, attempt, started_at, duration, status, error, output }, target));
         }
-        match (failed, unreachable) {
+        let result = match (failed, unreachable) {
             (Some(error), _) => Err(error),
             (None, Some(error)) => Ok(HandleOutcome::Unreachable(error)),
             (None, None) => Ok(HandleOutcome::Done(answer)),
-        }
+        };
+        HandledBy { result, completed, runs }
     }
 }

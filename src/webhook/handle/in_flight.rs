@@ -2,8 +2,8 @@
 
 use crate::runtime::BoxFuture;
 
-/// What a worker has begun. Nothing else is begun until its result is recorded, which keeps events in their order.
-pub(super) enum InFlight<'a, T> {
+/// What a worker has begun. Nothing else is begun until its result is recorded.
+pub(in crate::webhook) enum InFlight<'a, T> {
     Nothing,
     Running(BoxFuture<'a, T>),
     /// Its result, until that is recorded.
@@ -12,14 +12,14 @@ pub(super) enum InFlight<'a, T> {
 
 impl<T> InFlight<'_, T> {
     /// Drives what runs until it has ended. It may be dropped at any time and called again.
-    pub(super) async fn drive(&mut self) {
+    pub(in crate::webhook) async fn drive(&mut self) {
         if let Self::Running(running) = self {
             *self = Self::Done(running.await);
         }
     }
 
     /// Whether something was begun that has not ended.
-    pub(super) fn is_running(&self) -> bool {
+    pub(in crate::webhook) fn is_running(&self) -> bool {
         matches!(self, Self::Running(_))
     }
 }

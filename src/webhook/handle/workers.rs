@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::{StreamExt, stream::FuturesUnordered};
@@ -10,10 +11,13 @@ use tokio::sync::watch;
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::model::{ConnectionId, ConnectionName};
-use crate::runtime::worker::{NextWake, RunUntil, Worker, run};
+use crate::runtime::worker::{LONGEST_SLEEP, NextWake, RunUntil, Worker, run};
 use crate::runtime::{BoxFuture, Workspace};
 use crate::webhook::inbound::registry::TargetRegistry;
 use crate::webhook::inbound::target::ReceiveTarget;
+
+/// How often the work of another process is asked for.
+const TAKEOVER_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Starts the work of one connection.
 #[async_trait]
@@ -46,6 +50,8 @@ pub(in crate::webhook) struct ConnectionWorkers<'a, W> {
     running: HashMap<ConnectionId, RunningWork>,
     /// Connections without work here, so long as they are in the registry.
     without_work: HashSet<ConnectionId>,
+    /// Connections whose work another process does: it is taken over once that process has ended.
+    held_elsewhere: HashSet<ConnectionId>,
     ends: FuturesUnordered<BoxFuture<'a, (ConnectionId, Result<()>)>>,
     /// Why a worker ended that was not stopped.
     failure: Option<Error>,
@@ -65,6 +71,7 @@ impl<'a, W: ConnectionWork<'a>> ConnectionWorkers<'a, W> {
             registry,
             running: HashMap::new(),
             without_work: HashSet::new(),
+            held_elsewhere: HashSet::new(),
             ends: FuturesUnordered::new(),
             failure: None,
         }
@@ -88,6 +95,7 @@ impl<'a, W: ConnectionWork<'a>> ConnectionWorkers<'a, W> {
             }
         }
         self.without_work.retain(|id| is_there(id, None));
+        self.held_elsewhere.retain(|id| is_there(id, None));
         let mut elsewhere = Vec::new();
         for target in targets {
             let id = target.connection;
@@ -95,10 +103,16 @@ impl<'a, W: ConnectionWork<'a>> ConnectionWorkers<'a, W> {
                 continue;
             }
             match self.work.start(&target).await? {
-                StartedWork::Worker(worker) => self.begin(&target, worker),
+                StartedWork::Worker(worker) => {
+                    if self.held_elsewhere.remove(&id) {
+                        tracing::info!(connection = %target.name, "the {} is taken over", W::NAME);
+                    }
+                    self.begin(&target, worker);
+                }
                 StartedWork::HeldElsewhere => {
-                    self.without_work.insert(id);
-                    elsewhere.push(target.name.clone());
+                    if self.held_elsewhere.insert(id) {
+                        elsewhere.push(target.name.clone());
+                    }
                 }
                 StartedWork::NotNeeded => _ = self.without_work.insert(id),
             }
@@ -147,6 +161,10 @@ impl<'a, W: ConnectionWork<'a>> Worker for ConnectionWorkers<'a, W> {
                 }
             }
         }
+    }
+
+    fn poll_interval(&self) -> Duration {
+        if self.held_elsewhere.is_empty() { LONGEST_SLEEP } else { TAKEOVER_INTERVAL }
     }
 
     async fn finish(&mut self) -> Result<()> {

@@ -16,6 +16,7 @@ const DROPPED_HEADERS: &[&str] = &["authorization", "cookie", "proxy-authorizati
 /// its ids alone tell what came.
 pub(in crate::webhook) fn fetched_delivery(
     connection: ConnectionId,
+    needs_handling: bool,
     request: WebhookRequest,
     read: Vec<(event::ParsedEvent, Option<String>)>,
     now: Timestamp,
@@ -23,7 +24,7 @@ pub(in crate::webhook) fn fetched_delivery(
     let new = |(event, item)| NewEvent { digest: None, ..new_event(event, item, &request.body) };
     let events = read.into_iter().map(new);
     let events = events.collect();
-    delivery(connection, true, request, events, now)
+    delivery(connection, needs_handling, request, events, now)
 }
 
 pub(super) fn delivery(
@@ -50,7 +51,7 @@ pub(super) fn delivery(
 }
 
 /// `item` is the event within a batch; else it is the whole body.
-pub(super) fn new_event(event: event::ParsedEvent, item: Option<String>, body: &[u8]) -> NewEvent {
+pub(in crate::webhook) fn new_event(event: event::ParsedEvent, item: Option<String>, body: &[u8]) -> NewEvent {
     let text = item.as_ref().map_or(body, String::as_bytes);
     NewEvent {
         delivery_id: event.delivery_id,

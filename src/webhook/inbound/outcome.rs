@@ -75,6 +75,11 @@ impl fmt::Debug for EventSource {
 }
 
 impl EventSource {
+    /// Creates the source of what was fetched from the vendor.
+    pub(in crate::webhook) fn new(request: WebhookRequest, target: Arc<ReceiveTarget>) -> Self {
+        Self { request, target }
+    }
+
     /// Parses one of its events again; `item` is the event within a batch.
     pub fn payload(&self, item: Option<&str>) -> Value {
         payload(&self.target.rules, &self.request, item)

@@ -68,15 +68,9 @@ impl AdmittedRequest {
         self.target.max_body
     }
 
-    /// How long the answer may wait for a handler: half a second less than the service waits.
-    pub fn response_timeout(&self) -> Duration {
-        let rules = &self.target.rules;
-        // What the service must confirm first is not handled in time.
-        if rules.confirm.is_some() {
-            return Duration::ZERO;
-        }
-        let secs = rules.timeout_secs.unwrap_or(USUAL_TIMEOUT_SECS);
-        Duration::from_millis(u64::from(secs) * 1000).saturating_sub(Duration::from_millis(500))
+    /// The connection that it came for.
+    pub fn target(&self) -> &Arc<ReceiveTarget> {
+        &self.target
     }
 
     /// What became of the request if its body was not read.
@@ -94,9 +88,6 @@ impl AdmittedRequest {
 
 /// A request that is answered without a proof brings a token and little else.
 const MAX_HANDSHAKE_BYTES: usize = 64 * 1024;
-
-/// How long most services wait for an answer.
-const USUAL_TIMEOUT_SECS: u32 = 10;
 
 impl Receiver {
     /// Creates a receiver for the connections of a registry, now and later. With `is_filtered`, each event comes with its

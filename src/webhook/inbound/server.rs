@@ -3,18 +3,23 @@
 use std::io;
 use std::net::{IpAddr, TcpListener};
 use std::sync::Arc;
+use std::time::Duration;
 
 use hyper::body::Bytes;
 use hyper::http::request::Parts;
 
-use super::handler_responses::HandlerResponses;
+use super::handler_responses::{HandlerResponse, HandlerResponses};
 use super::outcome::{ReceiveOutcome, WebhookResponse};
 use super::receiver::{AdmittedRequest, Receiver};
+use super::target::ReceiveTarget;
 use crate::http::loopback::{self, BindError, ListenAddresses};
 use crate::http::serve::{BodyReadError, FullResponse, RequestHandler, Server, StatusCode, header, page, plain};
 use crate::model::{EventId, EventInsertResult};
 use crate::signing::request::WebhookRequest;
 use crate::webhook::feed::{ActivityFeed, ListenEvent};
+
+/// No answer is a page.
+const CONTENT_POLICY: &str = "default-src 'none'";
 
 /// Binds the port at the addresses that `localhost` leads to, and at a further one.
 pub(in crate::webhook) fn bind(further: Option<IpAddr>, port: u16) -> Result<Vec<TcpListener>, BindError> {
@@ -69,19 +74,34 @@ impl RequestHandler for WebhookHandler {
                 return unread.answer();
             }
         };
-        let response_timeout = admitted.response_timeout();
+        let target = Arc::clone(admitted.target());
         // Nobody else has the body: it is moved, not copied.
-        let (mut reply, outcome) = self.receiver.receive(admitted, body.into()).await;
-        let waited = self.answers.as_ref().and_then(|answers| Some((answers, awaited(&outcome)?)));
+        let (reply, outcome) = self.receiver.receive(admitted, body.into()).await;
+        let given = self.await_handler(&target, &outcome);
         self.feed.send(ListenEvent::Request(outcome));
-        if let Some((answers, event)) = waited
-            && let Some(given) = answers.wait_for(event, response_timeout).await
-        {
-            reply.status = given.status;
-            reply.content_type = given.content_type.unwrap_or_else(|| kind_of(&given.body, &reply.content_type));
-            reply.body = given.body;
+        match given {
+            Some((answers, event, timeout)) => match answers.wait_for(event, timeout).await {
+                Some(given) => handlers_answer(given, &reply.content_type),
+                None => answer(&reply),
+            },
+            None => answer(&reply),
         }
-        answer(&reply)
+    }
+}
+
+impl WebhookHandler {
+    /// The event whose handler's answer is the answer to its request, and how long that waits; absent if it does not.
+    fn await_handler(
+        &self,
+        target: &ReceiveTarget,
+        outcome: &ReceiveOutcome,
+    ) -> Option<(&HandlerResponses, EventId, Duration)> {
+        let ReceiveOutcome::Received { events, .. } = outcome else { return None };
+        let (answers, first) = (self.answers.as_deref()?, events.first()?);
+        let timeout = answers.timeout(&target.rules, &first.event.kind)?;
+        let is_handled = matches!(first.inserted, EventInsertResult::New(_) | EventInsertResult::Requeued(_));
+        let event = first.inserted.id();
+        (is_handled && target.signals.await_answer(event)).then_some((answers, event, timeout))
     }
 }
 
@@ -98,17 +118,19 @@ pub(in crate::webhook) fn serve(
     Server::start_public(listeners, WebhookHandler { receiver, feed, answers })
 }
 
-/// The event whose handler's answer is the answer to its request.
-fn awaited(outcome: &ReceiveOutcome) -> Option<EventId> {
-    let ReceiveOutcome::Received { events, .. } = outcome else { return None };
-    let first = events.first()?;
-    matches!(first.inserted, EventInsertResult::New(_) | EventInsertResult::Requeued(_)).then(|| first.inserted.id())
+/// The answer of a handler.
+fn handlers_answer(given: HandlerResponse, usual_type: &str) -> FullResponse {
+    let content_type = given.content_type.unwrap_or_else(|| kind_of(&given.body, usual_type));
+    let status = StatusCode::from_u16(given.status).unwrap_or(StatusCode::OK);
+    let mut answer = page(status, &content_type, "", CONTENT_POLICY);
+    *answer.body_mut() = Bytes::from(given.body).into();
+    answer
 }
 
 /// The content type of what a command printed: JSON where it is, else the connector's.
-fn kind_of(text: &str, usual: &str) -> String {
-    let is_json =
-        text.trim_start().starts_with(['{', '[']) && serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok();
+fn kind_of(text: &[u8], usual: &str) -> String {
+    let is_json = text.trim_ascii_start().starts_with(b"{") || text.trim_ascii_start().starts_with(b"[");
+    let is_json = is_json && serde_json::from_slice::<serde::de::IgnoredAny>(text).is_ok();
     if is_json { "application/json" } else { usual }.to_owned()
 }
 
@@ -128,7 +150,7 @@ fn request(head: &Parts) -> WebhookRequest {
 
 fn answer(reply: &WebhookResponse) -> FullResponse {
     let status = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    page(status, &reply.content_type, &reply.body, "default-src 'none'")
+    page(status, &reply.content_type, &reply.body, CONTENT_POLICY)
 }
 
 pub(in crate::webhook) fn port_of(listeners: &[TcpListener]) -> io::Result<u16> {

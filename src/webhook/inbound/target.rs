@@ -1,5 +1,6 @@
 //! A connection that webhooks are received for, with the keys that its requests are verified with.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Notify;
@@ -8,7 +9,7 @@ use url::Url;
 use crate::clock::{Clock, Stopwatch};
 use crate::connector::WebhookDefinition;
 use crate::http::Route;
-use crate::model::{ConnectionId, ConnectionName, WorkspaceName};
+use crate::model::{ConnectionId, ConnectionName, EventId, WorkspaceName};
 use crate::signing::verify::SigningContext;
 use crate::store::Store;
 
@@ -46,6 +47,11 @@ pub struct EventSignals {
     pub to_handle: Notify,
     /// Waited for by the one that asks the vendor about events.
     pub to_confirm: Notify,
+    /// Events whose requests wait for what a handler answers, and who hands events to handlers waits for.
+    awaited: Mutex<Vec<EventId>>,
+    pub to_answer: Notify,
+    /// Whether this process hands the events to handlers.
+    is_handled_here: AtomicBool,
 }
 
 impl EventSignals {
@@ -53,6 +59,30 @@ impl EventSignals {
     pub fn event_stored(&self) {
         self.to_handle.notify_one();
         self.to_confirm.notify_one();
+    }
+
+    /// A request waits for the answer to its event, which is therefore handled before others. Returns whether anyone here
+    /// will.
+    pub(in crate::webhook) fn await_answer(&self, event: EventId) -> bool {
+        if !self.is_handled_here.load(Ordering::Acquire) {
+            return false;
+        }
+        self.awaited.lock().unwrap_or_else(PoisonError::into_inner).push(event);
+        self.to_answer.notify_one();
+        true
+    }
+
+    /// Takes the events whose requests have begun to wait.
+    pub(in crate::webhook) fn take_awaited(&self) -> Vec<EventId> {
+        std::mem::take(&mut *self.awaited.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Says whether this process hands the events to handlers.
+    pub(in crate::webhook) fn set_handled_here(&self, is_handled_here: bool) {
+        self.is_handled_here.store(is_handled_here, Ordering::Release);
+        if !is_handled_here {
+            self.take_awaited();
+        }
     }
 
     /// The vendor said whether it sent an event.

@@ -20,11 +20,18 @@ const OF_THE_CONNECTION: &[&str] = &[
     "expect",
     "host",
     "keep-alive",
+    "proxy-authorization",
+    "proxy-connection",
     "te",
     "trailer",
     "transfer-encoding",
     "upgrade",
 ];
+
+/// Whether a header is of one connection alone and is not sent on.
+pub fn is_connection_header(name: &str) -> bool {
+    OF_THE_CONNECTION.iter().any(|own| name.eq_ignore_ascii_case(own))
+}
 
 /// Sends to this machine, and through the egress guard to https URLs elsewhere.
 #[derive(Debug)]
@@ -89,7 +96,7 @@ impl WebhookSender {
         for (name, value) in &request.headers {
             if name.eq_ignore_ascii_case("content-type") {
                 content_type = value;
-            } else if !OF_THE_CONNECTION.iter().any(|own| name.eq_ignore_ascii_case(own)) {
+            } else if !is_connection_header(name) {
                 sent = sent.header(name, Secret::from(value.as_str()));
             }
         }

@@ -8,9 +8,9 @@ use serde_json::Value;
 use super::{SubscribeError, SubscribeOptions, SubscriptionParams};
 use crate::api::{self, ActionCall, Input, Parameters, SendError};
 use crate::clock::{self, Timestamp};
-use crate::connector::{Action, ErrorClass, SubscriptionCall, SubscriptionCalls, Template, Values};
+use crate::connector::{Action, Connector, ErrorClass, SubscriptionCall, SubscriptionCalls, Template, Values};
 use crate::error::{Error, Result};
-use crate::model::{ConnectionMode, ConnectionName, Subscription};
+use crate::model::{ConnectionMode, ConnectionName, Subscription, matches_type};
 use crate::runtime::{Session, Workspace};
 use crate::secret::Secret;
 use crate::webhook::settings::{DEFAULT_PORT, WebhookSettings, generate_secret};
@@ -292,7 +292,23 @@ fn select_events(
     if request.events.is_empty() && required && !themselves {
         return Ok(setup.connector.events.keys().cloned().collect());
     }
-    Ok(request.events.to_vec())
+    Ok(expand_patterns(&setup.connector, request.events))
+}
+
+/// Replaces each pattern by the types of the connector that it covers, for vendors know no patterns but `*` alone.
+fn expand_patterns(connector: &Connector, wanted: &[String]) -> Vec<String> {
+    let mut events: Vec<String> = Vec::new();
+    for pattern in wanted {
+        let is_pattern = pattern.contains('*') && pattern != "*";
+        let known = connector.events.keys().filter(|kind| is_pattern && matches_type(pattern, kind));
+        let mut kinds: Vec<String> = known.cloned().collect();
+        if kinds.is_empty() {
+            kinds.push(pattern.clone());
+        }
+        kinds.retain(|kind| !events.contains(kind));
+        events.extend(kinds);
+    }
+    events
 }
 
 /// Returns the `integ webhook subscribe` command with everything that the connector's action needs.
@@ -361,5 +377,22 @@ fn text(value: &Value) -> Option<String> {
         Value::Null => None,
         Value::String(text) => Some(text.clone()),
         other => Some(other.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::connector::Catalogue;
+
+    #[test]
+    fn a_pattern_is_asked_for_as_the_types_that_it_covers() {
+        let stripe = Catalogue::new(std::path::Path::new("/nonexistent")).get("stripe").unwrap();
+        let expand =
+            |wanted: &[&str]| expand_patterns(&stripe, &wanted.iter().map(ToString::to_string).collect::<Vec<_>>());
+        let invoices = expand(&["invoice.*"]);
+        assert!(invoices.len() > 1 && invoices.iter().all(|kind| kind.starts_with("invoice.")), "{invoices:?}");
+        assert_eq!(expand(&["invoice.paid", "invoice.*"]).len(), invoices.len());
+        assert_eq!(expand(&["*", "nothing.*", "own.type"]), ["*", "nothing.*", "own.type"], "the vendor judges those");
     }
 }

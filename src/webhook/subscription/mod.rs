@@ -301,6 +301,7 @@ async fn with_handshakes<T>(
         public_url: None,
         handlers: Arc::new(Handlers::new(&workspace.engine.config, EventSelection::default())),
         max_attempts: 1,
+        poll: None,
         leaves_events_pending: true,
     };
     let listener = match WebhookListener::start(workspace, &plan).await {

@@ -168,7 +168,7 @@ fn attack_minor_a_large_value_of_an_event_reaches_its_program() {
     std::fs::write(home.path().join("body.json"), body.to_string()).unwrap();
     home.ok("webhook simulate stripe charge.refunded --data body.json");
     let handled = listening.until("handled");
-    assert_eq!(handled["status"], "processed", "{handled}");
+    assert_eq!(handled["event_status"], "processed", "{handled}");
     let resource = std::fs::read_to_string(home.path().join("resource.txt")).unwrap();
     assert_eq!(resource, "é".repeat(2048), "cut between two characters");
     let read: Value = serde_json::from_slice(&std::fs::read(home.path().join("stdin.json")).unwrap()).unwrap();

@@ -93,7 +93,10 @@ closed! {
         fn raw_request(EventId) -> Option<RawRequest>;
         fn queued(ConnectionId, u32) -> Vec<QueuedEvent>;
         fn record_attempts(&[AttemptResult], Fence) -> ();
-        fn record_progress(EventId, u32, &str, Fence) -> ();
+        fn due(ConnectionId, Timestamp, Duration, u32) -> DueEvents;
+        fn find_queued(EventId) -> Option<QueuedEvent>;
+        fn handler_runs(EventId) -> Vec<HandlerRun>;
+        fn record_progress(&EventProgress, Fence) -> ();
         fn unconfirmed(ConnectionId, u32) -> Vec<EventId>;
         fn set_verification(EventId, EventVerification, Option<&str>) -> ();
         fn requeue(&[EventId], Timestamp) -> usize;

@@ -39,7 +39,9 @@ pub fn text(text: &str, home: &Path) -> String {
         }
     }
     out.pop();
-    out
+    // What handlers did, with how long it took.
+    let line = |line: &str| if line.starts_with("  try ") { without_times(line) } else { line.to_owned() };
+    out.split('\n').map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// Replaces what follows each `prefix` for as long as `is_part` holds.
@@ -143,7 +145,7 @@ fn laid_out(table: &str) -> Vec<String> {
 }
 
 /// `in 59 min`, `1 s ago`, `now`, `14 ms`, `0.6 s` become `TIME`.
-fn without_times(text: &str) -> String {
+pub fn without_times(text: &str) -> String {
     const UNITS: &[&str] = &["ms", "s", "min", "h", "days"];
     let words: Vec<&str> = text.split(' ').collect();
     let mut out: Vec<String> = Vec::new();
@@ -153,7 +155,7 @@ fn without_times(text: &str) -> String {
         let open = if word.starts_with('(') { "(" } else { "" };
         let unit = words.get(at + 1).copied().unwrap_or_default();
         let bare = unit.trim_end_matches([')', ',', ';', ':']);
-        if word.trim_start_matches('(').parse::<f64>().is_ok() && UNITS.contains(&bare) {
+        if word.trim_start_matches(['(', '<']).parse::<f64>().is_ok() && UNITS.contains(&bare) {
             if out.last().is_some_and(|last| last == "in") {
                 out.pop();
             }

@@ -121,7 +121,7 @@ CREATE TABLE webhooks (
 
 -- The inbox: webhooks received. Times are Unix milliseconds.
 CREATE TABLE events (
-    -- The order in which events came, which is the order in which they are handled.
+    -- The order in which events came.
     id                 INTEGER PRIMARY KEY AUTOINCREMENT,
     connection_id      INTEGER NOT NULL REFERENCES connections (id) ON DELETE CASCADE,
     -- The vendor's id of the delivery, by which a repeated one is recognised. One event of a connection has it, unless
@@ -165,12 +165,15 @@ CREATE TABLE events (
     attempts           INTEGER NOT NULL DEFAULT 0,
     -- A bit for each handler that is done with it, so that a retry does not repeat what one of them did.
     completed_handlers INTEGER NOT NULL DEFAULT 0,
+    -- When it is handled next. NULL for an event that has just come, which is due: its place in the index is then among
+    -- those of its kind, in the order of arrival.
     due_at             INTEGER,
     last_error         TEXT
 ) STRICT;
 
--- The queue of a connection, in the order of arrival. Partial, so that its size is that of the queue, not of the inbox.
-CREATE INDEX events_queued ON events (connection_id, id) WHERE status IN ('pending', 'failed');
+-- The queue of a connection: first the new events in the order of arrival, then the others by the time at which they are
+-- due. Partial, so that its size is that of the queue, not of the inbox.
+CREATE INDEX events_queued ON events (connection_id, due_at, id) WHERE status IN ('pending', 'failed');
 
 -- The events that the vendor has yet to be asked about.
 CREATE INDEX events_unconfirmed ON events (connection_id, id) WHERE verification = 'unconfirmed';
@@ -217,6 +220,25 @@ CREATE TABLE event_conflicts (
 ) STRICT;
 
 CREATE INDEX event_conflicts_event ON event_conflicts (event_id);
+
+-- What handlers did with events: a row for each handler in each attempt. Without a rowid, so that the rows of an event
+-- lie together and need no index of their own.
+CREATE TABLE event_attempts (
+    event_id    INTEGER NOT NULL REFERENCES events (id) ON DELETE CASCADE,
+    -- From 1, over all attempts of the event.
+    number      INTEGER NOT NULL,
+    -- From 1, and again from 1 once the event is queued again by the user or the vendor.
+    attempt     INTEGER NOT NULL,
+    handler     TEXT NOT NULL,
+    started_at  INTEGER NOT NULL,
+    duration_ms INTEGER NOT NULL,
+    -- The HTTP status of an answer, or the exit code of a command.
+    status      INTEGER,
+    error       TEXT,
+    -- The first KiB of what a handler that failed answered or printed.
+    output      BLOB,
+    PRIMARY KEY (event_id, number)
+) STRICT, WITHOUT ROWID;
 
 -- The webhooks that integ registered at vendors.
 CREATE TABLE subscriptions (
@@ -403,6 +425,9 @@ CREATE TABLE records (
     deleted_cursor    TEXT,
     -- Unix milliseconds: when the vendor last changed it, if an event said so. An older event is then ignored.
     vendor_updated_at INTEGER,
+    -- The event that said so. Of two events of one moment the one that came later counts, in whatever order they are handled.
+    -- No reference: events are pruned before records are.
+    vendor_event_id   INTEGER,
     UNIQUE (stream_id, key)
 ) STRICT;
 

@@ -21,7 +21,7 @@ fn field_40_a_port_or_a_host_is_a_url_of_this_machine() {
     assert_eq!(app.wait("/", 4).len(), 4);
     let mut listening = Listening::start(&home, &format!("stripe --forward-to {port}"), None);
     home.ok("webhook simulate stripe invoice.paid");
-    assert_eq!(listening.until("handled")["status"], "processed");
+    assert_eq!(listening.until("handled")["event_status"], "processed");
 }
 
 #[test]

@@ -36,8 +36,8 @@ fn field_10_a_webhooks_query_is_kept_shown_forwarded_run_with_and_replayed() {
         twilio(&format!("https://hooks.example.com{}", url.path()), "event=incoming_message&x=a%20b", body);
     let mut called = url.clone();
     called.set_query(Some(&query));
-    assert_eq!(send(&called, &headers, body).status(), 200);
-    assert_eq!(listening.until("handled")["status"], "processed");
+    assert_eq!(send(&called, &headers, body).status(), 204, "Twilio gets the answer of the app");
+    assert_eq!(listening.until("handled")["event_status"], "processed");
     let forwarded = app.wait("/sms", 1);
     assert_eq!(forwarded[0].0.request().1, format!("/sms?tenant=7&{query}"));
     assert_eq!(std::fs::read_to_string(home.path().join("query")).unwrap(), query);
@@ -81,7 +81,7 @@ fn field_40_a_receiver_that_is_not_there_pauses_the_queue_and_loses_no_attempt()
     });
     listening.until("resumed");
     for _ in 0..2 {
-        assert_eq!(listening.until("handled")["status"], "processed");
+        assert_eq!(listening.until("handled")["event_status"], "processed");
     }
     serving.join().unwrap();
     // What was done before the receiver was missed is not done again.
@@ -94,11 +94,11 @@ fn field_40_a_dead_event_that_is_sent_again_begins_again() {
     let mut listening = Listening::start(&home, "stripe --attempts 1 --exec", Some("sh -c 'test -e works'"));
     let body = br#"{"id":"evt_1","type":"invoice.paid"}"#;
     taken(&mut listening, "stripe", &stripe(body), body);
-    assert_eq!(listening.until("handled")["status"], "dead");
+    assert_eq!(listening.until("failed")["event_status"], "dead");
     std::fs::write(home.path().join("works"), "").unwrap();
     let line = taken(&mut listening, "stripe", &stripe(body), body);
     assert_eq!((&line["restarted"], &line["duplicate"]), (&json!(true), &json!(true)), "{line}");
-    assert_eq!(listening.until("handled")["status"], "processed");
+    assert_eq!(listening.until("handled")["event_status"], "processed");
     let line = taken(&mut listening, "stripe", &stripe(body), body);
     assert_eq!((&line["restarted"], &line["duplicate"]), (&json!(null), &json!(true)), "{line}");
     assert_eq!(crate::webhook::events(&home, "").len(), 1);

@@ -34,6 +34,8 @@ fn receiving() -> String {
     });
     let listen = errors!(ListenError {
         NoConnections => [E::NoConnections],
+        NothingToPoll => [E::NothingToPoll { connection: slack() }],
+        ReservedHeader => [E::ReservedHeader { name: "Host".into(), connector: connector() }],
         Bind => [E::Bind(BindError { address: "127.0.0.1:7421".parse().unwrap(), holder: None, source: io() })],
         Port => [E::Port { port: 7421, source: io() }],
     });
