@@ -61,11 +61,7 @@ pub(super) fn key_owner(value: &str) -> Option<SandboxAccount> {
     let (text, digits) = value.split_at_checked(value.len().checked_sub(32)?)?;
     digits.bytes().all(|byte| byte.is_ascii_hexdigit()).then_some(())?;
     // An account's name may hold the word, too.
-    let start = if text.contains("://") {
-        text.rfind('/')? + 1
-    } else {
-        text.find("sandbox-")? + "sandbox-".len()
-    };
+    let start = if text.contains("://") { text.rfind('/')? + 1 } else { text.find("sandbox-")? + "sandbox-".len() };
     Some(text[start..].strip_suffix('-').map_or_else(SandboxAccount::default, |slug| SandboxAccount::named(Some(slug))))
 }
 

@@ -125,7 +125,7 @@ fn relate_to(
         }
         // A parameter of another name's record is in bodies: there only the action's own answer says that it is this one's.
         let at = if in_path { named_place(connector, action, param) } else { action.result.get(param).cloned() };
-        let key = at.as_ref().and_then(|at| is_key(at));
+        let key = at.as_ref().and_then(&is_key);
         match (key, at) {
             (Some(key), _) => identity.push((param.clone(), key.clone())),
             (None, Some(at)) if in_path => identity.push((param.clone(), at)),
