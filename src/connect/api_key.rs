@@ -9,7 +9,7 @@ use crate::connector::CredentialField;
 use crate::error::Result;
 use crate::model::{Grant, RefreshMethod};
 use crate::runtime::Session;
-use crate::sandbox;
+use crate::sandbox::{SandboxAccount, account_fields};
 use crate::secret::Secret;
 
 /// A grant made of the fields of a key. The token given with `--with-token` is the one that `integ token` prints; what is
@@ -21,7 +21,8 @@ pub(super) async fn grant(flow: &ConnectFlow<'_>, session: &Session) -> Result<G
     let ConnectFlow { workspace, request, prompter, .. } = flow;
     let auth = &session.auth;
     let mut fields = if request.is_sandbox && request.token.is_none() {
-        sandbox::sandbox_fields(&session.connector, auth, &workspace.sandbox_seed().await?)
+        let account = SandboxAccount::named(session.connection.name.account());
+        account_fields(&session.connector, auth, &account, &workspace.sandbox_seed().await?)
     } else {
         BTreeMap::new()
     };

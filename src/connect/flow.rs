@@ -80,7 +80,7 @@ pub async fn connect(
     flow.capabilities = AuthCapabilities::from_auth(auth);
     let params = flow.resolve_params(&connector, auth_name, auth)?;
     let route = match (&request.origin, request.is_sandbox) {
-        (_, true) => workspace.sandbox_route(&connector, auth_name, &params).await?,
+        (_, true) => workspace.sandbox_route(&connector, auth_name, name.account(), &params).await?,
         (Some(origin), false) => Route::Origin(origin.clone()),
         (None, false) => live_route(&connector, auth_name, auth, &params),
     };

@@ -258,14 +258,17 @@ impl Template {
     }
 }
 
-/// A document whose texts are templates, with their values. A text that is nothing but `{now}`, `{now_ms}` or `{n}` becomes
-/// a number.
+/// Strings that stand for a number, not for a text of digits.
+const NUMBERS: &[&str] = &["{now}", "{now_ms}", "{n}", "{number}", "{created}", "{created_ms}", "{amount}"];
+
+/// A document whose texts are templates, with their values. A text that is nothing but one of [`NUMBERS`]
+/// becomes a number.
 ///
 /// # Errors
 /// [`TemplateError`].
 pub fn fill_document(document: &Value, values: &Values) -> Result<Value, TemplateError> {
     Ok(match document {
-        Value::String(text) if matches!(text.as_str(), "{now}" | "{now_ms}" | "{n}") => {
+        Value::String(text) if NUMBERS.contains(&text.as_str()) => {
             let name = text.trim_matches(['{', '}']);
             let number = values.get(name).and_then(|text| text.parse::<i64>().ok());
             number.map_or(Value::Null, Value::from)

@@ -292,7 +292,7 @@ impl OAuthError {
                 Some(Hint::new(text, format!("integ app set {connector}")))
             }
             Self::ErrorResponse { code, .. } | Self::Denied { code, .. } if code == "invalid_scope" => {
-                Some(Hint::new("ask for other scopes:", format!("{connect} --scope SCOPE")))
+                Some(Hint::new("list the scopes of the service:", format!("integ connector show {connector}")))
             }
             Self::Denied { code, .. } | Self::ErrorResponse { code, .. }
                 if code == "invalid_request" && offers.pkce_param.is_some() =>

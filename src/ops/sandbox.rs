@@ -8,7 +8,7 @@ use super::{Effect, Operation, OperationScope, Reach};
 use crate::connector::Connector;
 use crate::error::{Diagnostic, Hint, Kind, Remedy, Result};
 use crate::runtime::{Workspace, update_sandbox_state};
-use crate::sandbox::{Fault, RunningEmulator, SandboxState, sandbox_fields, sandbox_params};
+use crate::sandbox::{Fault, RunningEmulator, SandboxAccount, SandboxState, account_fields, sandbox_params};
 use crate::store::state_key;
 use crate::view::sandbox::{
     EmulatorEvent, EmulatorView, FaultListView, FaultView, SandboxAdvanceView, SandboxRecordsView, SandboxResetView,
@@ -92,11 +92,14 @@ async fn start_emulator(
     auth: Option<&str>,
     port: Option<u16>,
 ) -> Result<(RunningEmulator, EmulatorView)> {
+    // An account has a name as its connection has: `slack@beta`.
+    let (id, account) = id.split_once('@').map_or((id, None), |(id, account)| (id, Some(account)));
+    let account = SandboxAccount::named(account);
     let connector = workspace.engine.catalogue.get(id)?;
     let (name, auth) = connector.auth_method(auth)?;
     let mut params: BTreeMap<String, String> = sandbox_params(&connector, auth);
-    let emulator = workspace.start_emulator(&connector, name, &params, port).await?;
-    let key = sandbox_fields(&connector, auth, &workspace.sandbox_seed().await?);
+    let emulator = workspace.start_emulator(&connector, name, &account, &params, port).await?;
+    let key = account_fields(&connector, auth, &account, &workspace.sandbox_seed().await?);
     params.retain(|name, value| {
         let declared = connector.params(auth).find(|(known, _)| *known == name.as_str());
         declared.is_none_or(|(_, param)| param.default.as_ref() != Some(value))

@@ -9,7 +9,9 @@ use crate::connector::Connector;
 use crate::error::Result;
 use crate::http::Route;
 use crate::http::loopback::{self, ListenAddresses};
-use crate::sandbox::{EmulatorServer, RunningEmulator, SandboxState, SandboxStateStore, VendorEmulator};
+use crate::sandbox::{
+    EmulatorServer, RunningEmulator, SandboxAccount, SandboxState, SandboxStateStore, VendorEmulator,
+};
 use crate::store::{Store, state_key};
 use crate::{clock, env, hex};
 
@@ -63,7 +65,7 @@ impl Workspace {
         }
     }
 
-    /// Where the emulation of a connector's way answers; it is started when it is first asked for, and ends with the
+    /// Where the emulation of a connector's way answers for an account; it is started when it is first asked for, and ends with the
     /// command. Must be called inside the runtime.
     ///
     /// # Errors
@@ -72,13 +74,15 @@ impl Workspace {
         &self,
         connector: &Connector,
         auth: &str,
+        account: Option<&str>,
         params: &BTreeMap<String, String>,
     ) -> Result<Route> {
-        let key = format!("{}/{auth}/{params:?}", connector.id);
+        let key = format!("{}/{auth}/{account:?}/{params:?}", connector.id);
         if let Some(running) = self.sandboxes().get(&key) {
             return Ok(Route::Sandbox(running.origin.clone()));
         }
-        let vendor = VendorEmulator::new(connector, Some(auth), params, &self.sandbox_seed().await?)?;
+        let account = SandboxAccount::named(account);
+        let vendor = VendorEmulator::new(connector, Some(auth), &account, params, &self.sandbox_seed().await?)?;
         let started = self.serve_vendor(connector, vendor, None).await?;
         // Another operation may have started one meanwhile: the first one stays.
         let mut sandboxes = self.sandboxes();
@@ -95,11 +99,12 @@ impl Workspace {
         &self,
         connector: &Connector,
         auth: &str,
+        account: &SandboxAccount,
         params: &BTreeMap<String, String>,
         port: Option<u16>,
     ) -> Result<RunningEmulator> {
-        let vendor =
-            VendorEmulator::new(connector, Some(auth), params, &self.sandbox_seed().await?)?.for_external_clients();
+        let vendor = VendorEmulator::new(connector, Some(auth), account, params, &self.sandbox_seed().await?)?
+            .for_external_clients();
         self.serve_vendor(connector, vendor, Some(port.unwrap_or_default())).await
     }
 
@@ -122,7 +127,8 @@ impl Workspace {
         Ok(started.map_err(|source| RuntimeError::Sandbox { source })?)
     }
 
-    /// Forgets what the sandbox remembers, of one connector or of all: rotated and revoked grants, scripted faults.
+    /// Forgets what the sandbox remembers, of one connector or of all: rotated and revoked grants, scripted faults,
+    /// what was created and changed.
     ///
     /// # Errors
     /// The store's.

@@ -242,7 +242,8 @@ impl Workspace {
         let route = match (&connection.origin, connection.mode) {
             (_, ConnectionMode::Sandbox) => {
                 // Boxed, so that every operation on a live connection need not hold what starts an emulator.
-                Box::pin(self.sandbox_route(&connector, &connection.auth, &connection.params)).await?
+                let account = connection.name.account();
+                Box::pin(self.sandbox_route(&connector, &connection.auth, account, &connection.params)).await?
             }
             (Some(origin), ConnectionMode::Live) => Route::Origin(origin.clone()),
             (None, ConnectionMode::Live) => live_route(&connector, &connection.auth, &auth, &connection.params),

@@ -2,25 +2,19 @@
 
 use serde_json::{Value, json};
 
-use super::account::{EMAIL, NAME, SandboxAccount};
+use super::account::SandboxAccount;
 use super::action_call::EmulatedActionCall;
 use super::credential::AcceptedCredential;
 use super::message::SandboxResponse;
-use super::objects::SessionObjects;
 use super::routes::ORIGIN;
-use super::state::SandboxState;
+use super::state::{SandboxState, merge_json};
 use super::vendor_emulator::{RequestContext, VendorEmulator, success_document};
 use crate::clock::Timestamp;
 use crate::connector::{Action, ErrorClass, EventConfirmation, HttpMethod, Idempotency, ParamKind, Pointer};
 
 impl VendorEmulator {
     /// One of the actions that the path fits: the one whose constants the body holds, the more particular first.
-    pub(super) fn run_action(
-        &self,
-        visit: &RequestContext<'_>,
-        state: &mut SandboxState,
-        life: &mut SessionObjects,
-    ) -> SandboxResponse {
+    pub(super) fn run_action(&self, visit: &RequestContext<'_>, state: &mut SandboxState) -> SandboxResponse {
         let mut complaint = None;
         for (name, captures) in &visit.actions {
             let Some(action) = self.connector.actions.get(name) else { continue };
@@ -37,7 +31,7 @@ impl VendorEmulator {
             }
             match given.validation_error() {
                 Some(problem) => _ = complaint.get_or_insert(problem),
-                None => return self.perform(visit, name, &given, state, life),
+                None => return self.perform(visit, name, &given, state),
             }
         }
         // Who may not call it gets that answer first.
@@ -58,36 +52,41 @@ impl VendorEmulator {
         name: &str,
         given: &EmulatedActionCall<'_>,
         state: &mut SandboxState,
-        life: &mut SessionObjects,
     ) -> SandboxResponse {
         let action = given.action;
+        let mut account = self.account.clone();
         if !action.anonymous {
             match self.credential(visit, state) {
                 Err(why) => return self.reject_credential(why),
                 Ok(AcceptedCredential::Token(claims)) if !self.has_scopes(&claims.scopes, &action.scopes) => {
                     return self.error_response(ErrorClass::Permission, 403, "scope", &self.success());
                 }
-                Ok(_) => {}
+                Ok(credential) => account = credential.account().clone(),
             }
         }
-        let path = visit.request.path.trim_end_matches('/');
-        if life.is_deleted(path) {
+        let path = format!("{}{}", account.login(), visit.request.path.trim_end_matches('/'));
+        if state.objects.is_deleted(&path) {
             return self.error_response(ErrorClass::NotFound, 404, "not_found", &self.success());
         }
         let confirm = self.connector.webhook.iter().find_map(|rules| rules.confirm.as_ref());
         if let Some(confirm) = confirm.filter(|confirm| confirm.action == name) {
             return self.confirm(confirm, given, state);
         }
-        let key = self.idempotency_key(action, given);
-        if let Some(reply) = key.as_ref().and_then(|key| life.idempotent_response(name, key)) {
-            return reply.clone();
+        let key = self.idempotency_key(action, given).map(|key| format!("{}\n{key}", account.login()));
+        if let Some(reply) = key.as_ref().and_then(|key| state.objects.idempotent_response(name, key)) {
+            return reply;
         }
-        if action.method == HttpMethod::Delete {
-            life.delete(path);
-        }
-        let reply = self.build_response(given, path, visit.now, state, life);
-        if let Some(key) = key {
-            life.store_response(name, &key, &reply);
+        let reply = match self.routes.relation(name) {
+            Some(relation) => self.act_on_record(visit, relation, given, &account, state),
+            None => {
+                if action.method == HttpMethod::Delete {
+                    state.objects.delete(&path);
+                }
+                self.build_response(given, &path, &account, visit.now, state)
+            }
+        };
+        if let Some(key) = key.filter(|_| (200..300).contains(&reply.status)) {
+            state.objects.store_response(name, &key, &reply);
         }
         reply
     }
@@ -138,48 +137,28 @@ impl VendorEmulator {
         &self,
         given: &EmulatedActionCall<'_>,
         path: &str,
+        account: &SandboxAccount,
         now: i64,
         state: &mut SandboxState,
-        life: &mut SessionObjects,
     ) -> SandboxResponse {
         let action = given.action;
-        let mut document = life.object(path).cloned().unwrap_or_else(|| json!({}));
+        let mut document = state.objects.object(path).cloned().unwrap_or_else(|| json!({}));
         if given.document.is_object() {
             merge_json(&mut document, &given.document);
         }
-        if let Some(at) = &action.message {
-            at.set(&mut document, Value::Null);
-        }
-        merge_json(&mut document, &success_document(&self.success(), true));
-        let serial = state.next_serial();
-        let mut new_id = None;
         if let Some(at) = &action.list {
-            let list = Value::Array(life.children(path));
-            at.set(&mut document, list);
+            at.set(&mut document, Value::Array(state.objects.children(path)));
         }
-        let next = self.connector.api.pages.as_ref().and_then(|pages| pages.next.as_ref());
-        // A cursor would lead to a page that there is not.
-        let is_cursor = |name: &String, at: &Pointer| {
-            let pages = ["cursor", "page", "after"].iter().any(|word| name.contains(word));
-            action.list.is_some() && (next == Some(at) || (pages && action.params.contains_key(name)))
-        };
-        for (name, at) in &action.result {
-            if at.find(&document).is_some() || is_cursor(name, at) {
-                continue;
-            }
-            let param = action.params.get(name).and_then(|param| given.value(name, param));
-            let of_path = given.path_params.get(name).map(|text| self.typed(name, text));
-            let value = of_path.or(param).unwrap_or_else(|| self.generated_value(name, serial, now));
-            new_id.get_or_insert_with(|| value.clone());
-            at.set(&mut document, value);
-        }
+        // Reading changes nothing.
+        let serial = if action.method.is_bodiless() { state.serial } else { state.next_serial() };
+        let new_id = self.complete_answer(&mut document, given, account, serial, now);
         if action.method == HttpMethod::Post
             && let Some(id) = &new_id
         {
             let id = id.as_str().map_or_else(|| id.to_string(), str::to_owned);
-            life.insert(&format!("{path}/{id}"), document.clone());
-        } else if action.method != HttpMethod::Delete && action.method != HttpMethod::Get {
-            life.insert(path, document.clone());
+            state.objects.insert(&format!("{path}/{id}"), document.clone());
+        } else if action.method != HttpMethod::Delete && !action.method.is_bodiless() {
+            state.objects.insert(path, document.clone());
         }
         if action.status == 204 {
             return SandboxResponse::empty(204);
@@ -187,19 +166,57 @@ impl VendorEmulator {
         SandboxResponse::json(action.status, &document)
     }
 
+    /// Adds to an answer what a success says and the values that the file names and that it lacks, and returns the first of
+    /// those.
+    pub(super) fn complete_answer(
+        &self,
+        document: &mut Value,
+        given: &EmulatedActionCall<'_>,
+        account: &SandboxAccount,
+        serial: u64,
+        now: i64,
+    ) -> Option<Value> {
+        let action = given.action;
+        if let Some(at) = &action.message {
+            at.set(document, Value::Null);
+        }
+        for (at, value) in &self.success() {
+            at.set(document, value.clone());
+        }
+        let mut new_id = None;
+        let next = self.connector.api.pages.as_ref().and_then(|pages| pages.next.as_ref());
+        // A cursor would lead to a page that there is not.
+        let is_cursor = |name: &String, at: &Pointer| {
+            let pages = ["cursor", "page", "after"].iter().any(|word| name.contains(word));
+            action.list.is_some() && (next == Some(at) || (pages && action.params.contains_key(name)))
+        };
+        for (name, at) in &action.result {
+            if at.find(document).is_some() || is_cursor(name, at) {
+                continue;
+            }
+            let param = action.params.get(name).and_then(|param| given.value(name, param));
+            let of_path = given.path_params.get(name).map(|text| self.typed(name, text));
+            let value = of_path.or(param).unwrap_or_else(|| self.generated_value(name, account, serial, now));
+            new_id.get_or_insert_with(|| value.clone());
+            at.set(document, value);
+        }
+        new_id
+    }
+
     /// A value that the vendor makes, by what its name says and by the type that other actions give a parameter of it.
-    fn generated_value(&self, name: &str, serial: u64, now: i64) -> Value {
+    fn generated_value(&self, name: &str, account: &SandboxAccount, serial: u64, now: i64) -> Value {
         let last = name.rsplit('_').next().unwrap_or(name);
         match last {
             "url" | "link" | "uri" => json!(format!("{ORIGIN}/objects/{serial}")),
             "at" | "time" | "date" => json!(Timestamp::from_second(now).unwrap_or_default().to_string()),
             "ts" => json!(format!("{now}.{:06}", serial % 1_000_000)),
-            "email" => json!(EMAIL),
-            "name" | "title" | "login" => json!(NAME),
+            "email" => json!(account.email()),
+            "name" | "title" => json!(account.name()),
+            "login" => json!(account.login()),
             "number" | "iid" | "count" | "total" => json!(serial),
             "status" | "state" => json!("ok"),
             _ if self.is_integer(name) => json!(serial),
-            _ => json!(format!("{}{serial}", SandboxAccount::Primary.id(name))),
+            _ => json!(format!("{}{serial}", account.id(name))),
         }
     }
 
@@ -224,16 +241,5 @@ impl VendorEmulator {
         let mut document = success_document(&success, false);
         place.unwrap_or(&Pointer::from_member("message")).set(&mut document, json!(format!("sandbox: {problem}")));
         SandboxResponse::json(if rule.is_some() { 200 } else { 400 }, &document)
-    }
-}
-
-fn merge_json(below: &mut Value, above: &Value) {
-    match (below, above) {
-        (Value::Object(below), Value::Object(above)) => {
-            for (name, value) in above {
-                merge_json(below.entry(name.clone()).or_insert(Value::Null), value);
-            }
-        }
-        (below, above) => *below = above.clone(),
     }
 }

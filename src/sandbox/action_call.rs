@@ -29,6 +29,8 @@ impl<'a> EmulatedActionCall<'a> {
     ) -> Result<Self, String> {
         let document = match connector.body_format(action) {
             ActionBody::None | ActionBody::Query => Value::Null,
+            // What a GET has in its query, a POST has in its body.
+            _ if request.body.is_empty() && connector.api.get_or_post => parse_nested_form(request.query.as_bytes()),
             _ if request.body.is_empty() => Value::Null,
             ActionBody::Json if request.is_form() => parse_nested_form(&request.body),
             ActionBody::Json => serde_json::from_slice(&request.body).map_err(|error| format!("no JSON: {error}"))?,
@@ -53,6 +55,10 @@ impl<'a> EmulatedActionCall<'a> {
             None => self.path_params.get(name).map(|text| json!(text)),
             Some(ParamLocation::Query) => {
                 let mut values = self.request.query_all(&label);
+                if values.is_empty() && self.connector.api.get_or_post {
+                    let params = self.request.call_params(true);
+                    values.extend(params.get(&label).map(str::to_owned));
+                }
                 match (values.len(), param.kind) {
                     (0, _) => None,
                     (_, ParamKind::Array) => Some(json!(values)),

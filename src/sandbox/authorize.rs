@@ -5,7 +5,6 @@
 
 use url::{Host, Url};
 
-use super::account::SandboxAccount;
 use super::html::{self, DECISION_PARAM, SECOND_ACCOUNT_PARAM};
 use super::message::{RequestParams, SandboxResponse};
 use super::state::SandboxState;
@@ -59,6 +58,13 @@ impl VendorEmulator {
             (_, Some(fragment)) => parse_implicit_request(fragment, &params),
             (None, None) => Err(AuthorizationError::ErrorPage("There is no such page.".to_owned())),
         };
+        let asked =
+            asked.and_then(|asked| match self.unknown_scope(asked.scopes.iter().chain(&asked.additional_scopes)) {
+                Some(scope) => {
+                    Err(AuthorizationError::Redirect("invalid_scope", format!("there is no scope {scope:?}")))
+                }
+                None => Ok(asked),
+            });
         match asked {
             Err(AuthorizationError::ErrorPage(why)) => {
                 html::message(&self.connector.name, 400, "This request is refused", &why)
@@ -78,18 +84,41 @@ impl VendorEmulator {
 
     fn consent_page(&self, params: &RequestParams, redirect: &Url, asked: &AuthorizationRequest) -> SandboxResponse {
         let has_follow_up = self.auth.oauth2.as_ref().is_some_and(|oauth2| oauth2.follow_up.is_some());
+        let second = self.account.second().name();
         html::consent(&html::ConsentPage {
             service: &self.connector.name,
             client: &asked.client,
+            account: &self.account.label(&self.connector, &self.auth),
+            second_account: has_follow_up.then_some(&second),
             scopes: self.purposes(&asked.scopes),
             additional_scopes: self.purposes(&asked.additional_scopes),
-            offers_second_account: has_follow_up,
             hidden_fields: params
                 .iter()
                 .filter(|(name, _)| ![DECISION_PARAM, SECOND_ACCOUNT_PARAM].contains(name))
                 .collect(),
             redirect_uri: Some(redirect),
         })
+    }
+
+    /// The first scope that the vendor does not have. A file that lists none, or that fits any server, does not say.
+    pub(super) fn unknown_scope<'s>(&self, asked: impl IntoIterator<Item = &'s String>) -> Option<&'s String> {
+        let known = &self.connector.scopes;
+        let is_open = known.is_empty() || self.auth.oauth2.as_ref().is_some_and(|oauth2| oauth2.issuer.is_some());
+        let rules = self
+            .auth
+            .oauth2
+            .iter()
+            .map(|oauth2| &oauth2.scope)
+            .chain(self.auth.fragment.iter().map(|flow| &flow.scope));
+        let rules: Vec<&ScopeRule> = rules.collect();
+        let is_listed = |scope: &String| {
+            known.contains_key(scope)
+                || rules.iter().any(|rule| {
+                    let further = rule.also.values().flatten();
+                    rule.default.iter().chain(&rule.always).chain(further).any(|listed| listed == scope)
+                })
+        };
+        asked.into_iter().find(|scope| !is_open && !is_listed(scope))
     }
 
     /// Each scope with what the file says it is for.
@@ -113,6 +142,7 @@ impl VendorEmulator {
             grant,
             serial: state.next_serial(),
             client: asked.client.clone(),
+            account: self.account.clone(),
             public: false,
             scopes: asked.scopes.clone(),
             also: !asked.additional_scopes.is_empty(),
@@ -129,7 +159,7 @@ impl VendorEmulator {
         }
         let mut values = vec![("code", self.signer.sign(&claims))];
         for (name, parameter) in self.auth.oauth2.iter().flat_map(|oauth2| &oauth2.callback_keep) {
-            values.push((parameter, SandboxAccount::Primary.metadata_value(&self.connector, &self.auth, name)));
+            values.push((parameter, self.account.metadata_value(&self.connector, &self.auth, name)));
         }
         self.redirect_back(redirect, params, &values)
     }

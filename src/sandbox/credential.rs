@@ -1,5 +1,6 @@
 //! Whether a call of the API shows a credential as the connector says it is sent, and a good one.
 
+use super::account::{SandboxAccount, account_fields, key_owner};
 use super::fault::FaultKind;
 use super::pattern::{PathParams, TemplatePattern};
 use super::state::{SandboxState, TokenStatus};
@@ -31,7 +32,17 @@ impl CredentialError {
 /// A credential that is accepted.
 pub(super) enum AcceptedCredential {
     Token(TokenClaims),
-    ApiKey,
+    ApiKey(SandboxAccount),
+}
+
+impl AcceptedCredential {
+    /// The account that it belongs to.
+    pub(super) fn account(&self) -> &SandboxAccount {
+        match self {
+            Self::Token(claims) => &claims.account,
+            Self::ApiKey(account) => account,
+        }
+    }
 }
 
 impl VendorEmulator {
@@ -40,18 +51,14 @@ impl VendorEmulator {
         visit: &RequestContext<'_>,
         state: &mut SandboxState,
     ) -> Result<AcceptedCredential, CredentialError> {
-        let mut found = None;
-        for captures in self.presented_values(visit)? {
-            for (name, value) in &captures {
-                if let Some(credential) = self.verify_value(name, value)? {
-                    found = Some(credential);
-                }
-            }
-        }
+        let presented = self.presented_values(visit)?;
+        let values: Vec<(&str, &str)> =
+            presented.iter().flatten().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let found = if self.is_key() { self.verify_key(&values)? } else { self.verify_tokens(&values)? };
         match (found.ok_or(CredentialError::Missing)?, visit.fault) {
-            (AcceptedCredential::ApiKey, Some(FaultKind::ExpiredGrant)) => Err(CredentialError::Expired),
-            (AcceptedCredential::ApiKey, Some(FaultKind::RevokedGrant)) => Err(CredentialError::Revoked),
-            (AcceptedCredential::ApiKey, _) => Ok(AcceptedCredential::ApiKey),
+            (AcceptedCredential::ApiKey(_), Some(FaultKind::ExpiredGrant)) => Err(CredentialError::Expired),
+            (AcceptedCredential::ApiKey(_), Some(FaultKind::RevokedGrant)) => Err(CredentialError::Revoked),
+            (key @ AcceptedCredential::ApiKey(_), _) => Ok(key),
             (AcceptedCredential::Token(claims), trouble) => {
                 match trouble {
                     Some(FaultKind::RevokedGrant) => state.revoke(&claims.grant),
@@ -127,25 +134,38 @@ impl VendorEmulator {
         self.auth.oauth2.as_ref().is_some_and(|oauth2| oauth2.answer.secrets.contains_key(name))
     }
 
-    /// Judges one value that a request shows; absent where it is no credential.
-    fn verify_value(&self, name: &str, value: &str) -> Result<Option<AcceptedCredential>, CredentialError> {
-        if self.is_key() {
-            let field = if name == "access_token" { self.auth.token_field().unwrap_or(name) } else { name };
-            return match self.fields.get(field) {
-                Some(right) if right.expose() == value => Ok(Some(AcceptedCredential::ApiKey)),
-                Some(_) => Err(CredentialError::Invalid),
-                None => Ok(None),
-            };
+    /// Judges the parts of a key, all of which must be those of one account; absent where there are none.
+    fn verify_key(&self, values: &[(&str, &str)]) -> Result<Option<AcceptedCredential>, CredentialError> {
+        let field = |name| if name == "access_token" { self.auth.token_field().unwrap_or(name) } else { name };
+        let shown: Vec<(&str, &str)> = values
+            .iter()
+            .map(|(name, value)| (field(name), *value))
+            .filter(|(name, _)| self.fields.contains_key(*name))
+            .collect();
+        if shown.is_empty() {
+            return Ok(None);
         }
-        let kind = match name {
-            "access_token" => TokenKind::Access,
-            name if self.is_user_token(name) => TokenKind::User,
-            _ => return Ok(None),
-        };
-        self.signer
-            .verify(kind, value)
-            .map(|claims| Some(AcceptedCredential::Token(claims)))
-            .ok_or(CredentialError::Invalid)
+        let account = shown.iter().find_map(|(_, value)| key_owner(value)).unwrap_or_else(|| self.account.clone());
+        let others = (account != self.account)
+            .then(|| account_fields(&self.connector, &self.auth, &account, self.seed.expose()));
+        let right = others.as_ref().unwrap_or(&self.fields);
+        let is_right = shown.iter().all(|(name, value)| right.get(*name).is_some_and(|right| right.expose() == value));
+        if is_right { Ok(Some(AcceptedCredential::ApiKey(account))) } else { Err(CredentialError::Invalid) }
+    }
+
+    /// Judges the tokens that a request shows, the last of which counts; absent where there are none.
+    fn verify_tokens(&self, values: &[(&str, &str)]) -> Result<Option<AcceptedCredential>, CredentialError> {
+        let mut found = None;
+        for (name, value) in values {
+            let kind = match *name {
+                "access_token" => TokenKind::Access,
+                name if self.is_user_token(name) => TokenKind::User,
+                _ => continue,
+            };
+            let claims = self.signer.verify(kind, value).ok_or(CredentialError::Invalid)?;
+            found = Some(AcceptedCredential::Token(claims));
+        }
+        Ok(found)
     }
 
     /// The vendor's answer to a credential that it does not accept.

@@ -49,11 +49,15 @@ impl VendorEmulator {
             .collect();
         let user_code = format!("{}-{}", &letters[..4], &letters[4..]);
         let scopes = params.get(&oauth2.scope.param).map(|text| split_scopes(oauth2, text)).unwrap_or_default();
+        if let Some(scope) = self.unknown_scope(&scopes) {
+            return Err(OAuthErrorResponse::new("invalid_scope", &format!("there is no scope {scope:?}")));
+        }
         let device_code = self.signer.sign(&TokenClaims {
             kind: TokenKind::Device,
             grant: grant.clone(),
             serial,
             client: client.id.clone(),
+            account: self.account.clone(),
             public: client.public,
             scopes: Vec::new(),
             also: false,
@@ -125,6 +129,7 @@ impl VendorEmulator {
             client: &client,
             refresh_token: self.initial_refresh_token(oauth2, &scopes),
             scopes,
+            account: claims.account,
             has_additional_scopes: false,
             has_second_account: false,
             generation: 0,
@@ -155,9 +160,10 @@ impl VendorEmulator {
             (ConsentDecision::Waiting, None) => html::consent(&html::ConsentPage {
                 service: &self.connector.name,
                 client: &device.client,
+                account: &self.account.label(&self.connector, &self.auth),
+                second_account: None,
                 scopes: self.purposes(&device.scopes),
                 additional_scopes: Vec::new(),
-                offers_second_account: false,
                 hidden_fields: vec![("user_code", &device.user_code)],
                 redirect_uri: None,
             }),

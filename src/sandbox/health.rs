@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::account::{EMAIL, SandboxAccount};
+use super::account::SandboxAccount;
 use super::credential::{AcceptedCredential, CredentialError};
 use super::message::SandboxResponse;
-use super::state::SandboxState;
+use super::state::{SandboxState, merge_json};
 use super::vendor_emulator::{RequestContext, VendorEmulator, success_document};
 
 impl VendorEmulator {
@@ -14,20 +14,15 @@ impl VendorEmulator {
             Ok(credential) => credential,
             Err(why) => return self.reject_credential(why),
         };
-        let account = self.account_of(visit);
+        let account = self.account_of(visit, credential.account());
         let health = self.connector.health(&self.auth);
         let mut document = success_document(&self.success(), true);
         if visit.request.path == "/userinfo" {
             // The claims of OpenID Connect Core section 5.1 that identify a person.
-            document = json!({"sub": account.id("T"), "name": account.name(), "email": EMAIL});
+            document = json!({"name": account.name(), "email": account.email()});
         }
         if let Some(health) = health {
-            if let Some(pointer) = &health.account.name {
-                pointer.set(&mut document, json!(account.name()));
-            }
-            if let Some(pointer) = &health.account.id {
-                pointer.set(&mut document, json!(account.id("T")));
-            }
+            merge_json(&mut document, &account.health_document(health));
         }
         let reply = SandboxResponse::json(200, &document);
         match (health.and_then(|health| health.scopes_header.as_ref()), credential, &self.auth.oauth2) {
@@ -39,16 +34,14 @@ impl VendorEmulator {
     }
 
     /// The second account's calls name it in their path.
-    fn account_of(&self, visit: &RequestContext<'_>) -> SandboxAccount {
+    fn account_of(&self, visit: &RequestContext<'_>, account: &SandboxAccount) -> SandboxAccount {
         let follow_up = self.auth.oauth2.as_ref().and_then(|oauth2| oauth2.follow_up.as_ref());
         let second = |name: &String| {
             let value = visit.path_params.get(name);
-            value.is_some_and(|value| {
-                *value == SandboxAccount::Secondary.metadata_value(&self.connector, &self.auth, name)
-            })
+            value.is_some_and(|value| *value == account.second().metadata_value(&self.connector, &self.auth, name))
         };
         let names_second = follow_up.is_some_and(|follow_up| follow_up.keep.keys().any(second));
-        if names_second { SandboxAccount::Secondary } else { SandboxAccount::Primary }
+        if names_second { account.second() } else { account.clone() }
     }
 
     /// One account, or two where the consent covers a second or the connection's parameters say which one to take.
@@ -61,11 +54,10 @@ impl VendorEmulator {
             return self.other(visit, state);
         };
         let consented = matches!(&credential, AcceptedCredential::Token(claims) if claims.several);
-        let accounts: &[SandboxAccount] = if consented || self.params.contains_key(&follow_up.choose_by) {
-            &[SandboxAccount::Primary, SandboxAccount::Secondary]
-        } else {
-            &[SandboxAccount::Primary]
-        };
+        let mut accounts = vec![credential.account().clone()];
+        if consented || self.params.contains_key(&follow_up.choose_by) {
+            accounts.push(credential.account().second());
+        }
         let items: Vec<Value> = accounts
             .iter()
             .map(|account| {
@@ -73,7 +65,9 @@ impl VendorEmulator {
                 for (name, pointer) in &follow_up.keep {
                     pointer.set(&mut item, json!(account.metadata_value(&self.connector, &self.auth, name)));
                 }
-                follow_up.label.set(&mut item, json!(account.name()));
+                if follow_up.label.find(&item).is_none() {
+                    follow_up.label.set(&mut item, json!(account.name()));
+                }
                 item
             })
             .collect();

@@ -6,7 +6,6 @@ use std::fmt::Write;
 
 use url::{Host, Url};
 
-use super::account;
 use super::message::SandboxResponse;
 use crate::http::html::{self, document, escape};
 
@@ -20,11 +19,13 @@ pub(super) const SECOND_ACCOUNT_PARAM: &str = "sandbox_second";
 pub(super) struct ConsentPage<'a> {
     pub(super) service: &'a str,
     pub(super) client: &'a str,
+    /// Whose consent is asked for, and the account that it may cover as well.
+    pub(super) account: &'a str,
+    pub(super) second_account: Option<&'a str>,
     /// Each with its purpose, which may be empty.
     pub(super) scopes: Vec<(&'a str, &'a str)>,
     /// Those of further lists, asked for in the person's own name.
     pub(super) additional_scopes: Vec<(&'a str, &'a str)>,
-    pub(super) offers_second_account: bool,
     /// What the form sends beside the decision.
     pub(super) hidden_fields: Vec<(&'a str, &'a str)>,
     pub(super) redirect_uri: Option<&'a Url>,
@@ -35,7 +36,7 @@ pub(super) fn consent(consent: &ConsentPage<'_>) -> SandboxResponse {
         "<h1>Allow access to {}?</h1><p>The app <b>{}</b> asks for the account <b>{}</b>.</p>",
         escape(consent.service),
         escape(consent.client),
-        escape(account::NAME),
+        escape(consent.account),
     );
     let asked: Vec<_> = consent.scopes.iter().chain(&consent.additional_scopes).collect();
     if asked.is_empty() {
@@ -52,11 +53,11 @@ pub(super) fn consent(consent: &ConsentPage<'_>) -> SandboxResponse {
     for (name, value) in &consent.hidden_fields {
         let _ = write!(body, "<input type=\"hidden\" name=\"{}\" value=\"{}\">", escape(name), escape(value));
     }
-    if consent.offers_second_account {
+    if let Some(second) = consent.second_account {
         let _ = write!(
             body,
             "<label><input type=\"checkbox\" name=\"{SECOND_ACCOUNT_PARAM}\" value=\"yes\"> Also share the account {}</label>",
-            escape(account::SECOND_NAME),
+            escape(second),
         );
     }
     let _ = write!(

@@ -41,6 +41,16 @@ impl SandboxRequest {
         RequestParams::parse(self.query.as_bytes())
     }
 
+    /// The parameters of a call: the query's, and where a call may be a GET or a POST the body's too.
+    pub(super) fn call_params(&self, with_body: bool) -> RequestParams {
+        let mut params = self.query_params();
+        if with_body {
+            let body = if self.is_form() { self.form() } else { self.json().unwrap_or_default() };
+            params.0.extend(body.0);
+        }
+        params
+    }
+
     /// All values of a name in the query.
     pub(super) fn query_all(&self, name: &str) -> Vec<String> {
         self.query_params().iter().filter(|(known, _)| *known == name).map(|(_, value)| value.to_owned()).collect()
@@ -147,6 +157,11 @@ impl SandboxResponse {
 
     pub(super) fn json(status: u16, document: &Value) -> Self {
         Self::new(status, "application/json; charset=utf-8", document.to_string())
+    }
+
+    /// JSON that is written already.
+    pub(super) fn json_text(status: u16, body: String) -> Self {
+        Self::new(status, "application/json; charset=utf-8", body)
     }
 
     /// This answer with another's members laid over its own.

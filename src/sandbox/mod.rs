@@ -9,10 +9,11 @@
 //!   tokens, so that any process continues where another ended.
 //! - Tokens are signed and say what they are for. The state holds only what a signature cannot: grants that were rotated
 //!   or revoked, codes that were used, devices that wait, faults to come. Without it every good token is good.
-//! - The records of streams follow from the file, the seed and the ticks of time that the state counts; nothing that a
-//!   request does changes them, but for those that it says it is done with.
-//! - What actions create is kept in a [`SessionObjects`], which ends with the emulator. An object that nobody created is taken for one
-//!   that was there before; one that was deleted stays deleted.
+//! - An account has one world. Its records follow from the file, the account's name, the ticks of time that the state counts
+//!   and the edits that actions made, whoever asks for them: a stream, an action, any path of a list or a record.
+//! - What actions create is kept in the state, and no more of it than some hundreds of kilobytes. An object of which the file
+//!   says no stream is taken for one that was there before; one that was deleted stays deleted.
+//! - A request that only reads writes nothing.
 //! - No value of a request reaches a page or a redirect unescaped, and a redirect URI that a vendor of this kind would not
 //!   register is never redirected to.
 
@@ -30,6 +31,8 @@ mod html;
 mod message;
 mod objects;
 mod pattern;
+mod record_action;
+mod relation;
 mod response;
 mod revocation;
 mod routes;
@@ -44,11 +47,12 @@ mod token_endpoint;
 mod vendor_emulator;
 mod verification_keys;
 
-pub use account::{sandbox_client, sandbox_fields, sandbox_params, sandbox_webhook_seed};
+pub use account::{
+    SandboxAccount, account_fields, sandbox_client, sandbox_fields, sandbox_params, sandbox_webhook_seed,
+};
 pub use authorize::approve_url;
 pub use fault::{Fault, FaultKind};
 pub use message::{SandboxRequest, SandboxResponse};
-pub use objects::SessionObjects;
 pub use routes::EmulatedEndpoint;
 pub use server::{EmulatorServer, RunningEmulator};
 pub use state::SandboxState;

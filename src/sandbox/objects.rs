@@ -1,29 +1,48 @@
-//! What was created during the life of an emulator: a command's, or that of `integ sandbox run`.
+//! What actions created that is no record of a stream: webhooks that were registered, drafts, whatever has a path.
 
 use indexmap::{IndexMap, IndexSet};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::message::SandboxResponse;
 
-/// Older things are forgotten before memory grows.
-const MAX_OBJECTS: usize = 10_000;
+/// Objects that are kept; older ones are forgotten.
+const MAX_OBJECTS: usize = 500;
 
-/// Objects by the path under which the API knows them.
-#[derive(Clone, Debug, Default)]
-pub struct SessionObjects {
+/// Bytes of all objects that are kept.
+const MAX_OBJECT_BYTES: usize = 512 * 1024;
+
+/// Answers that are kept for repetitions.
+const MAX_RESPONSES: usize = 100;
+
+/// Objects by the path under which the API knows them, each account's below a name of its own.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct CreatedObjects {
     objects: IndexMap<String, Value>,
     deleted: IndexSet<String>,
-    /// Answers by the action and the key of a request that may be repeated.
-    idempotent_responses: IndexMap<(String, String), SandboxResponse>,
+    /// Answers to requests that may be repeated, the oldest first.
+    responses: Vec<IdempotentResponse>,
 }
 
-impl SessionObjects {
+/// The answer to the first request with a key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct IdempotentResponse {
+    action: String,
+    key: String,
+    status: u16,
+    body: String,
+}
+
+impl CreatedObjects {
     pub(super) fn insert(&mut self, path: &str, object: Value) {
-        if self.objects.len() >= MAX_OBJECTS {
-            self.objects.shift_remove_index(0);
-        }
         self.deleted.shift_remove(path);
         self.objects.insert(path.to_owned(), object);
+        let mut bytes: usize = self.objects.values().map(|object| object.to_string().len()).sum();
+        while self.objects.len() > MAX_OBJECTS || bytes > MAX_OBJECT_BYTES {
+            let Some((_, oldest)) = self.objects.shift_remove_index(0) else { return };
+            bytes -= oldest.to_string().len();
+        }
     }
 
     pub(super) fn object(&self, path: &str) -> Option<&Value> {
@@ -52,20 +71,16 @@ impl SessionObjects {
         self.objects.iter().filter(|(key, _)| is_below(key)).map(|(_, object)| object.clone()).collect()
     }
 
-    /// Whether anything was created or deleted at a path or below it.
-    pub(super) fn has_changes_under(&self, path: &str) -> bool {
-        let is_at = |key: &String| key.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-        self.objects.keys().chain(&self.deleted).any(is_at)
-    }
-
-    pub(super) fn idempotent_response(&self, action: &str, key: &str) -> Option<&SandboxResponse> {
-        self.idempotent_responses.get(&(action.to_owned(), key.to_owned()))
+    pub(super) fn idempotent_response(&self, action: &str, key: &str) -> Option<SandboxResponse> {
+        let known = self.responses.iter().find(|known| known.action == action && known.key == key)?;
+        Some(SandboxResponse::json_text(known.status, known.body.clone()))
     }
 
     pub(super) fn store_response(&mut self, action: &str, key: &str, reply: &SandboxResponse) {
-        if self.idempotent_responses.len() >= MAX_OBJECTS {
-            self.idempotent_responses.shift_remove_index(0);
+        if self.responses.len() >= MAX_RESPONSES {
+            self.responses.remove(0);
         }
-        self.idempotent_responses.insert((action.to_owned(), key.to_owned()), reply.clone());
+        let (status, body) = (reply.status, reply.body.clone());
+        self.responses.push(IdempotentResponse { action: action.to_owned(), key: key.to_owned(), status, body });
     }
 }

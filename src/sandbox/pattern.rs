@@ -25,6 +25,22 @@ pub(super) fn leading_placeholder(marked: &str) -> Option<(&str, &str)> {
     marked.strip_prefix(OPEN)?.split_once(CLOSE)
 }
 
+/// A marked path with a name behind it, as a part of its own.
+pub(super) fn followed_by(marked: &str, name: &str) -> String {
+    format!("{}/{OPEN}{name}{CLOSE}", marked.trim_end_matches('/'))
+}
+
+/// The start of a marked path that holds all of these names and ends with one of them as a whole part; absent where it does not.
+pub(super) fn through_last(marked: &str, names: &[&String]) -> Option<String> {
+    let end_of = |name: &String| {
+        let mark = format!("/{OPEN}{name}{CLOSE}");
+        marked.find(&mark).map(|at| at + mark.len())
+    };
+    let ends: Option<Vec<usize>> = names.iter().map(|name| end_of(name)).collect();
+    let end = ends?.into_iter().max()?;
+    (marked[end..].is_empty() || marked[end..].starts_with('/')).then(|| marked[..end].to_owned())
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum PatternPart {
     Literal(String),

@@ -47,6 +47,7 @@ impl OAuthErrorResponse {
 /// The tokens of an answer.
 #[derive(Default)]
 pub(super) struct IssuedTokens {
+    pub(super) account: SandboxAccount,
     pub(super) access: String,
     pub(super) refresh: Option<String>,
     pub(super) user: Option<String>,
@@ -74,8 +75,7 @@ impl VendorEmulator {
         let shape = &oauth2.answer;
         let mut document = success_document(&shape.success, true);
         for (name, pointer) in &shape.keep {
-            pointer
-                .set(&mut document, json!(SandboxAccount::Primary.metadata_value(&self.connector, &self.auth, name)));
+            pointer.set(&mut document, json!(tokens.account.metadata_value(&self.connector, &self.auth, name)));
         }
         if let Some(user) = &tokens.user {
             for pointer in shape.secrets.values() {
@@ -149,7 +149,9 @@ impl VendorEmulator {
         hint: &str,
         success: &IndexMap<Pointer, Value>,
     ) -> SandboxResponse {
-        let rule = self.connector.errors.iter().find(|rule| rule.class == class);
+        let rules = || self.connector.errors.iter().filter(|rule| rule.class == class);
+        let usual = rules().find(|rule| class == ErrorClass::NotFound && rule.status.contains(&otherwise));
+        let rule = usual.or_else(|| rules().next());
         let in_body = |rule: &ErrorRule| rule.status.is_empty() && !rule.body.is_empty() && !success.is_empty();
         let status = match rule {
             Some(rule) if class == ErrorClass::Auth && in_body(rule) => 200,

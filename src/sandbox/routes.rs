@@ -8,6 +8,7 @@ use url::Url;
 
 use super::message::SandboxRequest;
 use super::pattern::{PathParams, TemplatePattern, leading_placeholder, mark_placeholders};
+use super::relation::{RecordRelation, item_paths, relate};
 use super::stream::StreamRequestKind;
 use crate::connector::{Action, AuthMethod, Connector, GrantType, HttpMethod, Template};
 use crate::model::words;
@@ -155,6 +156,12 @@ pub(super) struct RouteTable {
     endpoints: Vec<EmulatedRoute>,
     actions: Vec<NamedRoute>,
     streams: Vec<(StreamRequestKind, NamedRoute)>,
+    /// Where single records are, beside the paths of actions.
+    items: Vec<(NamedRoute, RecordRelation)>,
+    /// What actions do to the records of streams, by their names.
+    relations: BTreeMap<String, RecordRelation>,
+    /// Whether a GET may be a POST, and the other way round.
+    get_or_post: bool,
 }
 
 /// Where an action or a stream is.
@@ -188,7 +195,43 @@ impl RouteTable {
             places.push(EmulatedRoute::own(EmulatedEndpoint::Health, "/userinfo"));
         }
         places.sort_by_key(|place| place.endpoint);
-        Self { endpoints: places, actions: actions(connector, auth, params), streams: streams(connector, auth, params) }
+        let items = item_paths(connector).into_iter().map(|(path, relation)| {
+            let stream = relation.stream.clone();
+            let route =
+                NamedRoute::at(connector, auth, params, EmulatedEndpoint::Stream, &stream, HttpMethod::Get, path);
+            (route, relation)
+        });
+        let relations = connector
+            .actions
+            .iter()
+            .filter_map(|(name, action)| relate(connector, name, action).map(|relation| (name.clone(), relation)));
+        Self {
+            endpoints: places,
+            actions: actions(connector, auth, params),
+            streams: streams(connector, auth, params),
+            items: items.collect(),
+            relations: relations.collect(),
+            get_or_post: connector.api.get_or_post,
+        }
+    }
+
+    /// What an action does to the records of a stream.
+    pub(super) fn relation(&self, action: &str) -> Option<&RecordRelation> {
+        self.relations.get(action)
+    }
+
+    /// The records that the path of a request may be about.
+    pub(super) fn items(&self, request: &SandboxRequest) -> Vec<(&RecordRelation, PathParams)> {
+        let found = self.items.iter().filter_map(|(place, relation)| Some((relation, place.read(request, false)?)));
+        found.collect()
+    }
+
+    /// Whether an endpoint of this method answers a request.
+    fn takes(&self, endpoint: EmulatedEndpoint, method: HttpMethod, request: &SandboxRequest) -> bool {
+        let is_call = endpoint == EmulatedEndpoint::Health;
+        method.as_str() == request.method.as_str()
+            || (method == HttpMethod::Get && request.method == hyper::Method::HEAD)
+            || (is_call && self.get_or_post && is_get_or_post(method, request))
     }
 
     pub(super) fn find(&self, request: &SandboxRequest) -> RouteMatch {
@@ -196,7 +239,7 @@ impl RouteTable {
         let actions = self.fitting_actions(request);
         for place in &self.endpoints {
             if let Some(captures) = place.read(request) {
-                if place.method.as_str() == request.method.as_str() {
+                if self.takes(place.endpoint, place.method, request) {
                     return RouteMatch::Endpoint(place.endpoint, captures, actions);
                 }
                 other_method.get_or_insert(place.method);
@@ -210,7 +253,8 @@ impl RouteTable {
 
     /// The streams whose paths a request fits.
     pub(super) fn streams(&self, request: &SandboxRequest) -> Vec<(&str, StreamRequestKind, PathParams)> {
-        let fits = |(role, place): &(StreamRequestKind, NamedRoute)| Some((*role, place.read(request)?));
+        let fits =
+            |(role, place): &(StreamRequestKind, NamedRoute)| Some((*role, place.read(request, self.get_or_post)?));
         self.streams
             .iter()
             .filter_map(|entry| fits(entry).map(|(role, captures)| (&*entry.1.name, role, captures)))
@@ -219,7 +263,7 @@ impl RouteTable {
 
     /// The actions that a request fits, the more particular first.
     fn fitting_actions(&self, request: &SandboxRequest) -> Vec<(String, PathParams)> {
-        let fits = |place: &NamedRoute| Some((place.name.clone(), place.read(request)?));
+        let fits = |place: &NamedRoute| Some((place.name.clone(), place.read(request, self.get_or_post)?));
         let mut actions: Vec<_> = self.actions.iter().filter_map(fits).collect();
         actions.sort_by_key(|(_, captures)| captures.len());
         actions
@@ -273,7 +317,19 @@ impl NamedRoute {
         method: HttpMethod,
         path: &Template,
     ) -> Self {
-        let path = mark_placeholders(path);
+        Self::at(connector, auth, params, endpoint, name, method, mark_placeholders(path))
+    }
+
+    /// Where a marked path is.
+    fn at(
+        connector: &Connector,
+        auth: &AuthMethod,
+        params: &BTreeMap<String, String>,
+        endpoint: EmulatedEndpoint,
+        name: &str,
+        method: HttpMethod,
+        path: String,
+    ) -> Self {
         let base = auth.base.as_ref().or(connector.api.base.as_ref()).map(mark_placeholders).unwrap_or_default();
         let url = if path.starts_with('/') { format!("{base}{path}") } else { path };
         let opened = leading_placeholder(&url).and_then(|(name, _)| Some((name.to_owned(), params.get(name)?.clone())));
@@ -281,12 +337,20 @@ impl NamedRoute {
         Self { name: name.to_owned(), route: EmulatedRoute { endpoint, method, path, query }, url_param: opened }
     }
 
-    fn read(&self, request: &SandboxRequest) -> Option<PathParams> {
-        let mut captures =
-            self.route.read(request).filter(|_| self.route.method.as_str() == request.method.as_str())?;
+    fn read(&self, request: &SandboxRequest, get_or_post: bool) -> Option<PathParams> {
+        let method = self.route.method;
+        let takes = method.as_str() == request.method.as_str()
+            || (method == HttpMethod::Get && request.method == hyper::Method::HEAD)
+            || (get_or_post && is_get_or_post(method, request));
+        let mut captures = self.route.read(request).filter(|_| takes)?;
         captures.extend(self.url_param.clone());
         Some(captures)
     }
+}
+
+fn is_get_or_post(method: HttpMethod, request: &SandboxRequest) -> bool {
+    matches!(method, HttpMethod::Get | HttpMethod::Post)
+        && matches!(request.method, hyper::Method::GET | hyper::Method::POST | hyper::Method::HEAD)
 }
 
 impl EmulatedRoute {

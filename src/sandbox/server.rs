@@ -7,13 +7,10 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 
-use hyper::Method;
 use hyper::body::Bytes;
-use tokio::sync::Mutex;
 use url::Url;
 
 use super::message::{SandboxRequest, SandboxResponse};
-use super::objects::SessionObjects;
 use super::state_store::SandboxStateStore;
 use super::vendor_emulator::VendorEmulator;
 use crate::clock::Clock;
@@ -61,17 +58,15 @@ impl EmulatorServer {
     ) -> io::Result<RunningEmulator> {
         let port = listeners.first().ok_or(io::ErrorKind::InvalidInput)?.local_addr()?.port();
         let vendor = Arc::new(vendor);
-        let objects = Arc::new(Mutex::new(SessionObjects::default()));
         let server = Server::start(listeners, move |request: hyper::Request<Bytes>| {
             let request = SandboxRequest::from(request);
             let (vendor, storage, clock) = (Arc::clone(&vendor), storage.clone(), clock.clone());
-            let objects = Arc::clone(&objects);
             async move {
                 // A page of another site that was rebound to this address names another host.
                 if !is_own_host(&request, port) {
                     return plain(StatusCode::FORBIDDEN, "The sandbox answers for its own address only.");
                 }
-                match respond_from_storage(vendor, request, &storage, objects, &clock).await {
+                match respond_from_storage(vendor, request, &storage, &clock).await {
                     Ok(reply) => delayed(reply).await,
                     Err(_) => plain(StatusCode::INTERNAL_SERVER_ERROR, "The sandbox's store failed."),
                 }
@@ -97,12 +92,11 @@ fn is_own_host(request: &SandboxRequest, port: u16) -> bool {
         .any(|own| own.eq_ignore_ascii_case(host))
 }
 
-/// Answers from the stored state and stores what becomes of it. Requests of one emulator are answered one after another.
+/// Answers from the stored state and stores what becomes of it.
 async fn respond_from_storage(
     vendor: Arc<VendorEmulator>,
     request: SandboxRequest,
     storage: &SandboxStateStore,
-    objects: Arc<Mutex<SessionObjects>>,
     clock: &Clock,
 ) -> Result<SandboxResponse, StoreError> {
     let request = Arc::new(request);
@@ -113,25 +107,17 @@ async fn respond_from_storage(
             return Ok(reply);
         }
     }
-    // Reading leaves the objects as they are. Only what may change them works on a copy, for it may have to be repeated.
-    let is_read = matches!(request.method, Method::GET | Method::HEAD);
-    let mut objects = objects.lock_owned().await;
     loop {
         let before = storage.load().await?;
         let (emulator, request, now) = (Arc::clone(&vendor), Arc::clone(&request), clock.now());
         let mut state = before.state.clone();
-        let (reply, changed);
-        (reply, state, objects, changed) = blocking(move || {
-            let mut copy = (!is_read).then(|| objects.clone());
-            let reply = emulator.handle(&request, &mut state, copy.as_mut().unwrap_or(&mut objects), now);
-            (reply, state, objects, copy)
+        let (reply, state) = blocking(move || {
+            let reply = emulator.handle(&request, &mut state, now);
+            (reply, state)
         })
         .await;
         // Where another process has changed the document, this one answers from that.
         if storage.replace(&before, &state).await? {
-            if let Some(changed) = changed {
-                *objects = changed;
-            }
             return Ok(reply);
         }
     }

@@ -7,6 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
+use super::account::SandboxAccount;
 use crate::hash;
 use crate::secret::Secret;
 
@@ -33,6 +34,9 @@ pub(super) struct TokenClaims {
     pub(super) serial: u64,
     #[serde(rename = "c")]
     pub(super) client: String,
+    /// Whose consent it is.
+    #[serde(rename = "w", default, skip_serializing_if = "SandboxAccount::is_default")]
+    pub(super) account: SandboxAccount,
     /// Whether the client showed no secret when it got the grant.
     #[serde(rename = "p", default)]
     pub(super) public: bool,

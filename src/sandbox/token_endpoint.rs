@@ -3,6 +3,7 @@
 //! A code works once; shown again it ends the grant that it gave (RFC 9700 section 2.1.1, RFC 6749 section 4.1.2). Where
 //! refresh tokens rotate, one that was replaced ends the grant as well (RFC 9700 section 4.14.2).
 
+use super::account::SandboxAccount;
 use super::client_auth::{AuthenticatedClient, check_constants};
 use super::fault::FaultKind;
 use super::message::{RequestParams, SandboxResponse};
@@ -21,6 +22,7 @@ pub(super) struct TokenIssuance<'a> {
     pub(super) grant: String,
     pub(super) client: &'a AuthenticatedClient,
     pub(super) scopes: Vec<String>,
+    pub(super) account: SandboxAccount,
     pub(super) has_additional_scopes: bool,
     pub(super) has_second_account: bool,
     pub(super) generation: u32,
@@ -71,11 +73,15 @@ impl VendorEmulator {
                 // A client that asks for nothing gets what it was registered for (RFC 6749 section 3.3).
                 let asked = params.get(&oauth2.scope.param).map(|text| split_scopes(oauth2, text));
                 let scopes = asked.unwrap_or_else(|| self.connector.scopes.keys().cloned().collect());
+                if let Some(scope) = self.unknown_scope(&scopes) {
+                    return Err(OAuthErrorResponse::new("invalid_scope", &format!("there is no scope {scope:?}")));
+                }
                 let grant = self.new_grant(state);
                 let issue = TokenIssuance {
                     grant,
                     client: &client,
                     scopes,
+                    account: self.account.clone(),
                     has_additional_scopes: false,
                     has_second_account: false,
                     generation: 0,
@@ -126,6 +132,7 @@ impl VendorEmulator {
             client: &client,
             refresh_token: self.initial_refresh_token(oauth2, &claims.scopes),
             scopes: claims.scopes,
+            account: claims.account,
             has_additional_scopes: claims.also,
             has_second_account: claims.several,
             generation: 0,
@@ -190,6 +197,7 @@ impl VendorEmulator {
             grant: claims.grant,
             client,
             scopes,
+            account: claims.account,
             has_additional_scopes: claims.also,
             has_second_account: claims.several,
             generation,
@@ -222,12 +230,15 @@ impl VendorEmulator {
         issue: &TokenIssuance<'_>,
         state: &mut SandboxState,
     ) -> SandboxResponse {
+        // What is listed was there before anybody asked.
+        state.streams.start(visit.now);
         let mut seal = |kind, lifetime_secs: u32| {
             self.signer.sign(&TokenClaims {
                 kind,
                 grant: issue.grant.clone(),
                 serial: state.next_serial(),
                 client: issue.client.id.clone(),
+                account: issue.account.clone(),
                 public: issue.client.public,
                 scopes: issue.scopes.clone(),
                 also: issue.has_additional_scopes,
@@ -246,6 +257,7 @@ impl VendorEmulator {
             && !oauth2.answer.secrets.is_empty()
             && (issue.has_additional_scopes || oauth2.scope.also.is_empty());
         let tokens = IssuedTokens {
+            account: issue.account.clone(),
             access: seal(TokenKind::Access, self.lifetime_secs()),
             refresh: new_refresh.then(|| seal(TokenKind::Refresh, REFRESH_LIFETIME_SECS)),
             user: user.then(|| seal(TokenKind::User, REFRESH_LIFETIME_SECS)),

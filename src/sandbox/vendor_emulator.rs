@@ -6,10 +6,9 @@ use std::time::Duration;
 use indexmap::IndexMap;
 use serde_json::{Value, json};
 
-use super::account::{sandbox_fields, sandbox_params};
+use super::account::{SandboxAccount, account_fields, sandbox_params};
 use super::fault::{Fault, FaultKind, FaultTarget, PresentedCredential};
 use super::message::{SandboxRequest, SandboxResponse};
-use super::objects::SessionObjects;
 use super::pattern::PathParams;
 use super::response::OAuthErrorResponse;
 use super::routes::{EmulatedEndpoint, RouteMatch, RouteTable};
@@ -18,7 +17,8 @@ use super::stream::StreamRequest;
 use super::token::TokenSigner;
 use super::verification_keys::rsa_key;
 use crate::clock::Timestamp;
-use crate::connector::{AuthMethod, BodyFormat, Connector, ConnectorError, Pointer};
+use crate::connector::{AuthMethod, BodyFormat, Connector, ConnectorError, HttpMethod, Pointer};
+use crate::http::serve::Method;
 use crate::secret::Secret;
 use crate::signing::rsa::RsaKey;
 
@@ -30,6 +30,9 @@ const DEFAULT_SLOW_SECS: u32 = 5;
 pub struct VendorEmulator {
     pub(super) connector: Connector,
     pub(super) auth: AuthMethod,
+    /// Who consents at its pages.
+    pub(super) account: SandboxAccount,
+    pub(super) seed: Secret<Vec<u8>>,
     /// The connection's parameters, over those of [`sandbox_params`].
     pub(super) params: BTreeMap<String, String>,
     pub(super) fields: BTreeMap<String, Secret>,
@@ -48,8 +51,8 @@ pub(super) struct RequestContext<'r> {
     pub(super) path_params: PathParams,
     /// The actions that it may be for.
     pub(super) actions: Vec<(String, PathParams)>,
-    /// The stream that answers it.
-    pub(super) stream_request: Option<StreamRequest<'r>>,
+    /// The stream that answers it, or what the request lacks for that.
+    pub(super) stream_request: Option<Result<StreamRequest<'r>, String>>,
     /// Unix seconds.
     pub(super) now: i64,
     /// Trouble with the grant that this request shows, or with its cursor.
@@ -57,7 +60,7 @@ pub(super) struct RequestContext<'r> {
 }
 
 impl VendorEmulator {
-    /// The vendor behind a authentication method (the usual one where none is named), for a connection with `params`.
+    /// The vendor behind an authentication method (the usual one where none is named), for a connection of `account` with `params`.
     /// The seed is a secret of the store: anyone who knows it makes tokens that this sandbox takes.
     ///
     /// # Errors
@@ -65,6 +68,7 @@ impl VendorEmulator {
     pub fn new(
         connector: &Connector,
         auth: Option<&str>,
+        account: &SandboxAccount,
         params: &BTreeMap<String, String>,
         seed: &[u8],
     ) -> Result<Self, ConnectorError> {
@@ -74,7 +78,7 @@ impl VendorEmulator {
         let auth = &auth;
         let mut all = sandbox_params(connector, auth);
         all.extend(params.clone());
-        let fields = sandbox_fields(connector, auth, seed);
+        let fields = account_fields(connector, auth, account, seed);
         // A part of a key may be the very URL that is called.
         let mut known = all.clone();
         known.extend(fields.iter().map(|(name, value)| (name.clone(), value.expose().clone())));
@@ -85,6 +89,8 @@ impl VendorEmulator {
             webhook_rsa_key: rsa_key(connector, seed),
             connector: connector.clone(),
             auth: auth.clone(),
+            account: account.clone(),
+            seed: Secret::new(seed.to_vec()),
             params: all,
             serves_external_clients: false,
         })
@@ -97,64 +103,24 @@ impl VendorEmulator {
     }
 
     /// What the vendor answers, and what it will remember.
-    pub fn handle(
-        &self,
-        request: &SandboxRequest,
-        state: &mut SandboxState,
-        life: &mut SessionObjects,
-        now: Timestamp,
-    ) -> SandboxResponse {
-        let mut actions = Vec::new();
-        let asked = self.match_stream(request);
-        let (mut endpoint, mut captures) = match self.routes.find(request) {
-            RouteMatch::Endpoint(endpoint, captures, found) => {
-                actions = found;
-                (endpoint, captures)
-            }
-            RouteMatch::Actions(found) => {
-                actions = found;
-                (EmulatedEndpoint::Action, actions.first().map(|(_, captures)| captures.clone()).unwrap_or_default())
-            }
-            RouteMatch::WrongMethod(method) if asked.is_none() => {
+    pub fn handle(&self, request: &SandboxRequest, state: &mut SandboxState, now: Timestamp) -> SandboxResponse {
+        let mut visit = match self.route(request, now.as_second()) {
+            Ok(visit) => visit,
+            Err(method) => {
                 let text = json!({"error": "method_not_allowed", "sandbox": "this path is there for another method"});
                 return SandboxResponse::json(405, &text).with_header("allow", method.as_str());
             }
-            RouteMatch::WrongMethod(_) | RouteMatch::Unknown => (EmulatedEndpoint::Other, PathParams::new()),
         };
-        let (mut ask, mut unasked) = (None, None);
-        match asked {
-            Some(Ok(found)) if self.is_stream_request(&found, endpoint, &actions, request, life) => {
-                if endpoint != EmulatedEndpoint::Health {
-                    endpoint = EmulatedEndpoint::Stream;
-                    captures.clone_from(&found.values);
-                }
-                ask = Some(found);
-            }
-            Some(Err(problem)) if endpoint == EmulatedEndpoint::Other => {
-                endpoint = EmulatedEndpoint::Stream;
-                unasked = Some(problem);
-            }
-            _ => {}
-        }
-        let goes_on = ask.as_ref().is_some_and(StreamRequest::is_continuation);
-        let streams = ask.is_some() || endpoint == EmulatedEndpoint::Stream;
-        let mut visit = RequestContext {
-            request,
-            endpoint,
-            path_params: captures,
-            actions,
-            stream_request: ask,
-            now: now.as_second(),
-            fault: None,
-        };
+        let goes_on = matches!(&visit.stream_request, Some(Ok(ask)) if ask.is_continuation());
+        let fault = state.take_fault(FaultTarget {
+            endpoint: visit.endpoint,
+            credential: self.presented_credential(&visit),
+            is_stream: visit.stream_request.is_some(),
+            is_continuation: goes_on,
+        });
         let mut delay = Duration::ZERO;
         let mut is_cut = false;
-        if let Some(fault) = state.take_fault(FaultTarget {
-            endpoint,
-            credential: self.presented_credential(&visit),
-            is_stream: streams,
-            is_continuation: goes_on,
-        }) {
+        if let Some(fault) = fault {
             match fault.kind {
                 FaultKind::RateLimit => return self.rate_limited(&fault, visit.now),
                 FaultKind::ServerError => return self.server_error(),
@@ -167,29 +133,71 @@ impl VendorEmulator {
                 | FaultKind::RepeatedCursor) => visit.fault = Some(kind),
             }
         }
-        let reply = match unasked {
-            Some(problem) => self.reject_stream_request(&visit, &problem, state),
-            None => self.dispatch(&visit, state, life),
-        };
-        SandboxResponse { delay, ..if is_cut { reply.truncated() } else { reply } }
+        let reply = self.dispatch(&visit, state);
+        let reply = SandboxResponse { delay, ..reply };
+        if is_cut { reply.truncated() } else { reply }
     }
 
-    /// Whether a stream answers, and not an action of the same path: what was created by actions is told by actions, and so
-    /// is what only they understand.
+    /// Finds out what a request is for.
+    ///
+    /// # Errors
+    /// The method that its path is there for.
+    fn route<'r>(&'r self, request: &'r SandboxRequest, now: i64) -> Result<RequestContext<'r>, HttpMethod> {
+        let mut actions = Vec::new();
+        let asked = self.match_stream(request);
+        let (mut endpoint, mut path_params) = match self.routes.find(request) {
+            RouteMatch::Endpoint(endpoint, path_params, found) => {
+                actions = found;
+                (endpoint, path_params)
+            }
+            RouteMatch::Actions(found) => {
+                actions = found;
+                (EmulatedEndpoint::Action, actions.first().map(|(_, values)| values.clone()).unwrap_or_default())
+            }
+            RouteMatch::WrongMethod(method) if asked.is_none() && self.routes.items(request).is_empty() => {
+                return Err(method);
+            }
+            RouteMatch::WrongMethod(_) | RouteMatch::Unknown => (EmulatedEndpoint::Other, PathParams::new()),
+        };
+        let stream_request = match asked {
+            Some(Ok(found)) if self.is_stream_request(&found, endpoint, &actions, request) => {
+                if endpoint != EmulatedEndpoint::Health {
+                    endpoint = EmulatedEndpoint::Stream;
+                    path_params.clone_from(&found.values);
+                }
+                Some(Ok(found))
+            }
+            Some(Err(problem)) if endpoint == EmulatedEndpoint::Other => {
+                endpoint = EmulatedEndpoint::Stream;
+                Some(Err(problem))
+            }
+            _ => None,
+        };
+        // The path may hold the key.
+        if endpoint == EmulatedEndpoint::Other
+            && let Some((_, values)) = self.routes.items(request).into_iter().next()
+        {
+            path_params = values;
+        }
+        Ok(RequestContext { request, endpoint, path_params, actions, stream_request, now, fault: None })
+    }
+
+    /// Whether a stream answers, and not an action of the same path: one that is more particular, or that changes something.
     fn is_stream_request(
         &self,
         ask: &StreamRequest<'_>,
         endpoint: EmulatedEndpoint,
         actions: &[(String, PathParams)],
         request: &SandboxRequest,
-        life: &SessionObjects,
     ) -> bool {
         let particular = actions.first().is_some_and(|(_, captures)| captures.len() < ask.path_param_count);
-        let reads = request.method.as_str() == "GET" || actions.is_empty();
-        let touched = !actions.is_empty() && life.has_changes_under(request.path.trim_end_matches('/'));
+        let reads = request.method != Method::POST
+            || actions.is_empty()
+            || ask.stream.method == HttpMethod::Post
+            || self.connector.api.get_or_post;
         matches!(endpoint, EmulatedEndpoint::Other | EmulatedEndpoint::Action | EmulatedEndpoint::Health)
             && !particular
-            && (ask.matched_params > 0 || (reads && !touched))
+            && (ask.matched_params > 0 || reads)
     }
 
     /// A stream's path with other parameters than the file's: who may not call it gets that answer first.
@@ -205,46 +213,39 @@ impl VendorEmulator {
         }
     }
 
-    fn dispatch(
-        &self,
-        visit: &RequestContext<'_>,
-        state: &mut SandboxState,
-        life: &mut SessionObjects,
-    ) -> SandboxResponse {
+    fn dispatch(&self, visit: &RequestContext<'_>, state: &mut SandboxState) -> SandboxResponse {
         let refused = |refusal: OAuthErrorResponse| self.oauth_error(&refusal);
-        match visit.endpoint {
-            EmulatedEndpoint::Token | EmulatedEndpoint::Refresh => self.token(visit, state).unwrap_or_else(refused),
-            EmulatedEndpoint::Device => self.device(visit, state).unwrap_or_else(refused),
-            EmulatedEndpoint::Revoke => self.revoke(visit, state).unwrap_or_else(refused),
-            EmulatedEndpoint::Discovery => self.discovery(),
-            EmulatedEndpoint::Authorize => self.authorize(visit, state),
-            EmulatedEndpoint::Verification => self.verification(visit, state),
-            EmulatedEndpoint::FollowUp => self.follow_up(visit, state),
-            EmulatedEndpoint::Health => self.health_or_action(visit, state, life),
-            EmulatedEndpoint::Action => self.run_action(visit, state, life),
-            EmulatedEndpoint::Stream => match &visit.stream_request {
-                Some(ask) => self.stream_or_action(visit, ask, state, life),
+        match (visit.endpoint, &visit.stream_request) {
+            (EmulatedEndpoint::Token | EmulatedEndpoint::Refresh, _) => {
+                self.token(visit, state).unwrap_or_else(refused)
+            }
+            (EmulatedEndpoint::Device, _) => self.device(visit, state).unwrap_or_else(refused),
+            (EmulatedEndpoint::Revoke, _) => self.revoke(visit, state).unwrap_or_else(refused),
+            (EmulatedEndpoint::Discovery, _) => self.discovery(),
+            (EmulatedEndpoint::Authorize, _) => self.authorize(visit, state),
+            (EmulatedEndpoint::Verification, _) => self.verification(visit, state),
+            (EmulatedEndpoint::FollowUp, _) => self.follow_up(visit, state),
+            (EmulatedEndpoint::Health, _) => self.health_or_action(visit, state),
+            (EmulatedEndpoint::Action, _) => self.run_action(visit, state),
+            (EmulatedEndpoint::Stream, Some(Ok(ask))) => self.stream_or_action(visit, ask, state),
+            (EmulatedEndpoint::Stream, Some(Err(problem))) => self.reject_stream_request(visit, problem, state),
+            (EmulatedEndpoint::Stream | EmulatedEndpoint::Other, _) => match self.read_item(visit, state) {
+                Some(answer) => answer,
                 None => self.other(visit, state),
             },
-            EmulatedEndpoint::Other => self.other(visit, state),
         }
     }
 
     /// The health check may be one of the actions or streams as well: then its answer holds what both say.
-    fn health_or_action(
-        &self,
-        visit: &RequestContext<'_>,
-        state: &mut SandboxState,
-        life: &mut SessionObjects,
-    ) -> SandboxResponse {
+    fn health_or_action(&self, visit: &RequestContext<'_>, state: &mut SandboxState) -> SandboxResponse {
         let health = self.health(visit, state);
         if health.status != 200 {
             return health;
         }
         let action = match &visit.stream_request {
-            Some(ask) => self.stream_or_action(visit, ask, state, life),
-            None if visit.actions.is_empty() => return health,
-            None => self.run_action(visit, state, life),
+            Some(Ok(ask)) => self.stream_or_action(visit, ask, state),
+            _ if visit.actions.is_empty() => return health,
+            _ => self.run_action(visit, state),
         };
         if (200..300).contains(&action.status) { health.merged_with(&action) } else { health }
     }

@@ -260,9 +260,14 @@ fn a_grant_that_covers_several_sites_needs_a_choice() {
     };
     let ran = choose("nowhere");
     assert_eq!((ran.code, ran.error_code().as_str()), (2, "choice_required"), "{ran:?}");
-    assert!(ran.stderr.contains("integ connect jira --sandbox --param site='Acme Sandbox'"), "{ran:?}");
+    assert!(
+        ran.stderr.contains("integ connect jira --sandbox --param site=https://acme-sandbox.atlassian.net"),
+        "{ran:?}"
+    );
     let mut clouds = Vec::new();
-    for (site, name) in [("Acme Sandbox", "jira"), ("sandbox two", "jira@sandbox-two")] {
+    for (site, name) in
+        [("https://acme-sandbox.atlassian.net", "jira"), ("https://SANDBOX-two.atlassian.net", "jira@sandbox-two")]
+    {
         let ran = choose(site);
         let last: Value = serde_json::from_str(ran.stdout.lines().last().unwrap()).unwrap();
         assert_eq!((ran.code, &last["connection"]["connection"]), (0, &json!(name)), "{ran:?}");

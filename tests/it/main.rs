@@ -36,6 +36,7 @@ mod race;
 mod receiver;
 mod reconnect;
 mod sandbox;
+mod sandbox_world;
 mod secrets;
 mod snapshots;
 mod streams;

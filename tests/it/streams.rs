@@ -136,12 +136,14 @@ impl Walk {
         (first.values().map(|counts| counts[0]).sum(), news.values().filter(|counts| counts[0] > 0).count())
     }
 
-    /// Beside a connection that was never synced before.
+    /// Beside what the same account shows a connection that was never synced before.
     fn compare(&self, connection: &str) {
-        let fresh = self.connect("fresh");
+        let known: Vec<_> =
+            self.streams.iter().map(|name| (name, records(&self.home, &format!("{connection}/{name}")))).collect();
+        self.home.ok(&format!("disconnect {connection} --yes"));
+        let fresh = self.connect("first");
         self.sync(&fresh, "incremental");
-        for name in &self.streams {
-            let mut known = records(&self.home, &format!("{connection}/{name}"));
+        for (name, mut known) in known {
             let seen = records(&self.home, &format!("{fresh}/{name}"));
             if self.rules[name].keeps {
                 known.retain(|key, _| seen.contains_key(key));

@@ -30,9 +30,9 @@ fn fault(home: &Home, words: &str) {
 /// What another connection of the same vendor sees.
 fn truth(home: &Home, name: &str) -> BTreeMap<String, Value> {
     home.ok("sandbox fault things --clear");
-    home.ok("connect things --sandbox --auth key --as truth");
-    home.ok(&format!("sync things@truth/{name} --mode full --quiet"));
-    records(home, &format!("things@truth/{name}"))
+    home.ok("connect things --sandbox --auth key --as acme-sandbox");
+    home.ok(&format!("sync things@acme-sandbox/{name} --mode full --quiet"));
+    records(home, &format!("things@acme-sandbox/{name}"))
 }
 
 #[test]
@@ -126,7 +126,7 @@ fn settles(home: &Home, streams: &[&str], line: &str, truth_line: &str, seed: u6
         for name in streams {
             let at = format!("seed {seed}, {name}, {mode}");
             let known = records(home, &format!("things/{name}"));
-            let vendors = records(home, &format!("things@truth/{name}"));
+            let vendors = records(home, &format!("things@acme-sandbox/{name}"));
             let missed: Vec<&String> = vendors.keys().filter(|key| !known.contains_key(*key)).collect();
             let extra: Vec<&String> = known.keys().filter(|key| !vendors.contains_key(*key)).collect();
             let differ: Vec<&String> = vendors.keys().filter(|key| known.get(*key) != vendors.get(*key)).collect();
@@ -163,9 +163,9 @@ fn killed_at_random_points_a_store_ends_equal_to_what_the_vendor_has() {
     let mut random = Random(seed);
     let rounds = rounds(14);
     let home = things(&[("things", 180), ("plain", 70), ("marks", 90), ("parts", 2)]);
-    home.ok("connect things --sandbox --auth key --as truth");
+    home.ok("connect things --sandbox --auth key --as acme-sandbox");
     let line: String = STREAMS.map(|name| format!("things/{name} ")).concat();
-    let truth_line = line.replace("things/", "things@truth/");
+    let truth_line = line.replace("things/", "things@acme-sandbox/");
     let mut expected = BTreeMap::new();
     let mut before: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
     let (mut killed, mut cut_off, mut cursors) = (0, 0, BTreeSet::new());
@@ -174,7 +174,7 @@ fn killed_at_random_points_a_store_ends_equal_to_what_the_vendor_has() {
         if round % 4 == 0 {
             home.ok(&format!("sandbox advance things --ticks {}", 1 + random.below(4)));
             home.ok(&format!("sync {truth_line} --mode full --quiet"));
-            expected = STREAMS.map(|name| (name, records(&home, &format!("things@truth/{name}")))).into();
+            expected = STREAMS.map(|name| (name, records(&home, &format!("things@acme-sandbox/{name}")))).into();
         }
         if random.below(3) > 0 {
             home.ok(&format!("sandbox fault things --endpoint stream {}", TROUBLE[random.below(8) as usize]));

@@ -45,6 +45,9 @@ pub struct Action {
     pub query: IndexMap<String, Template>,
     #[serde(default)]
     pub headers: IndexMap<String, Template>,
+    /// The stream whose records it reads, creates, changes or deletes, where its path does not say so: for the sandbox.
+    #[serde(default)]
+    pub stream: Option<String>,
     /// What makes a repeated request harmless, in place of `api.idempotency`.
     #[serde(default)]
     pub idempotency: Option<Idempotency>,

@@ -154,6 +154,9 @@ pub struct Api {
     /// How bodies are written.
     #[serde(default)]
     pub body: ActionBody,
+    /// Every call may be a GET or a POST, with its parameters in the query or in the body.
+    #[serde(default)]
+    pub get_or_post: bool,
     /// What must hold of every answer of status 2xx for it to be a success.
     #[serde(default)]
     #[schemars(extend("propertyNames" = {"format": Pointer::FORMAT}))]
@@ -341,6 +344,10 @@ pub struct Health {
     /// The header that lists the granted scopes.
     #[serde(default)]
     pub scopes_header: Option<String>,
+    /// The answer as the vendor writes it, for the sandbox: JSON whose strings may name `{id}`, `{uuid}`, `{n}`, `{code}`,
+    /// `{account}`, `{login}` and `{email}` of the account.
+    #[serde(default)]
+    pub sample: Option<String>,
 }
 
 /// Where an answer holds the account's id and its display name.

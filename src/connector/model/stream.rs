@@ -98,8 +98,8 @@ pub struct Stream {
     /// `{name}` is the connection.
     #[serde(default)]
     pub overlooks: Option<String>,
-    /// One record as the vendor writes it, for the sandbox: JSON whose strings may name `{id}`, `{uuid}`, `{n}`, `{now}`,
-    /// `{now_ms}` and `{now_date}` as in samples of events, and the parent's values.
+    /// One record as the vendor writes it, for the sandbox: JSON whose strings may name what samples of events may, the
+    /// parent's values, and what the format's guide lists for records: numbers, codes, people, titles, amounts, times.
     #[serde(default)]
     pub sample: Option<String>,
 }

@@ -37,6 +37,10 @@ fn check(connector: &Connector, key: &str, action: &Action, found: &mut Diagnost
         let known = did_you_mean_or_list(name, connector.auth.keys().map(String::as_str));
         say("auth", format!("{name:?} is not an authentication method{known}"));
     }
+    if let Some(name) = action.stream.as_ref().filter(|name| !connector.streams.contains_key(*name)) {
+        let known = did_you_mean_or_list(name, connector.streams.keys().map(String::as_str));
+        say("stream", format!("{name:?} is not a stream{known}"));
+    }
     for name in action.one_of.iter().flatten() {
         match action.params.get(name) {
             None => {

@@ -276,6 +276,10 @@ fn check_health<'c>(
     let ways: Vec<_> = ways.into_iter().collect();
     let based = ways.iter().all(|(_, auth)| has_base(connector, auth));
     NameScope::new(connector, ways, found).path(key, &health.path, based);
+    if let Some(sample) = &health.sample {
+        let known = ["id", "uuid", "n", "code"].iter().chain(webhook::ACCOUNT_SAMPLE_NAMES).copied().collect();
+        webhook::check_sample_text(&key.replace(".path", ".sample"), sample, &known, found);
+    }
 }
 
 fn check_error_rule(key: &str, rule: &ErrorRule, found: &mut Diagnostics) {

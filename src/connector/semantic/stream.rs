@@ -6,7 +6,7 @@ use indexmap::IndexMap;
 use serde_json::Value;
 
 use super::names::{NameScope, defined_names};
-use super::webhook::{SAMPLE_NAMES, for_each_string};
+use super::webhook::{ACCOUNT_SAMPLE_NAMES, RECORD_SAMPLE_NAMES, SAMPLE_NAMES, check_sample_text, for_each_string};
 use super::{Diagnostics, check_param, check_scopes_listed, has_base};
 use crate::connector::{
     AuthMethod, Connector, CursorFormat, HttpMethod, Incremental, PaginationKind, Stream, SyncToken, Template,
@@ -251,24 +251,16 @@ impl<'c> StreamChecker<'c, '_> {
     }
 
     fn sample(&mut self, sample: &str) {
-        let document: Value = match serde_json::from_str(sample) {
-            Ok(document) => document,
-            Err(error) => return self.say("sample", format!("is not JSON: {error}")),
-        };
         let parents = self.stream.parents.iter().flat_map(|parent| parent.values.keys());
-        let known: BTreeSet<&str> =
-            SAMPLE_NAMES.iter().copied().chain(parents.chain(self.stream.params.keys()).map(String::as_str)).collect();
-        let mut wrong = Vec::new();
-        for_each_string(&document, &mut |text| match Template::parse(text) {
-            Err(error) => wrong.push(error.to_string()),
-            Ok(template) => {
-                let unknown = template.placeholders().filter(|name| !known.contains(name));
-                wrong.extend(unknown.map(|name| format!("nothing gives {{{name}}} a value")));
-            }
-        });
-        for message in wrong {
-            self.say("sample", message);
-        }
+        let references: Vec<String> = self.connector.streams.keys().map(|name| format!("{name}_id")).collect();
+        let known: BTreeSet<&str> = SAMPLE_NAMES
+            .iter()
+            .chain(RECORD_SAMPLE_NAMES)
+            .chain(ACCOUNT_SAMPLE_NAMES)
+            .copied()
+            .chain(parents.chain(self.stream.params.keys()).chain(&references).map(String::as_str))
+            .collect();
+        check_sample_text(&format!("{}.sample", self.key), sample, &known, self.found);
     }
 }
 

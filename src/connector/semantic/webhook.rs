@@ -18,6 +18,29 @@ const SIGNED_NAMES: &[&str] = &["body", "url", "method", "form", "crc32", "times
 /// What samples may name.
 pub(crate) const SAMPLE_NAMES: &[&str] = &["id", "uuid", "now", "now_ms", "now_date", "n"];
 
+/// What samples of records may name as well.
+pub(crate) const RECORD_SAMPLE_NAMES: &[&str] = &[
+    "number",
+    "code",
+    "created",
+    "created_ms",
+    "created_date",
+    "title",
+    "text",
+    "person",
+    "given",
+    "family",
+    "person_login",
+    "person_email",
+    "company",
+    "domain",
+    "amount",
+    "price",
+];
+
+/// What samples of records and of health checks may name of the account.
+pub(crate) const ACCOUNT_SAMPLE_NAMES: &[&str] = &["account", "login", "email", "account_code"];
+
 pub(super) fn check(connector: &Connector, found: &mut Diagnostics) {
     let Some(webhook) = &connector.webhook else {
         if let Some(name) = connector.events.iter().find(|(_, event)| event.sample.is_some()).map(|(name, _)| name) {
@@ -332,6 +355,23 @@ fn check_backfill(connector: &Connector, webhook: &WebhookDefinition, found: &mu
     {
         found.push(("webhook.backfill.event".to_owned(), error.to_string()));
     }
+}
+
+/// Checks a sample that is written as JSON: its strings are templates of known names.
+pub(super) fn check_sample_text(key: &str, sample: &str, known: &BTreeSet<&str>, found: &mut Diagnostics) {
+    let document: Value = match serde_json::from_str(sample) {
+        Ok(document) => document,
+        Err(error) => return found.push((key.to_owned(), format!("is not JSON: {error}"))),
+    };
+    let mut wrong = Vec::new();
+    for_each_string(&document, &mut |text| match Template::parse(text) {
+        Err(error) => wrong.push(error.to_string()),
+        Ok(template) => {
+            let unknown = template.placeholders().filter(|name| !known.contains(name));
+            wrong.extend(unknown.map(|name| format!("nothing gives {{{name}}} a value")));
+        }
+    });
+    found.extend(wrong.into_iter().map(|message| (key.to_owned(), message)));
 }
 
 fn check_sample(key: &str, sample: &SampleRequest, known: &BTreeSet<&str>, found: &mut Diagnostics) {

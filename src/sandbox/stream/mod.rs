@@ -2,25 +2,31 @@
 //! time passes for it by ticks of the [`SandboxState`].
 
 mod page;
-mod records;
+mod record;
+pub(super) mod records;
 mod request;
+mod sample;
+mod selection;
 pub(super) mod time;
 
 use serde_json::{Value, json};
 
 use self::page::{DEFAULT_CURSOR_PARAM, EmulatedCursor, Page, PageLinks, SortOrder};
-use self::records::{GeneratedRecord, RecordSet};
+use self::records::{GeneratedRecord, RecordSet, World};
 use self::request::DELTA_TOKEN_PARAM;
 pub(super) use self::request::StreamRequest;
+use self::selection::{RowFilter, RowSelection};
 use super::account::{SandboxAccount, emulated_urls};
 use super::credential::AcceptedCredential;
 use super::fault::FaultKind;
 use super::message::{SandboxRequest, SandboxResponse};
-use super::objects::SessionObjects;
+use super::pattern::PathParams;
 use super::routes::ORIGIN;
 use super::state::SandboxState;
 use super::vendor_emulator::{RequestContext, VendorEmulator, success_document};
-use crate::connector::{ErrorClass, PaginationKind, Pointer, Stream, SyncToken, Template, Values};
+use crate::connector::{
+    ErrorClass, PaginationKind, ParamKind, ParamLocation, Pointer, Stream, SyncToken, Template, Values,
+};
 
 /// What a path of a stream is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,11 +45,18 @@ type ResultWithMessage<T> = Result<T, String>;
 
 impl VendorEmulator {
     /// The stream that a request asks, or why it fits none at this path. Absent where the path is no stream's.
-    pub(super) fn match_stream<'a>(&'a self, request: &SandboxRequest) -> Option<ResultWithMessage<StreamRequest<'a>>> {
+    pub(super) fn match_stream<'a>(
+        &'a self,
+        request: &'a SandboxRequest,
+    ) -> Option<ResultWithMessage<StreamRequest<'a>>> {
         let mut best: Option<ResultWithMessage<StreamRequest<'a>>> = None;
-        for (name, role, captures) in self.routes.streams(request) {
-            let Some((name, stream)) = self.connector.streams.get_key_value(name) else { continue };
-            let ask = StreamRequest::read(&self.connector, name, stream, role, captures, request);
+        let found = self.routes.streams(request);
+        for (name, role, captures) in &found {
+            let Some((name, stream)) = self.connector.streams.get_key_value(*name) else { continue };
+            let same =
+                |other: &&(&str, StreamRequestKind, PathParams)| other.1 == *role && other.2.len() == captures.len();
+            let is_shared = found.iter().filter(same).count() > 1;
+            let ask = StreamRequest::read(&self.connector, name, stream, *role, captures.clone(), request, is_shared);
             let better = match (&best, &ask) {
                 (None | Some(Err(_)), _) => best.is_none() || ask.is_ok(),
                 (Some(Ok(best)), Ok(ask)) => {
@@ -69,20 +82,20 @@ impl VendorEmulator {
         ask: &StreamRequest<'_>,
         state: &mut SandboxState,
     ) -> ResultWithMessage<SandboxResponse> {
-        match self.credential(visit, state) {
+        let account = match self.credential(visit, state) {
             Err(why) => return Ok(self.reject_credential(why)),
             Ok(AcceptedCredential::Token(claims)) if !self.has_scopes(&claims.scopes, &ask.stream.scopes) => {
                 return Ok(self.error_response(ErrorClass::Permission, 403, "scope", &self.success()));
             }
-            Ok(_) => {}
-        }
+            Ok(credential) => credential.account().clone(),
+        };
         if visit.fault == Some(FaultKind::ExpiredCursor) {
             return Ok(self.cursor_expired(ask.stream));
         }
         state.streams.start(visit.now);
         match ask.role {
-            StreamRequestKind::List | StreamRequestKind::Changes => self.list(visit, ask, state),
-            StreamRequestKind::Record => self.detail(visit, ask, state),
+            StreamRequestKind::List | StreamRequestKind::Changes => self.list(visit, ask, &account, state),
+            StreamRequestKind::Record => self.detail(visit, ask, &account, state),
             StreamRequestKind::InitialToken => Ok(self.initial_token(ask, state)),
         }
     }
@@ -94,15 +107,14 @@ impl VendorEmulator {
         visit: &RequestContext<'_>,
         ask: &StreamRequest<'_>,
         state: &mut SandboxState,
-        life: &mut SessionObjects,
     ) -> SandboxResponse {
         let is_good = |reply: &SandboxResponse| (200..300).contains(&reply.status);
         match self.stream(visit, ask, state) {
             Err(problem) if visit.actions.is_empty() => self.bad_request(&problem),
-            Err(_) => self.run_action(visit, state, life),
+            Err(_) => self.run_action(visit, state),
             Ok(reply) if visit.actions.is_empty() || !is_good(&reply) => reply,
             Ok(reply) => {
-                let action = self.run_action(visit, state, life);
+                let action = self.run_action(visit, state);
                 let places = ask.pages.iter().filter_map(|pages| pages.next.as_ref());
                 let places = places.chain(ask.stream.token.as_ref().map(|token| &token.at));
                 if is_good(&action) { reply.merged_onto(&action, places) } else { reply }
@@ -110,9 +122,14 @@ impl VendorEmulator {
         }
     }
 
-    fn record_set<'a>(&'a self, ask: &StreamRequest<'a>, state: &'a SandboxState) -> ResultWithMessage<RecordSet<'a>> {
-        RecordSet::new(&self.connector, &self.signer, &state.streams, ask.name, ask.partition())
-            .ok_or_else(|| format!("there is no stream {}", ask.name))
+    fn record_set<'a>(
+        &'a self,
+        ask: &StreamRequest<'a>,
+        account: &'a SandboxAccount,
+        state: &'a SandboxState,
+    ) -> ResultWithMessage<RecordSet<'a>> {
+        let world = World { connector: &self.connector, account, state: &state.streams };
+        RecordSet::new(world, ask.name, ask.partition()).ok_or_else(|| format!("there is no stream {}", ask.name))
     }
 
     /// The place of an incremental sync is no longer known.
@@ -138,24 +155,25 @@ impl VendorEmulator {
         &self,
         visit: &RequestContext<'_>,
         ask: &StreamRequest<'_>,
+        account: &SandboxAccount,
         state: &SandboxState,
     ) -> ResultWithMessage<SandboxResponse> {
-        let not_found = || Ok(self.error_response(ErrorClass::NotFound, 404, "not_found", &self.success()));
-        let (Some(detail), Ok(set)) = (&ask.stream.detail, self.record_set(ask, state)) else { return not_found() };
+        let not_found = || Ok(self.record_not_found(ask.name));
+        let (Some(detail), Ok(set)) = (&ask.stream.detail, self.record_set(ask, account, state)) else {
+            return not_found();
+        };
         let wanted: Vec<(&Pointer, &str)> =
             detail.values.iter().filter_map(|(name, at)| Some((at, ask.values.get(name)?.as_str()))).collect();
-        let rows = set.rows();
         let names = ask.stream.parents.first().into_iter().flat_map(|parent| parent.values.keys());
         let knows_parent = names.into_iter().all(|name| ask.values.contains_key(name));
-        let mut record = match set.find(&rows, &wanted) {
+        let mut record = match set.find(&wanted) {
             Some(row) if row.is_deleted() => return not_found(),
             Some(row) => set.record(&row),
-            // An action takes one that nobody created for one that was there before.
+            // An action may know it by another name.
             None if knows_parent && !visit.actions.is_empty() => return Err("there is no such record".to_owned()),
-            None if knows_parent => return not_found(),
+            None if knows_parent || set.len() == 0 => return not_found(),
             None => {
-                let Some(row) = rows.first() else { return not_found() };
-                let mut record = set.record(row);
+                let mut record = set.record(&set.row(0));
                 for (at, text) in wanted {
                     let number = at.find(&record).is_some_and(Value::is_number);
                     let value = text.parse::<i64>().ok().filter(|_| number).map_or_else(|| json!(text), Value::from);
@@ -174,6 +192,7 @@ impl VendorEmulator {
         &self,
         visit: &RequestContext<'_>,
         ask: &StreamRequest<'_>,
+        account: &SandboxAccount,
         state: &mut SandboxState,
     ) -> ResultWithMessage<SandboxResponse> {
         self.acknowledge(ask, state);
@@ -191,20 +210,21 @@ impl VendorEmulator {
         };
         let tick = mark.as_ref().map_or(now, |mark| mark.tick);
         let repeats = visit.fault == Some(FaultKind::RepeatedCursor);
-        let set = self.record_set(ask, state)?;
-        let (rows, sort_order) = match since {
+        let set = self.record_set(ask, account, state)?;
+        let selection = match since {
             Some(since) => {
-                let changed = |row: &GeneratedRecord| {
+                let changed = |row: &&GeneratedRecord| {
                     row.last_tick() > since
                         && row.last_tick() <= tick
                         && (!row.is_deleted() || row.created_tick <= since)
                 };
-                (set.rows().into_iter().filter(changed).collect(), SortOrder::Changed)
+                let rows = set.changed.values().filter(changed).copied().collect();
+                RowSelection::of_rows(&set, SortOrder::Changed, rows)
             }
-            None => self.list_rows(&set, ask, state, visit.request)?,
+            None => self.select(&set, ask, state, visit)?,
         };
-        let turned = PageLinks { order: sort_order, cursor: mark, tick, changes_since: since, is_repeated: repeats };
-        let page = page::paginate(&set, ask, rows, &turned)?;
+        let turned = PageLinks { cursor: mark, tick, changes_since: since, is_repeated: repeats };
+        let page = page::paginate(&set, ask, &selection, &turned)?;
         let mut document = success_document(&self.success(), true);
         let gone = ask.stream.token.as_ref().and_then(|token| token.gone.as_ref()).filter(|_| since.is_some());
         let (dead, alive): (Vec<GeneratedRecord>, Vec<GeneratedRecord>) =
@@ -240,31 +260,62 @@ impl VendorEmulator {
         Ok(self.with_page_info(visit, ask, document, &page, &turned))
     }
 
-    /// The records of a full list, or of one that asks by time.
-    fn list_rows(
+    /// The records of a full list, or of one that asks by time or by the values of records.
+    fn select<'s, 'a>(
         &self,
-        set: &RecordSet<'_>,
+        set: &'s RecordSet<'a>,
         ask: &StreamRequest<'_>,
         state: &SandboxState,
-        request: &SandboxRequest,
-    ) -> ResultWithMessage<(Vec<GeneratedRecord>, SortOrder)> {
+        visit: &RequestContext<'_>,
+    ) -> ResultWithMessage<RowSelection<'s, 'a>> {
         let (since, until) = ask.time_range()?;
-        let tells = since.is_some() && !ask.stream.deleted.is_empty();
-        let fits = |row: &GeneratedRecord| {
-            (!row.is_deleted() || tells)
-                && since.is_none_or(|since| row.cursor_value >= since)
-                && until.is_none_or(|until| row.cursor_value <= until)
-        };
-        let mut rows = set.rows();
+        let with_deleted = since.is_some() && !ask.stream.deleted.is_empty();
+        let mut filter = RowFilter { since, until, with_deleted, first: 0 };
         if let Some(below) = state.streams.acknowledged(ask.name) {
             // Ids ascend, so that few records need to be made to find the first one that is still there.
             let id = ask.pages.and_then(|pages| pages.id.as_ref());
             let number = |row: &GeneratedRecord| id?.text(&set.record(row))?.parse::<u64>().ok();
-            let forgotten = rows.partition_point(|row| number(row).is_some_and(|number| number < below));
-            rows.drain(..forgotten);
+            let all = RowSelection::filtered(set, SortOrder::Created, &RowFilter { with_deleted: true, ..filter });
+            let first = all.first_without(|row| number(row).is_some_and(|number| number < below));
+            filter.first = if first < all.len() { all.row(first).index } else { u64::MAX };
         }
-        rows.retain(fits);
-        Ok((rows, sort_order(ask, request)))
+        let selection = RowSelection::filtered(set, sort_order(ask, visit.request), &filter);
+        let wanted = self.value_filters(set, ask, visit);
+        if wanted.is_empty() {
+            return Ok(selection);
+        }
+        let fits = |row: &GeneratedRecord| {
+            let record = set.record(row);
+            wanted.iter().all(|(at, value)| at.text(&record).as_deref() == Some(value))
+        };
+        let rows = selection.rows(0..selection.len()).filter(fits).collect();
+        Ok(RowSelection::of_rows(set, selection.order, rows))
+    }
+
+    /// What a request wants records to hold: the parameters of an action of this path that are named like members of records.
+    fn value_filters(
+        &self,
+        set: &RecordSet<'_>,
+        ask: &StreamRequest<'_>,
+        visit: &RequestContext<'_>,
+    ) -> Vec<(Pointer, String)> {
+        let incremental = ask.stream.incremental.iter().flat_map(|rule| rule.query.keys().chain(rule.until.keys()));
+        let paging = ask.pages.into_iter().flat_map(|pages| pages.param.iter().chain(&pages.size_param));
+        let other: Vec<&String> = incremental.chain(paging).collect();
+        let query = visit.request.query_params();
+        let actions = visit.actions.iter().filter_map(|(name, _)| self.connector.actions.get(name));
+        let params = actions.flat_map(|action| action.params.iter().map(move |param| (action, param)));
+        let filters = params.filter_map(|(action, (name, param))| {
+            let is_in_query = self.connector.param_location(action, name, param) == Some(ParamLocation::Query);
+            let at = self.connector.wire_name(name, param);
+            let label = at.tokens().next()?;
+            let value = query.get(&label).filter(|_| is_in_query && param.kind != ParamKind::Array)?;
+            // The file's own list says this to get all there are.
+            let is_usual = ask.stream.query.get(&label).is_some_and(|usual| usual.to_string() == value);
+            let is_scalar = at.find(&set.sample).is_some_and(|value| !value.is_array() && !value.is_object());
+            (is_scalar && !is_usual && !other.contains(&&label)).then(|| (at, value.to_owned()))
+        });
+        filters.collect()
     }
 
     /// Asking from a place on tells some vendors that what is before it is done with.
@@ -360,7 +411,7 @@ impl VendorEmulator {
         let template = if path.to_string().starts_with('/') { base } else { Some(path) };
         let mut values = Values::default();
         for name in template.into_iter().flat_map(Template::placeholders) {
-            values.set(name, &SandboxAccount::Primary.metadata_value(&self.connector, &self.auth, name));
+            values.set(name, &self.account.metadata_value(&self.connector, &self.auth, name));
         }
         values.extend(&self.params).extend(&emulated_urls(&self.connector, &self.auth));
         self.connector.add_derived_values(&self.auth, &mut values);
@@ -395,26 +446,22 @@ fn distribute(items: Vec<Value>, places: usize) -> Vec<Vec<Value>> {
     parts
 }
 
-/// The order that the file, or the request in words, asks for.
+/// The order that the request asks for in words, else the file's.
 fn sort_order(ask: &StreamRequest<'_>, request: &SandboxRequest) -> SortOrder {
     let Some(incremental) = &ask.stream.incremental else { return SortOrder::Created };
     let by_id = ask.pages.is_some_and(|pages| pages.kind == PaginationKind::MaxRecord);
     if by_id {
         return SortOrder::Created;
     }
-    if incremental.newest_first {
-        return SortOrder::NewestFirst;
-    }
-    if incremental.restart_after.is_some() {
-        return SortOrder::OldestFirst;
-    }
     let query: String = request.query_params().iter().map(|(_, value)| format!("{value} ")).collect();
     let said = (query + &String::from_utf8_lossy(&request.body)).to_lowercase();
     let says = |words: [&str; 2]| said.split(|c: char| !c.is_ascii_alphanumeric()).any(|word| words.contains(&word));
     if says(["desc", "descending"]) {
         SortOrder::NewestFirst
-    } else if says(["asc", "ascending"]) {
+    } else if says(["asc", "ascending"]) || incremental.restart_after.is_some() {
         SortOrder::OldestFirst
+    } else if incremental.newest_first {
+        SortOrder::NewestFirst
     } else {
         SortOrder::Created
     }

@@ -8,6 +8,7 @@ use url::form_urlencoded;
 
 use super::records::{GeneratedRecord, RecordSet};
 use super::request::StreamRequest;
+use super::selection::RowSelection;
 use crate::connector::{Pagination, PaginationKind, Pointer};
 use crate::sandbox::token::TokenSigner;
 
@@ -84,20 +85,22 @@ pub(super) fn is_sync_token(text: &str) -> bool {
     text.starts_with(SYNC_TOKEN_PREFIX)
 }
 
+/// Records of a page at most, whatever is asked for.
+const MAX_PAGE_SIZE: u64 = 100;
+
 /// One page of a list.
 #[derive(Debug)]
 pub(super) struct Page {
     pub(super) rows: Vec<GeneratedRecord>,
     /// How many there are in all.
-    pub(super) total: usize,
-    pub(super) size: usize,
+    pub(super) total: u64,
+    pub(super) size: u64,
     /// The cursor of what follows; absent after the last page.
     pub(super) next: Option<String>,
 }
 
 /// Where a list is asked on from.
 pub(super) struct PageLinks {
-    pub(super) order: SortOrder,
     pub(super) cursor: Option<EmulatedCursor>,
     /// What its cursors say beside the place.
     pub(super) tick: u32,
@@ -113,16 +116,15 @@ pub(super) struct PageLinks {
 pub(super) fn paginate(
     set: &RecordSet<'_>,
     ask: &StreamRequest<'_>,
-    mut rows: Vec<GeneratedRecord>,
+    selection: &RowSelection<'_, '_>,
     turned: &PageLinks,
 ) -> Result<Page, String> {
-    rows.sort_by_key(|row| turned.order.key(row));
-    let total = rows.len();
+    let total = selection.len();
     let Some(pages) = ask.pages.filter(|pages| pages.kind != PaginationKind::None) else {
-        return Ok(Page { rows, total, size: total.max(1), next: None });
+        return Ok(Page { rows: selection.rows(0..total).collect(), total, size: total.max(1), next: None });
     };
-    let size = size(set, ask);
-    let start = start(set, ask, pages, &rows, turned, size)?;
+    let size = ask.size.min(MAX_PAGE_SIZE);
+    let start = start(set, ask, pages, selection, turned, size)?;
     // A little behind the end is an empty page: records may have been deleted meanwhile.
     if start > total.saturating_add(size) {
         return Err(format!("the list has only {total} records"));
@@ -134,48 +136,42 @@ pub(super) fn paginate(
     let next = if turned.is_repeated {
         Some(turned.cursor.clone().unwrap_or_else(|| mark((i64::MIN, i64::MIN))))
     } else {
-        (end < total).then(|| mark(turned.order.key(&rows[end - 1])))
+        (end < total).then(|| mark(selection.order.key(&selection.row(end - 1))))
     };
-    let rows = rows.get(start..end).unwrap_or_default().to_vec();
+    let rows = selection.rows(start.min(end)..end).collect();
     Ok(Page { rows, total, size, next: next.map(|mark| mark.text()) })
-}
-
-/// Vendors give less than is asked for.
-fn size(set: &RecordSet<'_>, ask: &StreamRequest<'_>) -> usize {
-    let most = if set.count > 200 { 100 } else { 10 };
-    usize::try_from(ask.size.min(most)).unwrap_or(usize::MAX)
 }
 
 fn start(
     set: &RecordSet<'_>,
     ask: &StreamRequest<'_>,
     pages: &Pagination,
-    rows: &[GeneratedRecord],
+    selection: &RowSelection<'_, '_>,
     turned: &PageLinks,
-    size: usize,
-) -> Result<usize, String> {
+    size: u64,
+) -> Result<u64, String> {
     let Some(turn) = ask.page_token.as_deref() else { return Ok(0) };
     let number = || turn.parse::<u64>().map_err(|_| format!("{turn:?} is not a number"));
     let first = crate::connector::first_page(pages);
-    let counted = |number: u64| usize::try_from(number.saturating_sub(first)).unwrap_or(usize::MAX);
+    let counted = |number: u64| number.saturating_sub(first);
     Ok(match pages.kind {
         PaginationKind::Page => counted(number()?).saturating_mul(size),
         PaginationKind::Offset => counted(number()?),
         PaginationKind::LastRecord => {
             let id = pages.id.as_ref().ok_or("the file does not say id")?;
-            let last = set.find(&set.rows(), &[(id, turn)]).ok_or_else(|| format!("there is no record {turn:?}"))?;
-            rows.partition_point(|row| turned.order.key(row) <= turned.order.key(&last))
+            let last = set.find(&[(id, turn)]).ok_or_else(|| format!("there is no record {turn:?}"))?;
+            selection.through(selection.order.key(&last))
         }
         PaginationKind::MaxRecord => {
             let id = pages.id.as_ref().ok_or("the file does not say id")?;
-            rows.partition_point(|row| {
+            selection.first_without(|row| {
                 let own = id.text(&set.record(row)).unwrap_or_default();
                 let (own, asked) = ((own.len(), own.as_str()), (turn.len(), turn));
                 if pages.plus == 0 { own <= asked } else { own < asked }
             })
         }
         _ => match &turned.cursor {
-            Some(mark) => rows.partition_point(|row| turned.order.key(row) <= mark.after),
+            Some(mark) => selection.through(mark.after),
             None => return Err(format!("{turn:?} is not a cursor of the stream {}", ask.name)),
         },
     })

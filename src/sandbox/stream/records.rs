@@ -1,19 +1,17 @@
-//! The records that the emulated vendor has: a function of the seed, the stream, the parent's values and what the state
-//! says of time, made from the file's sample.
+//! The records that an account of the emulated vendor has: a function of the account, the stream, the parent's values and what
+//! the state says of time and of edits, made from the file's sample, each when it is asked for.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::time::{format_cursor_value, is_time};
-use crate::clock::Timestamp;
-use crate::connector::{Connector, Pagination, PaginationKind, Pointer, Stream, Values, fill_document};
-use crate::hex;
-use crate::sandbox::state::StreamState;
-use crate::sandbox::token::TokenSigner;
-
-/// Numbers that the records of one list may have.
-const MAX_RECORDS_PER_LIST: u64 = 1_000_000;
+use super::record::{numbers, synthetic};
+use super::time::is_time;
+use crate::connector::{Connector, Pagination, PaginationKind, Pointer, Stream};
+use crate::hash;
+use crate::sandbox::account::{SandboxAccount, code_number};
+use crate::sandbox::state::{ListKey, RecordEdit, StreamState, created_number};
 
 /// Records with one time, so that such groups lie over the edges of pages.
 const SAME_TIME_GROUP_SIZE: u64 = 7;
@@ -21,38 +19,62 @@ const SAME_TIME_GROUP_SIZE: u64 = 7;
 /// Seconds over which what was there at first is spread.
 const SPREAD_SECS: i64 = 29 * 86_400;
 
-/// One of so many records of a tree has records below it: fewer than there are in a list, so that trees end.
-const BRANCH_INTERVAL: u64 = 24;
+/// Numbers of records have ten digits, and every list begins at one of its own.
+const FIRST_NUMBER: u64 = 1_000_000_000;
+const NUMBERS: u64 = 7_000_000_000;
+
+/// Records that are looked through for one that its values do not lead to.
+const MAX_SCANNED: u64 = 1_000;
+
+/// Who looks at which world.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::sandbox) struct World<'a> {
+    pub(in crate::sandbox) connector: &'a Connector,
+    pub(in crate::sandbox) account: &'a SandboxAccount,
+    pub(in crate::sandbox) state: &'a StreamState,
+}
 
 /// The records of one list.
-pub(super) struct RecordSet<'a> {
-    connector: &'a Connector,
-    signer: &'a TokenSigner,
-    state: &'a StreamState,
-    pub(super) name: &'a str,
-    pub(super) stream: &'a Stream,
+pub(in crate::sandbox) struct RecordSet<'a> {
+    pub(in crate::sandbox) world: World<'a>,
+    pub(in crate::sandbox) name: &'a str,
+    pub(in crate::sandbox) stream: &'a Stream,
     /// What the parent, or the user, gives to the list.
-    pub(super) partition: BTreeMap<String, String>,
+    pub(in crate::sandbox) partition: BTreeMap<String, String>,
+    /// How many there were before all ticks, and how many time added.
     pub(super) count: u64,
+    added: u64,
     /// What every record's number begins at.
-    first_number: u64,
-    sample: Value,
+    pub(super) first_number: u64,
+    pub(super) sample: Value,
+    /// Whether `{n}` is all that tells keys apart: it then differs from list to list as well.
+    is_keyed_by_count: bool,
     /// What of the parent's values are numbers in its record.
-    numbers: BTreeSet<&'a str>,
+    pub(super) numbers: BTreeSet<&'a str>,
     /// The ticks that reach it; all where absent.
     active_ticks: Option<BTreeSet<u32>>,
+    /// The records to which something happened, by their places.
+    pub(super) changed: BTreeMap<u64, GeneratedRecord>,
+    pub(super) edits: BTreeMap<u64, &'a RecordEdit>,
+    /// At which tick time touched which record.
+    touched: Vec<(u32, u64)>,
+    /// The lists that the sample's references lead to, by what it calls them.
+    pub(super) references: OnceCell<Vec<(String, RecordSet<'a>)>>,
 }
 
 /// What became of a record. Ticks count from 1; 0 is before them.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct GeneratedRecord {
-    pub(super) index: u64,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::sandbox) struct GeneratedRecord {
+    pub(in crate::sandbox) index: u64,
     pub(super) created_tick: u32,
     pub(super) updated_tick: u32,
     /// 0: it is still there.
     pub(super) deleted_tick: u32,
-    /// Unix seconds of what happened last.
-    time: i64,
+    /// Whether time changed it, and no action did.
+    pub(super) is_aged: bool,
+    /// Unix seconds of its creation and of what happened last.
+    pub(super) created: i64,
+    pub(super) time: i64,
     /// What it is newer by, as a number.
     pub(super) cursor_value: i64,
 }
@@ -63,41 +85,49 @@ impl GeneratedRecord {
         self.created_tick.max(self.updated_tick).max(self.deleted_tick)
     }
 
-    pub(super) fn is_deleted(&self) -> bool {
+    pub(in crate::sandbox) fn is_deleted(&self) -> bool {
         self.deleted_tick > 0
     }
 }
 
+/// The names that tell the lists of a stream apart: what parents give, and what a user must say.
+pub(in crate::sandbox) fn partition_names(stream: &Stream) -> impl Iterator<Item = &String> {
+    let asked = stream.params.iter().filter(|(_, param)| !param.optional && param.default.is_none());
+    stream.parents.iter().flat_map(|parent| parent.values.keys()).chain(asked.map(|(name, _)| name))
+}
+
 impl<'a> RecordSet<'a> {
-    pub(super) fn new(
-        connector: &'a Connector,
-        signer: &'a TokenSigner,
-        state: &'a StreamState,
-        name: &'a str,
-        part: BTreeMap<String, String>,
-    ) -> Option<Self> {
-        let stream = connector.streams.get(name)?;
+    pub(in crate::sandbox) fn new(world: World<'a>, name: &str, partition: BTreeMap<String, String>) -> Option<Self> {
+        let (name, stream) = world.connector.streams.get_key_value(name)?;
         let written = stream.sample.as_deref().and_then(|text| serde_json::from_str(text).ok());
-        let sample = written.unwrap_or_else(|| synthetic(connector, name, stream));
-        let numbers = numbers(connector, stream);
+        let sample = written.unwrap_or_else(|| synthetic(world.connector, name, stream));
+        let in_keys = |name: &str| {
+            let keys = stream.key.iter().filter_map(|at| at.find(&sample)?.as_str());
+            keys.into_iter().any(|text| text.contains(name))
+        };
+        let is_keyed_by_count = in_keys("{n}") || !["{number}", "{code}", "{id}", "{uuid}"].into_iter().any(in_keys);
         let mut set = Self {
-            connector,
-            signer,
-            state,
+            world,
             name,
             stream,
-            partition: part,
+            partition,
             count: 0,
+            added: 0,
             first_number: 0,
+            is_keyed_by_count,
             sample,
-            numbers,
+            numbers: numbers(world.connector, stream),
             active_ticks: None,
+            changed: BTreeMap::new(),
+            edits: BTreeMap::new(),
+            touched: Vec::new(),
+            references: OnceCell::new(),
         };
         // Ids of different lists differ: they are stored side by side.
-        set.first_number =
-            if set.is_child() { (100 + set.hash("part", 0) % 9_000_000_000) * MAX_RECORDS_PER_LIST } else { 0 };
+        set.first_number = FIRST_NUMBER + set.hash("part", 0) % NUMBERS;
         set.count = set.initial_count();
         set.active_ticks = set.active_ticks();
+        set.replay();
         Some(set)
     }
 
@@ -105,24 +135,31 @@ impl<'a> RecordSet<'a> {
         !self.stream.parents.is_empty()
     }
 
-    fn hash(&self, purpose: &str, number: u64) -> u64 {
+    pub(super) fn hash(&self, purpose: &str, number: u64) -> u64 {
         let part = self.partition.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("\n");
-        let bytes = self.signer.derive(&format!("stream\n{}\n{part}\n{purpose}", self.name), number);
-        bytes.iter().take(8).fold(0, |hash, byte| (hash << 8) | u64::from(*byte))
+        let World { connector, account, .. } = self.world;
+        let text = format!("{}\n{}\n{}\n{part}\n{purpose}\n{number}", connector.id, account.login(), self.name);
+        hash::sha256(text.as_bytes()).iter().take(8).fold(0, |hash, byte| (hash << 8) | u64::from(*byte))
+    }
+
+    /// The list as the state knows it.
+    fn key(&self) -> ListKey<'_> {
+        ListKey { account: self.world.account, stream: self.name, partition: &self.partition }
     }
 
     /// How many there were at first.
     fn initial_count(&self) -> u64 {
-        if let Some(count) = self.state.records(self.name) {
+        let connector = self.world.connector;
+        if let Some(count) = self.world.state.records(self.name) {
             return count.into();
         }
         let own = self.stream.parents.iter().find(|parent| parent.stream == self.name);
         if own.is_some_and(|own| own.when.is_empty()) && !self.hash("branch", 0).is_multiple_of(16) {
             return 0;
         }
-        let children = self.connector.streams.iter().filter(|(name, _)| *name != self.name);
+        let children = connector.streams.iter().filter(|(name, _)| *name != self.name);
         let listed_for = children.flat_map(|(_, stream)| &stream.parents).any(|parent| parent.stream == self.name);
-        let pages = pagination(self.connector, self.stream);
+        let pages = pagination(connector, self.stream);
         match (self.is_child(), listed_for) {
             (true, true) => 5,
             (true, false) => 12,
@@ -141,7 +178,7 @@ impl<'a> RecordSet<'a> {
     }
 
     /// Whether what it is newer by is a part of its key.
-    fn is_keyed_by_time(&self) -> bool {
+    pub(super) fn is_keyed_by_time(&self) -> bool {
         self.stream.incremental.as_ref().is_some_and(|incremental| self.stream.key.contains(&incremental.at))
     }
 
@@ -151,304 +188,215 @@ impl<'a> RecordSet<'a> {
         if !self.is_child() {
             return None;
         }
+        let streams = &self.world.connector.streams;
         let Some(parent) = self.stream.parents.iter().find(|parent| parent.changed) else {
             return if self.hash("moves", 0).is_multiple_of(2) { None } else { Some(BTreeSet::new()) };
         };
         let touched = || {
-            let above = RecordSet::new(self.connector, self.signer, self.state, &parent.stream, BTreeMap::new())?;
-            let (rows, touched) = above.history();
+            let above = RecordSet::new(self.world, &parent.stream, BTreeMap::new())?;
             let wanted: Vec<_> =
                 parent.values.iter().filter_map(|(name, at)| Some((at, self.partition.get(name)?.as_str()))).collect();
-            let index = above.find(&rows, &wanted)?.index;
-            Some(touched.into_iter().filter(|(_, at)| *at == index).map(|(tick, _)| tick).collect())
+            let index = above.find(&wanted)?.index;
+            Some(above.touched.iter().filter(|(_, at)| *at == index).map(|(tick, _)| *tick).collect())
         };
-        let is_listed_for =
-            |name: &String| !self.connector.streams.get(name).is_none_or(|above| above.parents.is_empty());
+        let is_listed_for = |name: &String| !streams.get(name).is_none_or(|above| above.parents.is_empty());
         Some(if is_listed_for(&parent.stream) { None } else { touched() }.unwrap_or_default())
     }
 
-    pub(super) fn rows(&self) -> Vec<GeneratedRecord> {
-        self.history().0
+    /// How many records time knows of, deleted ones among them.
+    pub(super) fn len(&self) -> u64 {
+        self.count + self.added
     }
 
-    /// The records, and at which tick which was added, changed or deleted.
-    fn history(&self) -> (Vec<GeneratedRecord>, Vec<(u32, u64)>) {
-        let mut rows: Vec<GeneratedRecord> = (0..self.count).map(|index| self.initial_row(index)).collect();
-        let mut touched = Vec::new();
+    /// The record at a place.
+    pub(in crate::sandbox) fn row(&self, index: u64) -> GeneratedRecord {
+        self.changed.get(&index).copied().unwrap_or_else(|| self.initial_row(index))
+    }
+
+    /// Finds out which record every tick added, changed or deleted, and what actions did.
+    fn replay(&mut self) {
+        let state = self.world.state;
+        self.edits = state.edits(&self.key()).into_iter().map(|edit| (edit.index, edit)).collect();
         let frozen = self.is_immutable();
-        let ticks = (1..).zip(self.state.ticks());
-        for (tick, time) in
-            ticks.filter(|(tick, _)| self.active_ticks.as_ref().is_none_or(|moving| moving.contains(tick)))
-        {
-            let pick = |rows: &[GeneratedRecord], purpose: &str| {
-                let start = self.hash(purpose, tick.into()) % (rows.len().max(1) as u64);
-                let order = (start as usize..rows.len()).chain(0..start as usize);
-                order.into_iter().find(|at| !rows[*at].is_deleted() && rows[*at].last_tick() < tick)
-            };
-            if tick % 3 == 0 && rows.iter().filter(|row| !row.is_deleted()).nth(2).is_some() {
-                let gone = pick(&rows, "delete");
-                touched
-                    .extend(gone.map(|at| self.apply_change(&mut rows[at], tick, time, |row| row.deleted_tick = tick)));
+        let mut deleted = 0;
+        for (tick, time) in state.advances() {
+            if self.active_ticks.as_ref().is_some_and(|moving| !moving.contains(&tick)) {
+                continue;
             }
-            if !frozen {
-                let changed = pick(&rows, "change");
-                touched.extend(
-                    changed.map(|at| self.apply_change(&mut rows[at], tick, time, |row| row.updated_tick = tick)),
-                );
+            if tick % 3 == 0
+                && self.len() - deleted > 2
+                && let Some(mut row) = self.pick(tick, "delete")
+            {
+                row.deleted_tick = tick;
+                self.touch(row, tick, time);
+                deleted += 1;
             }
-            let index = rows.len() as u64;
-            let mut new = GeneratedRecord { created_tick: tick, ..self.initial_row(index) };
-            touched.push(self.apply_change(&mut new, tick, time, |_| {}));
-            rows.push(new);
+            if !frozen && let Some(mut row) = self.pick(tick, "change") {
+                (row.updated_tick, row.is_aged) = (tick, true);
+                self.touch(row, tick, time);
+            }
+            let index = self.len();
+            self.added += 1;
+            let new = GeneratedRecord { created_tick: tick, created: time, ..self.initial_row(index) };
+            self.touch(new, tick, time);
         }
-        (rows, touched)
+        for edit in self.edits.values().copied().collect::<Vec<_>>() {
+            self.apply_edit(edit);
+        }
     }
 
-    fn apply_change(
-        &self,
-        row: &mut GeneratedRecord,
-        tick: u32,
-        time: i64,
-        what: impl Fn(&mut GeneratedRecord),
-    ) -> (u32, u64) {
-        what(row);
-        row.time = time;
-        // Numbers grow by a tick as times do.
-        row.cursor_value = match &self.stream.incremental {
-            Some(incremental) if !is_time(&incremental.format) && self.is_keyed_by_time() => self.number(row.index),
-            Some(incremental) if !is_time(&incremental.format) => 1000 + self.count.cast_signed() + i64::from(tick),
-            _ => time,
+    /// A record that is there and that this tick has not touched yet.
+    fn pick(&self, tick: u32, purpose: &str) -> Option<GeneratedRecord> {
+        let start = self.hash(purpose, tick.into()) % self.len().max(1);
+        let is_free = |row: &GeneratedRecord| {
+            let edited = self.edits.get(&row.index).map_or(0, |edit| edit.deleted_tick);
+            !row.is_deleted() && row.last_tick() < tick && (edited == 0 || edited > tick)
         };
-        (tick, row.index)
+        (start..self.len()).chain(0..start).map(|index| self.row(index)).find(is_free)
+    }
+
+    fn touch(&mut self, mut row: GeneratedRecord, tick: u32, time: i64) {
+        row.time = time;
+        row.cursor_value = self.moved_cursor(&row, tick);
+        self.touched.push((tick, row.index));
+        self.changed.insert(row.index, row);
+    }
+
+    /// What a record is newer by once it was changed. Numbers grow by a tick as times do.
+    fn moved_cursor(&self, row: &GeneratedRecord, tick: u32) -> i64 {
+        match &self.stream.incremental {
+            Some(incremental) if !is_time(&incremental.format) && self.is_keyed_by_time() => {
+                self.key_number(row.index, incremental)
+            }
+            Some(incremental) if !is_time(&incremental.format) => 1000 + self.count.cast_signed() + i64::from(tick),
+            _ => row.time,
+        }
+    }
+
+    fn apply_edit(&mut self, edit: &RecordEdit) {
+        let mut row = self.row(edit.index);
+        if edit.created_tick > 0 {
+            (row.created_tick, row.created, row.time) = (edit.created_tick, edit.created_at, edit.created_at);
+            row.cursor_value = self.moved_cursor(&row, edit.created_tick);
+        }
+        row.updated_tick = row.updated_tick.max(edit.updated_tick);
+        row.deleted_tick = row.deleted_tick.max(edit.deleted_tick);
+        // What a record is newer by may be when it was made, which no change moves.
+        if edit.updated_tick.max(edit.deleted_tick) > 0 && !self.is_immutable() {
+            row.time = edit.changed_at;
+            row.cursor_value = self.moved_cursor(&row, row.last_tick());
+        }
+        self.changed.insert(row.index, row);
     }
 
     /// A record as it was before all ticks.
-    fn initial_row(&self, index: u64) -> GeneratedRecord {
-        let shuffled = index < self.count && (index | 7) < self.count && !self.is_immutable();
-        let rank = if shuffled { index ^ 5 } else { index };
+    pub(super) fn initial_row(&self, index: u64) -> GeneratedRecord {
+        let rank = self.shuffled(index);
         let group = if self.is_keyed_by_time() { rank } else { rank / SAME_TIME_GROUP_SIZE };
         let groups = if self.is_keyed_by_time() { self.count } else { self.count / SAME_TIME_GROUP_SIZE + 1 };
         let incremental = self.stream.incremental.as_ref();
         let earliest = incremental.and_then(|incremental| incremental.earliest_secs).map_or(SPREAD_SECS, i64::from);
         let spread = SPREAD_SECS.min(earliest / 2);
         let behind = i128::from(spread) * i128::from(group) / i128::from(groups.max(1));
-        let apart = if self.is_keyed_by_time() { self.first_number / MAX_RECORDS_PER_LIST % 1800 } else { 0 };
-        let begins = self.state.started_at() - spread - 3600 + apart.cast_signed();
+        let apart = if self.is_keyed_by_time() { self.first_number % 1800 } else { 0 };
+        let begins = self.world.state.started_at() - spread - 3600 + apart.cast_signed();
         let time = begins + i64::try_from(behind).unwrap_or_default();
         let moment = match incremental {
-            Some(incremental) if !is_time(&incremental.format) && self.is_keyed_by_time() => self.number(index),
+            Some(incremental) if !is_time(&incremental.format) && self.is_keyed_by_time() => {
+                self.key_number(index, incremental)
+            }
             Some(incremental) if !is_time(&incremental.format) => 1000 + group.cast_signed(),
             _ => time,
         };
-        GeneratedRecord { index, created_tick: 0, updated_tick: 0, deleted_tick: 0, time, cursor_value: moment }
+        let created =
+            if self.is_immutable() { time } else { time - (self.hash("age", index) % 31_000_000).cast_signed() };
+        GeneratedRecord {
+            index,
+            created_tick: 0,
+            updated_tick: 0,
+            deleted_tick: 0,
+            is_aged: false,
+            created,
+            time,
+            cursor_value: moment,
+        }
+    }
+
+    /// The rank by time of a record that was there at first, and the record of a rank: neighbours change places.
+    fn shuffled(&self, index: u64) -> u64 {
+        let is_shuffled = index < self.count && (index | 7) < self.count && !self.is_immutable();
+        if is_shuffled { index ^ 5 } else { index }
+    }
+
+    /// The place of the record that is at this position of those that were there at first, by time and then by place.
+    pub(super) fn index_by_time(&self, position: u64) -> u64 {
+        if self.is_keyed_by_time() {
+            return position;
+        }
+        let start = position / SAME_TIME_GROUP_SIZE * SAME_TIME_GROUP_SIZE;
+        let end = (start + SAME_TIME_GROUP_SIZE).min(self.count);
+        let mut group: Vec<u64> = (start..end).map(|rank| self.shuffled(rank)).collect();
+        group.sort_unstable();
+        group.get(usize::try_from(position - start).unwrap_or_default()).copied().unwrap_or(position)
+    }
+
+    /// The number that no other record has.
+    pub(super) fn number(&self, index: u64) -> u64 {
+        self.first_number + index + 1
+    }
+
+    /// The number of a record within its list.
+    fn count_number(&self, index: u64) -> u64 {
+        created_number(index).map_or(index + 1, |number| self.count + 1000 + number)
     }
 
     /// What `{n}` is in a record.
-    fn number(&self, index: u64) -> i64 {
-        (self.first_number + index + 1).cast_signed()
+    pub(super) fn sample_number(&self, index: u64) -> u64 {
+        let is_alone = !self.is_child() && self.world.account.is_default();
+        if self.is_keyed_by_count && !is_alone { self.number(index) } else { self.count_number(index) }
     }
 
-    /// The row whose record holds these texts. A number at an id's end says where to look first.
-    pub(super) fn find(&self, rows: &[GeneratedRecord], wanted: &[(&Pointer, &str)]) -> Option<GeneratedRecord> {
-        let fits = |row: &&GeneratedRecord| {
+    /// The number in the key of a stream whose records are newer by that number.
+    fn key_number(&self, index: u64, incremental: &crate::connector::Incremental) -> i64 {
+        let written = incremental.at.text(&self.sample).unwrap_or_default();
+        let text = written
+            .replace("{number}", &self.number(index).to_string())
+            .replace("{n}", &self.sample_number(index).to_string());
+        text.parse().unwrap_or_else(|_| self.sample_number(index).cast_signed())
+    }
+
+    /// The record that holds these texts; one that was deleted is found, too. A number in an id says where to look first.
+    pub(in crate::sandbox) fn find(&self, wanted: &[(&Pointer, &str)]) -> Option<GeneratedRecord> {
+        let fits = |row: &GeneratedRecord| {
             let record = self.record(row);
             wanted.iter().all(|(at, text)| at.text(&record).as_deref() == Some(*text))
         };
-        let guess = wanted.iter().find_map(|(_, text)| {
-            let digits = text.len() - text.bytes().rev().take_while(u8::is_ascii_digit).count();
-            let hex: String = text.chars().filter(char::is_ascii_hexdigit).collect();
-            let decimal = text[digits..].parse::<u64>().ok();
-            let hexadecimal = hex.get(hex.len().saturating_sub(15)..).and_then(|hex| u64::from_str_radix(hex, 16).ok());
-            let index = |number: u64| usize::try_from(number.checked_sub(self.first_number + 1)?).ok();
-            let likely = [decimal, hexadecimal].into_iter().flatten().filter_map(index);
-            likely.filter_map(|index| rows.get(index)).find(fits)
-        });
-        guess.or_else(|| rows.iter().find(fits)).copied()
+        let likely = wanted.iter().flat_map(|(_, text)| self.likely_places(text));
+        let mut likely = likely.filter(|index| *index < self.len()).map(|index| self.row(index));
+        let edited = || self.changed.values().copied().find(fits);
+        likely
+            .find(fits)
+            .or_else(edited)
+            .or_else(|| (0..self.len().min(MAX_SCANNED)).map(|index| self.row(index)).find(fits))
     }
 
-    /// The record as it stands in the vendor's answers.
-    pub(super) fn record(&self, row: &GeneratedRecord) -> Value {
-        let mut record = self.filled(row);
-        if self.stream.table || self.stream.scalar.is_some() || !record.is_object() {
-            return record;
-        }
-        self.set_keys(&mut record, row);
-        if let Some(incremental) = &self.stream.incremental {
-            let part = self.is_keyed_by_time().then_some(self.first_number / MAX_RECORDS_PER_LIST * 37 + row.index);
-            let value = format_cursor_value(&incremental.format, row.cursor_value, incremental.at.find(&record), part);
-            incremental.at.set(&mut record, value);
-        }
-        let own = self.stream.parents.iter().filter(|parent| parent.stream == self.name);
-        for (at, values) in own.flat_map(|own| &own.when) {
-            if self.hash("branch", row.index + 1).is_multiple_of(BRANCH_INTERVAL) {
-                at.set(&mut record, values.first().cloned().unwrap_or_default());
-            } else {
-                make_differ(&mut record, at, values);
-            }
-        }
-        for (at, values) in &self.stream.deleted {
-            if row.is_deleted() {
-                let value = values.first().filter(|value| *value != "*").cloned();
-                at.set(&mut record, value.unwrap_or_else(|| json!(date(row.time))));
-            } else {
-                make_differ(&mut record, at, values);
-            }
-        }
-        if row.updated_tick > 0 {
-            record["sandbox_change"] = json!(row.updated_tick);
-        }
-        record
-    }
-
-    fn filled(&self, row: &GeneratedRecord) -> Value {
-        let number = self.number(row.index);
-        let digest = hex::encode(&self.signer.derive(&format!("{} id", self.name), number.cast_unsigned())[..9]);
-        let tail = format!("{number:015x}");
-        let id = format!("{}{tail}", &digest[..17]);
-        let mut values = Values::default();
-        for name in self.stream.parents.iter().flat_map(|parent| parent.values.keys()).chain(self.stream.params.keys())
-        {
-            values.set(name, self.partition.get(name).map_or("sandbox", String::as_str));
-        }
-        values
-            .set("id", &id)
-            .set("uuid", &format!("{}-{}-4{}-8{}-{}", &id[..8], &id[8..12], &id[12..15], &tail[..3], &tail[3..]))
-            .set("now", &row.time.to_string())
-            .set("now_ms", &row.time.saturating_mul(1000).to_string())
-            .set("now_date", &date(row.time))
-            .set("n", &number.to_string());
-        let mut sample = self.sample_row();
-        self.number_parents(&mut sample);
-        fill_document(&sample, &values).unwrap_or_default()
-    }
-
-    /// What is a number in the parent's record is one here, too.
-    fn number_parents(&self, sample: &mut Value) {
-        match sample {
-            Value::Array(items) => items.iter_mut().for_each(|item| self.number_parents(item)),
-            Value::Object(members) => members.values_mut().for_each(|item| self.number_parents(item)),
-            Value::String(text) => {
-                let name = text.strip_prefix('{').and_then(|text| text.strip_suffix('}')).unwrap_or_default();
-                let given = self.partition.get(name).and_then(|value| value.parse::<i64>().ok());
-                if let Some(number) = given.filter(|_| self.numbers.contains(name)) {
-                    *sample = json!(number);
-                }
-            }
-            _ => {}
-        }
-    }
-
-    /// The sample; of a table, the row in it.
-    fn sample_row(&self) -> Value {
-        match &self.sample {
-            Value::Array(rows) if self.stream.table => match rows.get(1) {
-                Some(row @ Value::Array(_)) => row.clone(),
-                _ => self.sample.clone(),
-            },
-            Value::Object(members) if self.stream.table => Value::Array(members.values().cloned().collect()),
-            Value::Object(members) => {
-                let scalar = self.stream.scalar.as_ref().and_then(|name| members.get(name));
-                scalar.unwrap_or(&self.sample).clone()
-            }
-            sample => sample.clone(),
-        }
-    }
-
-    /// The names of a table's columns.
-    pub(super) fn header(&self) -> Value {
-        match &self.sample {
-            Value::Object(members) => json!(members.keys().collect::<Vec<_>>()),
-            Value::Array(rows) => match rows.first() {
-                Some(header @ Value::Array(_)) => header.clone(),
-                _ => (1..=rows.len()).map(|column| format!("column {column}")).collect(),
-            },
-            _ => json!(["value"]),
-        }
-    }
-
-    /// A sample may say the same key for every record: then its last part is made to differ.
-    fn set_keys(&self, record: &mut Value, row: &GeneratedRecord) {
-        let differs = |at: &Pointer| {
-            let text = at.find(&self.sample).and_then(Value::as_str).unwrap_or_default();
-            ["{n}", "{id}", "{uuid}"].iter().any(|name| text.contains(name))
-        };
-        let added = |at: &Pointer| at.tokens().next().is_some_and(|name| self.stream.add.contains_key(&name));
-        if self.is_keyed_by_time() || self.stream.key.iter().any(differs) {
-            return;
-        }
-        if let Some(last) = self.stream.key.iter().rev().find(|at| !added(at)) {
-            let number = self.number(row.index);
-            let value = match last.find(record) {
-                Some(Value::String(text)) => json!(format!("{text}{number}")),
-                _ => json!(number),
-            };
-            last.set(record, value);
-        }
-    }
-
-    /// What is reported of a deleted record: its key, and what says so.
-    pub(super) fn tombstone(&self, row: &GeneratedRecord) -> Value {
-        let record = self.record(row);
-        let at = self.stream.incremental.as_ref().map(|incremental| &incremental.at);
-        let mut remains = json!({});
-        for at in self.stream.key.iter().chain(self.stream.deleted.keys()).chain(at) {
-            if let Some(value) = at.find(&record) {
-                at.set(&mut remains, value.clone());
-            }
-        }
-        remains
+    /// Where a record with this text in it may be.
+    fn likely_places(&self, text: &str) -> Vec<u64> {
+        let digits = &text[text.len() - text.bytes().rev().take_while(u8::is_ascii_digit).count()..];
+        let hex: String = text.chars().filter(char::is_ascii_hexdigit).collect();
+        let ten = digits.len().checked_sub(10).map_or(digits, |start| &digits[start..]);
+        let numbers = [
+            ten.parse::<u64>().ok(),
+            hex.get(hex.len().saturating_sub(15)..).and_then(|hex| u64::from_str_radix(hex, 16).ok()),
+            code_number(text),
+        ];
+        let by_number = numbers.into_iter().flatten().filter_map(|number| number.checked_sub(self.first_number + 1));
+        let by_count = digits.parse::<u64>().ok().and_then(|number| number.checked_sub(1));
+        by_number.chain(by_count).collect()
     }
 }
 
 /// How a stream's list is paginated.
 pub(super) fn pagination<'c>(connector: &'c Connector, stream: &'c Stream) -> Option<&'c Pagination> {
     stream.pages.as_ref().or(connector.api.pages.as_ref())
-}
-
-/// The names of parents' values that their samples have as numbers.
-fn numbers<'c>(connector: &'c Connector, stream: &'c Stream) -> BTreeSet<&'c str> {
-    let mut found = BTreeSet::new();
-    for parent in &stream.parents {
-        let sample = connector.streams.get(&parent.stream).and_then(|above| above.sample.as_deref());
-        let sample: Value = sample.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
-        let is_number = |at: &Pointer| at.find(&sample).is_some_and(|value| value.is_number() || value == "{n}");
-        found.extend(parent.values.iter().filter(|(_, at)| is_number(at)).map(|(name, _)| name.as_str()));
-    }
-    found
-}
-
-fn date(time: i64) -> String {
-    Timestamp::from_second(time).unwrap_or_default().to_string()
-}
-
-/// Makes a place hold none of these values, where it does.
-fn make_differ(record: &mut Value, at: &Pointer, values: &[Value]) {
-    let Some(there) = at.find(record) else { return };
-    if values.iter().any(|value| value == there || value == "*") {
-        let other = there.as_bool().map_or(Value::Null, |truth| json!(!truth));
-        at.set(record, other);
-    }
-}
-
-/// A record with what the file's pointers find in it.
-fn synthetic(connector: &Connector, name: &str, stream: &Stream) -> Value {
-    if stream.scalar.is_some() {
-        return json!("{id}");
-    }
-    if stream.table {
-        return json!([["id", "name"], ["{n}", "Row {n}"]]);
-    }
-    let mut sample = json!({ "name": format!("{name} {{n}}") });
-    let parents = connector.streams.values().flat_map(|stream| &stream.parents).filter(|parent| parent.stream == name);
-    let detail = stream.detail.iter().flat_map(|detail| detail.values.values());
-    for at in parents.clone().flat_map(|parent| parent.values.values()).chain(detail).chain(&stream.key) {
-        let added = at.tokens().next().is_some_and(|name| stream.add.contains_key(&name));
-        if at.find(&sample).is_none() && !added {
-            at.set(&mut sample, json!("{id}"));
-        }
-    }
-    for (at, values) in parents.flat_map(|parent| &parent.when) {
-        at.set(&mut sample, values.first().cloned().unwrap_or_default());
-    }
-    sample
 }

@@ -6,13 +6,17 @@ use serde_json::Value;
 
 use super::StreamRequestKind;
 use super::page::{DEFAULT_CURSOR_PARAM, EmulatedCursor, is_sync_token};
-use super::records::pagination;
+use super::records::{pagination, partition_names};
 use crate::connector::{Connector, CursorFormat, Pagination, PaginationKind, Pointer, Stream, SyncToken, Template};
 use crate::sandbox::message::{RequestParams, SandboxRequest};
 use crate::sandbox::pattern::{PathParams, TemplatePattern};
+use crate::sandbox::state::merge_json;
 
 /// The parameter of delta links.
 pub(super) const DELTA_TOKEN_PARAM: &str = "deltatoken";
+
+/// What parameters for the size of pages are called, where the file does not say.
+const SIZE_PARAMS: [&str; 7] = ["limit", "per_page", "page_size", "pageSize", "maxResults", "$top", "count"];
 
 /// Records of a page, where neither the request nor the file says how many.
 const DEFAULT_PAGE_SIZE: u64 = 100;
@@ -21,7 +25,7 @@ const DEFAULT_PAGE_SIZE: u64 = 100;
 #[derive(Clone, Debug)]
 pub(in crate::sandbox) struct StreamRequest<'a> {
     pub(in crate::sandbox) name: &'a str,
-    pub(super) stream: &'a Stream,
+    pub(in crate::sandbox) stream: &'a Stream,
     pub(super) pages: Option<&'a Pagination>,
     pub(super) role: StreamRequestKind,
     /// What the request gives to the names of the templates; the path's count of them says how particular it is.
@@ -29,6 +33,8 @@ pub(in crate::sandbox) struct StreamRequest<'a> {
     pub(in crate::sandbox) path_param_count: usize,
     /// How many templates of query and body fit.
     pub(in crate::sandbox) matched_params: usize,
+    /// Whether all that the file says must hold: it tells streams of one path apart.
+    is_strict: bool,
     pub(super) size: u64,
     /// What tells which page: a cursor, a number, an id.
     pub(super) page_token: Option<String>,
@@ -46,6 +52,7 @@ impl<'a> StreamRequest<'a> {
         role: StreamRequestKind,
         values: PathParams,
         request: &SandboxRequest,
+        is_shared: bool,
     ) -> Result<Self, String> {
         let in_path = values.len();
         let pages = pagination(connector, stream);
@@ -58,11 +65,12 @@ impl<'a> StreamRequest<'a> {
             values,
             path_param_count: in_path,
             matched_params: 0,
+            is_strict: is_shared,
             size: DEFAULT_PAGE_SIZE,
             page_token: turn,
             sync_token: token,
         };
-        let params = request.query_params();
+        let params = request.call_params(connector.api.get_or_post);
         match role {
             StreamRequestKind::InitialToken => {
                 for (name, template) in
@@ -83,8 +91,7 @@ impl<'a> StreamRequest<'a> {
 
     /// What the parent, or the user, gives to the list.
     pub(super) fn partition(&self) -> BTreeMap<String, String> {
-        let names = self.stream.parents.iter().flat_map(|parent| parent.values.keys()).chain(self.stream.params.keys());
-        names.filter_map(|name| Some((name.clone(), self.values.get(name)?.clone()))).collect()
+        partition_names(self.stream).filter_map(|name| Some((name.clone(), self.values.get(name)?.clone()))).collect()
     }
 
     /// Whether it goes on from what an answer gave.
@@ -92,17 +99,25 @@ impl<'a> StreamRequest<'a> {
         self.page_token.is_some() || self.sync_token.is_some()
     }
 
+    /// Reads a parameter. What a request says otherwise than the file is no matter, as to the vendor, unless it says which
+    /// list is meant.
     fn match_param(&mut self, name: &str, value: Option<&str>, templates: &[&Template]) -> Result<(), String> {
-        let optional = |template: &&Template| {
-            template.placeholders().any(|name| self.stream.params.get(name).is_some_and(|param| param.optional))
-        };
+        let placeholders = || templates.iter().flat_map(|template| template.placeholders());
+        let optional = placeholders().any(|name| self.stream.params.get(name).is_some_and(|param| param.optional));
+        let decides =
+            self.is_strict || partition_names(self.stream).any(|known| placeholders().any(|name| name == known));
         let Some(value) = value else {
-            return if templates.iter().any(optional) { Ok(()) } else { Err(format!("{name} is missing")) };
+            return if optional || !decides { Ok(()) } else { Err(format!("{name} is missing")) };
         };
-        let found = templates.iter().find_map(|template| TemplatePattern::of(template).match_text(value));
-        self.values.extend(found.ok_or_else(|| format!("{name} is not as the stream {} asks", self.name))?);
-        self.matched_params += 1;
-        Ok(())
+        match templates.iter().find_map(|template| TemplatePattern::of(template).match_text(value)) {
+            Some(found) => {
+                self.values.extend(found);
+                self.matched_params += 1;
+                Ok(())
+            }
+            None if decides => Err(format!("{name} is not as the stream {} asks", self.name)),
+            None => Ok(()),
+        }
     }
 
     fn list(&mut self, params: &RequestParams, body: &[u8]) -> Result<(), String> {
@@ -114,6 +129,8 @@ impl<'a> StreamRequest<'a> {
             stream.token.as_ref().filter(|token| self.role == StreamRequestKind::Changes || token.path.is_none());
         if let Some(token) = token {
             self.token(token, params)?;
+            // What the first list was asked for must be asked for again.
+            self.is_strict |= self.sync_token.is_some();
         }
         for (name, template) in &stream.query {
             if turning == Some(name) || sizing == Some(name) {
@@ -147,17 +164,17 @@ impl<'a> StreamRequest<'a> {
         self.read_page_token(params, &document, turning);
         let said =
             |name: &str| params.get(name).map(str::to_owned).or_else(|| Pointer::from_member(name).text(&document));
-        let size =
-            sizing.and_then(said).or_else(|| self.values.get("size").cloned()).and_then(|size| size.parse().ok());
+        let unnamed = || SIZE_PARAMS.into_iter().filter(|_| sizing.is_none()).find_map(said);
+        let size = sizing.and_then(said).or_else(unnamed).or_else(|| self.values.get("size").cloned());
         let usual = self.pages.and_then(|pages| pages.size).map(u64::from);
-        self.size = size.or(usual).or_else(|| self.literal_size()).unwrap_or(DEFAULT_PAGE_SIZE).max(1);
+        let size = size.and_then(|size| size.parse().ok()).or(usual).or_else(|| self.literal_size());
+        self.size = size.unwrap_or(DEFAULT_PAGE_SIZE).max(1);
         Ok(())
     }
 
-    /// The size that stands as it is in the stream's query.
+    /// The size that is written as it is in the stream's query.
     fn literal_size(&self) -> Option<u64> {
-        let sizes = ["limit", "per_page", "page_size", "pagesize", "maxresults", "$top", "count"];
-        let named = self.stream.query.iter().find(|(name, _)| sizes.contains(&name.to_lowercase().as_str()));
+        let named = self.stream.query.iter().find(|(name, _)| SIZE_PARAMS.contains(&name.as_str()));
         named?.1.to_string().parse().ok()
     }
 
@@ -185,9 +202,10 @@ impl<'a> StreamRequest<'a> {
             merge_json(&mut both, over);
             both
         });
-        for wanted in both.iter().chain(own) {
+        for (wanted, is_strict) in both.iter().chain(own).flat_map(|wanted| [(wanted, true), (wanted, self.is_strict)])
+        {
             let mut values = PathParams::new();
-            if let Some(fits) = match_body(document, wanted, &mut values) {
+            if let Some(fits) = match_body(document, wanted, &mut values, is_strict) {
                 self.values.extend(values);
                 self.matched_params += fits;
                 return Ok(());
@@ -239,37 +257,35 @@ impl<'a> StreamRequest<'a> {
     }
 }
 
-/// How many of a body's templates a document fits, which may hold more beside; what they read goes into `values`.
-fn match_body(document: &Value, wanted: &Value, values: &mut PathParams) -> Option<usize> {
-    match (wanted, document) {
+/// How many of a body's templates a document fits, which may hold more beside or less; what they read goes into `values`. What
+/// fits none counts for nothing unless it `is_strict`.
+fn match_body(document: &Value, wanted: &Value, values: &mut PathParams, is_strict: bool) -> Option<usize> {
+    let fits = match (wanted, document) {
         (Value::Object(wanted), document) => {
-            let fits = wanted.iter().map(|(name, wanted)| match_body(document.get(name)?, wanted, values));
+            let fits = wanted.iter().map(|(name, wanted)| match document.get(name) {
+                Some(document) => match_body(document, wanted, values, is_strict),
+                None => Some(0),
+            });
             fits.sum()
         }
-        (Value::Array(wanted), Value::Array(items)) if wanted.len() == items.len() => {
-            wanted.iter().zip(items).map(|(wanted, item)| match_body(item, wanted, values)).sum()
+        (Value::Array(wanted), Value::Array(items)) if !is_strict || wanted.len() == items.len() => {
+            wanted.iter().zip(items).map(|(wanted, item)| match_body(item, wanted, values, is_strict)).sum()
         }
         (Value::String(wanted), document) => {
             let text = Pointer::parse("").ok()?.text(document).unwrap_or_default();
             let read = if wanted.is_empty() { text.is_empty().then(PathParams::new) } else { read(wanted, &text) };
-            values.extend(read?);
-            Some(1)
+            read.map(|read| {
+                values.extend(read);
+                1
+            })
         }
+        // Sizes of pages say nothing of which list is meant.
+        (Value::Number(_), document) => Some(usize::from(wanted == document)),
         (wanted, document) => (wanted == document).then_some(1),
-    }
+    };
+    if is_strict { fits } else { fits.or(Some(0)) }
 }
 
 fn read(template: &str, text: &str) -> Option<PathParams> {
     TemplatePattern::of(&Template::parse(template).ok()?).match_text(text)
-}
-
-fn merge_json(below: &mut Value, above: &Value) {
-    match (below, above) {
-        (Value::Object(below), Value::Object(above)) => {
-            for (name, value) in above {
-                merge_json(below.entry(name.clone()).or_insert(Value::Null), value);
-            }
-        }
-        (below, above) => *below = above.clone(),
-    }
 }

@@ -44,7 +44,8 @@ impl Fixture {
         let connector = connector(toml);
         let (_, method) = connector.auth_method(Some(auth)).unwrap();
         let token = sandbox_fields(&connector, method, SEED)["token"].expose().clone();
-        let vendor = VendorEmulator::new(&connector, Some(auth), &BTreeMap::new(), SEED).unwrap();
+        let vendor =
+            VendorEmulator::new(&connector, Some(auth), &SandboxAccount::default(), &BTreeMap::new(), SEED).unwrap();
         let storage = SandboxStateStore::new(&self.store, &connector.id);
         (EmulatorServer::start(vendor, storage, Clock::system()).unwrap(), token)
     }

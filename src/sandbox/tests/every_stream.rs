@@ -9,7 +9,7 @@ use super::{SEED, TestEmulator};
 use crate::clock::Timestamp;
 use crate::connector::{Connector, CursorFormat, parse};
 use crate::sandbox::stream::time::parse_time_range;
-use crate::sandbox::{SandboxState, SessionObjects, VendorEmulator};
+use crate::sandbox::{SandboxAccount, SandboxState, VendorEmulator};
 
 /// The files that are compiled in, by their ids.
 fn connectors() -> Vec<Connector> {
@@ -18,8 +18,9 @@ fn connectors() -> Vec<Connector> {
 }
 
 fn bench(connector: &Connector, auth: &str) -> TestEmulator {
-    let vendor = VendorEmulator::new(connector, Some(auth), &BTreeMap::new(), SEED).unwrap();
-    TestEmulator { vendor, state: SandboxState::default(), life: SessionObjects::default(), now: 1_800_000_000 }
+    let vendor =
+        VendorEmulator::new(connector, Some(auth), &SandboxAccount::default(), &BTreeMap::new(), SEED).unwrap();
+    TestEmulator { vendor, state: SandboxState::default(), now: 1_800_000_000 }
 }
 
 /// A walker of a stream, below the first record of each stream that it is listed for.

@@ -183,7 +183,12 @@ fn a_pasted_bot_token_is_the_one_of_the_seed() {
     assert_eq!(slack_health(&mut bench, &token)["ok"], json!(true));
     assert_eq!(slack_health(&mut bench, "xoxb-1")["error"], json!("invalid_auth"));
     assert_eq!(body(&bench.send("POST", "/api/auth.test", &[], ""))["error"], json!("not_authed"));
-    assert_eq!(bench.get("/api/auth.test", &[]).status, 405);
+    assert_eq!(body(&bench.get("/api/auth.test", &[]))["error"], json!("not_authed"));
+    assert_eq!(
+        body(&bench.get("/api/auth.test", &[("authorization", &bearer(&token))]))["team"],
+        json!("Acme Sandbox")
+    );
+    assert_eq!(bench.send("PUT", "/api/auth.test", &[], "").status, 405);
     assert_eq!(bench.get("/api/team.info", &[("authorization", &bearer(&token))]).status, 404);
 }
 
@@ -239,7 +244,7 @@ fn revoking_an_unknown_token_is_a_success() {
 
 #[test]
 fn a_second_account_is_offered_where_one_chooses() {
-    let mut bench = TestEmulator::with(PROJECTS, "oauth", &[("site", "Sandbox two")]);
+    let mut bench = TestEmulator::with(PROJECTS, "oauth", &[("site", "Sandbox Two")]);
     let pairs = [("client_id", "c1"), ("response_type", "code"), ("redirect_uri", REDIRECT)];
     let code = bench.authorize("/authorize", &pairs)["code"].clone();
     let basic = format!("Basic {}", STANDARD.encode("c1:s"));
@@ -247,9 +252,9 @@ fn a_second_account_is_offered_where_one_chooses() {
     let answer = body(&bench.json("/oauth/token", &[("authorization", &basic)], &good));
     let header = bearer(&text(&answer, "/data/access"));
     let listed = body(&bench.get("/oauth/accessible-resources", &[("authorization", &header)]));
-    assert_eq!(listed.pointer("/values/1"), Some(&json!({"id": "C0SANDBOX2", "name": "Sandbox two"})));
+    assert_eq!(listed.pointer("/values/1"), Some(&json!({"id": "C0SANDBOX2", "name": "Sandbox Two"})));
     let health = body(&bench.get("/ex/C0SANDBOX2/rest/myself", &[("authorization", &header)]));
-    assert_eq!(health["displayName"], json!("Sandbox two"));
+    assert_eq!(health["displayName"], json!("Sandbox Two"));
 }
 
 #[test]
@@ -257,7 +262,7 @@ fn a_second_account_is_offered_where_one_consents() {
     let mut bench = TestEmulator::new(PROJECTS, "oauth");
     let pairs = [("client_id", "c1"), ("response_type", "code"), ("redirect_uri", REDIRECT)];
     let page = bench.get(&format!("/authorize?{}", encoded(&pairs)), &[]);
-    assert!(page.body.contains("Also share the account Sandbox two"), "{}", page.body);
+    assert!(page.body.contains("Also share the account Sandbox Two"), "{}", page.body);
     let pairs = [pairs.as_slice(), &[("sandbox_second", "yes")]].concat();
     let code = bench.authorize("/authorize", &pairs)["code"].clone();
     let basic = format!("Basic {}", STANDARD.encode("c1:s"));
@@ -342,7 +347,7 @@ fn keys_of_two_fields_and_keys_in_the_path() {
     assert!(token.contains(':'));
     let mut bench = TestEmulator::new(BOTS, "bot");
     let health = body(&bench.get(&format!("/bot{token}/getMe"), &[]));
-    assert_eq!(health["result"], json!({"username": "Acme Sandbox", "id": "T0SANDBOX1"}));
+    assert_eq!(health["result"], json!({"username": "acme-sandbox", "id": "T0SANDBOX1"}));
     let refused = bench.get("/bot1:x/getMe", &[]);
     assert_eq!((refused.status, body(&refused)["ok"].clone()), (401, json!(false)));
 }
@@ -383,7 +388,7 @@ fn any_openid_server_by_discovery() {
     let refresh = text(&answer, "/refresh_token");
     let header = bearer(&text(&answer, "/access_token"));
     let user = body(&bench.get("/userinfo", &[("authorization", &header)]));
-    assert_eq!(user["sub"], json!("T0SANDBOX1"));
+    assert!(text(&user, "/sub").len() == 21 && text(&user, "/email") == "sandbox@example.com", "{user}");
     assert_eq!(bench.get("/userinfo", &[]).status, 401);
 
     // This one keeps its refresh token, and says none in the answer.
@@ -496,9 +501,12 @@ fn tokens_outlive_the_state_and_fit_no_other_seed_or_connector() {
     bench.state = SandboxState::default();
     assert_eq!(slack_health(&mut bench, &access)["ok"], json!(true));
     assert_eq!(slack_refresh(&mut bench, &text(&answer, "/refresh_token"))["ok"], json!(true));
-    bench.vendor = VendorEmulator::new(&connector(SLACK), None, &BTreeMap::new(), b"another seed").unwrap();
+    bench.vendor =
+        VendorEmulator::new(&connector(SLACK), None, &SandboxAccount::default(), &BTreeMap::new(), b"another seed")
+            .unwrap();
     assert_eq!(slack_health(&mut bench, &access)["ok"], json!(false));
     let renamed = SLACK.replace("id = \"slack\"", "id = \"slack-two\"");
-    bench.vendor = VendorEmulator::new(&connector(&renamed), None, &BTreeMap::new(), SEED).unwrap();
+    bench.vendor =
+        VendorEmulator::new(&connector(&renamed), None, &SandboxAccount::default(), &BTreeMap::new(), SEED).unwrap();
     assert_eq!(slack_health(&mut bench, &access)["ok"], json!(false));
 }

@@ -112,6 +112,7 @@ fn a_changed_token_is_no_token() {
         kind: crate::sandbox::token::TokenKind::Access,
         grant: "g".to_owned(),
         serial: 1,
+        account: crate::sandbox::SandboxAccount::default(),
         client: "c1".to_owned(),
         public: true,
         scopes: vec!["a".to_owned()],

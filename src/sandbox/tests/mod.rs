@@ -17,7 +17,7 @@ use serde_json::Value;
 use url::Url;
 
 use super::token::digest;
-use super::{SandboxRequest, SandboxResponse, SandboxState, SessionObjects, VendorEmulator, approve_url};
+use super::{SandboxAccount, SandboxRequest, SandboxResponse, SandboxState, VendorEmulator, approve_url};
 use crate::clock::Timestamp;
 use crate::connector::Connector;
 use crate::http::serve::Method;
@@ -30,7 +30,6 @@ const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 struct TestEmulator {
     vendor: VendorEmulator,
     state: SandboxState,
-    life: SessionObjects,
     now: i64,
 }
 
@@ -42,8 +41,9 @@ impl TestEmulator {
     fn with(toml: &str, auth: &str, params: &[(&str, &str)]) -> Self {
         let params: BTreeMap<String, String> =
             params.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let vendor = VendorEmulator::new(&connector(toml), Some(auth), &params, SEED).unwrap();
-        Self { vendor, state: SandboxState::default(), life: SessionObjects::default(), now: 1_800_000_000 }
+        let vendor =
+            VendorEmulator::new(&connector(toml), Some(auth), &SandboxAccount::default(), &params, SEED).unwrap();
+        Self { vendor, state: SandboxState::default(), now: 1_800_000_000 }
     }
 
     fn send(&mut self, method: &str, url: &str, headers: &[(&str, &str)], body: &str) -> SandboxResponse {
@@ -58,7 +58,7 @@ impl TestEmulator {
         let now = Timestamp::from_second(self.now).unwrap();
         // Through JSON and back, as between two commands.
         let mut state: SandboxState = serde_json::from_value(serde_json::to_value(&self.state).unwrap()).unwrap();
-        let reply = self.vendor.handle(&request, &mut state, &mut self.life, now);
+        let reply = self.vendor.handle(&request, &mut state, now);
         self.state = state;
         reply
     }

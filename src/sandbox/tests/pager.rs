@@ -10,7 +10,6 @@ use crate::api::{PageContext, PagePosition, PageToken, max_id, next_page};
 use crate::connector::{
     Connector, Pagination, PaginationKind, Pointer, Stream, Template, Values, fill_document, first_page,
 };
-use crate::sandbox::account::SandboxAccount;
 use crate::sandbox::token::{TokenClaims, TokenKind};
 use crate::sandbox::{SandboxResponse, SandboxState, sandbox_fields};
 
@@ -69,7 +68,7 @@ impl TestPager {
             .chain(auth.base.iter())
             .flat_map(Template::placeholders)
         {
-            values.set(name, &SandboxAccount::Primary.metadata_value(&connector, &auth, name));
+            values.set(name, &bench.vendor.account.metadata_value(&connector, &auth, name));
         }
         values.extend(&bench.vendor.params);
         for (name, value) in sandbox_fields(&connector, &auth, SEED) {
@@ -80,6 +79,7 @@ impl TestPager {
             grant: "g".to_owned(),
             serial: 1,
             client: "c".to_owned(),
+            account: bench.vendor.account.clone(),
             public: false,
             scopes: connector.scopes.keys().cloned().collect(),
             also: true,

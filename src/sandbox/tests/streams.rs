@@ -319,7 +319,7 @@ fn page_1000_costs_what_page_1_costs_and_pages_leave_nothing_behind() {
         page_secs(&mut walker, page);
     }
     assert_eq!(serde_json::to_string(walker.state()).unwrap(), state);
-    assert_eq!(format!("{:?}", walker.bench.life), format!("{:?}", crate::sandbox::SessionObjects::default()));
+    assert_eq!(walker.bench.state.objects, crate::sandbox::objects::CreatedObjects::default());
 }
 
 #[test]

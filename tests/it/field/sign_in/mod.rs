@@ -239,7 +239,10 @@ fn field_25_the_hint_of_a_refused_scope_names_the_flag() {
     let server =
         Issuer::start(|asked| (asked.path == "/authorize").then(|| Reply::back(asked, &[("error", "invalid_scope")])));
     let ran = home().run(&server.connect(""));
-    assert!(ran.code == 4 && ran.stderr.contains("hint: ask for other scopes: `integ connect oidc --scope"), "{ran:?}");
+    assert!(
+        ran.code == 4 && ran.stderr.contains("hint: list the scopes of the service: `integ connector show oidc`"),
+        "{ran:?}"
+    );
 }
 
 fn is_oauth_document(asked: &Asked) -> bool {
