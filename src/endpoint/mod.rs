@@ -1,8 +1,8 @@
 //! Outbound webhooks: the user's own events, sent to endpoints and signed by Standard Webhooks.
 //!
 //! `send` stores a message with one delivery for each endpoint that receives its type, in one commit. A worker then sends
-//! what is due by a [`DeliverySender`], and [`retry_schedule`] decides what an attempt leads to. A receiver gets each message at least once:
-//! one whose answer could not be recorded is sent again, under the same id and with a fresh timestamp.
+//! what is due by a [`DeliverySender`], and [`retry_schedule`] decides what an attempt leads to. A receiver gets each message
+//! at least once: one whose answer could not be recorded is sent again, under the same id and with a fresh timestamp.
 //!
 //! Invariants:
 //! - Nothing is sent unsigned, nor to an address that the egress guard refuses, and no redirect is followed.
