@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::Value;
 use url::Url;
 
-use super::egress::{EgressGuard, EgressRefusal};
+use super::egress::{EgressGuard, EgressRefusal, SystemResolver};
 use super::{HttpError, Route, redact_header, redact_url, transport_error};
 use crate::clock::{RunningLimit, Stopwatch};
 use crate::config::AllowedAddress;
@@ -300,7 +300,7 @@ fn build(tls: bool, resolver: &Resolver<'_>) -> reqwest::Result<reqwest::Client>
             .connect_timeout(CONNECT_TIMEOUT)
             .pool_max_idle_per_host(8);
         match resolver {
-            Resolver::System => builder,
+            Resolver::System => builder.dns_resolver(std::sync::Arc::new(SystemResolver)),
             // A proxy would resolve the name by itself.
             Resolver::Guarded(guard) => builder.no_proxy().dns_resolver(std::sync::Arc::new((*guard).clone())),
             Resolver::Checked(proxies) => builder.dns_resolver(std::sync::Arc::new(EgressGuard::new(proxies))),

@@ -10,7 +10,7 @@
 //! dot at the end into an address before the guard sees it (WHATWG URL, section 3.5; fault 75), and refuses zone ids.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
@@ -173,19 +173,30 @@ impl Resolve for EgressGuard {
         let (guard, host) = (self.clone(), name.as_str().to_owned());
         Box::pin(async move {
             let found: Vec<_> = guard.resolver.resolve(name).await?.collect();
-            let addresses: Vec<IpAddr> = found.iter().map(std::net::SocketAddr::ip).collect();
+            let addresses: Vec<IpAddr> = found.iter().map(SocketAddr::ip).collect();
             guard.check_addresses(&host, &addresses)?;
             Ok(Box::new(found.into_iter()) as Addrs)
         })
     }
 }
 
-/// `getaddrinfo`, on a thread of the runtime's.
-struct SystemResolver;
+/// `getaddrinfo`, on a thread of the runtime's; but `localhost` is this machine, whatever the system makes of it.
+pub(super) struct SystemResolver;
+
+/// Whether a name is always this machine's (RFC 6761 section 6.3). A small system may have no /etc/hosts, and would ask the
+/// network for it.
+fn is_localhost(name: &str) -> bool {
+    let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
+    name == "localhost" || name.ends_with(".localhost")
+}
 
 impl Resolve for SystemResolver {
     fn resolve(&self, name: Name) -> Resolving {
         Box::pin(async move {
+            if is_localhost(name.as_str()) {
+                let both: [SocketAddr; 2] = [(Ipv4Addr::LOCALHOST, 0).into(), (Ipv6Addr::LOCALHOST, 0).into()];
+                return Ok(Box::new(both.into_iter()) as Addrs);
+            }
             let found: Vec<_> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
             Ok(Box::new(found.into_iter()) as Addrs)
         })

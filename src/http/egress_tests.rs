@@ -266,3 +266,16 @@ fn fault_077_one_private_answer_among_public_ones_refuses_the_host() {
     }
     assert!(reached.lock().unwrap().is_empty());
 }
+
+#[test]
+fn localhost_is_this_machine_and_nobody_is_asked() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    for name in ["localhost", "LOCALHOST.", "app.localhost"] {
+        let found = runtime.block_on(SystemResolver.resolve(name.parse().unwrap())).unwrap();
+        let addresses: Vec<String> = found.map(|address| address.ip().to_string()).collect();
+        assert_eq!(addresses, ["127.0.0.1", "::1"], "{name}");
+    }
+    for name in ["notlocalhost", "localhost.example", ""] {
+        assert!(!is_localhost(name), "{name}");
+    }
+}
