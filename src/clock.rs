@@ -66,6 +66,11 @@ fn system_now() -> Timestamp {
     Timestamp::now()
 }
 
+/// The time zone of this machine, or of `TZ`.
+pub fn local_zone() -> jiff::tz::TimeZone {
+    jiff::tz::TimeZone::system()
+}
+
 /// A stopwatch on the monotonic clock, for deadlines and for timing calls.
 #[derive(Clone, Copy, Debug)]
 pub struct Stopwatch(Instant);

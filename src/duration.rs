@@ -1,6 +1,9 @@
-//! Durations as people write them: `90s`, `5m`, `1h30m`, `2d`; a bare number is seconds.
+//! Durations and times as people write them: `90s`, `5m`, `1h30m`, `2d`, where a bare number is seconds; `2026-11-28 03:00`.
 
 use std::time::Duration;
+
+use jiff::civil::{Date, DateTime};
+use jiff::tz::TimeZone;
 
 use crate::clock::Timestamp;
 
@@ -34,10 +37,26 @@ fn bounded(seconds: u64) -> Option<Duration> {
     (seconds <= CENTURY_SECS).then(|| Duration::from_secs(seconds))
 }
 
-/// Reads a moment: so long ago, or a date (RFC 3339); absent where the text is neither.
-pub fn parse_time(text: &str, now: Timestamp) -> Option<Timestamp> {
-    let day = || format!("{text}T00:00:00Z").parse().ok();
-    text.parse().ok().or_else(day).or_else(|| now.checked_sub(parse(text)?).ok())
+/// Reads a moment: so long before `now`, a time with its offset (RFC 3339), or a date or a date and time in `zone`:
+/// `2026-11-28`, `2026-11-28 03:00`. A time that a clock change skips is read as if the clock had not been changed, and of two
+/// equal ones the first is meant. Returns `None` for any other text.
+pub fn parse_time(text: &str, now: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
+    let text = text.trim();
+    let local = || zone.to_ambiguous_timestamp(local_time(text)?).compatible().ok();
+    text.parse().ok().or_else(local).or_else(|| now.checked_sub(parse(text)?).ok())
+}
+
+/// Reads a date, which begins at midnight, or a date and time, without an offset.
+fn local_time(text: &str) -> Option<DateTime> {
+    let (date, time) = text.split_at_checked("2026-11-28".len())?;
+    let date: Date = date.parse().ok()?;
+    if time.is_empty() {
+        return Some(date.to_datetime(jiff::civil::Time::midnight()));
+    }
+    let time = time.strip_prefix([' ', 'T', 't'])?;
+    // The parser of the library passes over an offset.
+    let is_time = time.len() >= "03:00".len() && time.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b':' | b'.'));
+    is_time.then(|| time.parse().ok()).flatten().map(|time| date.to_datetime(time))
 }
 
 /// Writes a duration so that [`parse`] reads it back, in the largest unit that fits: `90s`, `5m`.
@@ -63,6 +82,43 @@ mod tests {
         assert_eq!(seconds("1h30m"), Some(5400));
         for bad in ["", "m", "5x", "-1s", "1.5h", "99999999999999999999s", "9999999999d"] {
             assert_eq!(seconds(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn reads_times_as_people_write_them() {
+        let now: Timestamp = "2026-11-28T10:00:00Z".parse().unwrap();
+        let berlin = TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap();
+        let time = |text: &str| parse_time(text, now, &berlin).map(|time| time.to_string());
+        for (text, moment) in [
+            ("2h", "2026-11-28T08:00:00Z"),
+            ("2026-11-28T03:00:00Z", "2026-11-28T03:00:00Z"),
+            ("2026-11-28 03:00Z", "2026-11-28T03:00:00Z"),
+            ("2026-11-28T03:00:00.5+05:30", "2026-11-27T21:30:00.5Z"),
+            ("2026-11-28", "2026-11-27T23:00:00Z"),
+            ("2026-11-28 03:00", "2026-11-28T02:00:00Z"),
+            (" 2026-11-28T03:00 ", "2026-11-28T02:00:00Z"),
+            ("2026-11-28 03:00:07", "2026-11-28T02:00:07Z"),
+            ("2026-07-01 00:30", "2026-06-30T22:30:00Z"),
+            // The clock goes from 02:00 to 03:00, and from 03:00 back to 02:00.
+            ("2026-03-29 02:30", "2026-03-29T01:30:00Z"),
+            ("2026-10-25 02:30", "2026-10-25T00:30:00Z"),
+        ] {
+            assert_eq!(time(text).as_deref(), Some(moment), "{text}");
+        }
+        for bad in [
+            "",
+            "soon",
+            "2026-11-28 3",
+            "2026-11-28 25:00",
+            "2026-02-30",
+            "2026-11-28 03:00+99:00",
+            "2026-11-28 03:00 CET",
+            "28.11.2026",
+            "2026-11-28  03:00",
+            "2026-11-2\u{e9}",
+        ] {
+            assert_eq!(time(bad), None, "{bad:?}");
         }
     }
 

@@ -4,26 +4,28 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::clock::Timestamp;
-use crate::error::{Diagnostic, Kind, Remedy};
+use crate::clock::{self, Timestamp};
+use crate::error::{Diagnostic, Hint, Kind, Remedy};
 use crate::runtime::Workspace;
 
 /// A time that cannot be read.
 #[derive(Debug, Error)]
-#[error("{text:?} is not a time: write 90s, 15m, 2h, 7d, or a date like 2026-11-20T10:00:00Z")]
+#[error("invalid time {text:?}")]
 pub(super) struct InvalidTimeError {
     pub text: String,
 }
 
 impl Remedy for InvalidTimeError {
     fn diagnostic(&self) -> Diagnostic {
-        Diagnostic::new(Kind::Usage, "invalid_time")
+        let forms = "write 90s, 2h or 7d ago, a local time such as 2026-11-28 or \"2026-11-28 03:00\", or \
+                     2026-11-28T03:00:00Z";
+        Diagnostic::new(Kind::Usage, "invalid_time").hint(Hint::text(forms))
     }
 }
 
-/// Parses a time: a duration before now, or a date.
+/// Parses a time: a duration before now, a time with its offset, or a local date or time.
 pub(super) fn time(workspace: &Workspace, text: &str) -> Result<Timestamp, InvalidTimeError> {
-    crate::duration::parse_time(text, workspace.engine.clock.now())
+    crate::duration::parse_time(text, workspace.engine.clock.now(), &clock::local_zone())
         .ok_or_else(|| InvalidTimeError { text: text.to_owned() })
 }
 
