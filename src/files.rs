@@ -1,6 +1,7 @@
 //! Files and folders of the user's own: made private whatever the umask, replaced whole or not at all, and trusted only if
 //! nobody else could have changed them.
 
+mod atomic;
 mod owner;
 mod read;
 #[cfg(all(test, unix))]
@@ -11,6 +12,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+pub use atomic::AtomicFile;
 pub use read::{
     read_limited, read_owned_text, read_regular, read_secret, read_trusted, read_trusted_text, read_user_file,
 };

@@ -93,6 +93,18 @@ pub(super) fn synced_streams() -> ArgValueCandidates {
     })
 }
 
+/// Streams that were synced, and their connections.
+pub(super) fn synced_targets() -> ArgValueCandidates {
+    candidates(|| {
+        let Some(workspace) = open_workspace() else { return Vec::new() };
+        let streams = workspace.run(list_synced_streams(&workspace)).unwrap_or_default();
+        let mut names: Vec<String> = streams.iter().map(|stream| stream.connection.to_string()).collect();
+        names.dedup();
+        names.extend(streams.iter().map(ToString::to_string));
+        names.into_iter().map(CompletionCandidate::new).collect()
+    })
+}
+
 /// `NAME=` for what the stream that is named before takes.
 pub(super) fn stream_params() -> ArgValueCandidates {
     candidates(|| {

@@ -2,17 +2,18 @@
 
 use indexmap::IndexMap;
 
-use crate::clock::Timestamp;
+use super::shape::members;
+use super::time_text::TimeText;
 use crate::json::{Json, JsonType};
 
-/// The members of all records that were looked at, in the order in which they were met.
+/// The members of all records that were looked at, by the names that they have outside, in the order in which they were met.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Columns(pub IndexMap<String, JsonTypes>);
 
 impl Columns {
     /// Looks at a record.
     pub fn add(&mut self, json: &str) {
-        for (name, value) in Json::from_validated(json).members() {
+        for (name, value) in members(json) {
             match self.0.get_mut(name.as_ref()) {
                 Some(types) => types.add(value),
                 None => self.0.entry(name.into_owned()).or_default().add(value),
@@ -24,10 +25,14 @@ impl Columns {
 /// The JSON types that a member's values have, null aside.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct JsonTypes {
-    /// A text that is not a time.
+    /// A text that is neither a date nor a time.
     pub text: bool,
-    /// A text that is a time as RFC 3339 writes it.
+    /// A text that is a full date.
+    pub date: bool,
+    /// A text that is a time with its date and offset, which microseconds hold to the last digit.
     pub time: bool,
+    /// The same with more digits.
+    pub fine_time: bool,
     /// Within 64 bits.
     pub integer: bool,
     /// An integer within 64 bits that is not one of `f64`.
@@ -44,6 +49,10 @@ pub struct JsonTypes {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ColumnType {
     Text,
+    /// Texts that are all full dates.
+    Date,
+    /// Texts that are all times with their date and offset, to the microsecond.
+    Time,
     Integer,
     Number,
     Boolean,
@@ -55,8 +64,12 @@ impl JsonTypes {
     fn add(&mut self, json: Json<'_>) {
         match json.kind() {
             JsonType::Null => {}
-            JsonType::String if is_time(json.as_str()) => self.time = true,
-            JsonType::String => self.text = true,
+            JsonType::String => match TimeText::read(json.as_str()) {
+                Some(TimeText::Date(_)) => self.date = true,
+                Some(TimeText::Instant(_)) => self.time = true,
+                Some(TimeText::Finer) => self.fine_time = true,
+                None => self.text = true,
+            },
             JsonType::Bool => self.boolean = true,
             JsonType::Object => self.object = true,
             JsonType::Array => self.array = true,
@@ -77,12 +90,12 @@ impl JsonTypes {
     }
 
     fn any_text(self) -> bool {
-        self.text || self.time
+        self.text || self.date || self.time || self.fine_time
     }
 
-    /// Whether all texts are times.
+    /// Whether all texts are times with their date and offset.
     pub fn is_time(self) -> bool {
-        self.time && !self.text
+        (self.time || self.fine_time) && !self.text && !self.date
     }
 
     /// The column that holds all of them. One that was never more than null is one of text.
@@ -91,7 +104,11 @@ impl JsonTypes {
             return ColumnType::Json;
         }
         match (self.any_text(), self.integer, self.number, self.boolean) {
-            (_, false, false, false) => ColumnType::Text,
+            (_, false, false, false) => match (self.text || self.fine_time, self.date, self.time) {
+                (false, true, false) => ColumnType::Date,
+                (false, false, true) => ColumnType::Time,
+                _ => ColumnType::Text,
+            },
             (false, false, false, true) => ColumnType::Boolean,
             (false, true, false, false) => ColumnType::Integer,
             (false, _, true, false) if !self.wide => ColumnType::Number,
@@ -113,13 +130,6 @@ impl JsonTypes {
         ];
         all.into_iter().filter_map(|(is_there, name)| is_there.then_some(name))
     }
-}
-
-/// Whether a string in quotes is a time with its date and offset (RFC 3339 section 5.6).
-fn is_time(json: &str) -> bool {
-    let bytes = json.as_bytes();
-    let looks = bytes.len() >= 22 && matches!(bytes[11], b'T' | b't') && bytes[1..5].iter().all(u8::is_ascii_digit);
-    looks && !json.contains(['[', '\\']) && json.trim_matches('"').parse::<Timestamp>().is_ok()
 }
 
 /// Whether an `f64` says the same number to the last digit.
@@ -188,7 +198,16 @@ mod tests {
     fn texts_that_are_all_times_are_times() {
         let times = ["\"2026-11-28T10:00:00Z\"", "null", "\"2026-11-28T10:00:00.123456+01:00\""];
         assert!(types(&times).is_time());
-        assert_eq!(types(&times).column_type(), ColumnType::Text);
+        assert_eq!(types(&times).column_type(), ColumnType::Time);
+        assert_eq!(types(&["\"2026-11-28\"", "null"]).column_type(), ColumnType::Date);
+        assert!(!types(&["\"2026-11-28\""]).is_time());
+        // One that microseconds do not hold keeps all of them as they were written.
+        let finer = types(&[times[0], "\"2026-11-28T10:00:00.123456789Z\""]);
+        assert_eq!((finer.column_type(), finer.is_time()), (ColumnType::Text, true));
+        for mixed in [&["\"2026-11-28\"", times[0]][..], &[times[0], "\"\""], &["\"2026-11-28\"", "\"soon\""]] {
+            assert_eq!(types(mixed).column_type(), ColumnType::Text, "{mixed:?}");
+        }
+        assert_eq!(types(&[times[0], "1"]).column_type(), ColumnType::Json);
         for text in ["", "2026-11-28", "2026-11-28T10:00:00", "2026-11-28 10:00:00Z", "2026-13-28T10:00:00Z", "x"] {
             assert!(!types(&[times[0], &format!("{text:?}")]).is_time(), "{text}");
         }
@@ -199,8 +218,9 @@ mod tests {
         let mut columns = Columns::default();
         columns.add(r#"{"b":1,"a":null}"#);
         columns.add(r#"{"c":true,"a":"x"}"#);
+        columns.add(r#"{"_key":1}"#);
         columns.add("7");
-        assert_eq!(columns.0.keys().collect::<Vec<_>>(), ["b", "a", "c"]);
+        assert_eq!(columns.0.keys().collect::<Vec<_>>(), ["b", "a", "c", "__key", "_record"]);
         assert_eq!(columns.0["a"].column_type(), ColumnType::Text);
     }
 }

@@ -2,14 +2,18 @@
 //!
 //! integ's records are in its store, so that a tap has nothing to ask a vendor for: it sends what changed after a version of
 //! the store, oldest change first. A STATE says up to which version all was sent; the target repeats it once it has
-//! loaded what came before, and only what it repeated counts.
+//! loaded what came before, and only what it repeated counts. Records have the shape of every format, but for
+//! `_sdc_deleted_at`, which targets know and which takes the place of `_deleted_at`.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt::Write;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, json};
 
 use super::Columns;
+use super::shape::{CHANGED_AT, FIRST_SEEN_AT, KEY, VERSION, joined, member_name, object};
 use crate::connector::Stream;
 use crate::json::without_lone_surrogates;
 use crate::model::{RecordId, StoredRecord, StreamId};
@@ -17,9 +21,6 @@ use crate::store::{Store, StoreError};
 
 /// When a record was found to be deleted; the name is the convention of Singer's targets.
 const DELETED_AT: &str = "_sdc_deleted_at";
-
-/// The key of records that have none at their top.
-const KEY: &str = "_key";
 
 /// Records that are taken from the store at once, and about as many between two states.
 const PAGE_SIZE: u32 = 1_000;
@@ -128,10 +129,6 @@ impl SingerStream<'_> {
             page.iter().for_each(|record| columns.add(&record.json));
         }
         let mut properties = Map::new();
-        let keys = self.keys();
-        if keys == [KEY] {
-            properties.insert(KEY.to_owned(), json!({ "type": "string" }));
-        }
         for (name, types) in columns.0 {
             let (is_time, types) =
                 (types.is_time(), std::iter::once("null").chain(types.json_schema_types()).collect::<Vec<_>>());
@@ -144,46 +141,42 @@ impl SingerStream<'_> {
             }
             properties.insert(name, schema);
         }
-        properties.insert(DELETED_AT.to_owned(), json!({ "type": ["null", "string"], "format": "date-time" }));
+        let time = json!({ "type": ["null", "string"], "format": "date-time" });
+        let own = [
+            (KEY, json!({ "type": "string" })),
+            (VERSION, json!({ "type": "integer" })),
+            (FIRST_SEEN_AT, time.clone()),
+            (CHANGED_AT, time.clone()),
+            (DELETED_AT, time),
+        ];
+        properties.extend(own.map(|(name, schema)| (name.to_owned(), schema)));
         let schema = json!({ "type": "object", "properties": properties });
-        let message = json!({ "type": "SCHEMA", "stream": self.name, "schema": schema, "key_properties": keys });
+        let message = json!({ "type": "SCHEMA", "stream": self.name, "schema": schema, "key_properties": self.keys() });
         Ok(message.to_string())
     }
 
-    /// The members at a record's top that are its key.
+    /// The members at a record's top that are its key, or `_key`.
     fn keys(&self) -> Vec<String> {
         if self.stream.key.is_empty() {
             return vec!["_row".to_owned()];
         }
-        let member = |tokens: Vec<String>| <[String; 1]>::try_from(tokens).ok().map(|[name]| name);
+        let member = |tokens: Vec<String>| {
+            <[String; 1]>::try_from(tokens).ok().map(|[name]| member_name(Cow::Owned(name)).into_owned())
+        };
         let members: Option<Vec<String>> = self.stream.key.iter().map(|at| member(at.tokens().collect())).collect();
         members.unwrap_or_else(|| vec![KEY.to_owned()])
     }
 
     /// A RECORD message; the record as the vendor wrote it, digit for digit.
     fn record(&self, record: &StoredRecord) -> String {
-        let mut added = Vec::new();
-        if self.keys() == [KEY] {
-            added.push(format!("{}:{}", json!(KEY), json!(record.key)));
-        }
+        let mut own = record.metadata();
         if let Some(at) = record.deleted_at {
-            added.push(format!("{}:\"{at}\"", json!(DELETED_AT)));
+            let _ = write!(own, ",{}:\"{at}\"", json!(DELETED_AT));
         }
         // Python, in which most targets are written, cannot encode half of a surrogate pair.
-        let whole = joined(&without_lone_surrogates(&record.json), &added.join(","));
+        let whole = joined(&without_lone_surrogates(&object(&record.json)), &own);
         let (stream, at) = (json!(self.name), record.changed_at);
         format!(r#"{{"type":"RECORD","stream":{stream},"record":{whole},"time_extracted":"{at}"}}"#)
-    }
-}
-
-/// An object with more members at its end.
-fn joined(object: &str, members: &str) -> String {
-    match object.strip_suffix('}') {
-        Some(rest) if !members.is_empty() => {
-            let comma = if rest == "{" { "" } else { "," };
-            format!("{rest}{comma}{members}}}")
-        }
-        _ => object.to_owned(),
     }
 }
 
@@ -204,12 +197,5 @@ mod tests {
         assert_eq!(version(&pretty), Some(3));
         assert_eq!(version("{\"sto"), None);
         assert!(SingerState::last("{}\n{").is_err());
-    }
-
-    #[test]
-    fn members_are_added_at_an_objects_end() {
-        assert_eq!(joined("{}", "\"a\":1"), "{\"a\":1}");
-        assert_eq!(joined("{\"b\":2.10}", "\"a\":1"), "{\"b\":2.10,\"a\":1}");
-        assert_eq!(joined("{\"b\":{}}", ""), "{\"b\":{}}");
     }
 }

@@ -156,11 +156,13 @@ impl<'t> Json<'t> {
     /// The members of an object in the order in which they were written, a repeated name as often as it comes; none of
     /// any other value.
     pub fn members(self) -> impl Iterator<Item = (Cow<'t, str>, Json<'t>)> {
+        self.written_members().map(|(name, value)| (name.string().unwrap_or_default(), value))
+    }
+
+    /// [`members`](Self::members) with their names as they were written: half of a surrogate pair stays the escape that it is.
+    pub fn written_members(self) -> impl Iterator<Item = (Json<'t>, Json<'t>)> {
         let mut parts = JsonParts::of(self.0, b'{');
-        std::iter::from_fn(move || {
-            let name = parts.next_value()?;
-            Some((name.string().unwrap_or_default(), parts.next_value()?))
-        })
+        std::iter::from_fn(move || Some((parts.next_value()?, parts.next_value()?)))
     }
 
     /// The last member of this name, which is the one that counts, or the item of this index.

@@ -47,7 +47,7 @@ pub use name::{ConnectionName, NameError, WorkspaceName};
 pub use notification::{Notification, VARIABLES};
 pub use record::{
     CompletedList, Hash, NewPage, NewRecord, PageCheckpoint, PushedRecord, RecordChange, RecordCounts, RecordId,
-    RecordSnapshot, StoredRecord, SweepResult, Traffic,
+    RecordSnapshot, RecordTotals, StoredRecord, SweepResult, Traffic,
 };
 pub use schedule::Schedule;
 pub use stream::{FormerCursor, Partition, PartitionId, StoredStream, StreamId, StreamParams};

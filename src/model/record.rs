@@ -117,6 +117,17 @@ impl std::ops::AddAssign for RecordCounts {
     }
 }
 
+/// How many records a stream has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RecordTotals {
+    /// Without deleted ones.
+    pub records: u64,
+    /// Deleted at the service, and kept for readers of changes.
+    pub deleted: u64,
+    /// When one of its lists was last synced completely.
+    pub synced_at: Option<Timestamp>,
+}
+
 /// What happened to a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RecordChange {

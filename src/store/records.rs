@@ -8,8 +8,8 @@ use super::{Fence, StoreError};
 use crate::clock::Timestamp;
 use crate::model::{
     CompletedList, ConnectionId, FormerCursor, Job, JobId, JobResult, NewJob, NewPage, Partition, PartitionId,
-    PushedRecord, RecordChange, RecordCounts, RecordId, RecordSnapshot, Schedule, StoredRecord, StoredStream, StreamId,
-    StreamParams, SweepResult,
+    PushedRecord, RecordChange, RecordCounts, RecordId, RecordSnapshot, RecordTotals, Schedule, StoredRecord,
+    StoredStream, StreamId, StreamParams, SweepResult,
 };
 
 /// The streams of connections, and how far each list of them has come.
@@ -82,6 +82,9 @@ pub trait Records: Send + Sync {
 
     /// Returns the number of a stream's records, without deleted ones.
     async fn count(&self, stream: StreamId) -> Result<u64, StoreError>;
+
+    /// Returns for each stream how many records it has, and when it was last synced. A stream without partitions is missing.
+    async fn totals(&self) -> Result<HashMap<StreamId, RecordTotals>, StoreError>;
 
     /// Completes full lists of some partitions of a stream: marks records that were not seen as deleted, with all records
     /// that were listed for them, and moves the cursors.

@@ -8,6 +8,7 @@ pub mod connector;
 pub mod doctor;
 pub mod endpoint;
 pub mod listen;
+pub mod records;
 pub mod sandbox;
 pub mod sync;
 pub mod token;

@@ -1,16 +1,14 @@
-//! Views of syncs, of the records that they stored, and of cursors, jobs and schedules.
+//! Views of syncs, and of cursors, jobs and schedules.
 //!
 //! Times are RFC 3339 in UTC. `as_of` is not printed: it is the time that a person's "5 min ago" counts from.
 
-use serde::ser::{Error as _, SerializeMap, Serializer};
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 
 use super::word;
 use crate::clock::Timestamp;
 use crate::error::Kind;
 use crate::model::job::SyncMode;
-use crate::model::record::{RecordChange, RecordCounts, StoredRecord, Traffic};
+use crate::model::record::{RecordCounts, Traffic};
 use crate::model::stream::StreamParams;
 use crate::model::{ConnectionName, WorkspaceName, words};
 
@@ -96,32 +94,6 @@ pub struct PlannedStreamView {
 #[derive(Clone, Debug, Serialize)]
 pub struct SyncPlanView {
     pub streams: Vec<PlannedStreamView>,
-}
-
-/// A record as the service wrote it, with what is known of it.
-#[derive(Clone, Debug)]
-pub struct RecordView {
-    /// What happened to it; present in a list of changes.
-    pub change: Option<RecordChange>,
-    pub stored: StoredRecord,
-}
-
-impl Serialize for RecordView {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        // The record goes out as it came: numbers keep their digits, members their order.
-        let record: &RawValue = serde_json::from_str(&self.stored.json).map_err(S::Error::custom)?;
-        let mut map = serializer.serialize_map(None)?;
-        if let Some(change) = self.change {
-            map.serialize_entry("change", change.as_str())?;
-        }
-        map.serialize_entry("key", &self.stored.key)?;
-        map.serialize_entry("version", &self.stored.version)?;
-        map.serialize_entry("first_seen_at", &self.stored.first_seen_at)?;
-        map.serialize_entry("changed_at", &self.stored.changed_at)?;
-        map.serialize_entry("deleted_at", &self.stored.deleted_at)?;
-        map.serialize_entry("record", record)?;
-        map.end()
-    }
 }
 
 /// A cursor that a later one replaced.
@@ -288,34 +260,4 @@ pub struct ScheduleView {
 #[derive(Clone, Debug, Serialize)]
 pub struct ScheduleListView {
     pub schedules: Vec<ScheduleView>,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::record::RecordId;
-
-    #[test]
-    fn a_record_is_printed_as_the_service_wrote_it() {
-        let json = r#"{"z":1.10,"a":12345678901234567890,"t":"\ud800"}"#.to_owned();
-        let at = Timestamp::UNIX_EPOCH;
-        let stored = StoredRecord {
-            id: RecordId(1),
-            key: "k".to_owned(),
-            json,
-            version: 7,
-            added_version: 7,
-            first_seen_at: at,
-            changed_at: at,
-            deleted_at: None,
-        };
-        let view = RecordView { change: None, stored: stored.clone() };
-        let tail = concat!(
-            r#""key":"k","version":7,"first_seen_at":"1970-01-01T00:00:00Z","changed_at":"1970-01-01T00:00:00Z","#,
-            r#""deleted_at":null,"record":{"z":1.10,"a":12345678901234567890,"t":"\ud800"}}"#
-        );
-        assert_eq!(serde_json::to_string(&view).unwrap(), format!("{{{tail}"));
-        let change = RecordView { change: Some(stored.change(3)), stored };
-        assert_eq!(serde_json::to_string(&change).unwrap(), format!(r#"{{"change":"added",{tail}"#));
-    }
 }

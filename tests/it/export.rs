@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 use serde_json::{Value, json};
 
 use crate::harness::{Home, INTEG, Ran, finish, needs, peers};
+use crate::sync::remove_metadata;
 use crate::wire::Message;
 
 const CONNECTOR: &str = r#"
@@ -59,7 +60,20 @@ fn order(id: u64) -> Value {
         "mixed": if id.is_multiple_of(5) { json!(id) } else { json!("none") },
         "buyer": { "name": format!("Ana {id}") },
         "tags": ["a", id],
+        "ordered_at": format!("2026-11-28T23:59:{:02}.25-01:00", id % 60),
+        "delivery": format!("2026-12-{:02}", 1 + id % 28),
+        "paid_at": id.is_multiple_of(2).then(|| format!("2026-11-28T10:00:00{}Z", if id == 8 { ".123456789" } else { "" })),
+        "_version": id,
     })
+}
+
+/// A record as the service wrote it, of one that integ wrote.
+fn without_metadata(mut record: Value) -> Value {
+    remove_metadata(&mut record);
+    let record = record.as_object_mut().unwrap();
+    let version = record.shift_remove("__version").unwrap();
+    record.insert("_version".to_owned(), version);
+    record.clone().into()
 }
 
 impl Shop {
@@ -147,7 +161,8 @@ fn a_singer_target_and_duckdb_hold_what_the_service_holds() {
     let loaded = shop.load("orders");
     let total = 7 * 2_500 * 2_501 / 2;
     assert_eq!((loaded.len(), sum(&loaded)), (2_500, total));
-    assert_eq!(loaded[7], order(8));
+    assert_eq!(without_metadata(loaded[7].clone()), order(8));
+    assert!(loaded[7]["_version"].is_u64() && loaded[7]["_key"] == "8", "{}", loaded[7]);
     let read = "SELECT count(*), sum(cents)::BIGINT, count(DISTINCT id) FROM read_json_auto('out/orders-*.jsonl')";
     assert_eq!(shop.duckdb(read), json!([[2_500, total, 2_500]]));
     // A key that is not at a record's top.
@@ -222,11 +237,6 @@ fn duckdb_reads_a_parquet_file_with_types() {
     assert_eq!(shop.duckdb(sums), json!([[12_000, total, total, weight, 6_000, 8_000, 12_000, 0]]));
     let types = shop.duckdb("SELECT column_name, column_type FROM (DESCRIBE SELECT * FROM 'orders.parquet')");
     let columns = [
-        ("_key", "VARCHAR"),
-        ("_version", "BIGINT"),
-        ("_first_seen_at", "TIMESTAMP WITH TIME ZONE"),
-        ("_changed_at", "TIMESTAMP WITH TIME ZONE"),
-        ("_deleted_at", "TIMESTAMP WITH TIME ZONE"),
         ("id", "BIGINT"),
         ("cents", "BIGINT"),
         ("weight", "DOUBLE"),
@@ -235,15 +245,41 @@ fn duckdb_reads_a_parquet_file_with_types() {
         ("mixed", "VARCHAR"),
         ("buyer", "VARCHAR"),
         ("tags", "VARCHAR"),
+        ("ordered_at", "TIMESTAMP WITH TIME ZONE"),
+        ("delivery", "DATE"),
+        // One of them has more digits than a timestamp: all stay as they were written.
+        ("paid_at", "VARCHAR"),
+        ("__version", "BIGINT"),
+        ("_key", "VARCHAR"),
+        ("_version", "BIGINT"),
+        ("_first_seen_at", "TIMESTAMP WITH TIME ZONE"),
+        ("_changed_at", "TIMESTAMP WITH TIME ZONE"),
+        ("_deleted_at", "TIMESTAMP WITH TIME ZONE"),
         ("_record", "VARCHAR"),
     ];
     assert_eq!(types, json!(columns));
     let one = "SELECT note, mixed, buyer, tags FROM 'orders.parquet' WHERE id = 10";
     assert_eq!(shop.duckdb(one), json!([["\u{1f4e6} \"10\"\n", "10", "{\"name\":\"Ana 10\"}", "[\"a\",10]"]]));
+    let times = "SELECT epoch_us(ordered_at), delivery, paid_at FROM 'orders.parquet' WHERE id IN (8, 12) ORDER BY id";
+    let at = |second: i64| (1_795_913_940 + second) * 1_000_000 + 250_000;
+    let rows = [
+        json!([at(8), "2026-12-09", "2026-11-28T10:00:00.123456789Z"]),
+        json!([at(12), "2026-12-13", "2026-11-28T10:00:00Z"]),
+    ];
+    assert_eq!(shop.duckdb(times), json!(rows));
     // The lines hold the same.
     shop.shell("integ records shop/orders > orders.jsonl");
     let lines = "SELECT count(*), sum(cents)::BIGINT FROM read_json_auto('orders.jsonl')";
     assert_eq!(shop.duckdb(lines), json!([[12_000, total]]));
+    // A list of changes has one more column, in a table as in lines.
+    shop.orders.lock().unwrap().remove(0);
+    shop.home.ok("sync shop/orders --mode full");
+    for format in ["parquet", "csv", "jsonl"] {
+        shop.shell(&format!("integ records shop/orders --since 0 --format {format} > changes.{format}"));
+        let read = "SELECT _change, count(*), count(_deleted_at), count(DISTINCT _key) FROM 'changes.";
+        let rows = json!([["added", 11_999, 0, 11_999], ["deleted", 1, 1, 1]]);
+        assert_eq!(shop.duckdb(&format!("{read}{format}' GROUP BY 1 ORDER BY 1")), rows, "{format}");
+    }
     // Nobody who stops reading is a failure.
     let ran = shop.shell("integ records shop/orders --format parquet | head -c 10 > /dev/null");
     assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{ran:?}");

@@ -39,6 +39,7 @@ mod sandbox;
 mod sandbox_world;
 mod secrets;
 mod snapshots;
+mod stored;
 mod streams;
 mod subscription;
 mod supply;

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use url::Url;
 
 use crate::harness::Home;
+use crate::sync::remove_metadata;
 use crate::webhook::{Listening, Maker, events, home, post};
 
 /// Events sent so far: each has another id.
@@ -48,17 +49,24 @@ fn lines(home: &Home, line: &str) -> Vec<Value> {
     home.ok(line).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
+/// The records of a stream as the service wrote them.
+fn records(home: &Home, stream: &str) -> Vec<Value> {
+    let mut records = lines(home, &format!("records {stream}"));
+    records.iter_mut().for_each(remove_metadata);
+    records
+}
+
 /// The changes of a stream after a version, without what the vendor wrote.
 fn changes(home: &Home, stream: &str, since: u64) -> Vec<(String, String)> {
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     let changes = lines(home, &format!("records {stream} --since {since}"));
-    changes.iter().map(|change| (text(&change["change"]), text(&change["key"]))).collect()
+    changes.iter().map(|change| (text(&change["_change"]), text(&change["_key"]))).collect()
 }
 
 fn version(home: &Home, stream: &str) -> u64 {
     lines(home, &format!("records {stream} --since 0"))
         .iter()
-        .map(|change| change["version"].as_u64().unwrap())
+        .map(|change| change["_version"].as_u64().unwrap())
         .max()
         .unwrap()
 }
@@ -75,7 +83,7 @@ fn a_record_that_is_pushed_is_one_that_is_polled() {
     let cursor = home.json("cursor get stripe/charges");
     let mut listening = Listening::start(&home, "stripe --sync", None);
     let now = integ::clock::Timestamp::now().as_second() + 5;
-    let known = lines(&home, "records stripe/charges").remove(3);
+    let known = records(&home, "stripe/charges").remove(3);
     let key = known["id"].as_str().unwrap().to_owned();
     let before = version(&home, "stripe/charges");
 
@@ -91,19 +99,19 @@ fn a_record_that_is_pushed_is_one_that_is_polled() {
     // It says another thing, and was said before: it was on its way for longer.
     refunded["amount_refunded"] = json!(3);
     tell(&home, &mut listening, "evt_late", now + 9, &refunded);
-    let kept = lines(&home, "records stripe/charges").into_iter().find(|record| record["id"] == *key).unwrap();
+    let kept = records(&home, "stripe/charges").into_iter().find(|record| record["id"] == *key).unwrap();
     assert_eq!(kept["amount_refunded"], 7, "an older event overwrote a newer one");
 
     // What orders the records decides before the time at which it was told.
     refunded["created"] = json!(known["created"].as_i64().unwrap() - 1);
     tell(&home, &mut listening, "evt_older", now + 20, &refunded);
-    let kept = lines(&home, "records stripe/charges").into_iter().find(|record| record["id"] == *key).unwrap();
+    let kept = records(&home, "stripe/charges").into_iter().find(|record| record["id"] == *key).unwrap();
     assert_eq!(kept["amount_refunded"], 7);
 
     // Time passes at the vendor: one of what is new is told, all of it is then asked for.
     home.ok("sandbox advance stripe --ticks 3");
     let listed = home.json("api stripe /v1/charges?limit=100")["data"].as_array().unwrap().clone();
-    let is_known = |id: &Value| lines(&home, "records stripe/charges").iter().any(|record| record["id"] == *id);
+    let is_known = |id: &Value| records(&home, "stripe/charges").iter().any(|record| record["id"] == *id);
     let new = listed.iter().find(|charge| !is_known(&charge["id"])).expect("a tick adds a record").clone();
     let before = version(&home, "stripe/charges");
     tell(&home, &mut listening, "evt_new", now + 30, &new);
@@ -124,7 +132,7 @@ fn a_record_that_is_told_to_be_gone_is_gone_and_stays_so() {
     synced(&home, "stripe/customers");
     let mut listening = Listening::start(&home, "stripe --sync", None);
     let now = integ::clock::Timestamp::now().as_second() + 5;
-    let customer = lines(&home, "records stripe/customers").remove(0);
+    let customer = records(&home, "stripe/customers").remove(0);
     let key = customer["id"].as_str().unwrap().to_owned();
     let mut tell = |kind: &str, id: &str, at: i64| {
         let event = json!({ "id": id, "type": kind, "created": at, "data": { "object": customer } });
@@ -145,7 +153,7 @@ fn what_is_told_during_a_full_list_that_was_cut_off_is_not_swept_away() {
     home.ok("sandbox fault stripe server_error --endpoint stream --after 1");
     assert_ne!(home.run("sync stripe/customers").code, 0);
     home.ok("sandbox fault stripe --clear");
-    let first = lines(&home, "records stripe/customers").remove(0);
+    let first = records(&home, "stripe/customers").remove(0);
     let mut listening = Listening::start(&home, "stripe --sync", None);
     let mut new = first.clone();
     new["id"] = json!("cus_ofapush");
@@ -154,15 +162,15 @@ fn what_is_told_during_a_full_list_that_was_cut_off_is_not_swept_away() {
     send(&home, "stripe", &listening.url("stripe"), "customer.created", &event);
     listening.until("handled");
     assert_eq!(synced(&home, "stripe/customers")["deleted"], 0);
-    assert!(lines(&home, "records stripe/customers").iter().any(|record| record["id"] == "cus_ofapush"));
+    assert!(records(&home, "stripe/customers").iter().any(|record| record["id"] == "cus_ofapush"));
 }
 
 #[test]
 fn a_record_is_put_into_the_list_that_its_event_names() {
     let home = home(&["github"]);
     synced(&home, "github/issues");
-    let repository = lines(&home, "records github/repositories").remove(2);
-    let issue = lines(&home, "records github/issues").remove(0);
+    let repository = records(&home, "github/repositories").remove(2);
+    let issue = records(&home, "github/issues").remove(0);
     let mut listening = Listening::start(&home, "github --sync", None);
     let mut tell = |action: &str, issue: &Value| {
         let event = json!({ "action": action, "issue": issue, "repository": repository });

@@ -21,10 +21,18 @@ pub fn records(home: &Home, target: &str) -> BTreeMap<String, Value> {
     let mut found = BTreeMap::new();
     for line in ran.stdout.lines() {
         let mut record: Value = serde_json::from_str(line).unwrap();
-        let key = record["key"].as_str().unwrap().to_owned();
-        assert!(found.insert(key, record["record"].take()).is_none(), "{target}: {line} comes twice");
+        let key = record["_key"].as_str().unwrap().to_owned();
+        remove_metadata(&mut record);
+        assert!(found.insert(key, record).is_none(), "{target}: {line} comes twice");
     }
     found
+}
+
+/// Leaves of a record what the service wrote.
+pub fn remove_metadata(record: &mut Value) {
+    for name in ["_change", "_key", "_version", "_first_seen_at", "_changed_at", "_deleted_at"] {
+        record.as_object_mut().unwrap().shift_remove(name);
+    }
 }
 
 /// What a sync said of each stream, however it ended.
@@ -133,7 +141,16 @@ fn what_cannot_be_synced_is_said_with_the_command_that_can() {
         ("sync --due things", 2, "", "--due"),
         ("records things/things", 3, "never_synced", "integ sync things/things"),
         ("records things/thing", 3, "unknown_stream", "did you mean things?"),
-        ("records things", 2, "invalid_target", ""),
+        ("records things --format csv", 2, "invalid_target", "integ records things --output DIR"),
+        (
+            "records things/things things/plain",
+            2,
+            "invalid_target",
+            "integ records things/things things/plain --output",
+        ),
+        ("records things --output out", 3, "never_synced", "integ sync things"),
+        ("records --output out", 3, "never_synced", "integ sync"),
+        ("records nothing", 3, "unknown_connection", "integ"),
         ("cursor get things/things", 3, "never_synced", "integ sync things/things"),
         ("cursor import things missing.json", 2, "invalid_import", ""),
         ("job show 7", 3, "job_not_found", "integ job list"),
@@ -380,26 +397,26 @@ fn what_changed_is_a_feed_with_versions() {
         printed.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     };
     let first = feed("0");
-    assert!(first.len() == 30 && first.iter().all(|change| change["change"] == "added"), "{first:?}");
-    let version = |feed: &[Value]| feed.last().unwrap()["version"].as_u64().unwrap();
+    assert!(first.len() == 30 && first.iter().all(|change| change["_change"] == "added"), "{first:?}");
+    let version = |feed: &[Value]| feed.last().unwrap()["_version"].as_u64().unwrap();
     let last = version(&first);
     assert_eq!(feed(&last.to_string()), Vec::<Value>::new());
     home.ok("sandbox advance things --ticks 3");
     home.ok("sync things/marks");
     let news = feed(&last.to_string());
-    let with = |what: &str| news.iter().filter(|change| change["change"] == what).count();
+    let with = |what: &str| news.iter().filter(|change| change["_change"] == what).count();
     // Of three that came and one that went it may be the same; one may have changed twice, or changed and gone.
     assert!(with("added") == with("deleted") + 2 && (1..=3).contains(&with("changed")), "{news:?}");
-    let versions: Vec<u64> = news.iter().map(|change| change["version"].as_u64().unwrap()).collect();
+    let versions: Vec<u64> = news.iter().map(|change| change["_version"].as_u64().unwrap()).collect();
     assert!(versions.is_sorted() && versions[0] > last, "{versions:?}");
     for gone in
-        news.iter().filter(|change| change["change"] == "deleted" && change["first_seen_at"] != change["deleted_at"])
+        news.iter().filter(|change| change["_change"] == "deleted" && change["_first_seen_at"] != change["_deleted_at"])
     {
-        assert!(gone["deleted_at"].is_string() && gone["record"]["status"] == "there", "what it was stays: {gone}");
+        assert!(gone["_deleted_at"].is_string() && gone["status"] == "there", "what it was stays: {gone}");
     }
     // Since the beginning, what came and went is told once, as it is now.
     let all = feed("0");
-    let keys: BTreeSet<&str> = all.iter().map(|change| change["key"].as_str().unwrap()).collect();
+    let keys: BTreeSet<&str> = all.iter().map(|change| change["_key"].as_str().unwrap()).collect();
     assert!(all.len() == keys.len() && (32..=33).contains(&all.len()), "{all:?}");
     assert_eq!(feed("1h").len(), all.len(), "by time");
     assert_eq!(records(&home, "things/marks").len(), 32);
@@ -411,14 +428,19 @@ fn records_are_printed_as_lines_as_one_list_and_as_a_table() {
     home.ok("sync things/plain");
     let lines = home.ok("records things/plain --limit 3");
     assert_eq!(lines.lines().count(), 3);
-    assert_eq!(lines.lines().next().unwrap(), r#"{"id":1,"text":"A, \"quoted\" text 1","tags":["a","b"],"none":null}"#);
+    let first = r#"{"id":1,"text":"A, \"quoted\" text 1","tags":["a","b"],"none":null,"_key":"1","_version":"#;
+    assert!(lines.starts_with(first), "{lines}");
+    assert_eq!(home.ok("records things/plain --limit 3 --json"), lines);
+    assert_eq!(home.ok("records things/plain --limit 1 --jq .text"), "A, \"quoted\" text 1");
     let list: Value = serde_json::from_str(&home.ok("records things/plain --format json")).unwrap();
     assert_eq!(list.as_array().unwrap().len(), 30);
     let csv = home.ok("records things/plain --format csv --limit 2");
-    assert_eq!(csv.lines().next().unwrap(), "id,text,tags,none");
-    assert_eq!(csv.lines().nth(1).unwrap(), r#"1,"A, ""quoted"" text 1","[""a"",""b""]","#);
+    let columns = "id,text,tags,none,_key,_version,_first_seen_at,_changed_at,_deleted_at";
+    assert_eq!(csv.lines().next().unwrap(), columns);
+    assert!(csv.lines().nth(1).unwrap().starts_with(r#"1,"A, ""quoted"" text 1","[""a"",""b""]",,1,"#), "{csv}");
     let feed = home.ok("records things/plain --format csv --since 0 --limit 1");
-    assert!(feed.starts_with("change,version,id,text,tags,none\nadded,"), "{feed}");
+    assert_eq!(feed.lines().next().unwrap(), columns.replace("_key", "_change,_key"));
+    assert!(feed.lines().nth(1).unwrap().contains(",added,1,"), "{feed}");
     let none: Value = serde_json::from_str(&home.ok("records things/plain --since 1000000 --format json")).unwrap();
     assert_eq!(none, json!([]));
 }

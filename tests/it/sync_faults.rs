@@ -140,7 +140,7 @@ fn settles(home: &Home, streams: &[&str], line: &str, truth_line: &str, seed: u6
     for name in streams {
         let changes = home.ok(&format!("records things/{name} --since 0 --json"));
         let keys: Vec<Value> =
-            changes.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["key"].take()).collect();
+            changes.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["_key"].take()).collect();
         assert_eq!(keys.iter().map(Value::to_string).collect::<BTreeSet<_>>().len(), keys.len(), "{name}: told twice");
     }
 }
@@ -345,13 +345,13 @@ fn fault_091_what_is_gone_and_what_is_asked_for_again_is_counted_once() {
         let told = counts(stream(&report, name))[2];
         assert!((1..=3).contains(&told), "{name}: {report:?}");
         let gone = home.ok(&format!("records things/{name} --since 0 --json"));
-        let gone = gone.lines().filter(|line| line.contains(r#""change":"deleted""#)).count() as u64;
+        let gone = gone.lines().filter(|line| line.contains(r#""_change":"deleted""#)).count() as u64;
         assert!((told..=3).contains(&gone), "{name}: {gone}");
         assert_eq!(records(&home, &format!("things/{name}")), truth(&home, name), "{name}");
     }
     // What is within the lookback comes again and again, and is known.
     let version =
-        |printed: &str| serde_json::from_str::<Value>(printed.lines().last().unwrap()).unwrap()["version"].clone();
+        |printed: &str| serde_json::from_str::<Value>(printed.lines().last().unwrap()).unwrap()["_version"].clone();
     let last = version(&home.ok("records things/late --since 0 --json"));
     for _ in 0..2 {
         let report = reports(&home, line);

@@ -1,8 +1,11 @@
 //! Words of the sync commands: NAME=VALUE pairs, and what can be wrong with them.
 
+use std::path::{Path, PathBuf};
+
 use thiserror::Error;
 
 use crate::error::{Diagnostic, Hint, Kind, Remedy};
+use crate::files::shell_quoted;
 use crate::model::stream::StreamParams;
 
 /// An argument that cannot be used.
@@ -26,9 +29,10 @@ pub(super) enum SyncArgumentError {
     State { path: String, source: serde_json::Error },
     #[error("a Parquet file cannot be shown at a terminal")]
     Terminal { target: String },
-    #[cfg(not(feature = "parquet"))]
-    #[error("this build of integ does not write Parquet files")]
-    NoParquet,
+    #[error("{}", no_single_stream(.targets))]
+    NoSingleStream { targets: Vec<String> },
+    #[error("{} holds files that integ did not write", folder.display())]
+    ForeignFolder { folder: PathBuf, targets: Vec<String> },
 }
 
 impl Remedy for SyncArgumentError {
@@ -42,13 +46,32 @@ impl Remedy for SyncArgumentError {
             Self::Output { .. } | Self::ReadState { .. } => Diagnostic::new(Kind::Failed, "io"),
             Self::Terminal { target } => Diagnostic::new(Kind::Usage, "invalid_value")
                 .run(format!("integ records {target} --format parquet > FILE")),
-            #[cfg(not(feature = "parquet"))]
-            Self::NoParquet => Diagnostic::new(Kind::Usage, "parquet_not_built")
-                .hint(Hint::new("install it with them:", "cargo install --path . --features parquet")),
+            Self::NoSingleStream { targets } => Diagnostic::new(Kind::Usage, "invalid_target").hint(Hint::new(
+                "name one as CONNECTION/STREAM, or write files:",
+                format!("integ records{} --output DIR", words(targets)),
+            )),
+            Self::ForeignFolder { folder, targets } => {
+                let command = format!("integ records{} --output {} --force", words(targets), shell_quoted(folder));
+                Diagnostic::new(Kind::Usage, "folder_not_empty")
+                    .hint(Hint::new("name an empty folder, or write beside those files:", command))
+            }
             Self::State { .. } => Diagnostic::new(Kind::Usage, "invalid_state")
                 .hint(Hint::text("give what the target printed, or an empty file to send everything")),
         }
     }
+}
+
+fn no_single_stream(targets: &[String]) -> &'static str {
+    if targets.len() > 1 {
+        "only the records of one stream can be printed"
+    } else {
+        "--format, --since and --limit need a stream"
+    }
+}
+
+/// Words of a command line, with a space before each.
+fn words(words: &[String]) -> String {
+    words.iter().map(|word| format!(" {}", shell_quoted(Path::new(word)))).collect()
 }
 
 /// Stream parameters from NAME=VALUE words; neither may be empty.

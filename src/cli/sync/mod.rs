@@ -9,6 +9,7 @@ pub(super) mod records;
 mod report;
 pub(super) mod schedule;
 mod singer;
+mod stored;
 mod target;
 
 use std::path::PathBuf;
@@ -38,7 +39,7 @@ pub(super) struct SyncArgs {
     /// incremental, full (detects deletions) or backfill (a time range; keeps the cursor)
     #[arg(long, value_name = "MODE", default_value = "incremental")]
     mode: SyncModeArg,
-    /// Start of a backfill: 90s, 2h, 7d ago, or a date
+    /// Start of a backfill: 90s, 2h, 7d ago, or a date such as "2026-11-28 03:00"
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
     /// End of a backfill (default: now)

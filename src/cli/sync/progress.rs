@@ -13,7 +13,7 @@ use super::number::grouped;
 use crate::model::ConnectionName;
 use crate::sync::{StoredPage, SyncObserver, SyncOutcome, SyncReport};
 
-const REDRAW: Duration = Duration::from_millis(120);
+pub(super) const REDRAW: Duration = Duration::from_millis(120);
 
 /// Lines beyond so many end with their stream, so that those that run stay in sight.
 const MAX_LINES: usize = 14;

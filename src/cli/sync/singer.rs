@@ -6,7 +6,6 @@ use std::path::Path;
 
 use super::arguments::SyncArgumentError;
 use super::progress::ProgressDisplay;
-use super::records::flow;
 use super::report;
 use crate::cli::ui::{Render, Ui, harmless_json};
 use crate::error::Result;
@@ -78,5 +77,14 @@ fn read(ui: &Ui, path: &Path) -> Result<String> {
             Ok(String::new())
         }
         Err(source) => Err(SyncArgumentError::ReadState { path: path.display().to_string(), source }.into()),
+    }
+}
+
+/// Whether to go on after a write: a closed pipe is not a failure.
+fn flow(result: io::Result<()>) -> Result<ControlFlow<()>> {
+    match result {
+        Ok(()) => Ok(ControlFlow::Continue(())),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ControlFlow::Break(())),
+        Err(source) => Err(SyncArgumentError::Output { source }.into()),
     }
 }

@@ -1,9 +1,13 @@
 //! Why an operation on syncs cannot be done.
 
+use std::io;
+use std::path::PathBuf;
+
 use thiserror::Error;
 
 use super::{StreamName, SyncTarget};
 use crate::error::{Diagnostic, Hint, Kind, Remedy};
+use crate::files::shell_quoted;
 use crate::model::ConnectionName;
 use crate::model::stream::StreamParams;
 
@@ -14,6 +18,15 @@ pub enum SyncOperationError {
     InvertedRange,
     #[error("{stream} was never synced")]
     NeverSynced { stream: StreamName },
+    #[error("nothing{} was synced yet", connection.as_ref().map(|name| format!(" of {name}")).unwrap_or_default())]
+    NothingStored {
+        /// Absent if no connection was named.
+        connection: Option<ConnectionName>,
+    },
+    #[error("{} holds files that integ did not write", folder.display())]
+    ForeignFolder { folder: PathBuf },
+    #[error("cannot write into {}", folder.display())]
+    Folder { folder: PathBuf, source: io::Error },
     #[error("{stream} has several lists, and none was named")]
     AmbiguousPartition {
         stream: StreamName,
@@ -46,6 +59,14 @@ impl Remedy for SyncOperationError {
             Self::InvertedRange => Diagnostic::new(Kind::Usage, "invalid_value"),
             Self::NeverSynced { stream } => {
                 Diagnostic::new(Kind::NotFound, "never_synced").run(format!("integ sync {stream}"))
+            }
+            Self::NothingStored { connection } => {
+                let target = connection.as_ref().map(|connection| format!(" {connection}")).unwrap_or_default();
+                Diagnostic::new(Kind::NotFound, "never_synced").run(format!("integ sync{target}"))
+            }
+            Self::ForeignFolder { .. } => Diagnostic::new(Kind::Usage, "folder_not_empty"),
+            Self::Folder { folder, .. } => {
+                Diagnostic::new(Kind::Failed, "io").run(format!("ls -ld {}", shell_quoted(folder)))
             }
             Self::AmbiguousPartition { stream, values } => {
                 let params: Vec<String> = values.iter().map(|(name, value)| format!("-p {name}={value}")).collect();

@@ -2,11 +2,13 @@
 
 mod cursors;
 mod error;
+mod files;
 mod jobs;
 mod records;
 mod run;
 mod schedules;
 mod singer;
+mod stored;
 
 use std::fmt;
 
@@ -15,11 +17,13 @@ pub use cursors::{
     export_cursors, import_cursors, list_cursors, set_cursor,
 };
 pub use error::SyncOperationError;
+pub use files::{WriteFilesRequest, WriteObserver, write_record_files};
 pub use jobs::{JobListRequest, cancel_job, list_jobs, retry_job, retry_job_allowing_deletes, show_job};
-pub use records::{RecordsRequest, RecordsSince, read_records};
+pub use records::{RecordSelection, RecordsRequest, RecordsSince, read_records, write_records};
 pub use run::{SyncRange, SyncStreamsRequest, plan_sync, sync_due, sync_streams, sync_streams_allowing_deletes};
 pub use schedules::{SetScheduleRequest, list_schedules, remove_schedule, set_schedule};
 pub use singer::{SingerRequest, SingerTarget, sync_to_singer};
+pub use stored::{list_stored_streams, list_synced_streams};
 
 use super::{Effect, Operation, OperationScope, Reach};
 use crate::error::Result;
@@ -32,7 +36,7 @@ const SYNC: OperationScope = OperationScope::Sync;
 /// The operations of this module.
 ///
 /// What lifts the limit on deletions is for the owner alone, and so is `sync --to`, which may lift it too and writes to a
-/// program at the machine.
+/// program at the machine, and `records --output`, which writes files.
 pub const OPERATIONS: &[Operation] = &[
     Operation::local("sync", SYNC, Effect::Write).reachable_by(Reach::Agent),
     Operation::local("sync --dry-run", SYNC, Effect::Read).reachable_by(Reach::Agent),
@@ -40,6 +44,7 @@ pub const OPERATIONS: &[Operation] = &[
     Operation::local("sync --allow-deletes", SYNC, Effect::Write),
     Operation::local("sync --to", SYNC, Effect::Write),
     Operation::local("records", SYNC, Effect::Read).reachable_by(Reach::Agent),
+    Operation::local("records --output", SYNC, Effect::Read),
     Operation::local("cursor get", SYNC, Effect::Read).reachable_by(Reach::Agent),
     Operation::local("cursor set", SYNC, Effect::Write).reachable_by(Reach::Api),
     Operation::local("cursor clear", SYNC, Effect::Write).reachable_by(Reach::Api),
@@ -83,22 +88,6 @@ impl fmt::Display for StreamName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.connection, self.stream)
     }
-}
-
-/// Returns the streams of all connections that were synced before; none if the workspace has no vault yet.
-pub async fn list_synced_streams(workspace: &Workspace) -> Result<Vec<StreamName>> {
-    let mut found = Vec::new();
-    if !workspace.has_vault() {
-        return Ok(found);
-    }
-    let store = workspace.store().await?;
-    for connection in store.connections().list().await? {
-        let streams = store.streams().list(connection.id).await?;
-        found.extend(
-            streams.into_iter().map(|stream| StreamName { connection: connection.name.clone(), stream: stream.name }),
-        );
-    }
-    Ok(found)
 }
 
 /// A stream that was synced before.

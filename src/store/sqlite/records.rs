@@ -3,6 +3,8 @@
 //! Invariant: the records of a page, and how far the list has come by it, are one commit ([`Records::commit_pages`]), which
 //! pages that wait for each other share.
 
+use std::collections::HashMap;
+
 use async_trait::async_trait;
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Params, Transaction};
 
@@ -15,7 +17,7 @@ use crate::clock::Timestamp;
 use crate::json;
 use crate::model::{
     CompletedList, EventId, Hash, JobId, NewPage, NewRecord, PageCheckpoint, PartitionId, PushedRecord, RecordChange,
-    RecordCounts, RecordId, RecordSnapshot, StoredRecord, StreamId, SweepResult,
+    RecordCounts, RecordId, RecordSnapshot, RecordTotals, StoredRecord, StreamId, SweepResult,
 };
 use crate::store::{Fence, Records};
 
@@ -118,6 +120,26 @@ impl Records for SqliteStore {
         self.read(move |sqlite| {
             let sql = "SELECT count(*) FROM records WHERE stream_id = ?1 AND deleted_at IS NULL";
             Ok(sqlite.query_row(sql, [stream.0], |row| row.get(0))?)
+        })
+        .await
+    }
+
+    async fn totals(&self) -> Result<HashMap<StreamId, RecordTotals>, StoreError> {
+        self.read(|sqlite| {
+            // Read from the index of each partition's records alone.
+            let sql = "SELECT p.stream_id, count(r.partition_id) AS stored, count(r.deleted_at) AS deleted, \
+                       max(p.synced_at) AS synced_at \
+                       FROM partitions p LEFT JOIN records r ON r.partition_id = p.id GROUP BY p.stream_id";
+            let mut statement = sqlite.prepare_cached(sql)?;
+            let mut rows = query(&mut statement, [])?;
+            let mut totals = HashMap::new();
+            while let Some(row) = rows.next()? {
+                let (stored, deleted): (u64, u64) = (row.get("stored")?, row.get("deleted")?);
+                let synced_at = get_optional_seconds(&row, "synced_at")?;
+                let total = RecordTotals { records: stored.saturating_sub(deleted), deleted, synced_at };
+                totals.insert(StreamId(row.get("stream_id")?), total);
+            }
+            Ok(totals)
         })
         .await
     }

@@ -152,6 +152,7 @@ closed! {
         fn changes(StreamId, u64, Option<(u64, RecordId)>, u32) -> Vec<StoredRecord>;
         fn version_at(StreamId, Timestamp) -> u64;
         fn count(StreamId) -> u64;
+        fn totals() -> HashMap<StreamId, RecordTotals>;
         fn sweep(JobId, StreamId, &[CompletedList], Option<u64>, Timestamp, Fence) -> SweepResult;
         fn reset_list(PartitionId) -> ();
         fn begin_list(PartitionId) -> u64;

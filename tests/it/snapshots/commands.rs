@@ -136,6 +136,9 @@ fn syncs() {
         ~ sync slack/channels --mode full
         records slack/channels --limit 1
         records slack/users --limit 1 --format csv
+        ~ records
+        ~ records slack
+        records stripe
         ~ cursor get slack/channels
         ~ cursor get slack/channels --history
         cursor export slack
@@ -479,6 +482,9 @@ const USAGE: &str = "nonsense
         config set workspace 'A B'
         records stripe
         records stripe/nothing
+        records slack/channels stripe
+        records slack --format csv
+        records stripe --output out
         records slack/channels
         records slack/channels --since soon
         sync slack --since soon

@@ -16,6 +16,7 @@ const NAME_LOCAL_PATHS: &[&str] = &[
     "connector install",
     "connector new",
     "connector validate",
+    "records --output",
     "sync --to",
     "vault backup",
     "vault identity export",

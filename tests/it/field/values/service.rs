@@ -141,3 +141,15 @@ impl Service {
         ran.stdout
     }
 }
+
+/// The record of a line of JSON as the service wrote it, and what happened to it, if the line says so.
+pub(super) fn as_written(line: &str) -> (String, Option<&str>) {
+    let at = line.rfind("\"_key\":\"").unwrap_or_else(|| panic!("no metadata: {line}"));
+    let before = &line[..at];
+    let changes = ["added", "changed", "deleted"];
+    let found = changes
+        .into_iter()
+        .find_map(|change| Some((before.strip_suffix(&format!("\"_change\":\"{change}\","))?, change)));
+    let (record, change) = found.map_or((before, None), |(record, change)| (record, Some(change)));
+    (format!("{}}}", record.strip_suffix(',').unwrap_or(record)), change)
+}

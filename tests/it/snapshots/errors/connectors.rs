@@ -68,14 +68,14 @@ fn connectors() {
     assert_snap("errors_connectors", &(text + &install + &draft + &openapi));
 }
 
-#[cfg(feature = "parquet")]
 #[test]
-fn parquet() {
-    use integ::export::ParquetError;
+fn export() {
+    use integ::export::ExportError;
 
-    let text = errors!(ParquetError {
-        Write => [E::Write { source: parquet::errors::ParquetError::General("what the library says".into()) }],
+    let text = errors!(ExportError {
+        Write => [E::Write { source: io() }],
         RecordChanged => [E::RecordChanged { name: "created".into() }],
+        ParquetNotBuilt => [E::ParquetNotBuilt],
     });
-    assert_snap("errors_parquet", &text);
+    assert_snap("errors_export", &text);
 }

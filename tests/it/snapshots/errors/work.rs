@@ -47,6 +47,12 @@ fn sync_operations() {
     let text = errors!(SyncOperationError {
         InvertedRange => [E::InvertedRange],
         NeverSynced => [E::NeverSynced { stream: stream() }],
+        NothingStored => [
+            E::NothingStored { connection: Some(slack()) },
+            E::NothingStored { connection: None },
+        ],
+        ForeignFolder => [E::ForeignFolder { folder: "/srv/data".into() }],
+        Folder => [E::Folder { folder: "/srv/data".into(), source: io() }],
         AmbiguousPartition => [E::AmbiguousPartition { stream: stream(), values: [("channel".to_owned(), "C1".to_owned())].into() }],
         PartitionNotFound => [E::PartitionNotFound { stream: stream() }],
         InvalidCursor => [E::InvalidCursor { stream: stream(), text: "x".into(), example: "2026-11-20" }],
