@@ -40,6 +40,7 @@ mod sandbox_world;
 mod secrets;
 mod snapshots;
 mod stored;
+mod stores;
 mod streams;
 mod subscription;
 mod supply;
