@@ -96,7 +96,7 @@ fn check_key(request: &ConnectRequest, field: &CredentialField, value: &Secret) 
     } else if text.chars().any(char::is_control) {
         "it holds control characters or line breaks".to_owned()
     } else if !field.prefixes.is_empty() && !field.prefixes.iter().any(|prefix| text.starts_with(prefix.as_str())) {
-        format!("it does not start with {}", field.prefixes.join(" or "))
+        format!("it does not start with {}", field.prefixes.join(", "))
     } else if let Some(part) = field.contains.as_ref().filter(|part| !text.contains(part.as_str())) {
         format!("it does not hold {part:?}")
     } else {

@@ -248,6 +248,13 @@ impl ConnectFlow<'_> {
                 }
             }
         };
+        let is_required = match rule {
+            None => false,
+            Some(ClientSecretPolicy::Required) => true,
+            Some(ClientSecretPolicy::Optional) => kind == GrantType::ClientCredentials,
+            Some(ClientSecretPolicy::OptionalForDevice) => kind != GrantType::DeviceCode,
+        };
+        let rule = if is_required { Some(ClientSecretPolicy::Required) } else { rule };
         let mut client = match found {
             Some(client) => client,
             None if self.prompter.is_interactive() => self.register_app(session, server.as_ref(), rule).await?,
@@ -266,13 +273,7 @@ impl ConnectFlow<'_> {
         if client.secret.is_none() && !self.request.is_sandbox {
             client.secret = env::secret(&env::CLIENT_SECRET);
         }
-        let required = match rule {
-            None => false,
-            Some(ClientSecretPolicy::Required) => true,
-            Some(ClientSecretPolicy::Optional) => kind == GrantType::ClientCredentials,
-            Some(ClientSecretPolicy::OptionalForDevice) => kind != GrantType::DeviceCode,
-        };
-        if required && client.secret.is_none() {
+        if is_required && client.secret.is_none() {
             return Err(ConnectError::MissingClientSecret { command: self.request.command() }.into());
         }
         Ok((client, unassigned))

@@ -9,6 +9,7 @@ use crate::config::{self, Config, Folders, ProjectConfig};
 use crate::env;
 use crate::files::{self, shell_quoted};
 use crate::model::WorkspaceName;
+use crate::runtime::EnvironmentConnections;
 
 /// Less than this, and the next write may fail.
 const MIN_FREE_SPACE: u64 = 16 << 20;
@@ -80,7 +81,8 @@ fn folder_findings(folders: &Folders) -> Vec<Finding> {
 
 /// What is wrong with `HOME`, if integ's folders are below it: a user of a container or a service often has none.
 fn home() -> Option<Finding> {
-    if env::var_os(&env::INTEG_HOME).is_some() {
+    let is_given = EnvironmentConnections::from_env().is_ok_and(|environment| environment.is_some());
+    if is_given || env::var_os(&env::INTEG_HOME).is_some() {
         return None;
     }
     let home = env::var_os(&env::HOME).map(PathBuf::from)?;

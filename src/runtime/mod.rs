@@ -42,6 +42,8 @@ pub enum RuntimeError {
         workspace_note: String,
         suggestion: Option<String>,
         connect: Option<String>,
+        /// An `integ exec` around this process may have the connection, and did not pass it on.
+        is_inside_exec: bool,
     },
     #[error("the runtime cannot be started")]
     Runtime { source: std::io::Error },
@@ -60,6 +62,12 @@ pub enum RuntimeError {
 impl Remedy for RuntimeError {
     fn diagnostic(&self) -> Diagnostic {
         match self {
+            Self::ConnectionNotFound { name, is_inside_exec: true, suggestion: None, .. } => {
+                Diagnostic::new(Kind::NotFound, "unknown_connection").connection(name).hint(Hint::new(
+                    "`integ exec` passes its own connections on only if asked to:",
+                    format!("integ exec --inherit {name} -- COMMAND"),
+                ))
+            }
             Self::ConnectionNotFound { name, suggestion: likely, connect, .. } => {
                 Diagnostic::new(Kind::NotFound, "unknown_connection").connection(name).hint(match (likely, connect) {
                     (Some(likely), _) => {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::OnceCell;
 
 use super::{Engine, LockGuard, RuntimeError, Session, live_route, new_runtime, shutdown};
+use crate::env;
 use crate::error::Result;
 use crate::http::{self, Route};
 use crate::model::{
@@ -202,6 +203,7 @@ impl Workspace {
                 workspace_note: self.workspace_note(),
                 suggestion: likely,
                 connect,
+                is_inside_exec: env::var_os(&env::EXPORTED).is_some() && self.engine.environment.is_none(),
             }
         };
         if !self.has_vault() {

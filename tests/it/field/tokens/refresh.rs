@@ -152,7 +152,7 @@ fn field_b1_a_token_that_nothing_renews_is_not_passed_off_as_longer() {
     let home = connected_by(&provider, CONNECTOR, "", vec![Trouble::Edit(json!({ "refresh_token": null }))]);
     home.ok("token fake --min-ttl 50m");
     let ran = home.run("token fake --min-ttl 2h --json");
-    assert_eq!((ran.code, ran.error_code().as_str()), (5, "lifetime_too_short"), "{ran:?}");
+    assert_eq!((ran.code, ran.error_code().as_str()), (4, "lifetime_too_short"), "{ran:?}");
     assert!(ran.stdout.is_empty() && ran.stderr.contains("integ reconnect fake"), "{ran:?}");
 }
 

@@ -184,9 +184,10 @@ fn connect() {
 fn app() {
     let text = errors!(RuntimeError {
         ConnectionNotFound => [
-            E::ConnectionNotFound { name: slack(), workspace_note: " in the workspace work".into(), suggestion: Some("slack".into()), connect: None },
-            E::ConnectionNotFound { name: slack(), workspace_note: String::new(), suggestion: None, connect: Some(RECONNECT.into()) },
-            E::ConnectionNotFound { name: slack(), workspace_note: String::new(), suggestion: None, connect: None },
+            E::ConnectionNotFound { name: slack(), workspace_note: " in the workspace work".into(), suggestion: Some("slack".into()), connect: None, is_inside_exec: false },
+            E::ConnectionNotFound { name: slack(), workspace_note: String::new(), suggestion: None, connect: Some(RECONNECT.into()), is_inside_exec: false },
+            E::ConnectionNotFound { name: slack(), workspace_note: String::new(), suggestion: None, connect: None, is_inside_exec: false },
+            E::ConnectionNotFound { name: slack(), workspace_note: String::new(), suggestion: None, connect: None, is_inside_exec: true },
         ],
         Runtime => [E::Runtime { source: io() }],
         Sandbox => [E::Sandbox { source: io() }],
