@@ -23,6 +23,7 @@ pub mod inbound;
 pub mod listen;
 pub mod poll;
 pub mod replay;
+mod resign;
 pub mod retention;
 pub mod settings;
 pub mod simulate;

@@ -4,10 +4,9 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::time::Duration;
 
-use serde_json::Value;
 use url::Url;
 
-use super::inbound::event;
+use super::resign::resign;
 use super::settings::WebhookSettings;
 use super::simulate::send::{TimedResponse, WebhookSender};
 use crate::clock::Timestamp;
@@ -16,7 +15,6 @@ use crate::http::HttpError;
 use crate::model::{ConnectionId, ConnectionName, EventId};
 use crate::runtime::Workspace;
 use crate::signing::request::WebhookRequest;
-use crate::signing::sign::{proof_for, sign};
 
 /// How long a receiver may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -70,8 +68,10 @@ pub async fn replay(
             };
             let mut request = WebhookRequest::from_raw(&raw);
             request.url = joined(selection.to, &raw.query);
-            let is_resigned =
-                setup.as_ref().is_some_and(|setup| resign(setup, &mut request, workspace.engine.clock.now()));
+            let now = workspace.engine.clock.now();
+            let is_resigned = setup.as_ref().is_some_and(|setup| {
+                setup.rules().is_ok_and(|rules| resign(rules, &setup.keys, &setup.vendor, &mut request, now))
+            });
             let replayed = ReplayResult {
                 id: event.id,
                 response: sender.send(selection.to, &only_own_query(&request, selection.to)).await,
@@ -83,20 +83,6 @@ pub async fn replay(
             sink(&replayed)?;
         }
     }
-}
-
-/// Signs by the secret in force, as of now; whether that could be. A body is never changed.
-fn resign(setup: &WebhookSettings, request: &mut WebhookRequest, now: Timestamp) -> bool {
-    let Ok(rules) = setup.rules() else { return false };
-    let mut document = event::document(&rules.event, request).unwrap_or(Value::Null);
-    let Some(proof) = proof_for(&rules.proofs, request, &document, &setup.keys) else { return false };
-    let mut signed = request.clone();
-    let done = sign(proof, &rules.event, &mut signed, &mut document, &setup.keys, &setup.vendor, now).is_ok();
-    if done && signed.body == request.body {
-        *request = signed;
-        return true;
-    }
-    false
 }
 
 /// The receiver's URL with the query that the request came with after its own.

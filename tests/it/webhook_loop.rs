@@ -9,6 +9,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use url::Url;
 
+use crate::attack::clocks::{at, faketime};
 use crate::fake::{CONNECTOR, FakeProvider, Trouble};
 use crate::flow::{Flow, connect_line};
 use crate::harness::Running;
@@ -363,4 +364,30 @@ fn a_secret_is_not_in_output_that_is_no_terminals_unless_it_is_asked_for() {
         kill_process(Pid::from_child(&running.child), Signal::INT).unwrap();
         assert_eq!(running.code(), 130);
     }
+}
+
+#[test]
+fn a_signature_that_is_too_old_for_the_receiver_is_made_anew() {
+    let Some(library) = faketime() else { return };
+    let home = home(&["stripe"]);
+    let app = Receiver::start();
+    let mut storing = Listening::start(&home, "stripe --forward-to http://127.0.0.1:1/hook", None);
+    home.ok("webhook simulate stripe charge.refunded");
+    storing.until("paused");
+    storing.signal(Signal::INT);
+    assert_eq!(storing.running.code(), 130);
+    // Nobody listened for ten minutes; libraries refuse a signature of over five.
+    let line = format!("webhook listen stripe --port 0 --json --forward-to {}", app.url("/hook"));
+    let running = Running::start(at(&home, &library, "+600s", &line));
+    let (message, _) = app.wait("/hook", 1).remove(0);
+    drop(running);
+    let header = message.header("stripe-signature").unwrap().to_owned();
+    let (time, signature) = header.split_once(",v1=").unwrap();
+    let time = time.strip_prefix("t=").unwrap();
+    let ahead = time.parse::<i64>().unwrap() - jiff::Timestamp::now().as_second();
+    assert!((500..=600).contains(&ahead), "{header}");
+    let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, home.ok("webhook secret stripe --print-secret").as_bytes());
+    let signed = [time.as_bytes(), b".", &message.body].concat();
+    let expected: String = ring::hmac::sign(&key, &signed).as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(signature, expected);
 }

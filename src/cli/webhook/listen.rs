@@ -56,8 +56,9 @@ pub(super) struct ListenArgs {
     /// Add a header to requests that are sent on, in place of one of that name
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", requires = "forward_to")]
     headers: Vec<String>,
-    /// Run a command for each event: its payload on stdin, the rest in INTEG_EVENT_* variables of 4096 bytes at most
-    #[arg(long, value_name = "COMMAND")]
+    /// Run a command for each event, without a shell: its payload on stdin, the rest in INTEG_EVENT_* variables of 4096 bytes
+    /// at most
+    #[arg(long, value_name = "COMMAND", value_parser = command_without_shell)]
     exec: Option<String>,
     /// Write each event to a file, one JSON object a line
     #[arg(long, value_name = "FILE")]
@@ -97,6 +98,22 @@ pub(super) struct ListenArgs {
 }
 
 /// Reads an interval of at least a second.
+/// Refuses what only a shell understands: it would reach the program as arguments, and the event would count as handled.
+fn command_without_shell(text: &str) -> Result<String, String> {
+    let words = shlex::split(text).ok_or_else(|| "its quotes do not match".to_owned())?;
+    let program = words.first().map(|word| word.rsplit('/').next().unwrap_or_default());
+    if program.is_some_and(|program| program.ends_with("sh")) {
+        return Ok(text.to_owned());
+    }
+    let is_operator = |word: &&String| {
+        matches!(word.as_str(), "|" | "||" | "&&" | ";" | "&") || word.ends_with(';') || word.starts_with(['>', '<'])
+    };
+    match words.iter().find(is_operator) {
+        Some(word) => Err(format!("no shell runs it, so {word:?} has no meaning; for a shell, write sh -c '…'")),
+        None => Ok(text.to_owned()),
+    }
+}
+
 fn poll_interval(text: &str) -> Result<Duration, String> {
     let interval = crate::duration::parse(text).filter(|interval| (1..=86_400).contains(&interval.as_secs()));
     interval.ok_or_else(|| format!("{text:?} is not an interval such as 5s or 1m"))

@@ -99,7 +99,7 @@ impl ListenObserver for ListenDisplay<'_> {
         }
         for name in &started.handled_elsewhere {
             self.ui.warning(&format!(
-                "another listener handles the events of {name} until it ends; here they are received"
+                "another listener is handling the events of {name}; this one stores what arrives, and takes over when that one ends"
             ));
         }
         for name in &started.not_polled {

@@ -6,9 +6,9 @@ use super::handler::HandleError;
 use super::handlers::{ConnectionHandlers, HandleOutcome, HandledBy};
 use crate::backoff::Backoff;
 use crate::clock::{Clock, Timestamp};
-use crate::connector::WebhookDefinition;
 use crate::error::on_one_line;
 use crate::model::{AttemptResult, EventStatus, HandlerRun, QueuedEvent, RawRequest, StoredEvent};
+use crate::webhook::inbound::target::ReceiveTarget;
 
 /// How long an event waits after a failure.
 const EVENT_BACKOFF: Backoff = Backoff::new(Duration::from_secs(1), LONGEST_WAIT);
@@ -73,7 +73,7 @@ impl HandledEvent {
 /// Gives one event to its handlers.
 pub(super) async fn handle(
     handlers: &ConnectionHandlers<'_>,
-    rules: &WebhookDefinition,
+    target: &ReceiveTarget,
     queued: QueuedEvent,
     event: StoredEvent,
     raw: RawRequest,
@@ -82,7 +82,7 @@ pub(super) async fn handle(
 ) -> HandledEvent {
     let completed = queued.completed_handlers;
     let HandledBy { result, completed, runs } =
-        handlers.handle((&event, &raw), rules, completed, wants_response, clock).await;
+        handlers.handle((&event, &raw), target, completed, wants_response, clock).await;
     HandledEvent { event, attempts: queued.attempts.saturating_add(1), completed_handlers: completed, result, runs }
 }
 

@@ -386,7 +386,7 @@ impl<'a> Dispatcher<'a> {
         self.in_flight.insert(queued.id, reason);
         let (handlers, target, clock) = (Arc::clone(&self.handlers), Arc::clone(&self.target), self.clock.clone());
         self.running.push(Box::pin(async move {
-            handle(&handlers, &target.rules, queued, event, raw, wants_response, &clock).await
+            handle(&handlers, &target, queued, event, raw, wants_response, &clock).await
         }));
         Ok(())
     }

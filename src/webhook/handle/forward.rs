@@ -1,4 +1,5 @@
-//! Sends each request on to a URL of the user's, as it came but for headers that the user adds.
+//! Sends each request on to a URL of the user's, as it came but for headers that the user adds, and a signature of now in place
+//! of one that has become too old.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -11,11 +12,16 @@ use crate::connector::{ValueSelector, WebhookDefinition};
 use crate::http;
 use crate::model::{HandlerKind, HandlerRun};
 use crate::signing::request::WebhookRequest;
+use crate::signing::sign::EmulatorKeys;
 use crate::webhook::inbound::handler_responses::{HandlerResponse, MAX_RESPONSE_BYTES};
+use crate::webhook::resign::resign;
 use crate::webhook::simulate::send::{WebhookSender, is_connection_header};
 
 /// Headers that say what the body is.
 const OF_THE_BODY: &[&str] = &["content-digest", "content-encoding", "content-type", "digest"];
+
+/// How old a signature may be that is sent on: libraries of vendors refuse one of over five minutes.
+const MAX_SIGNATURE_AGE_SECS: i64 = 120;
 
 /// The URL that requests are sent on to; what it answers is the answer, if one is wanted.
 pub(super) struct ForwardHandler {
@@ -39,7 +45,8 @@ impl EventHandler for ForwardHandler {
         if !input.raw.is_first_of_request {
             return Ok(HandlerOutcome::Covered).into();
         }
-        let request = with_headers(input.request, &self.headers, input.rules);
+        let request = renewed(input);
+        let request = with_headers(&request, &self.headers, input.rules);
         let answer = match self.sender.send(&self.url, &request).await {
             Ok(answer) => answer,
             Err(error) => return Err(HandleError::Forward(error)).into(),
@@ -60,6 +67,16 @@ impl EventHandler for ForwardHandler {
         };
         HandlerResult { outcome, status: Some(i32::from(answer.status)), output }
     }
+}
+
+/// The request with a signature of now, if the one that it came with is so old that a receiver may refuse it.
+fn renewed<'e>(input: &EventInput<'e>) -> Cow<'e, WebhookRequest> {
+    let age = input.now.as_second().saturating_sub(input.event.received_at.as_second());
+    let mut request = Cow::Borrowed(input.request);
+    if age > MAX_SIGNATURE_AGE_SECS {
+        resign(input.rules, input.keys, &EmulatorKeys::default(), request.to_mut(), input.now);
+    }
+    request
 }
 
 /// The request with the user's headers in place of those of the same names; the vendor's proof stays.

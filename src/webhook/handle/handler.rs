@@ -8,11 +8,13 @@ use async_trait::async_trait;
 use serde_json::Value;
 use thiserror::Error;
 
+use crate::clock::Timestamp;
 use crate::connector::WebhookDefinition;
 use crate::http::HttpError;
 use crate::model::{HandlerKind, RawRequest, StoredEvent};
 use crate::program::ProgramError;
 use crate::signing::request::WebhookRequest;
+use crate::signing::verify::SigningContext;
 use crate::webhook::inbound::handler_responses::HandlerResponse;
 
 /// How long a handler may take over one event.
@@ -53,6 +55,9 @@ pub(super) struct EventInput<'e> {
     pub(super) exact_json: Option<&'e str>,
     /// What the connector's file says of webhooks.
     pub(super) rules: &'e WebhookDefinition,
+    /// What the request can be signed with again.
+    pub(super) keys: &'e SigningContext,
+    pub(super) now: Timestamp,
     /// Whether the service waits for what the handler answers.
     pub(super) wants_response: bool,
 }

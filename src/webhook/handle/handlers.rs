@@ -27,6 +27,7 @@ use crate::sync::ingest::EventIngest;
 use crate::webhook::inbound::body;
 use crate::webhook::inbound::delivery::payload;
 use crate::webhook::inbound::handler_responses::{HandlerResponse, ReplyMode};
+use crate::webhook::inbound::target::ReceiveTarget;
 use crate::webhook::simulate::send::WebhookSender;
 
 /// What the user wants done, and with which events.
@@ -166,11 +167,12 @@ impl ConnectionHandlers<'_> {
     pub(super) async fn handle(
         &self,
         (event, raw): (&StoredEvent, &RawRequest),
-        rules: &WebhookDefinition,
+        target: &ReceiveTarget,
         mut completed: u32,
         wants_response: bool,
         clock: &Clock,
     ) -> HandledBy {
+        let (rules, keys) = (&target.rules, target.signing_context());
         let request = WebhookRequest::from_raw(raw);
         let payload = payload(rules, &request, raw.batch_item.as_deref());
         let document = EventView::stored(event, Some(&payload)).document();
@@ -187,6 +189,8 @@ impl ConnectionHandlers<'_> {
             document: &document,
             exact_json: exact.as_deref(),
             rules,
+            keys: &keys,
+            now: clock.now(),
             wants_response,
         };
         let (mut failed, mut unreachable, mut answer) = (None, None, None);
