@@ -261,8 +261,8 @@ impl Template {
 /// Strings that stand for a number, not for a text of digits.
 const NUMBERS: &[&str] = &["{now}", "{now_ms}", "{n}", "{number}", "{created}", "{created_ms}", "{amount}"];
 
-/// A document whose texts are templates, with their values. A text that is nothing but one of [`NUMBERS`]
-/// becomes a number.
+/// A document whose texts are templates, with their values. A text that is nothing but the placeholder of a number, such as
+/// `{now}`, becomes a number.
 ///
 /// # Errors
 /// [`TemplateError`].
