@@ -18,6 +18,7 @@
 //! | [`sync`] | pulls a service's data into the store |
 //! | [`health`] | checks whether connections work |
 //! | [`env_variables`] | the parts of credentials, and the environment variables in which programs get them |
+//! | [`mcp_client`] | asks remote MCP servers what they are and which tools they have |
 //! | [`api`] | calls of services' APIs: actions, paths, pages, retries |
 //! | [`oauth`] | flows, refresh, revocation, discovery; [`oauth::refresh`] is the one way to a token |
 //! | [`notify`] | runs the user's hooks when a connection breaks or recovers |
@@ -121,6 +122,7 @@ pub mod http;
 pub mod jq;
 pub mod json;
 pub mod mask;
+pub mod mcp_client;
 pub mod model;
 mod near;
 pub mod nesting;

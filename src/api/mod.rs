@@ -211,7 +211,7 @@ pub fn refusal_error(session: &Session, what: &str, class: ErrorClass, answer: &
 
 /// The scopes that a refusal says are needed, without those that the connection has. An answer may name anything: what would
 /// not be one plain word of a command is left out.
-fn needed_scopes(session: &Session, answer: &Response) -> Vec<String> {
+pub fn needed_scopes(session: &Session, answer: &Response) -> Vec<String> {
     if session.auth.oauth2.is_none() {
         return Vec::new();
     }
@@ -219,17 +219,14 @@ fn needed_scopes(session: &Session, answer: &Response) -> Vec<String> {
     let named = match document.as_ref().and_then(|(place, document)| place.find(document)) {
         Some(Value::String(text)) => text.clone(),
         Some(Value::Array(items)) => items.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" "),
-        _ => answer.header("www-authenticate").and_then(challenge_scope).unwrap_or_default().to_owned(),
+        _ => {
+            let challenge = answer.bearer_challenge();
+            challenge.as_ref().and_then(|bearer| bearer.parameter("scope")).unwrap_or_default().to_owned()
+        }
     };
     let granted = session.connection.scopes_granted.as_deref().unwrap_or_default();
     let named = named.split([',', ' ']).filter(|scope| is_shell_safe(scope));
     named.filter(|scope| !granted.iter().any(|granted| granted == scope)).map(str::to_owned).collect()
-}
-
-/// The `scope` of a bearer challenge (RFC 6750 section 3).
-fn challenge_scope(challenge: &str) -> Option<&str> {
-    let (_, rest) = challenge.split_once("scope=\"")?;
-    rest.split_once('"').map(|(scope, _)| scope)
 }
 
 /// Whether an answer has to be JSON: where values of it are `expected`, where it says so itself, where it begins so, and

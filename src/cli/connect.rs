@@ -10,7 +10,8 @@ use url::Url;
 use super::client_secret::client;
 use super::sign_in::SignInArgs;
 use super::ui::{Ui, escape};
-use crate::connect::{ConnectPurpose, ConnectRequest, ReconnectOptions};
+use crate::connect::{ConnectPurpose, ConnectRequest, ReconnectOptions, parse_url};
+use crate::connector::MCP;
 use crate::error::{Diagnostic, Kind, Remedy, Result};
 use crate::http::Route;
 use crate::ops::connections;
@@ -23,10 +24,12 @@ use crate::view::connection::ConnectView;
 /// connection and everything that hangs on it.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  integ connect slack --sandbox\n  integ connect slack@work --sandbox\n  \
-    integ connect github --device\n  integ connect slack --add-scope chat:write")]
+    integ connect github --device\n  integ connect slack --add-scope chat:write\n  \
+    integ connect https://mcp.linear.app/mcp")]
 pub(super) struct ConnectArgs {
-    /// The service, as `integ connector list` names it; `slack@work` is short for `slack --as work`
-    #[arg(value_name = "CONNECTOR[@ACCOUNT]", add = super::complete::connectors())]
+    /// The service, as `integ connector list` names it, or the URL of an MCP server; `slack@work` is short for `slack --as
+    /// work`
+    #[arg(value_name = "CONNECTOR[@ACCOUNT]|URL", add = super::complete::connectors())]
     pub connector: String,
     /// A name for the account if you connect several, the same as `slack@NAME`
     #[arg(long = "as", value_name = "ACCOUNT")]
@@ -92,7 +95,11 @@ fn names(given: String, account: Option<String>) -> Result<(String, Option<Strin
 
 pub(super) fn run(workspace: &Workspace, ui: &Ui, args: ConnectArgs) -> Result<u8> {
     let terminal = ui.terminal();
-    let (connector, account) = names(args.connector, args.account)?;
+    let url = args.connector.contains("://").then(|| parse_url(&args.connector)).transpose()?;
+    let (connector, account) = match &url {
+        Some(_) => (String::new(), args.account),
+        None => names(args.connector, args.account)?,
+    };
     let ReconnectOptions { scopes, added_scopes, drops_scopes, mut params, sign_in, token } =
         args.sign_in.into_options(workspace, &terminal)?;
     let named = [
@@ -106,6 +113,7 @@ pub(super) fn run(workspace: &Workspace, ui: &Ui, args: ConnectArgs) -> Result<u
     let request = ConnectRequest {
         client: client(args.client_id, args.client_secret_file.as_deref())?,
         connector,
+        url,
         account,
         auth: args.auth,
         scopes,
@@ -140,6 +148,8 @@ fn show(ui: &Ui, view: &ConnectView) -> Result<()> {
     if !view.missing_scopes.is_empty() {
         ui.warning(&format!("not granted: {}", view.missing_scopes.join(", ")));
     }
-    ui.note(&format!("Try `integ test {name}`, `integ call {name}` and `integ token {name}`."));
+    // The tools of an MCP server are no actions of its connector.
+    let call = if connection.connector == MCP { String::new() } else { format!(", `integ call {name}`") };
+    ui.note(&format!("Try `integ test {name}`{call} and `integ token {name}`."));
     Ok(())
 }

@@ -35,6 +35,7 @@ enum Topic {
     Environment,
     ExitCodes,
     Files,
+    Mcp,
     Notify,
     Sandbox,
     Scripting,
@@ -43,12 +44,13 @@ enum Topic {
 }
 
 impl Topic {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Ci,
         Self::Connectors,
         Self::Environment,
         Self::ExitCodes,
         Self::Files,
+        Self::Mcp,
         Self::Notify,
         Self::Sandbox,
         Self::Scripting,
@@ -63,6 +65,7 @@ impl Topic {
             Self::Environment => "environment",
             Self::ExitCodes => "exit-codes",
             Self::Files => "files",
+            Self::Mcp => "mcp",
             Self::Notify => "notify",
             Self::Sandbox => "sandbox",
             Self::Scripting => "scripting",
@@ -79,6 +82,7 @@ impl Topic {
             Self::Environment => environment(),
             Self::ExitCodes => exit_codes(),
             Self::Files => include_str!("topics/files.txt").to_owned(),
+            Self::Mcp => include_str!("topics/mcp.txt").to_owned(),
             Self::Notify => {
                 let variables =
                     crate::model::VARIABLES.iter().map(|(name, purpose)| format!("    {name:<26}{purpose}"));

@@ -13,7 +13,7 @@ use crate::health::HealthOutcome;
 use crate::model::ConnectionName;
 use crate::ops::connections::{self, TestObserver, TestRequest};
 use crate::runtime::Workspace;
-use crate::view::connection::{TestListView, TestView};
+use crate::view::connection::{McpServerView, TestListView, TestView};
 
 /// Ask the services whether connections work
 #[derive(Debug, Args)]
@@ -57,7 +57,8 @@ impl Render for TestListView {
         };
         let note = |test: &TestView| {
             let missing = Some(test.missing_scopes.join(", ")).filter(|missing| !missing.is_empty());
-            let found = [test.error_message.clone(), missing.map(|missing| format!("not granted: {missing}"))];
+            let server = test.mcp_server.as_ref().map(describe_server);
+            let found = [server, test.error_message.clone(), missing.map(|missing| format!("not granted: {missing}"))];
             let text = found.into_iter().flatten().collect::<Vec<_>>().join("; ");
             let is_empty = text.is_empty() && test.hint.is_none();
             (!is_empty).then(|| TableNote { subject: test.connection.to_string(), text, command: test.hint.clone() })
@@ -70,6 +71,14 @@ impl Render for TestListView {
         }
         with_notes(ui, table(ui, &headings, rows), &self.tests.iter().filter_map(note).collect::<Vec<_>>())
     }
+}
+
+/// `Linear 1.0, MCP 2025-11-25, 23 tools`.
+fn describe_server(server: &McpServerView) -> String {
+    let name = [&*server.name, &*server.version].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>();
+    let tools = if server.tools == 1 { "1 tool".to_owned() } else { format!("{} tools", server.tools) };
+    let parts = [name.join(" "), format!("MCP {}", server.protocol_version), tools];
+    parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ")
 }
 
 #[derive(Debug, Error)]

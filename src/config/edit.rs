@@ -139,6 +139,17 @@ pub const KEYS: &[ConfigKey] = &[
         set: |config, text| list(text).map(|allow| config.http.allow = allow),
     },
     ConfigKey {
+        name: "mcp.client_metadata_url",
+        purpose: "A client ID metadata document of yours, for MCP servers that read one",
+        expected: "an https URL with a path",
+        get: |config| config.mcp.client_metadata_url.as_ref().map(Url::to_string),
+        set: |config, text| {
+            config.mcp.client_metadata_url =
+                if text.trim().is_empty() { None } else { Some(client_metadata_url(text)?) };
+            Some(())
+        },
+    },
+    ConfigKey {
         name: "notify.command",
         purpose: "A command to run when a connection breaks or works again",
         expected: "a command",
@@ -221,6 +232,13 @@ fn join(items: impl Iterator<Item = String>) -> Option<String> {
 fn list<T: FromStr>(text: &str) -> Option<Vec<T>> {
     let items = text.split(|c: char| c == ',' || c.is_whitespace()).filter(|item| !item.is_empty());
     items.map(|item| item.parse().ok()).collect()
+}
+
+/// A URL that can be a client id (OAuth Client ID Metadata Document, section 3).
+fn client_metadata_url(text: &str) -> Option<Url> {
+    let url = Url::parse(text.trim()).ok()?;
+    let is_bare = url.username().is_empty() && url.password().is_none() && url.fragment().is_none();
+    (url.scheme() == "https" && url.path() != "/" && is_bare).then_some(url)
 }
 
 /// Settings hold no secrets, and nothing goes out unencrypted but to this machine.

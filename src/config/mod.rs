@@ -35,6 +35,7 @@ pub struct Config {
     pub vault: VaultConfig,
     pub connect: ConnectConfig,
     pub http: HttpConfig,
+    pub mcp: McpConfig,
     pub notify: NotifyConfig,
     pub webhooks: WebhooksConfig,
     pub endpoints: RetentionConfig,
@@ -101,6 +102,14 @@ pub struct HttpConfig {
     pub allow: Vec<AllowedAddress>,
 }
 
+/// `[mcp]`: how remote MCP servers are connected.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct McpConfig {
+    /// The URL of a client ID metadata document of the user's own, which servers that read such documents take as the client
+    /// id; without one integ registers itself with each server.
+    pub client_metadata_url: Option<Url>,
+}
+
 /// `[notify]`: whom to tell when a connection begins or ceases to work.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NotifyConfig {
@@ -129,6 +138,7 @@ impl Default for Config {
             },
             connect: ConnectConfig { timeout: Duration::from_secs(300), port: None },
             http: HttpConfig { timeout: Duration::from_secs(30), max_response_bytes: 64 << 20, allow: Vec::new() },
+            mcp: McpConfig::default(),
             notify: NotifyConfig {
                 command: None,
                 url: None,

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::guide::prompt_valid;
 use super::{
     ConnectError, ConnectPurpose, ConnectRequest, ConnectResult, PromptQuestion, Prompter, api_key, follow_up, oauth,
+    resource,
 };
 use crate::connector::{AuthMethod, Connector, GrantType, Param, parse_param};
 use crate::error::Result;
@@ -53,6 +54,11 @@ pub async fn connect(
     request: &ConnectRequest,
     prompter: &dyn Prompter,
 ) -> Result<ConnectResult> {
+    let from_url = match &request.url {
+        Some(url) => Some(resource::request_for_url(workspace, request, url).await?),
+        None => None,
+    };
+    let request = from_url.as_ref().unwrap_or(request);
     let connector = workspace.engine.catalogue.get(&request.connector)?;
     let name = ConnectionName::new(&connector.id, request.account.as_deref())?;
     // Before anybody consents to anything: can the grant be stored?
@@ -85,6 +91,7 @@ pub async fn connect(
         (None, false) => live_route(&connector, auth_name, auth, &params),
     };
     let connection = flow.draft_connection(name, auth_name, params);
+    flow.ensure_same_resource(auth, &connection)?;
     let mut session = Session { connection, auth: auth.clone(), connector: connector.clone(), route };
     let mut browser = None;
     let result = match Box::pin(flow.sign_in(&mut session, auth, &mut browser)).await {
@@ -137,6 +144,7 @@ async fn ensure_name_available(store: &dyn Store, request: &ConnectRequest, name
     }
     let command = ConnectRequest {
         connector: request.connector.clone(),
+        url: request.url.clone(),
         account: Some(account),
         auth: request.auth.clone(),
         origin: request.origin.clone(),

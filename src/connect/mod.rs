@@ -11,6 +11,7 @@ mod oauth;
 mod prompter;
 mod reconnect;
 mod rename;
+mod resource;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -27,18 +28,22 @@ pub use flow::connect;
 pub use prompter::{ConnectEvent, DefaultAnswer, PromptError, PromptQuestion, Prompter, WaitsFor};
 pub use reconnect::{ReconnectOptions, reconnect};
 pub use rename::{RenameError, rename};
+pub use resource::parse_url;
 
 use crate::connector::AuthorizationServer;
 use crate::connector::scopes::add_scope_command;
 use crate::error::{Diagnostic, Hint, Kind, Remedy};
 use crate::model::{ClientCredentials, Connection, ConnectionMode, ConnectionName, connect_command, reconnect_command};
+use crate::oauth::protected_resource::ResourceError;
 use crate::oauth::{AuthCapabilities, OAuthError, callback_listener};
 use crate::secret::Secret;
 
 /// What the user asks of `integ connect`.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct ConnectRequest {
     pub connector: String,
+    /// The URL of a server that says itself how to sign in, in place of a connector.
+    pub url: Option<Url>,
     pub account: Option<String>,
     /// The authentication method; the connector's usual one if absent.
     pub auth: Option<String>,
@@ -104,6 +109,12 @@ impl ConnectRequest {
     fn command(&self) -> ConnectCommand {
         let connector = self.connector.clone();
         let name = ConnectionName::new(&connector, self.account.as_deref());
+        if let (Some(url), ConnectPurpose::Connect) = (&self.url, self.purpose) {
+            let mut command = format!("integ connect {}", resource::quoted(url));
+            command.extend(self.account.iter().map(|account| format!(" --as {account}")));
+            command.push_str(if self.is_sandbox { " --sandbox" } else { "" });
+            return ConnectCommand { connector, command };
+        }
         if let (Ok(name), ConnectPurpose::Reconnect) = (&name, self.purpose) {
             return ConnectCommand { connector, command: reconnect_command(name) };
         }
@@ -115,6 +126,21 @@ impl ConnectRequest {
             command.push_str(&format!(" --auth {auth}"));
         }
         ConnectCommand { connector, command }
+    }
+}
+
+impl ConnectRequest {
+    /// Returns the command that connects the same under another account's name.
+    fn command_as(&self, account: &str) -> String {
+        let other = Self { account: Some(account.to_owned()), purpose: ConnectPurpose::Connect, ..self.clone() };
+        let mut command = other.command().command;
+        if self.url.is_none() {
+            for (name, value) in &self.params {
+                let given = format!("{name}={value}");
+                command.push_str(&format!(" --param {}", shlex::try_quote(&given).unwrap_or_default()));
+            }
+        }
+        command
     }
 }
 
@@ -190,6 +216,14 @@ pub enum ConnectError {
     SandboxConsentFailed { status: u16 },
     #[error("the pasted text is not a callback URL of this sign-in")]
     InvalidCallback,
+    #[error("cannot connect {url:?}: {reason}")]
+    InvalidUrl { url: Box<str>, reason: &'static str },
+    #[error("{name} is connected to {known}")]
+    OtherResource { name: ConnectionName, known: Box<str>, command: Box<str> },
+    #[error("{issuer} does not register clients by itself: {command} needs a client id")]
+    RegistrationUnsupported { command: ConnectCommand, issuer: String },
+    #[error("{command} could not be connected")]
+    Resource { command: ConnectCommand, source: Box<ResourceError> },
     #[error("{command} could not be connected")]
     OAuth { command: ConnectCommand, offers: AuthCapabilities, source: Box<OAuthError> },
     #[error(transparent)]
@@ -225,13 +259,9 @@ impl Remedy for ConnectError {
                 let example = example.as_deref().unwrap_or("VALUE");
                 Diagnostic::new(Kind::Usage, "invalid_param").run(with_param(requested, name, example))
             }
-            Self::InvalidKey { command: requested, .. } => {
-                Diagnostic::new(Kind::Usage, "invalid_key").run(format!("{} --with-token", requested.command))
-            }
+            Self::InvalidKey { command: requested, .. } => key_diagnostic(Kind::Usage, "invalid_key", requested),
             Self::InvalidClient { .. } => Diagnostic::new(Kind::Usage, "invalid_client_value"),
-            Self::KeyRejected { command: requested, .. } => {
-                Diagnostic::new(Kind::AuthNeeded, "key_rejected").run(format!("{} --with-token", requested.command))
-            }
+            Self::KeyRejected { command: requested, .. } => key_diagnostic(Kind::AuthNeeded, "key_rejected", requested),
             Self::UnsupportedGrant { command: requested, .. } => Diagnostic::new(Kind::Usage, "unsupported_grant")
                 .run(format!("integ connector show {}", requested.connector)),
             Self::HttpsRedirectRequired { command: requested } => {
@@ -258,13 +288,14 @@ impl Remedy for ConnectError {
             Self::AccountMismatch { name, connect, .. } => Diagnostic::new(Kind::AuthNeeded, "account_mismatch")
                 .hint(Hint::new("sign in as that account; or connect the other one as well:", &**connect))
                 .connection(name),
+            Self::Resource { source, .. } => source.diagnostic(),
+            Self::InvalidUrl { .. } | Self::OtherResource { .. } | Self::RegistrationUnsupported { .. } => {
+                self.url_diagnostic()
+            }
             Self::EmptyGrant => Diagnostic::new(Kind::AuthNeeded, "empty_grant"),
             Self::FollowUp { status } if *status >= 500 => Diagnostic::new(Kind::Temporary, "follow_up_failed"),
             Self::FollowUp { .. } => Diagnostic::new(Kind::Failed, "follow_up_failed"),
-            Self::SandboxConsentFailed { status: 500 } => Diagnostic::new(Kind::Failed, "sandbox_consent_failed")
-                .hint(Hint::new("free some disk space, then check the vault:", "integ vault check")),
-            Self::SandboxConsentFailed { .. } => Diagnostic::new(Kind::Failed, "sandbox_consent_failed")
-                .hint(Hint::new("forget the scripted faults of the sandbox:", "integ sandbox reset")),
+            Self::SandboxConsentFailed { status } => consent_diagnostic(*status),
             Self::NameTaken { command, .. } => Diagnostic::new(Kind::Usage, "name_taken").run(command),
             Self::InvalidCallback => Diagnostic::new(Kind::Usage, "invalid_callback")
                 .hint(Hint::text("paste the whole address that the browser shows after you have consented")),
@@ -275,6 +306,35 @@ impl Remedy for ConnectError {
                 Diagnostic { code: if is_refused { "invalid_grant" } else { found.code }, ..found }
             }
             Self::Prompt(error) => error.diagnostic(),
+        }
+    }
+}
+
+fn key_diagnostic(kind: Kind, code: &'static str, requested: &ConnectCommand) -> Diagnostic {
+    Diagnostic::new(kind, code).run(format!("{} --with-token", requested.command))
+}
+
+fn consent_diagnostic(status: u16) -> Diagnostic {
+    let hint = match status {
+        500 => Hint::new("free some disk space, then check the vault:", "integ vault check"),
+        _ => Hint::new("forget the scripted faults of the sandbox:", "integ sandbox reset"),
+    };
+    Diagnostic::new(Kind::Failed, "sandbox_consent_failed").hint(hint)
+}
+
+impl ConnectError {
+    /// What it means for a server that is connected by its URL.
+    fn url_diagnostic(&self) -> Diagnostic {
+        match self {
+            Self::OtherResource { name, command, .. } => Diagnostic::new(Kind::Usage, "name_taken")
+                .hint(Hint::new("connect this one under another name:", &**command))
+                .connection(name),
+            Self::RegistrationUnsupported { command: requested, .. } => Diagnostic::new(Kind::Usage, "missing_app")
+                .hint(Hint::new(
+                    "register integ with the service by hand, then",
+                    format!("{} --client-id ID", requested.command),
+                )),
+            _ => Diagnostic::new(Kind::Usage, "invalid_url").run("integ connect https://mcp.example.com/mcp"),
         }
     }
 }

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use super::callback::CallbackMethod;
 use super::flow::{ConnectFlow, USERINFO};
 use super::prompter::{ConnectInterrupted, with_countdown};
+use super::resource::ResourceServer;
 use super::{
     AppSource, ConnectError, ConnectEvent, ConnectRequest, DefaultAnswer, Previous, RegisteredApp, WaitsFor, apps,
-    find_client, follow_up, scopes_dropped,
+    find_client, follow_up, resource, scopes_dropped,
 };
 use crate::connector::scopes::{self, RequestedScopes};
 use crate::connector::{
@@ -15,7 +16,7 @@ use crate::connector::{
     authorization_server,
 };
 use crate::error::Result;
-use crate::model::{ClientCredentials, Grant, RefreshMethod};
+use crate::model::{ClientCredentials, Connection, Grant, RefreshMethod};
 use crate::oauth::callback::Callback;
 use crate::oauth::callback_listener::WaitingBrowser;
 use crate::oauth::lifetime::token_lifetime;
@@ -36,33 +37,35 @@ pub(super) async fn grant(
     browser: &mut Option<WaitingBrowser>,
 ) -> Result<Grant> {
     let usual = rules.grants.first().copied().unwrap_or(GrantType::AuthorizationCode);
-    let kind = if flow.request.sign_in.device {
-        GrantType::DeviceCode
-    } else if flow.request.client_credentials {
-        GrantType::ClientCredentials
-    } else {
-        usual
+    let kind = match (flow.request.sign_in.device, flow.request.client_credentials) {
+        (true, _) => GrantType::DeviceCode,
+        (false, true) => GrantType::ClientCredentials,
+        (false, false) => usual,
     };
-    let (client, unassigned) = flow.client(session, kind, Some(rules.client_secret)).await?;
-    let named = flow.named_scopes(&rules.scope);
-    let mut asked = scopes::requested(&rules.scope, &named);
+    let found = resource::discover(flow, session, rules).await?;
+    let mut scope = rules.scope.clone();
+    scope.default.extend(found.iter().flat_map(|found| found.scopes.clone()));
+    let named = flow.named_scopes(&scope);
+    let mut asked = scopes::requested(&scope, &named);
+    let (client, unassigned, redirect) =
+        client_and_redirect(flow, session, rules, kind, found.as_ref(), &asked).await?;
     let for_people = rules.grants.iter().any(|kind| *kind != GrantType::ClientCredentials);
     if kind == GrantType::ClientCredentials && for_people && named.is_empty() {
         // The defaults are meant for a person's consent; a machine gets what its client is registered for.
         asked.clear();
     }
-    let redirect = match kind {
-        GrantType::AuthorizationCode => Some(flow.callback_method(&rules.redirect, session)?),
-        GrantType::DeviceCode | GrantType::ClientCredentials => None,
-    };
     let view = session.clone();
     let redirect_uri = redirect.as_ref().map(CallbackMethod::uri);
-    let oauth_client = OAuthClient::for_session(&view, flow.workspace, client.clone(), redirect_uri).await;
+    let is_resource = found.is_some();
+    let oauth_client = match found {
+        Some(found) => OAuthClient::for_server(&view, flow.workspace, client.clone(), redirect_uri, found.metadata),
+        None => OAuthClient::for_session(&view, flow.workspace, client.clone(), redirect_uri).await,
+    };
     let oauth_client = oauth_client.map_err(|error| flow.oauth_error(error))?;
     if let Some((source, server)) = unassigned {
         apps::assign(flow.workspace, &session.connector.id, source, &server).await?;
     }
-    if rules.issuer.is_some() && named.is_empty() {
+    if rules.issuer.is_some() && named.is_empty() && !is_resource {
         scopes::retain_listed(&mut asked, &rules.scope, &oauth_client.server.scopes_supported);
     }
     flow.confirm_dropped_scopes(&session.connector, &asked)?;
@@ -91,23 +94,52 @@ pub(super) async fn grant(
             .map_err(|error| flow.oauth_error(error))?,
     };
     // A client that acts for itself has no user to ask about.
-    let userinfo = oauth_client.server.userinfo_endpoint.as_ref().filter(|_| kind != GrantType::ClientCredentials);
+    let has_user = kind != GrantType::ClientCredentials && !is_resource;
+    let userinfo = oauth_client.server.userinfo_endpoint.as_ref().filter(|_| has_user);
     connection.metadata.extend(userinfo.map(|url| (USERINFO.to_owned(), url.to_string())));
-    connection.metadata.extend(tokens.metadata.clone());
-    if let (true, Some(param)) =
-        (oauth_client.uses_post_fallback.load(std::sync::atomic::Ordering::Relaxed), &rules.client_auth_param)
-    {
-        // What the server took is shown again by each refresh.
-        connection.metadata.insert(param.clone(), "post".to_owned());
-    }
-    connection.account.clone_from(&tokens.account);
-    connection.scopes_granted = tokens.scopes.clone();
+    note_tokens(connection, &oauth_client, &tokens);
     let grant = flow.grant_from_tokens(tokens, client, kind);
     if let Some(declared) = &rules.follow_up {
         let kept = follow_up::select_resource(flow, session, declared, &grant, browser).await?;
         session.connection.metadata.extend(kept);
     }
     Ok(grant)
+}
+
+/// The client to sign in with, the server that it is to be assigned to, and where the callback comes to.
+async fn client_and_redirect(
+    flow: &ConnectFlow<'_>,
+    session: &mut Session,
+    rules: &OAuth2,
+    kind: GrantType,
+    found: Option<&ResourceServer>,
+    asked: &RequestedScopes,
+) -> Result<(ClientCredentials, Option<(AppSource, AuthorizationServer)>, Option<CallbackMethod>)> {
+    if let Some(found) = found {
+        // A registration holds for one redirect URI.
+        let redirect = flow.callback_method(&rules.redirect, session)?;
+        let scopes: Vec<String> = asked.values().flatten().cloned().collect();
+        let client = resource::client(flow, session, found, redirect.uri(), &scopes).await?;
+        return Ok((client, None, Some(redirect)));
+    }
+    let (client, unassigned) = flow.client(session, kind, Some(rules.client_secret)).await?;
+    let redirect = match kind {
+        GrantType::AuthorizationCode => Some(flow.callback_method(&rules.redirect, session)?),
+        GrantType::DeviceCode | GrantType::ClientCredentials => None,
+    };
+    Ok((client, unassigned, redirect))
+}
+
+/// Notes in a connection what the server took, and what came with the tokens.
+fn note_tokens(connection: &mut Connection, oauth_client: &OAuthClient<'_>, tokens: &Tokens) {
+    connection.metadata.extend(tokens.metadata.clone());
+    let uses_post = oauth_client.uses_post_fallback.load(std::sync::atomic::Ordering::Relaxed);
+    if let (true, Some(param)) = (uses_post, &oauth_client.rules.client_auth_param) {
+        // It is shown again by each refresh.
+        connection.metadata.insert(param.clone(), "post".to_owned());
+    }
+    connection.account.clone_from(&tokens.account);
+    connection.scopes_granted.clone_from(&tokens.scopes);
 }
 
 async fn authorization_code_grant(

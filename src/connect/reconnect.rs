@@ -73,6 +73,7 @@ fn request_for(
     params.extend(options.params.clone());
     ConnectRequest {
         connector: connection.name.connector().to_owned(),
+        url: None,
         account: connection.name.account().map(str::to_owned),
         auth: Some(connection.auth.clone()),
         scopes: options.scopes.clone(),

@@ -110,6 +110,7 @@ pub fn url_templates<'c>(
     let mut add = |url: Option<&'c Template>, purpose| urls.extend(url.map(|url| (url, purpose)));
     add(auth.base.as_ref().or(connector.api.base.as_ref()), "API");
     if let Some(oauth2) = &auth.oauth2 {
+        add(oauth2.protected_resource.as_ref(), "resource metadata");
         add(oauth2.issuer.as_ref(), "discovery");
         add(oauth2.authorize_url.as_ref(), "authorize");
         add(oauth2.token_url.as_ref(), "token");

@@ -31,6 +31,7 @@ pub const BUILT_IN: &[(&str, &str)] = embedded![
     "google-sheets",
     "hubspot",
     "jira",
+    "mcp",
     "notion",
     "oauth2",
     "oidc",

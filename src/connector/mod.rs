@@ -59,6 +59,9 @@ pub use validate::{FileDiagnostic, validate};
 use crate::error::{Diagnostic, Hint, Kind, Remedy};
 use crate::files::TrustError;
 
+/// The id of the connector for remote MCP servers, which a URL stands for.
+pub const MCP: &str = "mcp";
+
 /// The words that `category` may have.
 pub const CATEGORIES: [&str; 12] = [
     "calendar",

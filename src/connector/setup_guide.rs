@@ -183,7 +183,9 @@ fn commands(connector: &Connector, name: &str, auth: &AuthMethod, redirect: Opti
     let connect = connect(connector, name, auth);
     let mut steps = Vec::new();
     if let Some(rules) = &auth.oauth2 {
-        steps.push(app_set_command(id, rules));
+        if rules.protected_resource.is_none() {
+            steps.push(app_set_command(id, rules));
+        }
         let tunnel = redirect.is_some_and(|redirect| redirect.https);
         if rules.grants.contains(&GrantType::AuthorizationCode) && tunnel {
             let tunnelled = format!("{connect} --redirect-uri https://HOST{CALLBACK_PATH} --port {EXAMPLE_PORT}");
@@ -193,6 +195,10 @@ fn commands(connector: &Connector, name: &str, auth: &AuthMethod, redirect: Opti
         }
         if rules.grants.contains(&GrantType::DeviceCode) {
             steps.push(step(format!("{connect} --device"), "gives a code to enter on another screen"));
+        }
+        if rules.protected_resource.is_some() {
+            let own = format!("{connect} --client-id ID");
+            steps.push(step(own, "where the server registers no clients by itself"));
         }
         if rules.grants.contains(&GrantType::ClientCredentials) {
             let flag = if rules.grants.len() == 1 { "" } else { " --client-credentials" };

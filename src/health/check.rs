@@ -7,9 +7,10 @@ use serde_json::Value;
 
 use crate::api::{self, ApiResponse, GrantToken, RetryLimits, SendError};
 use crate::clock::Stopwatch;
-use crate::connector::{ErrorClass, Health, Pointer, scopes};
+use crate::connector::{ErrorClass, Health, HealthProtocol, Pointer, scopes};
 use crate::error::{Error, Kind, Result};
 use crate::json::Json;
+use crate::mcp_client::McpServer;
 use crate::model::{Account, CheckRecord, Connection, ConnectionName, Grant, GrantStatus, words};
 use crate::oauth::id_token;
 use crate::oauth::refresh::{self, Freshness};
@@ -67,6 +68,8 @@ pub struct HealthReport {
     pub missing_scopes: Vec<String>,
     /// The HTTP status of the vendor's answer.
     pub http_status: Option<u16>,
+    /// What an MCP server says of itself.
+    pub mcp_server: Option<McpServer>,
     /// What was wrong.
     pub error_message: Option<String>,
     pub hint: Option<String>,
@@ -142,7 +145,7 @@ pub async fn probe_grant(
 
 /// The report of a connection that could not even be used; what stops a check from being one, the vault or the files,
 /// stays an error.
-fn unusable_report(name: &ConnectionName, error: Error) -> Result<HealthReport> {
+pub(super) fn unusable_report(name: &ConnectionName, error: Error) -> Result<HealthReport> {
     let outcome = match error.kind() {
         Kind::Vault | Kind::NotFound | Kind::Interrupted | Kind::Usage => return Err(error),
         Kind::AuthNeeded => HealthOutcome::NeedsReauth,
@@ -156,6 +159,7 @@ fn unusable_report(name: &ConnectionName, error: Error) -> Result<HealthReport> 
         account: None,
         missing_scopes: Vec::new(),
         http_status: None,
+        mcp_server: None,
         error_message: Some(error.on_one_line()),
         hint: error.hint().map(|hint| hint.to_string()),
     })
@@ -169,6 +173,7 @@ fn without_connector(name: &ConnectionName, error: &Error) -> HealthReport {
         account: None,
         missing_scopes: Vec::new(),
         http_status: None,
+        mcp_server: None,
         error_message: Some(error.message()),
         hint: Some(format!("install it again, or `integ disconnect {name} --local`")),
     }
@@ -189,6 +194,7 @@ async fn probe(workspace: &Workspace, session: &Session, mut token: GrantToken) 
             account: session.connection.account.clone(),
             missing_scopes: missing_scopes(session, None),
             http_status: None,
+            mcp_server: None,
             error_message: None,
             hint: None,
         },
@@ -196,6 +202,10 @@ async fn probe(workspace: &Workspace, session: &Session, mut token: GrantToken) 
     };
     let Some(health) = session.health() else { return Ok(found) };
     let Some(path) = session.path(&health.path, &token.grant)? else { return Ok(found) };
+    if health.protocol == HealthProtocol::Mcp {
+        super::mcp::probe(workspace, session, token, &path, &mut found.report).await?;
+        return Ok(found);
+    }
     // A check is meant to do nothing: whatever its method, it may be repeated.
     let cost = session.connector.rate.cost_of(None);
     let patience = RetryLimits { max_attempts: MAX_ATTEMPTS, max_wait: MAX_RETRY_DELAY, is_idempotent: true, cost };

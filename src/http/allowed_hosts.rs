@@ -5,8 +5,8 @@ use std::net::IpAddr;
 
 use url::{Host, Url};
 
-use super::HttpError;
 use super::egress::{AddressClass, EgressRefusal, classify};
+use super::{HttpError, is_loopback};
 
 /// The declared hosts of a connector file, resolved for one connection.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -15,6 +15,8 @@ pub struct AllowedHosts {
     declared: BTreeSet<(String, u16)>,
     /// Hosts and ports that the user typed. Only these may be addresses of this machine or of a private network.
     user_provided: BTreeSet<(String, u16)>,
+    /// The user typed a URL of this machine, and its answers may name other ports of it.
+    is_loopback_open: bool,
     /// What values of answers may name: `*.salesforce.com`, a host, or `*` for any public one.
     patterns: BTreeSet<String>,
 }
@@ -39,6 +41,11 @@ impl AllowedHosts {
         self.user_provided.extend(host_and_port(url));
     }
 
+    /// Allows requests to every port of this machine, for a service on it whose parts have ports of their own.
+    pub fn allow_loopback(&mut self) {
+        self.is_loopback_open = true;
+    }
+
     /// Allows https requests on port 443 to the hosts that match a pattern, as in `*.example.com`.
     pub fn pattern(&mut self, pattern: &str) {
         self.patterns.insert(pattern.to_owned());
@@ -52,6 +59,9 @@ impl AllowedHosts {
     pub fn check(&self, url: &Url) -> Result<HostTrust, HttpError> {
         let place = host_and_port(url);
         if place.as_ref().is_some_and(|place| self.user_provided.contains(place)) {
+            return Ok(HostTrust::UserProvided);
+        }
+        if self.is_loopback_open && is_loopback(url) {
             return Ok(HostTrust::UserProvided);
         }
         check_literal(url)?;
@@ -138,6 +148,19 @@ mod tests {
         ] {
             let Ok(url) = Url::parse(text) else { continue };
             assert!(reach().check(&url).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_service_on_this_machine_may_name_its_other_ports_and_no_private_network() {
+        let mut reach = AllowedHosts::default();
+        reach.pattern("*");
+        reach.allow_loopback();
+        for text in ["http://127.0.0.1:9001/x", "http://localhost:9002/", "http://[::1]:9003/"] {
+            assert_eq!(reach.check(&url(text)).ok(), Some(HostTrust::UserProvided), "{text}");
+        }
+        for text in ["http://10.0.0.1/", "https://169.254.169.254/", "https://192.168.1.1/", "https://a.localhost/"] {
+            assert!(reach.check(&url(text)).is_err(), "{text}");
         }
     }
 

@@ -8,7 +8,7 @@ use serde_json::Value;
 use url::Url;
 
 use super::egress::{EgressGuard, EgressRefusal, SystemResolver};
-use super::{HttpError, Route, redact_header, redact_url, transport_error};
+use super::{Challenge, HttpError, Route, redact_header, redact_url, transport_error};
 use crate::clock::{RunningLimit, Stopwatch};
 use crate::config::AllowedAddress;
 use crate::connector::Pointer;
@@ -55,6 +55,8 @@ pub struct Request {
     pub secrets: Vec<Secret>,
     /// Bytes that the answer may have; `usize::MAX` for as many as the client reads.
     pub max_response_bytes: usize,
+    /// For an answer of server-sent events, which need not end by itself: whether what was read is all that is waited for.
+    pub is_complete: Option<fn(&[u8]) -> bool>,
 }
 
 /// The body of a request; debug output hides its bytes.
@@ -84,6 +86,7 @@ impl Request {
             follows_redirects: false,
             secrets: Vec::new(),
             max_response_bytes: MAX_RESPONSE_BYTES,
+            is_complete: None,
         }
     }
 
@@ -230,6 +233,7 @@ impl Client {
         let said = answer.content_length().and_then(|length| usize::try_from(length).ok()).unwrap_or_default();
         let mut body = Vec::with_capacity(said.min(self.max_retained).min(1 << 20));
         let mut read = 0;
+        let is_complete = request.is_complete.filter(|_| is_event_stream(&answer));
         while let Some(chunk) = limit.wait(answer.chunk()).await.ok_or_else(too_late)?.map_err(failed)? {
             read += chunk.len();
             let most = request.max_response_bytes.min(self.max_read);
@@ -238,10 +242,11 @@ impl Client {
                 return Err(HttpError::TooLarge { host: host.clone(), limit: most, is_configurable: setting });
             }
             body.extend_from_slice(&chunk[..chunk.len().min(self.max_retained - body.len())]);
+            if is_complete.is_some_and(|is_complete| is_complete(&body)) {
+                break;
+            }
         }
-        let text = |value: &reqwest::header::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
-        let headers = answer.headers().iter().map(|(name, value)| (name.to_string(), text(value))).collect();
-        let response = Response { status: answer.status().as_u16(), headers, body };
+        let response = Response { status: answer.status().as_u16(), headers: headers_of(&answer), body };
         let duration_ms = u64::try_from(stopwatch.elapsed().as_millis()).unwrap_or(u64::MAX);
         tracing::debug!(status = response.status, url = shown, duration_ms, size_bytes = response.body.len(), "answer");
         Ok(response)
@@ -263,6 +268,16 @@ impl Client {
             .map_err(|source| HttpError::Client { source })?;
         Ok(cell.get_or_init(|| made))
     }
+}
+
+fn headers_of(answer: &reqwest::Response) -> Vec<(String, String)> {
+    let text = |value: &reqwest::header::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+    answer.headers().iter().map(|(name, value)| (name.to_string(), text(value))).collect()
+}
+
+fn is_event_stream(answer: &reqwest::Response) -> bool {
+    let kind = answer.headers().get("content-type").map(|kind| kind.as_bytes().to_ascii_lowercase());
+    kind.is_some_and(|kind| kind.starts_with(b"text/event-stream"))
 }
 
 /// What the guard said, where it is why there is no connection.
@@ -328,6 +343,17 @@ impl Response {
     /// The first header of this name, which may be in any case.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    }
+
+    /// The challenges of all `WWW-Authenticate` headers (RFC 9110 section 11.6.1).
+    pub fn challenges(&self) -> Vec<Challenge> {
+        let headers = self.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("www-authenticate"));
+        headers.flat_map(|(_, value)| Challenge::parse_all(value)).collect()
+    }
+
+    /// The bearer challenge (RFC 6750 section 3).
+    pub fn bearer_challenge(&self) -> Option<Challenge> {
+        self.challenges().into_iter().find(|challenge| challenge.is_scheme("bearer"))
     }
 
     /// All headers, names in lower case.

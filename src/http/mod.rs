@@ -1,6 +1,7 @@
 //! HTTP: outgoing requests with their limits and redaction, and the small bounded server.
 
 mod allowed_hosts;
+mod challenge;
 mod classify;
 mod client;
 mod download;
@@ -20,6 +21,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 pub use allowed_hosts::{AllowedHosts, HostTrust, is_localhost, matches as host_matches};
+pub use challenge::Challenge;
 pub use classify::classify;
 pub use client::{Body, Client, Request, Response, basic};
 pub use download::{DownloadError, download};

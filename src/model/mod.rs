@@ -9,6 +9,7 @@ pub mod event;
 pub mod event_type;
 pub mod grant;
 pub mod job;
+pub mod mcp;
 pub mod message;
 pub mod name;
 pub mod notification;
@@ -42,6 +43,7 @@ pub use grant::{
     StoredGrant,
 };
 pub use job::{Job, JobId, JobResult, JobStatus, NewJob, SyncMode};
+pub use mcp::MCP_REVISIONS;
 pub use message::Message;
 pub use name::{ConnectionName, NameError, WorkspaceName};
 pub use notification::{Notification, VARIABLES};

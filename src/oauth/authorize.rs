@@ -4,7 +4,7 @@ use oauth2::{CsrfToken, PkceCodeChallenge};
 use url::Url;
 
 use super::callback::ExpectedCallback;
-use super::{OAuthClient, OAuthError};
+use super::{OAuthClient, OAuthError, PkceSupport};
 use crate::connector::scopes::RequestedScopes;
 use crate::connector::{ImplicitFlow, Pkce, Values};
 use crate::secret::Secret;
@@ -33,10 +33,12 @@ pub fn authorization_request(
     let mut url = oauth_client.server.authorization_endpoint.clone().ok_or(OAuthError::MissingEndpoint("authorize"))?;
     let state = random_state();
     let verifier = uses_pkce(oauth_client).then(PkceCodeChallenge::new_random_sha256);
-    if let (Some(_), Some(methods)) = (&verifier, &oauth_client.server.code_challenge_methods)
-        && !methods.iter().any(|method| method == "S256")
-    {
-        return Err(OAuthError::S256Unsupported { plain: methods.iter().any(|method| method == "plain") });
+    let methods = oauth_client.server.code_challenge_methods.as_deref();
+    let has_s256 = methods.map(|methods| methods.iter().any(|method| method == "S256"));
+    // A server without any metadata can say nothing.
+    let must_say = oauth_client.pkce == Pkce::Advertised && oauth_client.server.is_published;
+    if verifier.is_some() && !has_s256.unwrap_or(!must_say) {
+        return Err(OAuthError::S256Unsupported { support: PkceSupport::of(methods) });
     }
     {
         let mut query = url.query_pairs_mut();
@@ -69,7 +71,7 @@ pub fn authorization_request(
 
 fn uses_pkce(oauth_client: &OAuthClient<'_>) -> bool {
     match oauth_client.pkce {
-        Pkce::Always => true,
+        Pkce::Always | Pkce::Advertised => true,
         Pkce::PublicOnly => oauth_client.client.secret.is_none(),
         Pkce::Never => false,
     }
@@ -198,14 +200,44 @@ mod tests {
 
     #[test]
     fn fault_010_metadata_without_s256_is_refused() {
-        for (methods, is_plain) in [(&["plain"][..], true), (&[], false)] {
+        for (methods, expected) in [(&["plain"][..], PkceSupport::PlainOnly), (&[], PkceSupport::NoMethod)] {
             with_party("", true, Some(methods), |oauth_client| {
                 let refused = authorization_request(oauth_client, "http://127.0.0.1:1/", &RequestedScopes::new());
                 assert!(
-                    matches!(refused, Err(OAuthError::S256Unsupported { plain }) if plain == is_plain),
+                    matches!(refused, Err(OAuthError::S256Unsupported { support }) if support == expected),
                     "{methods:?}"
                 );
             });
+        }
+    }
+
+    #[test]
+    fn where_s256_must_be_advertised_metadata_that_does_not_say_so_is_refused() {
+        let refusal = |methods: Option<&[&str]>, is_published| {
+            with_party("pkce = \"advertised\"", false, methods, |oauth_client| {
+                let server = ServerMetadata { is_published, ..oauth_client.server.clone() };
+                let oauth_client = OAuthClient { server, ..copy(oauth_client) };
+                authorization_request(&oauth_client, "http://127.0.0.1:1/", &RequestedScopes::new()).err()
+            })
+        };
+        assert!(refusal(Some(&["S256"]), true).is_none());
+        assert!(matches!(refusal(None, true), Some(OAuthError::S256Unsupported { support: PkceSupport::Unstated })));
+        assert!(refusal(None, false).is_none(), "it has no metadata at all");
+    }
+
+    fn copy<'a>(of: &OAuthClient<'a>) -> OAuthClient<'a> {
+        OAuthClient {
+            rules: of.rules,
+            rate: of.rate,
+            server: of.server.clone(),
+            values: of.values.clone(),
+            client: of.client.clone(),
+            pkce: of.pkce,
+            client_auth: of.client_auth,
+            uses_post_fallback: std::sync::atomic::AtomicBool::new(false),
+            http: of.http,
+            route: of.route.clone(),
+            clock: of.clock,
         }
     }
 

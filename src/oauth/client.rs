@@ -14,8 +14,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use url::Url;
 
+use super::discovery::{self, MetadataScope};
 use super::quirks::{self, TokenRequestKind};
-use super::{OAuthError, ServerMetadata, Tokens, discovery};
+use super::{OAuthError, ServerMetadata, Tokens};
 use crate::clock::Clock;
 use crate::connector::{ClientAuth, OAuth2, Pkce, RateLimits, Values};
 use crate::http::{self, Route};
@@ -77,16 +78,37 @@ impl<'a> OAuthClient<'a> {
         redirect_uri: Option<&str>,
     ) -> Result<Self, OAuthError> {
         let rules = session.auth.oauth2.as_ref().ok_or(OAuthError::MissingEndpoint("token"))?;
-        let mut values = session.values(None);
-        values.set("client_id", &client.id);
-        if let Some(redirect_uri) = redirect_uri {
-            values.set("redirect_uri", redirect_uri);
-        }
+        let values = values_of(session, &client, redirect_uri);
         let mut endpoints = ServerMetadata::declared(rules, &values)?;
-        if let Some(issuer) = &rules.issuer {
+        if let Some(issuer) = rules.issuer.as_ref().filter(|issuer| {
+            // A server without metadata is known by its endpoints alone.
+            rules.protected_resource.is_none() || issuer.is_complete(&values)
+        }) {
             let issuer = issuer.fill_path(&values)?;
-            endpoints = discovery::discover(&workspace.engine.http, &session.route, &issuer, endpoints).await?;
+            let scope = match (&rules.protected_resource, values.get("resource")) {
+                (Some(_), Some(_)) => MetadataScope::First,
+                (Some(_), None) => MetadataScope::Origin,
+                (None, _) => MetadataScope::Both,
+            };
+            let http = &workspace.engine.http;
+            endpoints = discovery::discover(http, &session.route, &issuer, scope, endpoints).await?;
         }
+        Self::for_server(session, workspace, client, redirect_uri, endpoints)
+    }
+
+    /// The same for a server whose endpoints are known.
+    ///
+    /// # Errors
+    /// [`OAuthError::MissingEndpoint`] where the session is not of OAuth.
+    pub fn for_server(
+        session: &'a Session,
+        workspace: &'a Workspace,
+        client: ClientCredentials,
+        redirect_uri: Option<&str>,
+        server: ServerMetadata,
+    ) -> Result<Self, OAuthError> {
+        let rules = session.auth.oauth2.as_ref().ok_or(OAuthError::MissingEndpoint("token"))?;
+        let values = values_of(session, &client, redirect_uri);
         let param = |name: &Option<String>| name.as_ref().and_then(|name| values.get(name));
         let client_auth = param(&rules.client_auth_param).and_then(ClientAuth::from_name);
         let pkce = param(&rules.pkce_param).and_then(Pkce::from_name).unwrap_or(rules.pkce);
@@ -96,7 +118,7 @@ impl<'a> OAuthClient<'a> {
             uses_post_fallback: AtomicBool::new(false),
             rules,
             rate: &session.connector.rate,
-            server: endpoints,
+            server,
             values,
             client,
             http: &workspace.engine.http,
@@ -104,6 +126,16 @@ impl<'a> OAuthClient<'a> {
             clock: &workspace.engine.clock,
         })
     }
+}
+
+/// What templates of a request may name.
+fn values_of(session: &Session, client: &ClientCredentials, redirect_uri: Option<&str>) -> Values {
+    let mut values = session.values(None);
+    values.set("client_id", &client.id);
+    if let Some(redirect_uri) = redirect_uri {
+        values.set("redirect_uri", redirect_uri);
+    }
+    values
 }
 
 impl OAuthClient<'_> {

@@ -1,8 +1,8 @@
 //! OAuth 2.0 as a client: authorization code with PKCE through a loopback redirect, device code, client credentials,
-//! refresh, revocation and discovery.
+//! refresh, revocation, discovery and registration.
 //!
-//! The rules are RFC 9700 (security), 8252 (native apps), 7636 (PKCE), 9207 (`iss`), 8628 (device), 7009 (revocation) and
-//! 8414 (metadata). The protocol itself is the `oauth2` crate's; [`quirks`] translates between it and what vendors really
+//! The rules are RFC 9700 (security), 8252 (native apps), 7636 (PKCE), 9207 (`iss`), 8628 (device), 7009 (revocation),
+//! 8414 (metadata), 9728 (resource metadata) and 7591 (registration). The protocol itself is the `oauth2` crate's; [`quirks`] translates between it and what vendors really
 //! send, so that everything above sees the standard alone.
 
 pub mod authorize;
@@ -16,8 +16,10 @@ pub mod id_token;
 pub mod lifetime;
 pub mod outcome_page;
 mod peer_guard;
+pub mod protected_resource;
 pub mod quirks;
 pub mod refresh;
+pub mod registration;
 pub mod revoke;
 pub mod start_page;
 mod token_response;
@@ -58,6 +60,8 @@ pub struct Tokens {
 /// Where the vendor's OAuth is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ServerMetadata {
+    /// The server has published metadata: what it leaves out, it does not have.
+    pub is_published: bool,
     pub issuer: Option<String>,
     /// The server says that it sends `iss` with every redirect (RFC 9207).
     pub supports_iss_parameter: bool,
@@ -67,6 +71,12 @@ pub struct ServerMetadata {
     pub device_authorization_endpoint: Option<Url>,
     pub revocation_endpoint: Option<Url>,
     pub userinfo_endpoint: Option<Url>,
+    /// Where a client registers itself (RFC 7591).
+    pub registration_endpoint: Option<Url>,
+    /// A client id may be the URL of a document that describes the client.
+    pub supports_client_metadata_document: bool,
+    /// The client authentication methods that the metadata lists; absent where it does not say.
+    pub auth_methods: Option<Vec<String>>,
     /// How the client shows its secret, where the metadata leaves one method only.
     pub client_auth: Option<ClientAuth>,
     /// The metadata lists `client_secret_post`.
@@ -99,6 +109,7 @@ impl ServerMetadata {
     /// These, and from another document what they lack.
     fn or(self, other: Self) -> Self {
         Self {
+            is_published: self.is_published || other.is_published,
             issuer: self.issuer.or(other.issuer),
             supports_iss_parameter: self.supports_iss_parameter || other.supports_iss_parameter,
             authorization_endpoint: self.authorization_endpoint.or(other.authorization_endpoint),
@@ -107,6 +118,10 @@ impl ServerMetadata {
             device_authorization_endpoint: self.device_authorization_endpoint.or(other.device_authorization_endpoint),
             revocation_endpoint: self.revocation_endpoint.or(other.revocation_endpoint),
             userinfo_endpoint: self.userinfo_endpoint.or(other.userinfo_endpoint),
+            registration_endpoint: self.registration_endpoint.or(other.registration_endpoint),
+            supports_client_metadata_document: self.supports_client_metadata_document
+                || other.supports_client_metadata_document,
+            auth_methods: self.auth_methods.or(other.auth_methods),
             client_auth: self.client_auth.or(other.client_auth),
             supports_client_secret_post: self.supports_client_secret_post || other.supports_client_secret_post,
             code_challenge_methods: self.code_challenge_methods.or(other.code_challenge_methods),
@@ -167,6 +182,8 @@ pub enum OAuthError {
     /// `named` is the issuer that the metadata names instead, on the same host.
     #[error("the metadata of {issuer} cannot be used: {reason}")]
     InvalidMetadata { issuer: String, reason: String, metadata_issuer: Option<String> },
+    #[error("{issuer} publishes no metadata: {reason}")]
+    MetadataNotFound { issuer: String, reason: String },
     #[error("the metadata of {issuer} cannot be read now: {reason}")]
     DiscoveryUnavailable { issuer: String, reason: String },
     #[error("the answer came from {received:?}, not from {expected:?}: it may be an attack (RFC 9207)")]
@@ -179,8 +196,47 @@ pub enum OAuthError {
     TimedOut { retry_after: Duration },
     #[error("the device code expired before anybody entered it")]
     DeviceCodeExpired,
-    #[error("{}", if *.plain { "the server supports only plain PKCE, which protects nothing" } else { "the server's metadata says that it does not support PKCE" })]
-    S256Unsupported { plain: bool },
+    #[error("{support}")]
+    S256Unsupported { support: PkceSupport },
+    #[error("the server does not register integ as a client ({code})")]
+    RegistrationRefused {
+        code: String,
+        #[source]
+        description: Option<ErrorDescription>,
+    },
+}
+
+/// What a server's metadata says of PKCE where S256 is not in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PkceSupport {
+    /// `plain` alone.
+    PlainOnly,
+    /// The list is there and has no method that is known.
+    NoMethod,
+    /// There is no list.
+    Unstated,
+}
+
+impl PkceSupport {
+    fn of(methods: Option<&[String]>) -> Self {
+        match methods {
+            None => Self::Unstated,
+            Some(methods) if methods.iter().any(|method| method == "plain") => Self::PlainOnly,
+            Some(_) => Self::NoMethod,
+        }
+    }
+}
+
+impl std::fmt::Display for PkceSupport {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::PlainOnly => "the server supports only plain PKCE, which protects nothing",
+            Self::NoMethod => "the server's metadata says that it does not support PKCE",
+            Self::Unstated => {
+                "the server's metadata does not say that it supports PKCE, and without it the sign-in is not safe"
+            }
+        })
+    }
 }
 
 /// What the vendor says of an error: untrusted text, bounded; callers escape it before printing.
@@ -210,7 +266,8 @@ impl OAuthError {
         match self {
             Self::Denied { description, .. }
             | Self::InvalidGrant { description, .. }
-            | Self::ErrorResponse { description, .. } => description.as_ref(),
+            | Self::ErrorResponse { description, .. }
+            | Self::RegistrationRefused { description, .. } => description.as_ref(),
             _ => None,
         }
     }
@@ -271,12 +328,15 @@ impl OAuthError {
             Self::Http(error) => error.diagnostic(),
             Self::Template(_) => Diagnostic::new(Kind::Usage, "missing_value"),
             Self::MissingEndpoint(_) => Diagnostic::new(Kind::Usage, "missing_endpoint"),
-            Self::InvalidMetadata { .. } => Diagnostic::new(Kind::Failed, "discovery_failed"),
+            Self::InvalidMetadata { .. } | Self::MetadataNotFound { .. } => {
+                Diagnostic::new(Kind::Failed, "discovery_failed")
+            }
             Self::IssuerMismatch { .. } => Diagnostic::new(Kind::Failed, "issuer_mismatch"),
             Self::Bind { .. } | Self::Serve { .. } => Diagnostic::new(Kind::Failed, "listen_failed"),
             Self::TimedOut { .. } => Diagnostic::new(Kind::AuthNeeded, "timed_out"),
             Self::DeviceCodeExpired => Diagnostic::new(Kind::AuthNeeded, "device_code_expired"),
             Self::S256Unsupported { .. } => Diagnostic::new(Kind::Failed, "pkce_unsupported"),
+            Self::RegistrationRefused { .. } => Diagnostic::new(Kind::Failed, "registration_refused"),
         }
         .maybe_hint(self.hint_for(connector, connect, offers))
     }
@@ -302,6 +362,9 @@ impl OAuthError {
             }
             Self::S256Unsupported { .. } => {
                 offers.pkce_param.as_ref().map(|param| Hint::run(format!("{connect} --param {param}=never")))
+            }
+            Self::RegistrationRefused { .. } => {
+                Some(Hint::new("register integ with the service by hand, then", format!("{connect} --client-id ID")))
             }
             Self::InvalidMetadata { metadata_issuer: Some(named), .. } => {
                 let named = shlex::try_quote(named).ok()?;

@@ -9,21 +9,24 @@
 //! 4. A marker that is found under the lock is of a process that died in between. A refresh token that may have been used
 //!    up is never presented again: the connection needs a person, and says why.
 
+mod client;
 mod token_error;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+pub use client::current_client;
 pub use token_error::AccessTokenError;
 
 use super::lifetime::token_lifetime;
-use super::{OAuthClient, OAuthError, Tokens};
+use super::{OAuthClient, OAuthError, Tokens, registration};
 use crate::clock::Timestamp;
-use crate::connector::{AuthMethod, Connector, RefreshTokenRotation, authorization_server};
+use crate::connector::RefreshTokenRotation;
 use crate::error::{self, Error, Kind};
 pub use crate::model::reconnect_command;
 use crate::model::{
     ClientCredentials, Connection, ConnectionName, Expiry, Grant, GrantStatus, GrantWriteResult, RefreshMethod,
+    StoredGrant,
 };
 use crate::runtime::{LockGuard, Workspace};
 use crate::store::{Fence, LockKey, Store};
@@ -332,11 +335,8 @@ async fn refresh_and_save(
     };
     let rotation = session.auth.oauth2.as_ref().map(|rules| rules.rotation(&session.connection.params));
     let repeatable = is_repeatable(old.refresh_method, rotation.unwrap_or_default());
-    if let Some(presented) = stored.refresh_attempt.filter(|_| !repeatable) {
-        let reason = format!(
-            "a refresh at {} was cut off after the grant had been sent, and it may be used up; it is not sent twice",
-            presented.at
-        );
+    let now = workspace.engine.clock.now();
+    if let Some(reason) = unpresentable_reason(&session.connection, &stored, repeatable, now) {
         return Err(require_reauth(workspace, store, &session.connection, reason).await?.into());
     }
     let client = current_client(workspace, &session.connector, &session.auth, &session.connection, &old).await?;
@@ -385,14 +385,39 @@ async fn refresh_and_save(
                 return Err(require_reauth(workspace, store, &session.connection, reason).await?.into());
             }
             let _ = store.grants().cancel_refresh(id, stored.generation, fence).await?;
-            if let OAuthError::InvalidGrant { .. } = &error {
-                return Err(require_reauth(workspace, store, &session.connection, error.reason()).await?.into());
+            if let Some(reason) = refusal_reason(&session.connection, &error) {
+                return Err(require_reauth(workspace, store, &session.connection, reason).await?.into());
             }
             let failure = format!("the last refresh failed: {}", error.reason());
             workspace.notify_transition(store.connections().record_failure(id, &failure).await?);
             Err(refresh_failed(error).into())
         }
     }
+}
+
+/// Why a grant must not be presented, if it must not.
+fn unpresentable_reason(
+    connection: &Connection,
+    stored: &StoredGrant,
+    repeatable: bool,
+    now: Timestamp,
+) -> Option<String> {
+    if let Some(presented) = stored.refresh_attempt.filter(|_| !repeatable) {
+        return Some(format!(
+            "a refresh at {} was cut off after the grant had been sent, and it may be used up; it is not sent twice",
+            presented.at
+        ));
+    }
+    let has_expired = registration::has_expired(&connection.metadata, now);
+    has_expired.then(|| "the client that integ registered with the server has expired".to_owned())
+}
+
+/// Why only a person can help after an error of the server's; absent where it says nothing of the grant.
+fn refusal_reason(connection: &Connection, error: &OAuthError) -> Option<String> {
+    if registration::is_forgotten(&connection.metadata, error) {
+        return Some(format!("the server has forgotten the client that integ registered ({})", error.reason()));
+    }
+    matches!(error, OAuthError::InvalidGrant { .. }).then(|| error.reason())
 }
 
 /// Returns the scopes and the metadata that new tokens change of a connection.
@@ -462,33 +487,6 @@ fn merge_tokens(old: &Grant, tokens: Tokens, client: ClientCredentials, now: Tim
 /// The moment so many seconds after another.
 pub fn add_seconds(now: Timestamp, seconds: u32) -> Option<Timestamp> {
     Timestamp::from_second(now.as_second().checked_add(i64::from(seconds))?).ok()
-}
-
-/// The client that the grant was issued to, with the secret that it has today at the connection's server.
-///
-/// # Errors
-/// The vault's errors.
-pub async fn current_client(
-    workspace: &Workspace,
-    connector: &Connector,
-    auth: &AuthMethod,
-    connection: &Connection,
-    grant: &Grant,
-) -> error::Result<ClientCredentials> {
-    let issued_to = grant.client.clone().unwrap_or(ClientCredentials { id: String::new(), secret: None });
-    let server = authorization_server(connector, auth, &connection.params).map(|server| server.url);
-    let mut stores = vec![workspace.store().await?];
-    stores.extend(workspace.engine.global_store().await?);
-    for store in stores {
-        let apps = store.apps().for_connector(&connector.id).await?;
-        let current = |found: &crate::model::OAuthApp| {
-            found.server == server && found.client.id == issued_to.id && found.client.secret.is_some()
-        };
-        if let Some(found) = apps.into_iter().find(current) {
-            return Ok(found.client);
-        }
-    }
-    Ok(issued_to)
 }
 
 /// Waits for the connection's lock: a holder that lives is waited for as long as its request may take, and one that dies is

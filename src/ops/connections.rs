@@ -16,9 +16,9 @@ use crate::model::{Account, Connection, ConnectionId, ConnectionName, reconnect_
 use crate::runtime::worker::{self, RunUntil};
 use crate::runtime::{BoxFuture, Workspace};
 use crate::view::connection::{
-    AccountView, ConnectView, ConnectionView, DisconnectPreview, DisconnectView, ReconnectListView, ReconnectOutcome,
-    ReconnectView, RefreshListView, RefreshOutcome, RefreshView, RenameView, RenewalOutcome, StatusView,
-    SubscriptionRenewalView, TestListView, TestView,
+    AccountView, ConnectView, ConnectionView, DisconnectPreview, DisconnectView, McpServerView, ReconnectListView,
+    ReconnectOutcome, ReconnectView, RefreshListView, RefreshOutcome, RefreshView, RenameView, RenewalOutcome,
+    StatusView, SubscriptionRenewalView, TestListView, TestView,
 };
 use crate::view::webhook::SubscriptionView;
 use crate::webhook::subscription::{RenewalResult, renew_all};
@@ -414,6 +414,12 @@ async fn test_view(workspace: &Workspace, report: HealthReport) -> TestView {
         account: report.account.as_ref().map(account_view),
         missing_scopes: report.missing_scopes,
         http_status: report.http_status,
+        mcp_server: report.mcp_server.map(|server| McpServerView {
+            name: server.name,
+            version: server.version,
+            protocol_version: server.protocol_version,
+            tools: server.tools,
+        }),
         error_message: report.error_message,
         hint: report.hint,
     }

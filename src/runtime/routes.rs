@@ -6,7 +6,7 @@ use std::sync::Arc;
 use url::Url;
 
 use crate::connector::{AuthMethod, Connector, HostTemplate, Values, url_templates};
-use crate::http::{AllowedHosts, Route};
+use crate::http::{AllowedHosts, HostTrust, Route, is_loopback};
 
 /// The route of a live connection: to the hosts of its connector file, with the parameters that the user gave, and nowhere
 /// else.
@@ -49,6 +49,14 @@ pub fn live_route(
     }
     if auth.oauth2.as_ref().is_some_and(|rules| rules.issuer.is_some()) {
         patterns(connector, "issuer", &mut reach);
+    }
+    let resource = auth.oauth2.as_ref().and_then(|rules| rules.protected_resource.as_ref());
+    if resource
+        .and_then(|resource| resource.origin(&values))
+        .is_some_and(|resource| is_loopback(&resource) && matches!(reach.check(&resource), Ok(HostTrust::UserProvided)))
+    {
+        // A resource server under development: its authorization server has a port of its own.
+        reach.allow_loopback();
     }
     Route::Vendor(Arc::new(reach))
 }

@@ -65,6 +65,14 @@ impl VendorEmulator {
                 }
                 None => Ok(asked),
             });
+        if !self.is_registered(&params) {
+            let why = "redirect_uri is not one that the client has registered.";
+            return html::message(&self.connector.name, 400, "This request is refused", why);
+        }
+        let asked = asked.and_then(|asked| match self.check_resource(&params) {
+            Ok(()) => Ok(asked),
+            Err(_) => Err(AuthorizationError::Redirect("invalid_target", "there is no such resource".to_owned())),
+        });
         match asked {
             Err(AuthorizationError::ErrorPage(why)) => {
                 html::message(&self.connector.name, 400, "This request is refused", &why)
@@ -228,9 +236,9 @@ fn parse_request(oauth2: &OAuth2, params: &RequestParams) -> Result<Authorizatio
     }
     let challenge = match oauth2.pkce {
         Pkce::Never => None,
-        Pkce::Always | Pkce::PublicOnly => code_challenge(params)?,
+        Pkce::Always | Pkce::Advertised | Pkce::PublicOnly => code_challenge(params)?,
     };
-    if oauth2.pkce == Pkce::Always && challenge.is_none() {
+    if matches!(oauth2.pkce, Pkce::Always | Pkce::Advertised) && challenge.is_none() {
         return Err(AuthorizationError::Redirect("invalid_request", "code_challenge is missing (RFC 7636)".to_owned()));
     }
     Ok(AuthorizationRequest {

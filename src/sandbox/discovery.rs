@@ -16,7 +16,7 @@ impl VendorEmulator {
         template.fill(&self.values()).ok()
     }
 
-    fn values(&self) -> Values {
+    pub(super) fn values(&self) -> Values {
         let mut values = Values::default();
         values.extend(&emulated_urls(&self.connector, &self.auth)).extend(&self.params);
         values
@@ -65,6 +65,9 @@ impl VendorEmulator {
         });
         if !scopes.is_empty() {
             document["scopes_supported"] = json!(scopes);
+        }
+        if oauth2.protected_resource.is_some() {
+            document["registration_endpoint"] = json!(at(EmulatedEndpoint::Registration, None));
         }
         // A vendor whose endpoints the file fixes may lack some of these: only what is served is announced.
         let served = declared_routes(&self.connector, &self.auth);

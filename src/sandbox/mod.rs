@@ -28,6 +28,7 @@ mod discovery;
 mod fault;
 mod health;
 mod html;
+mod mcp;
 mod message;
 mod objects;
 mod pattern;

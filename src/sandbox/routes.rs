@@ -6,11 +6,12 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+use super::mcp::METADATA_PATH;
 use super::message::SandboxRequest;
 use super::pattern::{PathParams, TemplatePattern, leading_placeholder, mark_placeholders};
 use super::relation::{RecordRelation, item_paths, relate};
 use super::stream::StreamRequestKind;
-use crate::connector::{Action, AuthMethod, Connector, GrantType, HttpMethod, Template};
+use crate::connector::{Action, AuthMethod, Connector, GrantType, HealthProtocol, HttpMethod, Template};
 use crate::model::words;
 
 /// The origin that stands for the sandbox in values that must be URLs; the route replaces it by the emulator's.
@@ -29,6 +30,10 @@ pub enum EmulatedEndpoint {
     Device,
     Revoke,
     Discovery,
+    /// What a protected resource says of itself (RFC 9728).
+    ResourceMetadata,
+    /// Where clients register themselves (RFC 7591).
+    Registration,
     Authorize,
     /// The page on which a person confirms a device.
     Verification,
@@ -48,6 +53,8 @@ words!(EmulatedEndpoint {
     Device => "device",
     Revoke => "revoke",
     Discovery => "discovery",
+    ResourceMetadata => "resource_metadata",
+    Registration => "registration",
     Authorize => "authorize",
     Verification => "verification",
     FollowUp => "follow_up",
@@ -64,7 +71,8 @@ impl EmulatedEndpoint {
             Self::Token | Self::Refresh => "/token",
             Self::Device => "/device",
             Self::Revoke => "/revoke",
-            Self::Discovery | Self::Action | Self::Stream | Self::Other => "",
+            Self::Discovery | Self::ResourceMetadata | Self::Action | Self::Stream | Self::Other => "",
+            Self::Registration => "/register",
             Self::Authorize => "/authorize",
             Self::Verification => VERIFICATION_PATH,
             Self::FollowUp => "/accounts",
@@ -79,6 +87,8 @@ pub(super) struct DeclaredRoute {
     pub(super) method: HttpMethod,
     /// The marked template of its URL; empty where only the sandbox has a path for it.
     pub(super) url: String,
+    /// An MCP server is where its clients expect it.
+    is_mcp: bool,
 }
 
 impl DeclaredRoute {
@@ -86,6 +96,7 @@ impl DeclaredRoute {
     pub(super) fn default_path(&self) -> &'static str {
         match leading_placeholder(&self.url) {
             Some(("userinfo_endpoint", "")) => "/userinfo",
+            _ if self.is_mcp => "/mcp",
             _ => self.endpoint.default_path(),
         }
     }
@@ -94,7 +105,7 @@ impl DeclaredRoute {
 /// The endpoints of one authentication method, in the order that decides.
 pub(super) fn declared_routes(connector: &Connector, auth: &AuthMethod) -> Vec<DeclaredRoute> {
     let mut found = Vec::new();
-    let mut add = |endpoint, method, url: String| found.push(DeclaredRoute { endpoint, method, url });
+    let mut add = |endpoint, method, url: String| found.push(DeclaredRoute { endpoint, method, url, is_mcp: false });
     if let Some(oauth2) = &auth.oauth2 {
         let url = |template: &Option<_>| template.as_ref().map(mark_placeholders).unwrap_or_default();
         add(EmulatedEndpoint::Token, HttpMethod::Post, url(&oauth2.token_url));
@@ -114,6 +125,9 @@ pub(super) fn declared_routes(connector: &Connector, auth: &AuthMethod) -> Vec<D
         if oauth2.grants.contains(&GrantType::AuthorizationCode) {
             add(EmulatedEndpoint::Authorize, HttpMethod::Get, url(&oauth2.authorize_url));
         }
+        if oauth2.protected_resource.is_some() {
+            add(EmulatedEndpoint::Registration, HttpMethod::Post, String::new());
+        }
         if let Some(follow_up) = &oauth2.follow_up {
             add(EmulatedEndpoint::FollowUp, HttpMethod::Get, mark_placeholders(&follow_up.url));
         }
@@ -124,7 +138,10 @@ pub(super) fn declared_routes(connector: &Connector, auth: &AuthMethod) -> Vec<D
     if let Some(health) = connector.health(auth) {
         let path = mark_placeholders(&health.path);
         let base = auth.base.as_ref().or(connector.api.base.as_ref()).filter(|_| path.starts_with('/'));
-        add(EmulatedEndpoint::Health, health.method, base.map(mark_placeholders).unwrap_or_default() + &path);
+        let is_mcp = health.protocol == HealthProtocol::Mcp;
+        let method = if is_mcp { HttpMethod::Post } else { health.method };
+        let url = base.map(mark_placeholders).unwrap_or_default() + &path;
+        found.push(DeclaredRoute { endpoint: EmulatedEndpoint::Health, method, url, is_mcp });
     }
     found.sort_by_key(|declared| declared.endpoint);
     found
@@ -193,6 +210,12 @@ impl RouteTable {
                 places.push(EmulatedRoute::own(EmulatedEndpoint::Discovery, &known));
             }
             places.push(EmulatedRoute::own(EmulatedEndpoint::Health, "/userinfo"));
+        }
+        if let Some(resource) = auth.oauth2.as_ref().and_then(|oauth2| oauth2.protected_resource.as_ref()) {
+            let (path, _) = path_text(&mark_placeholders(resource), "", params);
+            for known in [format!("{METADATA_PATH}{}", path.trim_end_matches('/')), METADATA_PATH.to_owned()] {
+                places.push(EmulatedRoute::own(EmulatedEndpoint::ResourceMetadata, &known));
+            }
         }
         places.sort_by_key(|place| place.endpoint);
         let items = item_paths(connector).into_iter().map(|(path, relation)| {

@@ -55,6 +55,7 @@ impl VendorEmulator {
         let params = self.body(visit, oauth2.token_body)?;
         self.check_token_headers(oauth2, visit.request)?;
         let client = self.authenticate_client(visit.request, &params, oauth2.client_auth)?;
+        self.check_resource(&params)?;
         let unsupported = |what: &str| OAuthErrorResponse::new("unsupported_grant_type", what);
         let refreshes_here = visit.endpoint == super::EmulatedEndpoint::Refresh || oauth2.refresh_url.is_none();
         match params.get("grant_type") {

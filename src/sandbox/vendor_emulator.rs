@@ -222,6 +222,9 @@ impl VendorEmulator {
             (EmulatedEndpoint::Device, _) => self.device(visit, state).unwrap_or_else(refused),
             (EmulatedEndpoint::Revoke, _) => self.revoke(visit, state).unwrap_or_else(refused),
             (EmulatedEndpoint::Discovery, _) => self.discovery(),
+            (EmulatedEndpoint::ResourceMetadata, _) => self.resource_metadata(),
+            (EmulatedEndpoint::Registration, _) => self.register_client(visit),
+            (EmulatedEndpoint::Health, _) if self.speaks_mcp() => self.mcp(visit, state),
             (EmulatedEndpoint::Authorize, _) => self.authorize(visit, state),
             (EmulatedEndpoint::Verification, _) => self.verification(visit, state),
             (EmulatedEndpoint::FollowUp, _) => self.follow_up(visit, state),
@@ -266,6 +269,8 @@ impl VendorEmulator {
             EmulatedEndpoint::Device
             | EmulatedEndpoint::Revoke
             | EmulatedEndpoint::Discovery
+            | EmulatedEndpoint::ResourceMetadata
+            | EmulatedEndpoint::Registration
             | EmulatedEndpoint::Authorize
             | EmulatedEndpoint::Verification => PresentedCredential::None,
         }

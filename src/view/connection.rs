@@ -219,8 +219,22 @@ pub struct TestView {
     pub account: Option<AccountView>,
     pub missing_scopes: Vec<String>,
     pub http_status: Option<u16>,
+    /// What an MCP server says of itself; absent for every other service.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mcp_server: Option<McpServerView>,
     pub error_message: Option<String>,
     pub hint: Option<String>,
+}
+
+/// A remote MCP server, as it described itself when it was tested.
+#[derive(Clone, Debug, Serialize)]
+pub struct McpServerView {
+    pub name: String,
+    pub version: String,
+    /// The revision of the protocol that was agreed upon: `2025-11-25`.
+    pub protocol_version: String,
+    /// How many tools it lists.
+    pub tools: usize,
 }
 
 /// The tests of several connections, in the order asked for.

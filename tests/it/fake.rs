@@ -100,6 +100,8 @@ pub struct State {
     pub latency: Duration,
     /// The API refuses every token, also one that is new.
     pub refuses_all: bool,
+    /// What is always answered at a path, in place of the provider's own answer.
+    pages: HashMap<String, Answer>,
     gone: bool,
     lifetime: u64,
     account: String,
@@ -125,6 +127,14 @@ impl State {
     pub fn times(&self, path: &str) -> Vec<Instant> {
         let all = self.asked.iter().zip(&self.arrived);
         all.filter(|(message, _)| message.request().1 == path).map(|(_, at)| *at).collect()
+    }
+
+    /// Whether a request carries a token that the API takes.
+    pub fn takes(&self, message: &Message) -> bool {
+        let bearer = message.header("authorization").and_then(|value| value.strip_prefix("Bearer "));
+        bearer
+            .map(str::to_owned)
+            .is_some_and(|token| self.given.contains(&token) && !self.refused.contains(&token) && !self.refuses_all)
     }
 
     /// How many refreshes used a grant up.
@@ -197,6 +207,16 @@ impl FakeProvider {
     /// What goes wrong with the next requests to a path, one after another.
     pub fn trouble(&self, path: &str, troubles: impl IntoIterator<Item = Trouble>) {
         self.state().troubles.entry(path.to_owned()).or_default().extend(troubles);
+    }
+
+    /// What is answered at a path from now on.
+    pub fn page(&self, path: &str, status: u16, headers: &[(&'static str, String)], body: impl Into<Vec<u8>>) {
+        self.state().pages.insert(path.to_owned(), (status, headers.to_vec(), body.into()));
+    }
+
+    /// The same for JSON with status 200.
+    pub fn json_page(&self, path: &str, document: &Value) {
+        self.page(path, 200, &[("content-type", "application/json".to_owned())], document.to_string());
     }
 
     /// Every access token given so far is answered with 401 by the API.
@@ -287,10 +307,15 @@ fn serve(shared: &(Mutex<State>, Condvar), stream: Option<TcpStream>) {
     }
 }
 
-type Answer = (u16, Vec<(&'static str, String)>, Vec<u8>);
+pub type Answer = (u16, Vec<(&'static str, String)>, Vec<u8>);
 
 fn answer(state: &mut State, path: &str, message: &Message, trouble: Option<&Trouble>) -> Answer {
+    if let Some(page) = state.pages.get(path) {
+        return page.clone();
+    }
     let (status, mut body) = match path {
+        "/mcp" => return crate::mcp::answer(state, message),
+        "/register" => crate::mcp::registration(state, message),
         "/authorize" => return authorize(state, message),
         "/token" => token(state, &message.form()),
         "/device" => (
@@ -300,14 +325,10 @@ fn answer(state: &mut State, path: &str, message: &Message, trouble: Option<&Tro
         ),
         "/revoke" => (200, json!({})),
         "/api/me" => {
-            let bearer = message.header("authorization").and_then(|value| value.strip_prefix("Bearer "));
-            match bearer.map(str::to_owned) {
-                Some(token)
-                    if state.given.contains(&token) && !state.refused.contains(&token) && !state.refuses_all =>
-                {
-                    (200, json!({ "id": state.account, "name": state.account }))
-                }
-                _ => (401, json!({ "error": "invalid_token" })),
+            if state.takes(message) {
+                (200, json!({ "id": state.account, "name": state.account }))
+            } else {
+                (401, json!({ "error": "invalid_token" }))
             }
         }
         _ => (404, json!({})),

@@ -26,6 +26,7 @@ mod help;
 mod keyring;
 mod lists;
 mod masking;
+mod mcp;
 mod notify;
 mod oidc;
 mod output;

@@ -348,6 +348,20 @@ pub struct Health {
     /// `{account}`, `{login}` and `{email}` of the account.
     #[serde(default)]
     pub sample: Option<String>,
+    /// What is spoken at `path`.
+    #[serde(default)]
+    pub protocol: HealthProtocol,
+}
+
+/// How a health check asks the service.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum HealthProtocol {
+    /// One HTTP request.
+    #[default]
+    Http,
+    /// The Model Context Protocol: a session is initialized and the tools are listed.
+    Mcp,
 }
 
 /// Where an answer holds the account's id and its display name.

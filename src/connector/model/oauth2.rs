@@ -21,6 +21,11 @@ pub struct OAuth2 {
     /// Finds the endpoints by discovery (RFC 8414, OpenID Connect Discovery); those given here win.
     #[serde(default)]
     pub issuer: Option<Template>,
+    /// The URL of a protected resource, whose metadata names the issuer and the scopes (RFC 9728). integ registers itself with
+    /// that issuer (RFC 7591) unless the user has a client. `issuer`, `resource`, `authorize_url` and `token_url` are then
+    /// values of what was found.
+    #[serde(default)]
+    pub protected_resource: Option<Template>,
     #[serde(default)]
     pub authorize_url: Option<Template>,
     #[serde(default)]
@@ -138,6 +143,8 @@ pub enum ClientSecretPolicy {
 pub enum Pkce {
     #[default]
     Always,
+    /// Always, and a server whose metadata does not list S256 is refused.
+    Advertised,
     /// Turning it on makes the client public: only where there is no client secret.
     PublicOnly,
     /// The vendor does not know it.
@@ -147,9 +154,14 @@ pub enum Pkce {
 impl Pkce {
     /// Reads a value as connector files write it.
     pub fn from_name(name: &str) -> Option<Self> {
-        [("always", Self::Always), ("public_only", Self::PublicOnly), ("never", Self::Never)]
-            .into_iter()
-            .find_map(|(known, value)| (known == name).then_some(value))
+        [
+            ("always", Self::Always),
+            ("advertised", Self::Advertised),
+            ("public_only", Self::PublicOnly),
+            ("never", Self::Never),
+        ]
+        .into_iter()
+        .find_map(|(known, value)| (known == name).then_some(value))
     }
 }
 

@@ -291,6 +291,7 @@ fn check_error_rule(key: &str, rule: &ErrorRule, found: &mut Diagnostics) {
 
 fn check_oauth2(given: &mut NameScope<'_, '_>, key: &str, oauth2: &OAuth2) {
     let urls = [
+        ("protected_resource", &oauth2.protected_resource),
         ("issuer", &oauth2.issuer),
         ("authorize_url", &oauth2.authorize_url),
         ("token_url", &oauth2.token_url),
@@ -301,6 +302,10 @@ fn check_oauth2(given: &mut NameScope<'_, '_>, key: &str, oauth2: &OAuth2) {
         if let Some(url) = url {
             given.url(&format!("{key}.{name}"), url);
         }
+    }
+    if oauth2.protected_resource.is_some() && oauth2.issuer.is_none() {
+        let message = "is missing: protected_resource finds it, so write issuer = \"{issuer}\"".to_owned();
+        given.found.push((format!("{key}.issuer"), message));
     }
     if oauth2.issuer.is_none() {
         let mut need = |name: &str, url: &Option<Template>, why: &str| {

@@ -14,6 +14,9 @@ const COMMON_NAMES: &[&str] = &["access_token", "client_id", "client_secret", "r
 /// What discovery gives beside the endpoints that the model names.
 const DISCOVERY_NAMES: &[&str] = &["issuer", "userinfo_endpoint"];
 
+/// What the metadata of a protected resource gives.
+const RESOURCE_NAMES: &[&str] = &["resource", "authorize_url", "token_url"];
+
 /// The names that have values in each of the authentication methods which a template is used with.
 pub(super) struct NameScope<'a, 'f> {
     ways: Vec<(&'a str, BTreeSet<&'a str>)>,
@@ -126,6 +129,9 @@ pub(super) fn defined_names<'a>(connector: &'a Connector, auth: &'a AuthMethod) 
         names.extend(oauth2.follow_up.iter().flat_map(|follow_up| follow_up.keep.keys()).map(String::as_str));
         if oauth2.issuer.is_some() {
             names.extend(DISCOVERY_NAMES);
+        }
+        if oauth2.protected_resource.is_some() {
+            names.extend(RESOURCE_NAMES);
         }
     }
     names

@@ -8,7 +8,8 @@ use url::Url;
 use crate::connector::{ClientAuth, ConnectorDraft, DiscoveredOAuth2, DraftHealth, DraftOAuth2, sentence};
 use crate::error::Result;
 use crate::http::Route;
-use crate::oauth::{ServerMetadata, discovery};
+use crate::oauth::ServerMetadata;
+use crate::oauth::discovery::{self, MetadataScope};
 use crate::runtime::{Workspace, route_to};
 use crate::task::blocking;
 use crate::view::connector::DraftView;
@@ -40,7 +41,9 @@ pub fn check_draft_id(workspace: &Workspace, id: &str, replace: bool) -> Result<
 /// Those of [`discovery::discover`].
 pub async fn discover_oauth2(workspace: &Workspace, issuer: &str) -> Result<DiscoveredOAuth2> {
     let route = Url::parse(issuer).map_or(Route::Live, |url| route_to(&url));
-    let metadata = discovery::discover(&workspace.engine.http, &route, issuer, ServerMetadata::default()).await?;
+    let metadata =
+        discovery::discover(&workspace.engine.http, &route, issuer, MetadataScope::Both, ServerMetadata::default())
+            .await?;
     Ok(discovered(&metadata))
 }
 

@@ -7,8 +7,9 @@ use integ::error::Hint;
 use integ::http::HttpError;
 use integ::http::loopback::BindError;
 use integ::json::JsonError;
+use integ::oauth::protected_resource::ResourceError;
 use integ::oauth::refresh::AccessTokenError;
-use integ::oauth::{AuthCapabilities, ErrorDescription, OAuthError};
+use integ::oauth::{AuthCapabilities, ErrorDescription, OAuthError, PkceSupport};
 use integ::runtime::{RuntimeError, SessionError};
 use integ::store::StoreError;
 
@@ -65,13 +66,19 @@ fn oauth() {
                 metadata_issuer: Some("https://id.example/realm".into()),
             },
         ],
+        MetadataNotFound => [E::MetadataNotFound { issuer: "https://id.example".into(), reason: "https://id.example/.well-known/openid-configuration answered 404".into() }],
         DiscoveryUnavailable => [E::DiscoveryUnavailable { issuer: "https://id.example".into(), reason: "it answered 503".into() }],
         IssuerMismatch => [E::IssuerMismatch { expected: "https://id.example".into(), received: "https://evil.example".into() }],
         Bind => [E::Bind { source: taken() }],
         Serve => [E::Serve { source: io() }],
         TimedOut => [E::TimedOut { retry_after: MINUTE }],
         DeviceCodeExpired => [E::DeviceCodeExpired],
-        S256Unsupported => [E::S256Unsupported { plain: true }, E::S256Unsupported { plain: false }],
+        S256Unsupported => [
+            E::S256Unsupported { support: PkceSupport::PlainOnly },
+            E::S256Unsupported { support: PkceSupport::NoMethod },
+            E::S256Unsupported { support: PkceSupport::Unstated },
+        ],
+        RegistrationRefused => [E::RegistrationRefused { code: "invalid_redirect_uri".into(), description: described() }],
     });
     let access = errors!(AccessTokenError {
         NeedsReauth => [E::NeedsReauth { connection: slack(), reason: "invalid_grant".into(), reconnect: reconnect() }],
@@ -99,6 +106,28 @@ fn oauth() {
     assert_snap("errors_oauth", &(text + &access));
 }
 
+fn invalid_host(command: ConnectCommand) -> ConnectError {
+    ConnectError::InvalidParam {
+        command,
+        name: "host".into(),
+        value: "a b".into(),
+        expected: "a host name",
+        example: Some("git.example.com".into()),
+    }
+}
+
+fn other_resource() -> ConnectError {
+    ConnectError::OtherResource {
+        name: slack(),
+        known: "https://mcp.example/mcp".into(),
+        command: "integ connect https://other.example/mcp --as OTHER".into(),
+    }
+}
+
+fn no_server() -> ResourceError {
+    ResourceError::NotFound { url: "https://mcp.example/mcp".parse().unwrap(), status: 404 }
+}
+
 #[test]
 fn connect() {
     let requested = || ConnectCommand { connector: "slack".into(), command: RECONNECT.into() };
@@ -124,13 +153,7 @@ fn connect() {
         MissingParam => [E::MissingParam { command: requested(), name: "site".into(), prompt: "The site".into() }],
         UnknownParam => [E::UnknownParam { command: requested(), name: "sit".into(), known: vec!["site".into()] }],
         InvalidChoice => [E::InvalidChoice { command: requested(), name: "region".into(), value: "mars".into(), choices: labels() }],
-        InvalidParam => [E::InvalidParam {
-            command: requested(),
-            name: "host".into(),
-            value: "a b".into(),
-            expected: "a host name",
-            example: Some("git.example.com".into()),
-        }],
+        InvalidParam => [invalid_host(requested())],
         InvalidKey => [E::InvalidKey { command: requested(), prompt: "a bot token".into(), why: "it begins with xoxb-".into() }],
         InvalidClient => [E::InvalidClient { value: "client id", reason: "it is a URL" }],
         KeyRejected => [E::KeyRejected { command: requested(), why: "invalid_auth".into() }],
@@ -138,6 +161,10 @@ fn connect() {
         PeerCheckRequired => [E::PeerCheckRequired { command: requested() }],
         HttpsRedirectRequired => [E::HttpsRedirectRequired { command: requested() }],
         ChoiceRequired => [E::ChoiceRequired { command: requested(), param: "site".into(), labels: labels() }],
+        InvalidUrl => [E::InvalidUrl { url: "http://mcp.example/mcp".into(), reason: "it is neither https nor http on this machine" }],
+        OtherResource => [other_resource()],
+        RegistrationUnsupported => [E::RegistrationUnsupported { command: requested(), issuer: "https://id.example".into() }],
+        Resource => [E::Resource { command: requested(), source: Box::new(no_server()) }],
         EmptyGrant => [E::EmptyGrant],
         UnknownChoice => [E::UnknownChoice { command: requested(), value: "Gamma".into(), param: "site".into(), labels: labels() }],
         ResourceNotGranted => [E::ResourceNotGranted {
@@ -165,7 +192,7 @@ fn connect() {
         OAuth => [
             failed(OAuthError::TimedOut { retry_after: MINUTE }),
             failed(OAuthError::Bind { source: taken() }),
-            failed(OAuthError::S256Unsupported { plain: true }),
+            failed(OAuthError::S256Unsupported { support: PkceSupport::PlainOnly }),
             failed(OAuthError::ErrorResponse { code: "invalid_client".into(), description: None }),
         ],
         Prompt => [E::Prompt(PromptError::Empty)],
