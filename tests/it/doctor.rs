@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::fake::{FakeProvider, Trouble};
 use crate::flow::{Flow, connect_line, connected};
-use crate::harness::{Home, INTEG, Ran, Running, files, finish, is_root};
+use crate::harness::{Home, INTEG, Ran, Running, copy_program, files, finish, is_root};
 
 /// What was found, and the exit code, which must fit it.
 fn examine(command: Command) -> (Vec<Value>, i32) {
@@ -211,7 +211,7 @@ fn a_home_that_cannot_be_written_is_a_problem_and_no_crash() {
     if is_root() {
         // Rights do not stop root: somebody else looks.
         let program = home.path().join("integ");
-        fs::copy(INTEG, &program).unwrap();
+        copy_program(&program);
         let mut other = Command::new(&program);
         other.args(["doctor", "--json"]).env_clear().env("INTEG_HOME", home.path()).uid(65_534).gid(65_534);
         for path in files(home.path()).keys().map(std::path::PathBuf::as_path).chain([

@@ -122,6 +122,12 @@ pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
+/// Copies the program. Another process writes the copy: a test that starts a program meanwhile would inherit a file that is
+/// open for writing, and the system runs no such file (ETXTBSY, execve(2)).
+pub fn copy_program(to: &Path) {
+    assert!(Command::new("cp").arg(INTEG).arg(to).status().unwrap().success(), "{}", to.display());
+}
+
 /// Runs a command to its end.
 pub fn finish(mut command: Command) -> Ran {
     Ran::of(command.output().unwrap())

@@ -302,7 +302,7 @@ fn fault_049_another_program_of_the_user_cannot_look_into_the_process() {
     let give = |path: &std::path::Path| std::os::unix::fs::chown(path, Some(65_534), Some(65_534)).unwrap();
     give(home.path());
     let program = home.path().join("integ");
-    fs::copy(crate::harness::INTEG, &program).unwrap();
+    crate::harness::copy_program(&program);
     give(&program);
     let mut command = Command::new(&program);
     command.args(["sandbox", "run", "slack", "--json"]).env_clear().env("INTEG_HOME", home.path()).current_dir("/");

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 
-use crate::harness::{INTEG, is_root, needs};
+use crate::harness::{copy_program, is_root, needs};
 
 /// The user who runs integ.
 pub const VICTIM: u32 = 61_001;
@@ -34,7 +34,7 @@ impl User {
             chown(path, Some(uid), Some(uid)).unwrap();
         };
         let binary = folder.path().join("integ");
-        std::fs::copy(INTEG, &binary).unwrap();
+        copy_program(&binary);
         own(&binary, 0o755);
         own(folder.path(), 0o755);
         Some(Self { uid, folder })
