@@ -342,7 +342,7 @@ fn simulate_goes_to_this_machine_or_by_https_and_says_what_is_missing() {
         ("webhook retry 99", 3, "event_not_found"),
         ("webhook secret stripe --param x=y", 2, "unknown_param"),
         ("webhook listen stripe --forward-to http://10.0.0.1/", 2, "insecure_url"),
-        ("webhook listen stripe --public-url ftp://x", 2, "invalid_public_url"),
+        ("webhook listen stripe --port 0 --public-url ftp://x", 2, "invalid_public_url"),
         ("webhook events --since yesterday", 2, "invalid_time"),
     ] {
         let ran = home.run(&format!("{line} --json"));

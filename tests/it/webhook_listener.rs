@@ -146,7 +146,7 @@ fn thousands_of_slow_connections_keep_no_event_out_and_the_oldest_request_is_ans
 #[test]
 fn a_listener_raises_the_limit_of_open_files_that_it_inherits() {
     let home = home(&["stripe"]);
-    let integ = home.command(["webhook", "listen", "stripe", "--json"]);
+    let integ = home.command(["webhook", "listen", "stripe", "--port", "0", "--json"]);
     let mut command = Command::new("sh");
     command.args(["-c", "ulimit -Sn 512 && exec \"$0\" \"$@\""]).arg(integ.get_program()).args(integ.get_args());
     command.env_clear().envs(integ.get_envs().filter_map(|(name, value)| Some((name, value?))));
