@@ -102,7 +102,7 @@ pub(super) struct ListenArgs {
 fn command_without_shell(text: &str) -> Result<String, String> {
     let words = shlex::split(text).ok_or_else(|| "its quotes do not match".to_owned())?;
     let program = words.first().map(|word| word.rsplit('/').next().unwrap_or_default());
-    if program.is_some_and(|program| program.ends_with("sh")) {
+    if program.is_some_and(|program| ["sh", "bash", "dash", "fish", "ksh", "zsh"].contains(&program)) {
         return Ok(text.to_owned());
     }
     let is_operator = |word: &&String| {
@@ -161,4 +161,19 @@ pub(super) fn run(workspace: &Workspace, ui: &Ui, args: ListenArgs) -> Result<u8
         display.end();
         Ok(Kind::Interrupted.exit_code())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_only_a_shell_understands_is_refused() {
+        for command in ["./fail.sh > out", "echo a; exit 3", "jq . | head", "a && b", "'open"] {
+            assert!(command_without_shell(command).is_err(), "{command}");
+        }
+        for command in ["./handle.sh", "jq '.data | $ENV.X'", "sh -c 'a; b > c'", "/bin/bash -c 'a;'"] {
+            assert!(command_without_shell(command).is_ok(), "{command}");
+        }
+    }
 }
