@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::escape::escape;
+use super::table::wrap;
 use crate::connect::{ConnectEvent, WaitsFor};
 use crate::connector::{SetupGuide, SetupKind};
 
@@ -179,26 +180,6 @@ fn scope_list(service: &str, app: Option<&str>, scopes: &[(&str, &str)], width: 
     lines
 }
 
-/// Breaks a text between words. A word that is wider than a line has one of its own, so that it can be copied.
-fn wrap(text: &str, width: usize) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    for word in escape(text).split(' ').filter(|word| !word.is_empty()) {
-        if let Some(line) = lines.last_mut() {
-            if line.is_empty() {
-                line.push_str(word);
-                continue;
-            }
-            if line.chars().count() + 1 + word.chars().count() <= width {
-                line.push(' ');
-                line.push_str(word);
-                continue;
-            }
-        }
-        lines.push(word.to_owned());
-    }
-    lines
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -228,12 +209,5 @@ mod tests {
                 "",
             ]
         );
-    }
-
-    #[test]
-    fn text_is_broken_between_words_alone() {
-        assert_eq!(wrap("one two three", 7), ["one two", "three"]);
-        assert_eq!(wrap("see https://example.com/a/b now", 10), ["see", "https://example.com/a/b", "now"]);
-        assert_eq!(wrap("a\u{1b}[2J", 80), ["a\\u{1b}[2J"]);
     }
 }

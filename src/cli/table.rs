@@ -80,9 +80,9 @@ pub(super) fn with_notes(ui: &Ui, mut table: String, notes: &[TableNote]) -> Str
         table.push('\n');
     }
     for TableNote { subject, text, command } in notes {
-        let line = format!("{}: {}", escape(subject), fitted(&escape(text), MAX_CELL_LENGTH));
+        let line = format!("{subject}: {}", fitted(text, MAX_CELL_LENGTH));
         table.push('\n');
-        table.push_str(&wrapped(&line, ui.width.unwrap_or(usize::MAX)));
+        table.push_str(&wrap(&line, ui.width.map_or(usize::MAX, |width| width.saturating_sub(2))).join("\n  "));
         if let Some(command) = command {
             table.push_str(&format!("\n  {}", escape(command)));
         }
@@ -90,22 +90,24 @@ pub(super) fn with_notes(ui: &Ui, mut table: String, notes: &[TableNote]) -> Str
     table
 }
 
-/// Breaks a line between words where it would be longer than the width, and indents what follows by two columns.
-fn wrapped(line: &str, width: usize) -> String {
-    let (mut text, mut column) = (String::new(), 0);
-    for word in line.split(' ') {
-        let length = word.chars().count();
-        if column > 0 && column + 1 + length > width {
-            text.push_str("\n  ");
-            column = 2;
-        } else if column > 0 {
-            text.push(' ');
-            column += 1;
+/// Breaks a text between words. A word that is wider than a line has one of its own, so that it can be copied.
+pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in escape(text).split(' ').filter(|word| !word.is_empty()) {
+        if let Some(line) = lines.last_mut() {
+            if line.is_empty() {
+                line.push_str(word);
+                continue;
+            }
+            if line.chars().count() + 1 + word.chars().count() <= width {
+                line.push(' ');
+                line.push_str(word);
+                continue;
+            }
         }
-        text.push_str(word);
-        column += length;
+        lines.push(word.to_owned());
     }
-    text
+    lines
 }
 
 /// What is too long ends in an ellipsis.
@@ -134,10 +136,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_is_broken_between_words_only() {
-        assert_eq!(wrapped("one two three", 80), "one two three");
-        assert_eq!(wrapped("one two three", 8), "one two\n  three");
-        assert_eq!(wrapped("one incomprehensibilities", 8), "one\n  incomprehensibilities");
-        assert_eq!(wrapped("", 8), "");
+    fn a_line_is_broken_between_words_and_words_stay_whole() {
+        assert_eq!(wrap("one two three", 7), ["one two", "three"]);
+        assert_eq!(wrap("see https://example.com/a/b now", 10), ["see", "https://example.com/a/b", "now"]);
+        assert_eq!(wrap("a\u{1b}[2J", 80), ["a\\u{1b}[2J"]);
     }
 }

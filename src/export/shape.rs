@@ -2,7 +2,7 @@
 //!
 //! A record is the members that the service wrote, in its order, and then integ's own: `_change` in a list of changes,
 //! `_key`, `_version`, `_first_seen_at`, `_changed_at`, `_deleted_at`. What is a member in JSON is a column of the same name
-//! in a table. A record that is no object becomes the member `_record`, the name that a Parquet file has for whole records.
+//! in a table. A record that is not an object becomes the member `_record`, the name that a Parquet file has for whole records.
 //!
 //! A member of the service's that has one of these names gets one more underscore, as does every name that this could make
 //! it equal to: `_key` becomes `__key`, and `__key` becomes `___key`. No two names ever meet, and no record has to be known

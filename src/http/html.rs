@@ -1,6 +1,6 @@
 //! The pages that integ shows in a browser: one design, without scripts.
 //!
-//! What comes from outside is escaped with [`escape`] by whoever puts it into a page; [`policy`] lets nothing of a page
+//! What comes from outside is escaped with [`escape`] by the caller; [`policy`] lets nothing of a page
 //! run or load should one forget.
 
 use base64::Engine;

@@ -180,7 +180,7 @@ impl McpClient<'_> {
         Ok(answer)
     }
 
-    /// Says that the session is over, so that the server need not keep it. It may refuse to be told.
+    /// Ends the session at the server, which may refuse it.
     async fn end_session(&self) {
         let Some(id) = &self.session_id else { return };
         let Ok(mut request) = self.session.request_to("DELETE", self.url, &self.token.grant) else { return };

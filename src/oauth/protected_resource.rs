@@ -177,7 +177,7 @@ fn parse(url: &Url, response: &Response, document: &Value) -> Result<Metadata, S
 }
 
 /// Whether a resource is the one at `url`, or one that the path of `url` is part of. Tokens for another one are worth
-/// nothing here, and would be worth something to whoever controls this server (RFC 9728 section 3.3).
+/// nothing here, and an attacker who controls this server could use them (RFC 9728 section 3.3).
 fn covers(resource: &Url, url: &Url) -> bool {
     let path = resource.path().trim_end_matches('/');
     let is_part = url.path().strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
@@ -209,7 +209,7 @@ fn choose(
     Ok(ProtectedResource { resource: Some(found.resource), issuer, scopes: scopes.unwrap_or(found.scopes) })
 }
 
-/// The scopes of a list, as RFC 6749 section 3.3 writes it; what is no scope is left out.
+/// The scopes of a list, as RFC 6749 section 3.3 writes it; invalid ones are left out.
 fn split_scopes(text: &str) -> Vec<String> {
     const LONGEST: usize = 256;
     let is_scope = |scope: &&str| {

@@ -21,7 +21,7 @@ const MAX_CLIENT_ID_BYTES: usize = 2048;
 /// metadata says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientRegistration {
-    /// By dynamic registration (RFC 7591), anew at each sign-in.
+    /// By dynamic registration (RFC 7591), again at each sign-in.
     Dynamic,
     /// The client id is the URL of a document that the user has published.
     MetadataDocument,

@@ -249,7 +249,7 @@ pub async fn unlock_vault(workspace: &Workspace, lifetime: Duration) -> Result<V
 /// Makes the process that keeps the identity unlocked forget it.
 ///
 /// # Errors
-/// None: if there is no such process, the vault is locked already.
+/// None: if no such process runs, the vault is locked already.
 pub async fn lock_vault(workspace: &Workspace) -> Result<VaultLockView> {
     let was_unlocked = workspace.engine.with_vaults(|vaults| Ok(vaults.forget_unlocked_identity())).await?;
     Ok(VaultLockView { was_unlocked })

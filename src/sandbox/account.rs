@@ -38,7 +38,7 @@ pub fn sandbox_fields(connector: &Connector, auth: &AuthMethod, seed: &[u8]) -> 
 }
 
 /// The key that the emulated vendor accepts for an account, field by field, in the shape that the fields ask for. A secret part
-/// names its account, so that whoever has the seed knows whose it is.
+/// names its account, so that a process with the seed can tell whose it is.
 pub fn account_fields(
     connector: &Connector,
     auth: &AuthMethod,

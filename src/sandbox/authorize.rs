@@ -60,9 +60,7 @@ impl VendorEmulator {
         };
         let asked =
             asked.and_then(|asked| match self.unknown_scope(asked.scopes.iter().chain(&asked.additional_scopes)) {
-                Some(scope) => {
-                    Err(AuthorizationError::Redirect("invalid_scope", format!("there is no scope {scope:?}")))
-                }
+                Some(scope) => Err(AuthorizationError::Redirect("invalid_scope", format!("unknown scope {scope:?}"))),
                 None => Ok(asked),
             });
         if !self.is_registered(&params) {
@@ -71,7 +69,7 @@ impl VendorEmulator {
         }
         let asked = asked.and_then(|asked| match self.check_resource(&params) {
             Ok(()) => Ok(asked),
-            Err(_) => Err(AuthorizationError::Redirect("invalid_target", "there is no such resource".to_owned())),
+            Err(_) => Err(AuthorizationError::Redirect("invalid_target", "unknown resource".to_owned())),
         });
         match asked {
             Err(AuthorizationError::ErrorPage(why)) => {

@@ -50,7 +50,7 @@ impl VendorEmulator {
         let user_code = format!("{}-{}", &letters[..4], &letters[4..]);
         let scopes = params.get(&oauth2.scope.param).map(|text| split_scopes(oauth2, text)).unwrap_or_default();
         if let Some(scope) = self.unknown_scope(&scopes) {
-            return Err(OAuthErrorResponse::new("invalid_scope", &format!("there is no scope {scope:?}")));
+            return Err(OAuthErrorResponse::new("invalid_scope", &format!("unknown scope {scope:?}")));
         }
         let device_code = self.signer.sign(&TokenClaims {
             kind: TokenKind::Device,

@@ -50,7 +50,7 @@ impl VendorEmulator {
     pub(super) fn check_resource(&self, params: &RequestParams) -> Result<(), OAuthErrorResponse> {
         match (self.resource(), params.get("resource")) {
             (Some(own), Some(asked)) if own != asked => {
-                Err(OAuthErrorResponse::new("invalid_target", "there is no such resource"))
+                Err(OAuthErrorResponse::new("invalid_target", "unknown resource"))
             }
             _ => Ok(()),
         }

@@ -10,7 +10,7 @@
 //! - Tokens are signed and say what they are for. The state holds only what a signature cannot: grants that were rotated
 //!   or revoked, codes that were used, devices that wait, faults to come. Without it every good token is good.
 //! - An account has one world. Its records follow from the file, the account's name, the ticks of time that the state counts
-//!   and the edits that actions made, whoever asks for them: a stream, an action, any path of a list or a record.
+//!   and the edits that actions made, the same for every request: of a stream, of an action, of the path of a list or a record.
 //! - What actions create is kept in the state, and no more of it than some hundreds of kilobytes. An object of which the file
 //!   says no stream is taken for one that was there before; one that was deleted stays deleted.
 //! - A request that only reads writes nothing.

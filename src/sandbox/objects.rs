@@ -1,4 +1,4 @@
-//! What actions created that is no record of a stream: webhooks that were registered, drafts, whatever has a path.
+//! Objects that actions created and no stream lists: registered webhooks, drafts, whatever has a path.
 
 use indexmap::{IndexMap, IndexSet};
 use serde::{Deserialize, Serialize};

@@ -110,7 +110,7 @@ impl VendorEmulator {
         Some(SandboxResponse::json(200, &record))
     }
 
-    /// The vendor's answer where there is no such record.
+    /// The vendor's answer for a record that does not exist.
     pub(super) fn record_not_found(&self, stream: &str) -> SandboxResponse {
         let success = self.success();
         let mut rules = self.connector.errors.iter().filter(|rule| rule.class == ErrorClass::NotFound);

@@ -30,7 +30,7 @@ pub struct SandboxState {
     pub(super) devices: BTreeMap<String, DeviceAuthorization>,
     pub(super) faults: Vec<Fault>,
     pub(super) streams: StreamState,
-    /// What actions created that is no record of a stream.
+    /// Objects that actions created and no stream lists.
     pub(super) objects: CreatedObjects,
     /// Events that were sent by webhooks, the oldest first, as far as somebody may ask about them.
     pub(super) sent: Vec<SentEvent>,
@@ -180,7 +180,7 @@ pub(super) fn created_number(index: u64) -> Option<u64> {
     index.checked_sub(FIRST_CREATED)
 }
 
-/// Lays a document over another; what is no object replaces what is there.
+/// Lays a document over another; a value that is not an object replaces what is there.
 pub(super) fn merge_json(below: &mut Value, above: &Value) {
     match (below, above) {
         (Value::Object(below), Value::Object(above)) => {

@@ -75,7 +75,7 @@ impl VendorEmulator {
                 let asked = params.get(&oauth2.scope.param).map(|text| split_scopes(oauth2, text));
                 let scopes = asked.unwrap_or_else(|| self.connector.scopes.keys().cloned().collect());
                 if let Some(scope) = self.unknown_scope(&scopes) {
-                    return Err(OAuthErrorResponse::new("invalid_scope", &format!("there is no scope {scope:?}")));
+                    return Err(OAuthErrorResponse::new("invalid_scope", &format!("unknown scope {scope:?}")));
                 }
                 let grant = self.new_grant(state);
                 let issue = TokenIssuance {

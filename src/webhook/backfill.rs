@@ -44,7 +44,7 @@ pub struct BackfillRequest<'a> {
     pub seen: Option<&'a SeenItems>,
 }
 
-/// What the vendor listed lately, for one who asks again and again: to fetch each item anew would cost a request each.
+/// The items that the vendor listed lately, so that polling does not fetch each of them again.
 #[derive(Debug, Default)]
 pub struct SeenItems(Mutex<SeenGenerations>);
 

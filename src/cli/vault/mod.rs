@@ -74,7 +74,7 @@ enum VaultCommand {
     /// Enter the passphrase of the identity once, and keep it unlocked for a while
     ///
     /// A process in the background holds the identity in locked memory and opens your vaults for other commands of yours. It
-    /// gives the identity to nobody. It ends when the time is over, at `integ vault lock`, or when the machine restarts.
+    /// never gives out the identity. It ends when the time is over, at `integ vault lock`, or when the machine restarts.
     #[command(after_help = "Examples:\n  integ vault unlock\n  integ vault unlock --for 30m")]
     Unlock {
         /// How long to keep it unlocked

@@ -36,7 +36,7 @@ impl<'e> EventRow<'e> {
             | ListenEventView::Failed(_) => return None,
             ListenEventView::Received(event) => Self::of_received(event),
             ListenEventView::Handshake { connection, captured } => {
-                let what = if *captured { "the secret that it brought is kept" } else { "" };
+                let what = if *captured { "its secret is stored" } else { "" };
                 Self { tone: None, ..row(connection, what, "handshake", Tone::Dim) }
             }
             ListenEventView::Rejected { connection, explanation, .. } => {

@@ -44,7 +44,7 @@ pub(super) enum StreamRequestKind {
 type ResultWithMessage<T> = Result<T, String>;
 
 impl VendorEmulator {
-    /// The stream that a request asks, or why it fits none at this path. Absent where the path is no stream's.
+    /// The stream that a request asks, or why it fits none at this path. Absent if no stream has this path.
     pub(super) fn match_stream<'a>(
         &'a self,
         request: &'a SandboxRequest,
@@ -170,7 +170,7 @@ impl VendorEmulator {
             Some(row) if row.is_deleted() => return not_found(),
             Some(row) => set.record(&row),
             // An action may know it by another name.
-            None if knows_parent && !visit.actions.is_empty() => return Err("there is no such record".to_owned()),
+            None if knows_parent && !visit.actions.is_empty() => return Err("the record does not exist".to_owned()),
             None if knows_parent || set.len() == 0 => return not_found(),
             None => {
                 let mut record = set.record(&set.row(0));

@@ -1,7 +1,7 @@
 //! The agent that holds an unlocked identity for a while, so that its passphrase is not asked for at every command.
 //!
 //! `integ vault unlock` starts it: this program again, with [`AGENT_ARGUMENT`], without a terminal, with the identity in locked
-//! memory. Other commands reach it at a socket in the data folder. Like ssh-agent it gives the key to nobody: it opens sealed
+//! memory. Other commands reach it at a socket in the data folder. Like ssh-agent it never gives out the key: it opens sealed
 //! keys with it ([`Unseal`]). Exporting or moving the identity therefore still asks for the passphrase.
 //!
 //! Both ends check that the other is a process of their own user (SO_PEERCRED, unix(7)). The agent ends at its deadline, which

@@ -39,7 +39,7 @@ pub(crate) fn serve() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    // Whoever waits for this reads until stdout is closed.
+    // The parent reads until stdout is closed.
     let _ = writeln!(io::stdout(), "{}", protocol::READY);
     let null = fs::File::options().write(true).open("/dev/null");
     let _ = null.map(rustix::stdio::dup2_stdout);
