@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::escape::escape;
-use super::table::wrap;
+use super::escape::{escape, wrap};
 use crate::connect::{ConnectEvent, WaitsFor};
 use crate::connector::{SetupGuide, SetupKind};
 

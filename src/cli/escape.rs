@@ -86,6 +86,26 @@ fn is_joiner(c: char) -> bool {
     matches!(c, '\u{200c}' | '\u{200d}')
 }
 
+/// Breaks a text between words. A word that is wider than a line has one of its own, so that it can be copied.
+pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in escape(text).split(' ').filter(|word| !word.is_empty()) {
+        if let Some(line) = lines.last_mut() {
+            if line.is_empty() {
+                line.push_str(word);
+                continue;
+            }
+            if line.chars().count() + 1 + word.chars().count() <= width {
+                line.push(' ');
+                line.push_str(word);
+                continue;
+            }
+        }
+        lines.push(word.to_owned());
+    }
+    lines
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -130,5 +150,12 @@ mod tests {
         let colours = "\x1b[32mgood\x1b[0m\n\x1b[38;5;9mbad\x1b[39m";
         assert_eq!(settled(colours), colours);
         assert_eq!(settled("\x1b]0;x\x07\x1b[2J\x1b[3"), "\\u{1b}]0;x\\u{7}\\u{1b}[2J\\u{1b}[3");
+    }
+
+    #[test]
+    fn a_line_is_broken_between_words_and_words_stay_whole() {
+        assert_eq!(wrap("one two three", 7), ["one two", "three"]);
+        assert_eq!(wrap("see https://example.com/a/b now", 10), ["see", "https://example.com/a/b", "now"]);
+        assert_eq!(wrap("a\u{1b}[2J", 80), ["a\\u{1b}[2J"]);
     }
 }

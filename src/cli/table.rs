@@ -5,6 +5,7 @@ use std::ops::Range;
 use comfy_table::presets::NOTHING;
 use comfy_table::{Cell, CellAlignment, Color, ContentArrangement, Table};
 
+use super::escape::wrap;
 use super::ui::{Tone, Ui, escape};
 
 /// The longest text of a cell, in characters; values come from services, and the JSON has them whole.
@@ -90,26 +91,6 @@ pub(super) fn with_notes(ui: &Ui, mut table: String, notes: &[TableNote]) -> Str
     table
 }
 
-/// Breaks a text between words. A word that is wider than a line has one of its own, so that it can be copied.
-pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    for word in escape(text).split(' ').filter(|word| !word.is_empty()) {
-        if let Some(line) = lines.last_mut() {
-            if line.is_empty() {
-                line.push_str(word);
-                continue;
-            }
-            if line.chars().count() + 1 + word.chars().count() <= width {
-                line.push(' ');
-                line.push_str(word);
-                continue;
-            }
-        }
-        lines.push(word.to_owned());
-    }
-    lines
-}
-
 /// What is too long ends in an ellipsis.
 pub(in crate::cli) fn fitted(text: &str, width: usize) -> String {
     if text.chars().count() <= width {
@@ -129,16 +110,4 @@ pub(super) fn relative(seconds: i64) -> String {
         _ => format!("{} days", size / 86_400),
     };
     if seconds >= 0 { format!("in {amount}") } else { format!("{amount} ago") }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_line_is_broken_between_words_and_words_stay_whole() {
-        assert_eq!(wrap("one two three", 7), ["one two", "three"]);
-        assert_eq!(wrap("see https://example.com/a/b now", 10), ["see", "https://example.com/a/b", "now"]);
-        assert_eq!(wrap("a\u{1b}[2J", 80), ["a\\u{1b}[2J"]);
-    }
 }
