@@ -153,7 +153,7 @@ pub async fn resolve_conflict(
 pub async fn prune_events(workspace: &Workspace, request: PruneEventsRequest) -> Result<PruneListView> {
     let connection = workspace.connection_id(request.connection.as_ref()).await?;
     let retention = request.retention.unwrap_or(workspace.engine.config.webhooks.retention);
-    let before = workspace.engine.clock.now().checked_sub(retention).unwrap_or(Timestamp::MIN);
+    let before = workspace.engine.clock.now_millis().checked_sub(retention).unwrap_or(Timestamp::MIN);
     let pruned = prune(workspace, connection, before, request.include_dead, request.dry_run).await?;
     let view = |pruned: PruneResult| ConnectionPruneView {
         connection: pruned.connection.name.to_string(),
