@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::McpError;
 use super::sse::complete_events;
 use crate::http::Response;
+use crate::model::MCP_UNSUPPORTED_REVISION;
 
 /// Returns a request with its number.
 pub(super) fn request(id: u64, method: &str, params: &Value) -> Value {
@@ -59,6 +60,19 @@ pub(super) fn result(response: &Response, id: u64, method: &'static str) -> Resu
         }),
         _ => Err(malformed("its result is not an object")),
     }
+}
+
+/// Returns the revisions that a server lists when it refuses one, or nothing if the refusal says nothing of revisions.
+pub(super) fn supported_revisions(response: &Response) -> Option<Vec<String>> {
+    let answer = response.json()?;
+    let code = answer.pointer("/error/code").and_then(Value::as_i64);
+    (code == Some(MCP_UNSUPPORTED_REVISION)).then(|| texts(&answer, "/error/data/supported"))
+}
+
+/// Returns the texts of an array, each short enough to be shown.
+pub(super) fn texts(value: &Value, pointer: &str) -> Vec<String> {
+    let items = value.pointer(pointer).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    items.iter().filter_map(Value::as_str).map(cut).collect()
 }
 
 fn is_event_stream(response: &Response) -> bool {

@@ -1,4 +1,7 @@
-//! A client of remote MCP servers (Model Context Protocol, streamable HTTP): it initializes a session and lists the tools.
+//! A client of remote MCP servers (Model Context Protocol, streamable HTTP): it asks what a server is and lists its tools.
+//!
+//! Since revision 2026-07-28 there are no sessions: every request names its revision. A server that does not know
+//! `server/discover` of that revision is asked for a session, as the earlier revisions want it.
 //!
 //! Its requests are those of any connection: [`api::send`] refreshes the token, retries, and keeps to the connection's hosts
 //! and limits. A library's client would need all of that around its
@@ -15,8 +18,12 @@ use thiserror::Error;
 use url::Url;
 
 use crate::api::{self, ApiResponse, GrantToken, RetryLimits, SendError};
+use crate::connector::ErrorClass;
 use crate::http::Request;
-use crate::model::{Grant, MCP_REVISIONS};
+use crate::model::{
+    Grant, MCP_META_CAPABILITIES, MCP_META_CLIENT, MCP_META_REVISION, MCP_META_SERVER, MCP_SESSION_REVISIONS,
+    MCP_STATELESS_REVISION,
+};
 use crate::runtime::{Session, Workspace};
 use crate::secret::Secret;
 
@@ -56,13 +63,13 @@ pub enum McpError {
     Rpc { method: &'static str, code: i64, message: String },
     #[error("the answer to {method} cannot be used: {reason}")]
     Malformed { method: &'static str, reason: String },
-    #[error("the server speaks revision {revision:?} of MCP, which integ does not know")]
-    UnknownRevision { revision: String },
+    #[error("the server speaks only revisions of MCP that integ does not know: {revisions}")]
+    UnknownRevision { revisions: String },
     #[error("no answer came")]
     Send(SendError),
 }
 
-/// The request with which every session begins, for a server that is asked without a token.
+/// Returns the request that begins a session, for a server that is asked without a token.
 pub fn initialize_request(url: Url) -> Request {
     let mut request = Request::new("POST", url).header("accept", Secret::from(ACCEPT));
     request.max_response_bytes = MAX_RESPONSE_BYTES;
@@ -72,14 +79,14 @@ pub fn initialize_request(url: Url) -> Request {
 }
 
 fn initialize_params() -> Value {
-    json!({
-        "protocolVersion": MCP_REVISIONS[0],
-        "capabilities": {},
-        "clientInfo": { "name": "integ", "version": env!("CARGO_PKG_VERSION") },
-    })
+    json!({ "protocolVersion": MCP_SESSION_REVISIONS[0], "capabilities": {}, "clientInfo": client_info() })
 }
 
-/// Initializes a session with the server at `url`, lists its tools and ends the session.
+fn client_info() -> Value {
+    json!({ "name": "integ", "version": env!("CARGO_PKG_VERSION") })
+}
+
+/// Asks the server at `url` what it is and counts its tools. A session that this takes is ended.
 ///
 /// # Errors
 /// [`McpError`].
@@ -89,13 +96,21 @@ pub async fn inspect(
     token: &mut GrantToken,
     url: &str,
 ) -> Result<McpServer, McpError> {
-    let mut client = McpClient { workspace, session, token, url, requests: 0, revision: None, session_id: None };
+    let mut client = McpClient { workspace, session, token, url, requests: 0, protocol: Protocol::Stateless };
     let server = client.inspect().await;
     client.end_session().await;
     server
 }
 
-/// One session with a server.
+/// How a server is spoken to.
+enum Protocol {
+    /// Every request names its revision.
+    Stateless,
+    /// The revision that was agreed upon, and the session's id if the server has sessions: every later request names them.
+    Session { revision: Option<String>, id: Option<Secret> },
+}
+
+/// A conversation with a server.
 struct McpClient<'a> {
     workspace: &'a Workspace,
     session: &'a Session,
@@ -103,29 +118,62 @@ struct McpClient<'a> {
     url: &'a str,
     /// Requests sent: the number of the last one.
     requests: u64,
-    /// The revision that was agreed upon, and the session's id if the server has sessions: every later request names them.
-    revision: Option<String>,
-    session_id: Option<Secret>,
+    protocol: Protocol,
 }
 
 impl McpClient<'_> {
     async fn inspect(&mut self) -> Result<McpServer, McpError> {
-        let begun = self.request("initialize", &initialize_params()).await?;
-        let text = |at: &str| message::cut(begun.pointer(at).and_then(Value::as_str).unwrap_or_default());
-        let revision = text("/protocolVersion");
-        if !MCP_REVISIONS.contains(&revision.as_str()) {
-            return Err(McpError::UnknownRevision { revision });
+        match self.discover().await? {
+            Some(server) => Ok(server),
+            None => self.inspect_session().await,
         }
-        self.revision = Some(revision.clone());
+    }
+
+    /// Asks a server without sessions. Returns nothing if it has sessions: such a server refuses the request, in a way that no
+    /// revision fixed.
+    async fn discover(&mut self) -> Result<Option<McpServer>, McpError> {
+        let found = match self.request("server/discover", json!({})).await {
+            Ok(found) => found,
+            Err(McpError::Refused(answer))
+                if matches!(answer.error_class, Some(ErrorClass::Fail | ErrorClass::NotFound)) =>
+            {
+                return match message::supported_revisions(&answer.response) {
+                    Some(revisions) if !has_sessions(&revisions) => Err(unknown_revision(&revisions)),
+                    _ => Ok(None),
+                };
+            }
+            Err(McpError::Rpc { .. } | McpError::Malformed { .. }) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let revisions = message::texts(&found, "/supportedVersions");
+        if !revisions.iter().any(|revision| revision == MCP_STATELESS_REVISION) {
+            return if has_sessions(&revisions) { Ok(None) } else { Err(unknown_revision(&revisions)) };
+        }
+        let info = found.get("_meta").and_then(|meta| meta.get(MCP_META_SERVER));
+        // Drafts of the revision had it in the result itself.
+        let info = info.or_else(|| found.get("serverInfo")).cloned().unwrap_or_default();
+        self.describe(&found, &info, MCP_STATELESS_REVISION).await.map(Some)
+    }
+
+    async fn inspect_session(&mut self) -> Result<McpServer, McpError> {
+        self.protocol = Protocol::Session { revision: None, id: None };
+        let begun = self.request("initialize", initialize_params()).await?;
+        let agreed = message::cut(begun.get("protocolVersion").and_then(Value::as_str).unwrap_or_default());
+        if !MCP_SESSION_REVISIONS.contains(&agreed.as_str()) {
+            return Err(unknown_revision(&[agreed]));
+        }
+        if let Protocol::Session { revision, .. } = &mut self.protocol {
+            *revision = Some(agreed.clone());
+        }
         self.post("notifications/initialized", &message::notification("notifications/initialized")).await?;
-        let has_tools = begun.pointer("/capabilities/tools").is_some();
+        self.describe(&begun, &begun["serverInfo"], &agreed).await
+    }
+
+    async fn describe(&mut self, found: &Value, info: &Value, revision: &str) -> Result<McpServer, McpError> {
+        let text = |name: &str| message::cut(info.get(name).and_then(Value::as_str).unwrap_or_default());
+        let has_tools = found.pointer("/capabilities/tools").is_some();
         let tools = if has_tools { self.count_tools().await? } else { 0 };
-        Ok(McpServer {
-            name: text("/serverInfo/name"),
-            version: text("/serverInfo/version"),
-            protocol_version: revision,
-            tools,
-        })
+        Ok(McpServer { name: text("name"), version: text("version"), protocol_version: revision.to_owned(), tools })
     }
 
     async fn count_tools(&mut self) -> Result<usize, McpError> {
@@ -135,7 +183,7 @@ impl McpClient<'_> {
         let mut cursors = HashSet::new();
         let mut params = json!({});
         for _ in 0..MAX_PAGES {
-            let page = self.request(METHOD, &params).await?;
+            let page = self.request(METHOD, params).await?;
             let tools = page.get("tools").and_then(Value::as_array).ok_or_else(|| malformed("it lists no tools"))?;
             count += tools.len();
             let Some(cursor) = page.get("nextCursor").and_then(Value::as_str) else { return Ok(count) };
@@ -147,12 +195,21 @@ impl McpClient<'_> {
         Err(malformed("it does not end"))
     }
 
-    async fn request(&mut self, method: &'static str, params: &Value) -> Result<Value, McpError> {
+    async fn request(&mut self, method: &'static str, mut params: Value) -> Result<Value, McpError> {
         self.requests += 1;
         let id = self.requests;
-        let answer = self.post(method, &message::request(id, method, params)).await?;
-        if let Some(id) = answer.response.header("mcp-session-id").filter(|_| method == "initialize") {
-            self.session_id = Some(Secret::from(id));
+        if matches!(self.protocol, Protocol::Stateless) {
+            params["_meta"] = json!({
+                MCP_META_REVISION: MCP_STATELESS_REVISION,
+                MCP_META_CLIENT: client_info(),
+                MCP_META_CAPABILITIES: {},
+            });
+        }
+        let answer = self.post(method, &message::request(id, method, &params)).await?;
+        if let Protocol::Session { id: known, .. } = &mut self.protocol
+            && method == "initialize"
+        {
+            *known = answer.response.header("mcp-session-id").map(Secret::from);
         }
         message::result(&answer.response, id, method)
     }
@@ -164,12 +221,12 @@ impl McpClient<'_> {
             is_idempotent: true,
             cost: self.session.connector.rate.cost_of(None),
         };
-        let Self { workspace, session, url, revision, session_id, .. } = self;
+        let Self { workspace, session, url, protocol, .. } = self;
         let build = |grant: &Grant| {
             let mut request = session.request_to("POST", url, grant)?;
             request.max_response_bytes = MAX_RESPONSE_BYTES;
             request.is_complete = Some(message::has_response);
-            set_headers(&mut request, revision.as_deref(), session_id.as_ref());
+            set_headers(&mut request, protocol, method);
             Ok(request.body("application/json", message.to_string().into_bytes()))
         };
         tracing::debug!(method, "MCP request");
@@ -182,10 +239,12 @@ impl McpClient<'_> {
 
     /// Ends the session at the server, which may refuse it.
     async fn end_session(&self) {
-        let Some(id) = &self.session_id else { return };
+        if !matches!(self.protocol, Protocol::Session { id: Some(_), .. }) {
+            return;
+        }
         let Ok(mut request) = self.session.request_to("DELETE", self.url, &self.token.grant) else { return };
         request.body = None;
-        set_headers(&mut request, self.revision.as_deref(), Some(id));
+        set_headers(&mut request, &self.protocol, "");
         let sent = self.workspace.engine.http.send(request, &self.session.route);
         if let Ok(Err(error)) = tokio::time::timeout(SESSION_END_TIMEOUT, sent).await {
             tracing::debug!(%error, "the MCP session was not ended");
@@ -193,12 +252,28 @@ impl McpClient<'_> {
     }
 }
 
-fn set_headers(request: &mut Request, revision: Option<&str>, session_id: Option<&Secret>) {
+fn set_headers(request: &mut Request, protocol: &Protocol, method: &str) {
     request.set_header("accept", Secret::from(ACCEPT));
-    if let Some(revision) = revision {
-        request.set_header("mcp-protocol-version", Secret::from(revision));
+    match protocol {
+        Protocol::Stateless => {
+            request.set_header("mcp-protocol-version", Secret::from(MCP_STATELESS_REVISION));
+            request.set_header("mcp-method", Secret::from(method));
+        }
+        Protocol::Session { revision, id } => {
+            if let Some(revision) = revision {
+                request.set_header("mcp-protocol-version", Secret::from(revision.as_str()));
+            }
+            if let Some(id) = id {
+                request.set_header("mcp-session-id", id.clone());
+            }
+        }
     }
-    if let Some(id) = session_id {
-        request.set_header("mcp-session-id", id.clone());
-    }
+}
+
+fn has_sessions(revisions: &[String]) -> bool {
+    revisions.iter().any(|revision| MCP_SESSION_REVISIONS.contains(&revision.as_str()))
+}
+
+fn unknown_revision(revisions: &[String]) -> McpError {
+    McpError::UnknownRevision { revisions: message::cut(&revisions.join(", ")) }
 }

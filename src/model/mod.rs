@@ -43,7 +43,10 @@ pub use grant::{
     StoredGrant,
 };
 pub use job::{Job, JobId, JobResult, JobStatus, NewJob, SyncMode};
-pub use mcp::MCP_REVISIONS;
+pub use mcp::{
+    MCP_HEADER_MISMATCH, MCP_META_CAPABILITIES, MCP_META_CLIENT, MCP_META_REVISION, MCP_META_SERVER,
+    MCP_SESSION_REVISIONS, MCP_STATELESS_REVISION, MCP_UNSUPPORTED_REVISION,
+};
 pub use message::Message;
 pub use name::{ConnectionName, NameError, WorkspaceName};
 pub use notification::{Notification, VARIABLES};

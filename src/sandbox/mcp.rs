@@ -10,7 +10,10 @@ use super::state::SandboxState;
 use super::token::digest;
 use super::vendor_emulator::{RequestContext, VendorEmulator};
 use crate::connector::HealthProtocol;
-use crate::model::MCP_REVISIONS;
+use crate::model::{
+    MCP_HEADER_MISMATCH, MCP_META_REVISION, MCP_META_SERVER, MCP_SESSION_REVISIONS, MCP_STATELESS_REVISION,
+    MCP_UNSUPPORTED_REVISION,
+};
 
 /// Where the resource's metadata is, before the resource's own path.
 pub(super) const METADATA_PATH: &str = "/.well-known/oauth-protected-resource";
@@ -100,7 +103,11 @@ impl VendorEmulator {
         };
         let Some(id) = message.get("id") else { return SandboxResponse::empty(202) };
         let params = message.get("params").unwrap_or(&Value::Null);
+        if let Err(refusal) = check_revision(visit, &message) {
+            return refusal;
+        }
         let result = match message.get("method").and_then(Value::as_str) {
+            Some("server/discover") => discovered(),
             Some("initialize") => initialized(params),
             Some("ping") => json!({}),
             Some("tools/list") => json!({ "tools": tools() }),
@@ -125,14 +132,51 @@ fn metadata_url(resource: &str) -> Option<String> {
     Some(url.to_string())
 }
 
+/// A request that names its revision is of the revision without sessions: its headers say the same as its body.
+fn check_revision(visit: &RequestContext<'_>, message: &Value) -> Result<(), SandboxResponse> {
+    let id = message.get("id").unwrap_or(&Value::Null);
+    let meta = message.pointer("/params/_meta");
+    let Some(revision) = meta.and_then(|meta| meta.get(MCP_META_REVISION)).and_then(Value::as_str) else {
+        return Ok(());
+    };
+    let refused = |error: Value| SandboxResponse::json(400, &json!({ "jsonrpc": "2.0", "id": id, "error": error }));
+    let method = message.get("method").and_then(Value::as_str);
+    let header = |name: &str| visit.request.header(name);
+    if header("mcp-protocol-version") != Some(revision) || header("mcp-method") != method {
+        let message = "Mcp-Protocol-Version and Mcp-Method say what the body says";
+        return Err(refused(json!({ "code": MCP_HEADER_MISMATCH, "message": message })));
+    }
+    if revision != MCP_STATELESS_REVISION {
+        let supported: Vec<&str> = std::iter::once(MCP_STATELESS_REVISION).chain(MCP_SESSION_REVISIONS).collect();
+        return Err(refused(json!({ "code": MCP_UNSUPPORTED_REVISION, "message": "Unsupported protocol version",
+            "data": { "supported": supported, "requested": revision } })));
+    }
+    Ok(())
+}
+
+fn discovered() -> Value {
+    json!({
+        "resultType": "complete",
+        "supportedVersions": [MCP_STATELESS_REVISION],
+        "capabilities": { "tools": {} },
+        "ttlMs": 0,
+        "cacheScope": "private",
+        "_meta": { MCP_META_SERVER: server_info() },
+    })
+}
+
+fn server_info() -> Value {
+    json!({ "name": "Sandbox", "version": env!("CARGO_PKG_VERSION") })
+}
+
 fn initialized(params: &Value) -> Value {
     let asked = params.get("protocolVersion").and_then(Value::as_str).unwrap_or_default();
     // A revision that is not known is answered with the newest that is.
-    let revision = MCP_REVISIONS.iter().find(|known| **known == asked).unwrap_or(&MCP_REVISIONS[0]);
+    let revision = MCP_SESSION_REVISIONS.iter().find(|known| **known == asked).unwrap_or(&MCP_SESSION_REVISIONS[0]);
     json!({
         "protocolVersion": revision,
         "capabilities": { "tools": {} },
-        "serverInfo": { "name": "Sandbox", "version": env!("CARGO_PKG_VERSION") },
+        "serverInfo": server_info(),
     })
 }
 

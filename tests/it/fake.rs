@@ -100,6 +100,8 @@ pub struct State {
     pub latency: Duration,
     /// The API refuses every token, also one that is new.
     pub refuses_all: bool,
+    /// The revision of MCP whose requests are of no session; without one the server has sessions.
+    pub stateless_mcp: Option<&'static str>,
     /// What is always answered at a path, in place of the provider's own answer.
     pages: HashMap<String, Answer>,
     gone: bool,

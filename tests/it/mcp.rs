@@ -21,6 +21,9 @@ pub fn answer(state: &mut State, message: &Message) -> Answer {
         let answer = json!({ "jsonrpc": "2.0", "id": request["id"], "result": result });
         (200, kind("application/json"), answer.to_string().into_bytes())
     };
+    if let Some(revision) = state.stateless_mcp {
+        return stateless_answer(revision, message, &request);
+    }
     match request["method"].as_str() {
         Some("initialize") => {
             let result = json!({ "protocolVersion": "2025-06-18", "capabilities": { "tools": {} },
@@ -44,6 +47,44 @@ pub fn answer(state: &mut State, message: &Message) -> Answer {
             (200, kind("text/event-stream"), stream.into_bytes())
         }
         _ => (405, Vec::new(), Vec::new()),
+    }
+}
+
+/// A server without sessions, as revision 2026-07-28 wants it: strict with headers, and with nothing to say to `initialize`.
+fn stateless_answer(revision: &str, message: &Message, request: &Value) -> Answer {
+    let json = |status: u16, mut answer: Value| {
+        answer["jsonrpc"] = json!("2.0");
+        answer["id"] = request["id"].clone();
+        (status, vec![("content-type", "application/json".to_owned())], answer.to_string().into_bytes())
+    };
+    let meta = &request["params"]["_meta"];
+    let asked = meta["io.modelcontextprotocol/protocolVersion"].as_str();
+    let method = request["method"].as_str();
+    if asked.is_none() || message.header("mcp-protocol-version") != asked || message.header("mcp-method") != method {
+        return json(400, json!({ "error": { "code": -32020, "message": "Header mismatch" } }));
+    }
+    assert!(meta["io.modelcontextprotocol/clientCapabilities"].is_object(), "{request}");
+    assert_eq!(message.header("mcp-session-id"), None);
+    if asked != Some(revision) {
+        let data = json!({ "supported": [revision], "requested": asked });
+        return json(
+            400,
+            json!({ "error": { "code": -32022, "message": "Unsupported protocol version", "data": data } }),
+        );
+    }
+    match method {
+        Some("server/discover") => {
+            let info = json!({ "io.modelcontextprotocol/serverInfo": { "name": "Stateless", "version": "3" } });
+            json(
+                200,
+                json!({ "result": { "resultType": "complete", "supportedVersions": [revision],
+                "capabilities": { "tools": {} }, "_meta": info } }),
+            )
+        }
+        Some("tools/list") => {
+            json(200, json!({ "result": { "resultType": "complete", "tools": [{ "name": "one" }] } }))
+        }
+        _ => json(404, json!({ "error": { "code": -32601, "message": "Method not found" } })),
     }
 }
 
@@ -152,6 +193,22 @@ fn a_url_is_all_that_it_takes() {
     );
     assert!(listed.code == 0 && listed.stdout.contains("2025-06-18"), "{listed:?}");
     assert_eq!(home.ok("exec mcp@x -- printenv MCP_X_TOKEN").trim(), home.ok("token mcp@x").trim());
+}
+
+#[test]
+fn a_server_without_sessions_is_asked_without_one() {
+    let provider = server();
+    provider.state().stateless_mcp = Some("2026-07-28");
+    let home = connected(&provider);
+    let test = home.json("test mcp@x")["tests"][0].clone();
+    assert_eq!(test["outcome"], "healthy", "{test}");
+    let server = json!({ "name": "Stateless", "version": "3", "protocol_version": "2026-07-28", "tools": 1 });
+    assert_eq!(test["mcp_server"], server);
+    // One that knows only revisions to come says which.
+    provider.state().stateless_mcp = Some("2099-01-01");
+    let test = failed_json(&home, "test mcp@x");
+    assert_eq!(test["tests"][0]["outcome"], "failed", "{test}");
+    assert!(test["tests"][0]["error_message"].as_str().unwrap().contains("2099-01-01"), "{test}");
 }
 
 #[test]
