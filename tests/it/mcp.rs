@@ -212,6 +212,20 @@ fn a_server_without_sessions_is_asked_without_one() {
 }
 
 #[test]
+fn a_token_that_a_person_made_takes_the_place_of_a_sign_in() {
+    let provider = server();
+    let found = json!({ "supportedVersions": ["2026-07-28"], "capabilities": {} });
+    provider.json_page("/mcp", &json!({ "jsonrpc": "2.0", "id": null, "result": found }));
+    let home = Home::new();
+    let ran = home.run_with_input(&format!("{} --with-token", connect_line(&provider)), "made-by-hand\n");
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert_eq!(home.json("test mcp@x")["tests"][0]["outcome"], "healthy");
+    assert_eq!(last(&provider, "/mcp").header("authorization"), Some("Bearer made-by-hand"));
+    let state = provider.state();
+    assert_eq!((state.count("/register"), state.count("/token")), (0, 0));
+}
+
+#[test]
 fn connecting_a_url_again_keeps_its_connection_and_registers_anew() {
     let provider = server();
     let home = Home::new();
