@@ -47,11 +47,11 @@ pub struct ExplicitVariable {
 /// Why a part of a credential cannot be given out or put into an environment variable.
 #[derive(Debug, Error)]
 pub enum VariableError {
-    #[error("{part} of {connection} would set {variable}, which steers other programs")]
+    #[error("{part} of {connection} would set {variable}, which controls other programs")]
     ReservedVariable { connection: ConnectionName, part: String, variable: String },
-    #[error("{variable} steers other programs, and is not set to a credential")]
+    #[error("{variable} controls other programs and is never set to a credential")]
     SteeringVariable { variable: String },
-    #[error("{part} of {connection} would replace {variable}, which is set already")]
+    #[error("{part} of {connection} would replace {variable}, which is already set")]
     AlreadySet { connection: ConnectionName, part: String, variable: String },
     #[error("{part} of {connection} would set {variable}, which was not approved when the connector was installed")]
     NotApproved { connection: ConnectionName, part: String, variable: String },
@@ -59,7 +59,7 @@ pub enum VariableError {
     Conflict { variable: String, first: String, second: String },
     #[error("{part} of {connection} contains a line break or a control character")]
     Unprintable { connection: ConnectionName, part: String },
-    #[error("{connection} has no part {part:?}{}", known(parts))]
+    #[error("{connection} has no credential part {part:?}{}", known(parts))]
     PartNotFound { connection: ConnectionName, part: String, suggestion: Option<String>, parts: Vec<String> },
 }
 

@@ -33,13 +33,13 @@ const DRAIN_TIMEOUT: Duration = Duration::from_millis(100);
 /// Why a program did not do what it was run for.
 #[derive(Debug, Error)]
 pub enum ProgramError {
-    #[error("the words of the command cannot be told apart; a quote may be missing")]
+    #[error("the command cannot be split into words: a quote may be missing")]
     InvalidQuoting,
-    #[error("{program} could not be run")]
+    #[error("cannot run {program}")]
     Spawn { program: String, source: std::io::Error },
-    #[error("{program} ended with {status}{}", if stderr.is_empty() { String::new() } else { format!(": {stderr}") })]
+    #[error("{program} failed with {status}{}", if stderr.is_empty() { String::new() } else { format!(": {stderr}") })]
     Failed { program: String, status: ExitStatus, stderr: String },
-    #[error("{program} did not end within {after_secs} s")]
+    #[error("{program} did not finish within {after_secs} s")]
     TimedOut { program: String, after_secs: u64 },
 }
 

@@ -67,7 +67,7 @@ impl<'a> Parameters<'a> {
         });
         found
             .map(|(name, param)| (name.as_str(), param))
-            .ok_or_else(|| format!("there is no {name}{}", did_you_mean(name, params.keys().map(String::as_str))))
+            .ok_or_else(|| format!("unknown parameter {name}{}", did_you_mean(name, params.keys().map(String::as_str))))
     }
 
     /// Returns the input with each value in its declared type and the defaults filled in.

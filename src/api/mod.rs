@@ -41,15 +41,15 @@ use crate::runtime::{Session, SessionError};
 pub enum ApiError {
     #[error("{connector} has no action {action:?}")]
     UnknownAction { connector: String, action: String, suggestion: Option<String> },
-    #[error("{action} cannot be called so: {}", problems.join("; "))]
+    #[error("invalid call of {action}: {}", problems.join("; "))]
     InvalidParameters { connection: ConnectionName, action: String, problems: Vec<String>, usage: String },
-    #[error("{action} is not for {connection}, which is connected by {auth}")]
+    #[error("{action} is not available for {connection}, which is connected by {auth}")]
     WrongAuth { connection: ConnectionName, action: String, auth: String, connect: String },
-    #[error("{connection} was not granted what {action} needs: {}", scopes.join(", "))]
+    #[error("{connection} lacks the scopes that {action} needs: {}", scopes.join(", "))]
     MissingScopes { connection: ConnectionName, action: String, scopes: Vec<String>, reconnect: String },
-    #[error("{action} cannot be written")]
+    #[error("cannot build the request of {action}")]
     Template { connection: ConnectionName, action: String, reconnect: String, source: Box<TemplateError> },
-    #[error("{origin} is not an address of {connector}: the credentials of {connection} are not sent there")]
+    #[error("{origin} is not a host of {connector}; the credentials of {connection} are not sent there")]
     ForeignHost { connection: ConnectionName, connector: String, origin: String },
     #[error("{what} of {connection}: {}", error_message.as_deref().unwrap_or("the vendor gave no reason"))]
     Refused {
@@ -63,9 +63,9 @@ pub enum ApiError {
     MalformedResponse { connection: ConnectionName, action: String, status: u16, source: JsonError },
     #[error("{header:?} is not a header: write it as `Name: value`")]
     InvalidHeader { header: String },
-    #[error("{connection} gives the same records again and again at {at}: it repeats a page or ignores its number")]
+    #[error("{connection} returns the same records again at {at}: it repeats a page or ignores the page number")]
     RepeatedPage { connection: ConnectionName, at: String },
-    #[error("the next page of {what} of {connection} cannot be found: {source}")]
+    #[error("cannot find the next page of {what} of {connection}: {source}")]
     Paging { connection: ConnectionName, what: String, source: PagingError },
 }
 

@@ -119,7 +119,7 @@ pub enum PagingError {
     Shape { at: Pointer, expected: &'static str },
     #[error("the next page is at {target:?}, which is not a URL")]
     Link { target: String },
-    #[error("the service says that there are more pages, but not where the next one is")]
+    #[error("the service says that there are more pages but does not say where")]
     MissingNext,
     #[error("the last record has no value at {at}, after which the next page begins")]
     MissingRecordId { at: Pointer },
@@ -492,7 +492,7 @@ mod tests {
         let url = Url::parse("https://api.example.com/v1/things").unwrap();
         for (rules, body, expected) in [
             ("kind='cursor'\nparam='c'\nnext='/next'", r#"{"next":{"after":"x"}}"#, "/next is not a cursor or a URL"),
-            ("kind='cursor'\nparam='c'\nnext='/next'\nmore='/more'", r#"{"more":true}"#, "not where the next one is"),
+            ("kind='cursor'\nparam='c'\nnext='/next'\nmore='/more'", r#"{"more":true}"#, "does not say where"),
             ("kind='next_url'\nnext='/next'", r#"{"next":"https://[x"}"#, "is not a URL"),
             ("kind='links'\nnext='/links'", r#"{"links":{"next":"/b"}}"#, "/links is not a list of links"),
             ("kind='links'\nnext='/links'", r#"{"links":[{"rel":"next"}]}"#, "/links is not a list of links"),

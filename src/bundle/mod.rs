@@ -63,11 +63,11 @@ pub enum BundleError {
     Unreadable(ArmorError),
     #[error("INTEG_BUNDLE is not encrypted to this identity, {recipient}")]
     WrongIdentity { recipient: String },
-    #[error("INTEG_BUNDLE is set, and there is no identity to open it")]
+    #[error("INTEG_BUNDLE is set, but there is no identity to open it")]
     MissingIdentity,
     #[error("INTEG_BUNDLE has version {0}; this integ reads version {VERSION}")]
     UnsupportedVersion(u64),
-    #[error("INTEG_BUNDLE cannot be used: {0}")]
+    #[error("invalid INTEG_BUNDLE: {0}")]
     InvalidContent(String),
     #[error("the bundle has {size} bytes, more than the {MAX_BYTES} that fit into a variable")]
     TooLarge { size: usize },

@@ -79,7 +79,7 @@ impl From<HttpMethodArg> for HttpMethod {
 enum ApiFieldError {
     #[error("{0:?} is not NAME=VALUE")]
     Form(String),
-    #[error("{path:?} cannot be read")]
+    #[error("cannot read {path:?}")]
     Read { path: String, source: std::io::Error },
 }
 

@@ -50,7 +50,7 @@ impl Render for ActionListView {
             vec![item.action.clone().into(), about.into(), needs.join(" ").into()]
         };
         let actions = table(ui, &["action", "what", "needs"], self.actions.iter().map(row).collect());
-        format!("{actions}\n\n`integ connector show {} ACTION` tells of all its parameters.", self.connector)
+        format!("{actions}\n\n`integ connector show {} ACTION` lists all its parameters.", self.connector)
     }
 }
 

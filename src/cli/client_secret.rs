@@ -19,7 +19,7 @@ pub(super) enum SecretInputError {
     Read { what: String, source: io::Error },
     #[error("{0} is empty")]
     Empty(String),
-    #[error("--client-secret-file needs --client-id")]
+    #[error("a client secret needs a client id")]
     NoClientId,
 }
 

@@ -61,7 +61,7 @@ pub(super) fn text(event: &ConnectEvent<'_>, is_interactive: bool, width: usize)
             let lead = if is_interactive && *opens_browser {
                 "Opening your browser. If no page appears, open this one:"
             } else {
-                "Open this in a browser to consent:"
+                "Open this URL in your browser:"
             };
             let mut lines = vec![lead.to_owned(), escape(&format!("  {url}"))];
             lines.extend(is_interactive.then(String::new));
@@ -70,11 +70,11 @@ pub(super) fn text(event: &ConnectEvent<'_>, is_interactive: bool, width: usize)
         ConnectEvent::DeviceCode { verification_uri, verification_uri_complete, user_code, expires_in } => {
             let mut lines = vec![escape(&format!("Open {verification_uri} and enter the code {user_code}"))];
             lines.extend(verification_uri_complete.map(|complete| escape(&format!("or open {complete}"))));
-            lines.push(format!("The code is good for {} minutes.", expires_in / 60));
+            lines.push(format!("The code expires in {} minutes.", expires_in / 60));
             lines
         }
         ConnectEvent::SandboxConsented => {
-            vec!["No browser opened the sandbox's consent page: it was answered with Allow.".to_owned()]
+            vec!["No browser opened the consent page, so the sandbox accepted it.".to_owned()]
         }
         ConnectEvent::Scopes { .. } | ConnectEvent::Waiting { .. } | ConnectEvent::WaitEnded => Vec::new(),
     }

@@ -26,10 +26,10 @@ pub(super) struct DisconnectArgs {
 impl Render for DisconnectView {
     fn text(&self, _ui: &Ui) -> String {
         let grant = match self.result {
-            DisconnectResult::Revoked => "its grant is revoked",
+            DisconnectResult::Revoked => "revoked its grant at the service",
             DisconnectResult::AlreadyRevoked => "its grant was revoked already",
             DisconnectResult::KeyNotRevoked => "the key stays valid at the service until you delete it there",
-            DisconnectResult::LocalOnly => "its grant is still alive at the service",
+            DisconnectResult::LocalOnly => "its grant is still valid at the service",
             DisconnectResult::NotRevocable => {
                 "its connector names no way to revoke it: remove it in the service's own settings"
             }

@@ -65,12 +65,12 @@ fn assignment(text: &str) -> Result<(String, String), String> {
 
 #[derive(Debug, Error)]
 enum ExecError {
-    #[error("no command was given")]
+    #[error("missing command")]
     MissingCommand,
-    #[error("{} could not be run", command.to_string_lossy())]
+    #[error("cannot run {}", command.to_string_lossy())]
     Spawn { command: OsString, source: io::Error },
     /// Linux takes 128 KiB for each of them.
-    #[error("{} could not be run: {variable} has {length} bytes, more than the system passes to a program", command.to_string_lossy())]
+    #[error("cannot run {}: {variable} has {length} bytes, more than the system passes to a program", command.to_string_lossy())]
     VariableTooLong { command: OsString, variable: String, length: usize, source: io::Error },
 }
 

@@ -74,7 +74,7 @@ fn lifetime_note(view: &BundledConnectionView) -> String {
     let works = match (view.lifetime, until) {
         (BundleLifetime::Expires, Some(until)) => format!("works {until}; export it again before then"),
         (BundleLifetime::Renewed, Some(until)) => format!("renews itself, {until}"),
-        (BundleLifetime::Renewed, None) => "renews itself until its grant is revoked".to_owned(),
+        (BundleLifetime::Renewed, None) => "renewed until its grant is revoked".to_owned(),
         (BundleLifetime::Expires | BundleLifetime::UntilRevoked, _) => "works until it is revoked".to_owned(),
     };
     let target = view.target.as_ref().map(|target| format!(" ({target})")).unwrap_or_default();

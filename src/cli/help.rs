@@ -150,7 +150,7 @@ pub(super) fn sections() -> [(&'static str, String); 3] {
 }
 
 #[derive(Debug, Error)]
-#[error("there is neither a command nor a topic {word:?}")]
+#[error("{word:?} is neither a command nor a topic")]
 struct HelpError {
     word: String,
     likely: Option<String>,

@@ -22,7 +22,7 @@ pub(super) struct ManArgs {
 }
 
 #[derive(Debug, Error)]
-#[error("{} cannot be written", path.display())]
+#[error("cannot write {}", path.display())]
 struct ManError {
     path: PathBuf,
     source: std::io::Error,

@@ -82,7 +82,7 @@ fn describe_server(server: &McpServerView) -> String {
 }
 
 #[derive(Debug, Error)]
-#[error("the report cannot be written as XML")]
+#[error("cannot write the report as XML")]
 struct ReportError(#[source] Box<dyn std::error::Error + Send + Sync>);
 
 impl Remedy for ReportError {

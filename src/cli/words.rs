@@ -241,7 +241,7 @@ mod tests {
         assert_eq!(
             problems.unwrap_err(),
             [
-                "there is no txt, did you mean text?",
+                "unknown parameter txt, did you mean text?",
                 "amount takes a whole number, not \"many\"",
                 "silent takes true or false, not \"perhaps\"",
                 "fields takes a JSON object, or its members one by one: fields.MEMBER=VALUE",

@@ -40,7 +40,7 @@ pub const KEYS: &[ConfigKey] = &[
     },
     ConfigKey {
         name: "vault.identity",
-        purpose: "Where a new identity is kept",
+        purpose: "Where a new identity is stored",
         expected: "auto, keyring, file or passphrase",
         get: |config| {
             Some(
@@ -66,7 +66,7 @@ pub const KEYS: &[ConfigKey] = &[
     },
     ConfigKey {
         name: "vault.tokens",
-        purpose: "Where the tokens of new connections are kept",
+        purpose: "Where the tokens of new connections are stored",
         expected: "store or keyring",
         get: |config| {
             Some(
@@ -133,7 +133,7 @@ pub const KEYS: &[ConfigKey] = &[
     },
     ConfigKey {
         name: "http.allow",
-        purpose: "What URLs of yours may lead to although it is no public address",
+        purpose: "Private hosts and networks that your own URLs may use",
         expected: "hosts, addresses and blocks, as in \"hooks.internal, 10.1.0.0/16\"",
         get: |config| join(config.http.allow.iter().map(ToString::to_string)),
         set: |config, text| list(text).map(|allow| config.http.allow = allow),
@@ -191,21 +191,21 @@ pub const KEYS: &[ConfigKey] = &[
     },
     ConfigKey {
         name: "notify.on",
-        purpose: "Which changes to tell of",
+        purpose: "Which changes to report",
         expected: "some of needs_reauth, failure, recovery and endpoint_disabled",
         get: |config| join(config.notify.on.iter().map(|transition| transition.as_str().to_owned())),
         set: |config, text| list(text).map(|on| config.notify.on = on),
     },
     ConfigKey {
         name: "webhooks.keep",
-        purpose: "How long events are kept once they were processed",
+        purpose: "How long processed events are kept",
         expected: "a time of at least 3d, for so long services send again",
         get: |config| Some(duration::format(config.webhooks.retention)),
         set: |config, text| days(text, 3).map(|keep| config.webhooks.retention = keep),
     },
     ConfigKey {
         name: "webhooks.max_body",
-        purpose: "The largest webhook body that is taken; each connector has a limit of its own if this is not set",
+        purpose: "The largest webhook body that is accepted (default: the connector's limit)",
         expected: "a size from 1MiB to 1024MiB, such as 25MiB",
         get: |config| config.webhooks.max_body_mib.map(|mib| format!("{mib}MiB")),
         set: |config, text| {
@@ -216,7 +216,7 @@ pub const KEYS: &[ConfigKey] = &[
     },
     ConfigKey {
         name: "endpoints.keep",
-        purpose: "How long messages are kept once they were delivered or given up",
+        purpose: "How long delivered and dead messages are kept",
         expected: "a time of at least 1d",
         get: |config| Some(duration::format(config.endpoints.retention)),
         set: |config, text| days(text, 1).map(|keep| config.endpoints.retention = keep),

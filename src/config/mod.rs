@@ -161,11 +161,11 @@ pub enum ConfigError {
     Write { path: PathBuf, source: std::io::Error },
     #[error("{}:{line}: {message}", path.display())]
     Syntax { path: PathBuf, line: usize, message: String },
-    #[error("INTEG_HOME is {}, and only a shell expands ~", .0.display())]
+    #[error("INTEG_HOME is {}; ~ is expanded only by a shell", .0.display())]
     UnexpandedTilde(PathBuf),
-    #[error("{key} is not a setting")]
+    #[error("unknown setting {key}")]
     UnknownKey { key: String, likely: Option<&'static str> },
-    #[error("{value:?} is not a value of {key}: {expected}")]
+    #[error("invalid value {value:?} for {key}: {expected}")]
     InvalidValue { key: &'static str, value: String, expected: &'static str },
 }
 

@@ -51,9 +51,9 @@ struct ProjectFile {
 pub enum ProjectError {
     #[error(transparent)]
     Name(#[from] NameError),
-    #[error("{} gives the name {alias:?} to {target:?}, and {alias} is a connector already", path.display())]
+    #[error("{} gives the name {alias:?} to {target:?}, but {alias} is a connector", path.display())]
     AliasConflict { path: PathBuf, alias: String, target: String },
-    #[error("workspace {workspace:?}, which {} chooses, does not exist", path.display())]
+    #[error("workspace {workspace:?}, chosen by {}, does not exist", path.display())]
     WorkspaceNotFound { path: PathBuf, workspace: WorkspaceName },
 }
 

@@ -33,7 +33,7 @@ words!(DisconnectResult {
 
 /// Why the grant is still live at the vendor; the connection stays.
 #[derive(Debug, Error)]
-#[error("the grant of {connection} could not be revoked")]
+#[error("cannot revoke the grant of {connection}")]
 pub(super) struct DisconnectError {
     connection: ConnectionName,
     reconnect: String,

@@ -368,7 +368,7 @@ async fn save_connection(
                 return Err(account_mismatch(request, existing.name, &name, &expected, found).into());
             }
             warnings.push(format!(
-                "{} is connected to another account ({expected}), so that this one is kept as {name}",
+                "{} is connected to another account ({expected}), so this one is stored as {name}",
                 existing.name
             ));
             session.connection.name = name;
@@ -473,7 +473,7 @@ fn reuse_refresh_token(
     grant.refresh_token = before.grant.refresh_token.clone();
     grant.refresh_expires_at = before.grant.refresh_expires_at;
     grant.refresh_method = before.grant.refresh_method;
-    Some("the service gave no new refresh token; the one from before is kept".to_owned())
+    Some("the service returned no new refresh token; the old one stays in use".to_owned())
 }
 
 /// Says when a grant ends that nothing can renew.

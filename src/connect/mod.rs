@@ -160,13 +160,13 @@ pub enum ConnectError {
     MissingApp { command: ConnectCommand },
     #[error("{command} needs a client id: no app is registered with integ for {}", server.value)]
     MissingAppForServer { command: ConnectCommand, server: Box<AuthorizationServer> },
-    #[error("{command} needs a client secret, and none was given")]
+    #[error("{command} needs a client secret")]
     MissingClientSecret { command: ConnectCommand },
     #[error("{command} needs a value for {name}: {prompt}")]
     MissingParam { command: ConnectCommand, name: String, prompt: String },
-    #[error("{command} has no parameter {name:?}")]
+    #[error("unknown parameter {name:?} for {command}")]
     UnknownParam { command: ConnectCommand, name: String, known: Vec<String> },
-    #[error("{value:?} is not a value of {name}: use one of {}", choices.join(", "))]
+    #[error("invalid value {value:?} for {name}: use one of {}", choices.join(", "))]
     InvalidChoice { command: ConnectCommand, name: String, value: String, choices: Vec<String> },
     #[error("invalid value {value:?} for {name}: it must be {expected}")]
     InvalidParam {
@@ -192,9 +192,9 @@ pub enum ConnectError {
     HttpsRedirectRequired { command: ConnectCommand },
     #[error("the grant covers several: {}", labels.join(", "))]
     ChoiceRequired { command: ConnectCommand, param: String, labels: Vec<String> },
-    #[error("the grant covers nothing that could be connected")]
+    #[error("the grant covers nothing to connect")]
     EmptyGrant,
-    #[error("{value:?} is none of {}", labels.join(", "))]
+    #[error("{value:?} is not one of {}", labels.join(", "))]
     UnknownChoice { command: ConnectCommand, value: String, param: String, labels: Vec<String> },
     #[error("{command} is connected to {current}, which this grant does not cover: it covers {}", labels.join(", "))]
     ResourceNotGranted {
@@ -204,15 +204,15 @@ pub enum ConnectError {
         labels: Vec<String>,
         command_for_new_name: Box<str>,
     },
-    #[error("the scopes asked for leave out what {name} was granted: {}", dropped.join(", "))]
+    #[error("the requested scopes drop scopes that {name} was granted: {}", dropped.join(", "))]
     ScopesDropped { name: ConnectionName, dropped: Vec<String>, hint: Box<Hint> },
-    #[error("{name} is connected to {expected}, and the sign-in was as {found}; nothing was changed")]
+    #[error("{name} is connected to {expected}, but you signed in as {found}; nothing was changed")]
     AccountMismatch { name: ConnectionName, expected: Box<str>, found: Box<str>, connect: Box<str> },
     #[error("the vendor did not answer the follow-up call as expected: status {status}")]
     FollowUp { status: u16 },
-    #[error("the name {name} is taken by a live connection{target}")]
+    #[error("{name} is already a live connection{target}")]
     NameTaken { name: ConnectionName, target: String, command: String },
-    #[error("the sandbox's consent page did not lead back: status {status}")]
+    #[error("the sandbox's consent page did not redirect: status {status}")]
     SandboxConsentFailed { status: u16 },
     #[error("the pasted text is not a callback URL of this sign-in")]
     InvalidCallback,
@@ -220,11 +220,11 @@ pub enum ConnectError {
     InvalidUrl { url: Box<str>, reason: &'static str },
     #[error("{name} is connected to {known}")]
     OtherResource { name: ConnectionName, known: Box<str>, command: Box<str> },
-    #[error("{issuer} does not register clients by itself: {command} needs a client id")]
+    #[error("{issuer} does not register clients; {command} needs a client id")]
     RegistrationUnsupported { command: ConnectCommand, issuer: String },
-    #[error("{command} could not be connected")]
+    #[error("cannot connect {command}")]
     Resource { command: ConnectCommand, source: Box<ResourceError> },
-    #[error("{command} could not be connected")]
+    #[error("cannot connect {command}")]
     OAuth { command: ConnectCommand, offers: AuthCapabilities, source: Box<OAuthError> },
     #[error(transparent)]
     Prompt(#[from] PromptError),
@@ -278,7 +278,7 @@ impl Remedy for ConnectError {
             }
             Self::ResourceNotGranted { param, labels, command_for_new_name: other, .. } => {
                 Diagnostic::new(Kind::AuthNeeded, "resource_not_granted").hint(Hint::new(
-                    "connect the other one under a name of its own:",
+                    "connect the other one under another name:",
                     format!("{other} --param {param}={}", first_quoted(labels)),
                 ))
             }

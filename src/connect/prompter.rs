@@ -137,14 +137,14 @@ pub(super) async fn with_countdown<T>(
 pub enum PromptError {
     #[error("{prompt} is needed, and there is no terminal to ask at")]
     NoTerminal { prompt: String, missing: String },
-    #[error("nothing was entered")]
+    #[error("no value was entered")]
     Empty,
     #[error("the input is longer than {limit} bytes")]
     TooLong { limit: u64 },
     /// Ctrl-C at the prompt.
     #[error("interrupted")]
     Interrupted,
-    #[error("the terminal cannot be read")]
+    #[error("cannot read from the terminal")]
     Read { source: std::io::Error },
 }
 

@@ -10,9 +10,9 @@ use crate::runtime::Workspace;
 /// Why a connection cannot have a name.
 #[derive(Debug, Error)]
 pub enum RenameError {
-    #[error("there is a connection {0} already")]
+    #[error("connection {0} already exists")]
     NameTaken(ConnectionName),
-    #[error("{0} is its name already")]
+    #[error("it is already named {0}")]
     SameName(ConnectionName),
 }
 

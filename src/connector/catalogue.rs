@@ -282,7 +282,7 @@ pub(super) fn inherit(own: Spanned<DeTable<'_>>) -> Result<Spanned<DeTable<'_>>,
     let DeValue::String(vendor) = value.get_ref() else { return Ok(own) };
     let Some((_, text)) = BASE_FILES.iter().find(|(name, _)| name == vendor) else {
         let known = did_you_mean_or_list(vendor, BASE_FILES.iter().map(|(name, _)| *name));
-        let message = format!("there is no vendor {vendor:?}{known}");
+        let message = format!("unknown vendor {vendor:?}{known}");
         return Err(UnknownConnector { offset: value.span().start, message });
     };
     // Compiled in, and parsed by a test: nothing of it is broken.

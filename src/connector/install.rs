@@ -48,7 +48,7 @@ pub enum ExistingConnector {
 /// Why a connector was not installed or not removed.
 #[derive(Debug, Error)]
 pub enum InstallError {
-    #[error("{source_name} is larger than a connector file can be: {MAX_CONNECTOR_BYTES} bytes")]
+    #[error("{source_name} is larger than the limit of {MAX_CONNECTOR_BYTES} bytes for connector files")]
     TooLarge { source_name: String },
     #[error("{source_name} is not a connector file:{}", lines(diagnostics))]
     Invalid { source_name: String, path: Option<PathBuf>, diagnostics: Vec<FileDiagnostic> },
@@ -58,21 +58,21 @@ pub enum InstallError {
     InvalidId { id: String },
     #[error("the SHA-256 of {source_name} is {found}, not {expected}")]
     ChecksumMismatch { source_name: String, expected: String, found: String },
-    #[error("the connector {id} is built in")]
+    #[error("connector {id} is built in")]
     ReplacesBuiltIn { id: String, source_name: String },
-    #[error("the connector {id} is installed already, from {installed_from}")]
+    #[error("connector {id} is already installed, from {installed_from}")]
     AlreadyInstalled { id: String, installed_from: String, source_name: String },
-    #[error("there is a connector {id} already, one of your own: {}", path.display())]
+    #[error("connector {id} already exists as a file of your own: {}", path.display())]
     UserFileExists { id: String, path: PathBuf, source_name: String },
-    #[error("the connector {id} is built in and cannot be removed")]
+    #[error("connector {id} is built in and cannot be removed")]
     CannotRemoveBuiltIn { id: String },
-    #[error("the connector {id} is a file of your own, which no command removes")]
+    #[error("connector {id} is a file of your own; delete the file yourself")]
     NotInstalled { id: String, path: PathBuf },
-    #[error("no connector {id:?} is installed")]
+    #[error("connector {id:?} is not installed")]
     Unknown { id: String },
     #[error(transparent)]
     Untrusted(#[from] TrustError),
-    #[error("{} cannot be written", path.display())]
+    #[error("cannot write {}", path.display())]
     Write { path: PathBuf, source: io::Error },
 }
 

@@ -81,17 +81,17 @@ pub const CATEGORIES: [&str; 12] = [
 /// Why a connector, or one of its authentication methods, cannot be used.
 #[derive(Debug, Error)]
 pub enum ConnectorError {
-    #[error("there is no connector {id:?}")]
+    #[error("connector {id:?} not found")]
     Unknown { id: String, suggestion: Option<String> },
     #[error("connector {id:?} is not valid: {first}")]
     Invalid { id: String, first: String, path: Option<PathBuf> },
     #[error(transparent)]
     Untrusted(#[from] TrustError),
-    #[error("{} is not the file that was installed: its SHA-256 differs from the one pinned then", path.display())]
+    #[error("{} has changed since it was installed: its SHA-256 differs from the pinned one", path.display())]
     ChecksumMismatch { id: String, path: PathBuf },
-    #[error("the pin {} cannot be read", path.display())]
+    #[error("cannot read the pin {}", path.display())]
     InvalidPin { id: String, path: PathBuf, source: std::io::Error },
-    #[error("{connector} has no way of authenticating called {auth:?}")]
+    #[error("unknown authentication method {auth:?} for {connector}")]
     UnknownAuthMethod { connector: String, auth: String, known: Vec<String> },
 }
 

@@ -30,7 +30,7 @@ impl Pointer {
         while let Some(at) = rest.find('~') {
             rest = &rest[at + 1..];
             if !rest.starts_with(['0', '1']) {
-                return Err(format!("{text:?} is not a JSON Pointer: after '~' comes 0 or 1 (RFC 6901)"));
+                return Err(format!("{text:?} is not a JSON Pointer: '~' must be followed by 0 or 1 (RFC 6901)"));
             }
         }
         Ok(Self(text.to_owned()))

@@ -51,7 +51,7 @@ impl<'s> SchemaChecker<'s> {
                 Some(inner) => self.value(value, inner, &path),
                 None => {
                     let known: Vec<&str> = properties.into_iter().flatten().map(|(name, _)| name.as_str()).collect();
-                    let message = format!("there is no such key{}", did_you_mean_or_list(name, known));
+                    let message = format!("unknown key{}", did_you_mean_or_list(name, known));
                     self.report(key.span().start, &path, message);
                 }
             }

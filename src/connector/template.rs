@@ -39,11 +39,11 @@ pub enum TemplateError {
     UnmatchedClose(usize),
     #[error("{{{0}}} is not a name: use lower-case letters, digits and '_'")]
     InvalidName(String),
-    #[error("nothing gives {{{0}}} a value")]
+    #[error("{{{0}}} has no value")]
     MissingValue(String),
     #[error("{0:?} is not an http or https URL")]
     InvalidUrl(String),
-    #[error("the value of {{{0}}} holds a line break")]
+    #[error("the value of {{{0}}} contains a line break")]
     LineBreak(String),
     #[error("the value of {{{0}}} is empty or dots, which would name another path")]
     InvalidPathSegment(String),

@@ -167,7 +167,7 @@ mod tests {
                  forms, generic, payments, projects, storage, did you mean projects?",
                 "line 5: docs: takes a string, not an integer",
                 "line 6: auth.key.label: is missing",
-                "line 7: auth.key.lable: there is no such key, did you mean label?",
+                "line 7: auth.key.lable: unknown key, did you mean label?",
                 "line 10: auth.key.fields.token.secret: takes true or false, not a string",
             ]
         );

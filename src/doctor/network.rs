@@ -28,7 +28,7 @@ pub(super) fn check_network(connections: &[Connection], around: &DoctorContext) 
         hosts.entry(url.origin().ascii_serialization()).or_insert(url);
     }
     if hosts.is_empty() {
-        return vec![Finding::ok("network", "no connection leads to another machine")];
+        return vec![Finding::ok("network", "no connection uses the network")];
     }
     let client = Client::new(TIMEOUT);
     let Ok(runtime) = crate::runtime::new_runtime() else {

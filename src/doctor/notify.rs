@@ -16,7 +16,7 @@ pub(super) fn check_notify(around: &DoctorContext) -> Vec<Finding> {
     let mut findings = Vec::new();
     if notify.on.is_empty() {
         let fix = "integ config set notify.on needs_reauth,failure,recovery";
-        findings.push(Finding::warning("notify", "a hook is set, and notify.on lets nothing be told", fix));
+        findings.push(Finding::warning("notify", "a hook is set, but notify.on is empty", fix));
     }
     findings.extend(notify.command.as_deref().map(command));
     if notify.url.is_some() {

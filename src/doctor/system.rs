@@ -106,7 +106,7 @@ fn proxies() -> Vec<Finding> {
         let name = variable.name;
         let Some(value) = env::var(variable).or_else(|| env::var_named(&name.to_lowercase())) else { continue };
         findings.push(match proxy_host(&value) {
-            Some(host) => Finding::ok("proxy", format!("{name} leads https requests through {host}")),
+            Some(host) => Finding::ok("proxy", format!("{name} sends https requests through {host}")),
             None => Finding::warning("proxy", format!("{name} is not a proxy URL"), format!("unset {name}")),
         });
     }

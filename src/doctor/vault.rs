@@ -99,7 +99,7 @@ fn check_store(opened: &OpenVault, around: &DoctorContext) -> Vec<Finding> {
     if let Ok(restored) = restored
         && !restored.is_empty()
     {
-        let message = format!("{} grants came from a backup and may be used up since", restored.len());
+        let message = format!("{} grants come from a backup and may no longer work", restored.len());
         findings.push(Finding::warning("store", message, "integ test"));
     }
     match list {

@@ -30,35 +30,35 @@ use crate::store::StoreError;
 /// Why an operation on endpoints, messages or deliveries failed.
 #[derive(Debug, Error)]
 pub enum EndpointError {
-    #[error("there is no endpoint {0}")]
+    #[error("endpoint {0} not found")]
     EndpointNotFound(String),
     #[error("{0:?} is not a delivery ID (dlv_…)")]
     InvalidDeliveryId(String),
-    #[error("there is no delivery {0}")]
+    #[error("delivery {0} not found")]
     DeliveryNotFound(DeliveryId),
     #[error("{0} cannot be an endpoint: {1}")]
     InvalidUrl(String, &'static str),
     #[error(transparent)]
     Http(#[from] HttpError),
-    #[error("{0} is disabled, and nothing is sent to it")]
+    #[error("{0} is disabled; nothing is sent to it")]
     Disabled(EndpointId),
-    #[error("{what} is {value}, and may be {expected}")]
+    #[error("{what} is {value}; it must be {expected}")]
     InvalidSetting { what: &'static str, value: String, expected: &'static str },
-    #[error("the data are no JSON")]
+    #[error("the data is not JSON")]
     InvalidJson { source: serde_json::Error },
-    #[error("the data are not as those of {kind}: {}", problems.join("; "))]
+    #[error("the data does not match event type {kind}: {}", problems.join("; "))]
     SchemaMismatch { kind: String, problems: Vec<String> },
-    #[error("there is no event type {0}")]
+    #[error("event type {0} not found")]
     UnknownEventType(String),
-    #[error("the data cannot be read")]
+    #[error("cannot read the data")]
     Read { source: std::io::Error },
     #[error("the message would have {size} bytes, more than {limit}")]
     TooLarge { size: usize, limit: usize },
     #[error("{0:?} is not a message ID: use letters, digits, - and _")]
     InvalidMessageId(String),
-    #[error("a message {0} was sent before, with another type or other data")]
+    #[error("message {0} was already sent with another type or other data")]
     DuplicateMessageId(String),
-    #[error("another process delivers in this workspace")]
+    #[error("another process is already delivering in this workspace")]
     AlreadyRunning,
     #[error(transparent)]
     Store(#[from] StoreError),

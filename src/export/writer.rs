@@ -46,9 +46,9 @@ impl RecordFormat {
 pub enum ExportError {
     #[error("cannot write the records")]
     Write { source: io::Error },
-    #[error("{name:?} of a record changed while it was exported: the stream is being synced")]
+    #[error("field {name:?} changed while it was exported: the stream is being synced")]
     RecordChanged { name: String },
-    #[error("this build of integ does not write Parquet files")]
+    #[error("this build of integ cannot write Parquet files")]
     ParquetNotBuilt,
 }
 

@@ -42,7 +42,7 @@ pub enum TrustError {
     Readable { path: PathBuf },
     #[error("{} is not a regular file", .0.display())]
     NotAFile(PathBuf),
-    #[error("{} has more than {MAX_LINKS} symbolic links on its way", .0.display())]
+    #[error("{} has more than {MAX_LINKS} symbolic links in its path", .0.display())]
     TooManyLinks(PathBuf),
     #[error("{} is larger than {limit} bytes", path.display())]
     TooLarge { path: PathBuf, limit: u64 },

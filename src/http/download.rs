@@ -13,9 +13,9 @@ pub enum DownloadError {
     Http(#[from] HttpError),
     #[error("{host} answered {status}")]
     Status { host: String, status: u16 },
-    #[error("{host} sends to another place: {target}")]
+    #[error("{host} redirects to {target}")]
     Redirected { host: String, target: String },
-    #[error("the URL holds a name or a password")]
+    #[error("the URL contains a user name or a password")]
     CredentialsInUrl,
 }
 

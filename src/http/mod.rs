@@ -38,11 +38,11 @@ use crate::size;
 #[derive(Debug, Error)]
 pub enum HttpError {
     /// `origin` is the scheme, host and port that were asked.
-    #[error("{host} could not be reached: {reason}")]
+    #[error("cannot reach {host}: {reason}")]
     Connect { host: String, origin: String, reason: String },
     #[error("the certificate of {host} is not trusted: {distrust}")]
     Certificate { host: String, origin: String, distrust: CertificateProblem },
-    #[error("no TLS connection to {host} could be made: {reason}")]
+    #[error("TLS handshake with {host} failed: {reason}")]
     Tls { host: String, origin: String, reason: String },
     #[error("{host} did not answer within {} s", after.as_secs())]
     Timeout { host: String, after: Duration },
@@ -57,15 +57,15 @@ pub enum HttpError {
     },
     #[error("{url} is not https, and {host} is not this machine")]
     Insecure { url: String, host: String },
-    #[error("URLs of yours may lead to public addresses alone, and {0}")]
+    #[error("only public addresses are allowed")]
     EgressRefused(#[from] egress::EgressRefusal),
     #[error("the connector does not declare the host {host}")]
     Undeclared { host: String },
-    #[error("{0}, and only a host that you type yourself may be one")]
+    #[error("{0}; only a host that you type yourself may be private")]
     SpecialAddress(egress::EgressRefusal),
-    #[error("the request to {host} cannot be written")]
+    #[error("cannot send the request to {host}")]
     InvalidRequest { host: String, source: Box<dyn std::error::Error + Send + Sync> },
-    #[error("no HTTP client can be made")]
+    #[error("cannot create the HTTP client")]
     Client { source: reqwest::Error },
 }
 

@@ -79,9 +79,7 @@ impl Route {
     pub fn parse_origin(text: &str) -> Result<Url, String> {
         let url = Url::parse(text).map_err(|error| format!("{text:?} is not a URL: {error}"))?;
         if !matches!(url.path(), "" | "/") || url.query().is_some() || url.fragment().is_some() {
-            return Err(format!(
-                "{text:?} has a path: an origin is a scheme, a host and a port; the vendor's paths are kept"
-            ));
+            return Err(format!("{text:?} has a path: an origin is a scheme, a host and a port"));
         }
         if is_safe(&url) { Ok(url) } else { Err(format!("{text:?} is neither https nor on this machine")) }
     }

@@ -50,7 +50,7 @@ pub enum JqError {
     OutOfMemory { mebibytes: u64 },
     #[error("the results of the jq expression are larger than {mebibytes} MiB")]
     OutputTooLarge { mebibytes: usize },
-    #[error("the process that evaluates jq expressions could not be started")]
+    #[error("cannot start the process that evaluates jq expressions")]
     WorkerStart { source: std::io::Error },
 }
 

@@ -47,7 +47,7 @@ pub enum JsonError {
     Syntax { what: &'static str, at: usize },
     #[error("it is nested deeper than {MAX_DEPTH} levels")]
     TooDeep,
-    #[error("its charset {charset:?} is unknown")]
+    #[error("unknown charset {charset:?}")]
     UnknownCharset { charset: String },
 }
 

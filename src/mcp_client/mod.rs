@@ -61,11 +61,11 @@ pub enum McpError {
     Refused(Box<ApiResponse>),
     #[error("the server refused {method}: {message} ({code})")]
     Rpc { method: &'static str, code: i64, message: String },
-    #[error("the answer to {method} cannot be used: {reason}")]
+    #[error("invalid answer to {method}: {reason}")]
     Malformed { method: &'static str, reason: String },
     #[error("the server speaks only revisions of MCP that integ does not know: {revisions}")]
     UnknownRevision { revisions: String },
-    #[error("no answer came")]
+    #[error("no answer")]
     Send(SendError),
 }
 

@@ -50,7 +50,7 @@ pub enum NotifyError {
     TimedOut { what: String, after_secs: u64 },
     #[error("notify.url has no secret to sign with")]
     NoSecret,
-    #[error("the secret of {origin} cannot be used: {source}")]
+    #[error("invalid secret of {origin}: {source}")]
     InvalidSecret { origin: String, source: SigningSecretError },
     #[error(transparent)]
     SecretFile(#[from] TrustError),
@@ -161,7 +161,7 @@ impl Notify for Notifier {
             return;
         }
         let Ok(runtime) = Handle::try_current() else {
-            tracing::warn!(subject = notice.subject(), "a hook was not told: there is no runtime");
+            tracing::warn!(subject = notice.subject(), "a hook was not run: no runtime");
             return;
         };
         let turn = Arc::clone(held(&self.locks).entry(notice.subject().to_owned()).or_default());
@@ -235,7 +235,7 @@ impl HookState {
         let why = error.on_one_line();
         let hint = error.hint().map(|hint| format!("; hint: {hint}")).unwrap_or_default();
         let (subject, event) = (notice.subject(), notice.transition.as_str());
-        tracing::warn!("nobody was told of the {event} of {subject}: {why}{hint}");
+        tracing::warn!("the {event} of {subject} was not reported: {why}{hint}");
     }
 }
 

@@ -27,7 +27,7 @@ impl<'de> Visitor<'de> for UniqueMembersVisitor {
         let mut seen = HashSet::new();
         while let Some((name, IgnoredAny)) = map.next_entry::<String, IgnoredAny>()? {
             if !seen.insert(name) {
-                return Err(A::Error::custom("a member stands twice"));
+                return Err(A::Error::custom("a member appears twice"));
             }
         }
         Ok(UniqueMembers)

@@ -171,20 +171,20 @@ pub enum OAuthError {
     },
     #[error("the vendor answered {status}; try again{}", retry_after.map_or(String::new(), |after| format!(" in {} s", after.as_secs())))]
     ServerUnavailable { status: u16, retry_after: Option<Duration> },
-    #[error("the answer of {endpoint} cannot be used: {reason}")]
+    #[error("invalid answer from {endpoint}: {reason}")]
     MalformedResponse { endpoint: &'static str, reason: String },
     #[error(transparent)]
     Http(#[from] HttpError),
-    #[error("the request cannot be made: {0}")]
+    #[error("cannot build the request: {0}")]
     Template(#[from] TemplateError),
-    #[error("nothing says where the {0} endpoint is")]
+    #[error("the {0} endpoint is unknown")]
     MissingEndpoint(&'static str),
     /// `named` is the issuer that the metadata names instead, on the same host.
-    #[error("the metadata of {issuer} cannot be used: {reason}")]
+    #[error("invalid metadata of {issuer}: {reason}")]
     InvalidMetadata { issuer: String, reason: String, metadata_issuer: Option<String> },
     #[error("{issuer} publishes no metadata: {reason}")]
     MetadataNotFound { issuer: String, reason: String },
-    #[error("the metadata of {issuer} cannot be read now: {reason}")]
+    #[error("cannot read the metadata of {issuer}: {reason}")]
     DiscoveryUnavailable { issuer: String, reason: String },
     #[error("the answer came from {received:?}, not from {expected:?}: it may be an attack (RFC 9207)")]
     IssuerMismatch { expected: String, received: String },
@@ -192,9 +192,9 @@ pub enum OAuthError {
     Bind { source: BindError },
     #[error("cannot serve the redirect page")]
     Serve { source: std::io::Error },
-    #[error("nobody finished the sign-in within {} s", retry_after.as_secs())]
+    #[error("the sign-in was not completed within {} s", retry_after.as_secs())]
     TimedOut { retry_after: Duration },
-    #[error("the device code expired before anybody entered it")]
+    #[error("the device code expired before it was entered")]
     DeviceCodeExpired,
     #[error("{support}")]
     S256Unsupported { support: PkceSupport },

@@ -33,13 +33,13 @@ pub enum ResourceError {
     NoSignIn { url: Url },
     #[error("no MCP server answers at {url}: status {status}")]
     NotFound { url: Url, status: u16 },
-    #[error("{url} leads to {target}")]
+    #[error("{url} redirects to {target}")]
     Redirected { url: Box<Url>, target: Box<Url> },
     #[error("{url} answered {status}; try again later")]
     Unavailable { url: Url, status: u16 },
-    #[error("the resource metadata at {url} cannot be used: {reason}")]
+    #[error("invalid resource metadata at {url}: {reason}")]
     InvalidMetadata { url: Url, reason: String },
-    #[error("{url} takes no tokens of {issuer}, only of {}", servers.join(", "))]
+    #[error("{url} does not accept tokens of {issuer}, only of {}", servers.join(", "))]
     OtherIssuer { url: Box<Url>, issuer: String, servers: Vec<String> },
     #[error(transparent)]
     Http(#[from] HttpError),
@@ -49,9 +49,9 @@ impl Remedy for ResourceError {
     fn diagnostic(&self) -> Diagnostic {
         match self {
             Self::NoSignIn { .. } => Diagnostic::new(Kind::Usage, "no_sign_in")
-                .hint(Hint::text("nothing has to be connected: give programs this URL as it is")),
+                .hint(Hint::text("there is nothing to connect: use the URL as it is")),
             Self::NotFound { .. } => Diagnostic::new(Kind::NotFound, "no_mcp_server")
-                .hint(Hint::text("check the URL: it mostly ends in /mcp, as the service's documentation says")),
+                .hint(Hint::text("check the URL in the service's documentation; it usually ends in /mcp")),
             Self::Redirected { target, .. } => {
                 let target = shlex::try_quote(target.as_str()).unwrap_or_default().into_owned();
                 Diagnostic::new(Kind::Failed, "redirected")

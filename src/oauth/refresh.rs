@@ -344,7 +344,7 @@ async fn refresh_and_save(
         OAuthClient::for_session(&session, workspace, client.clone(), None).await.map_err(refresh_failed)?;
     if stored.is_from_backup && old.refresh_token.is_some() {
         tracing::warn!(
-            "the refresh token of {name} comes from a backup and is unverified: if it was used since, {name} must be reconnected"
+            "the refresh token of {name} comes from a backup and is unverified; if it has been used since, reconnect {name}"
         );
     }
     let begun = store.grants().begin_refresh(id, stored.generation, workspace.engine.clock.now(), fence).await?;
@@ -361,7 +361,7 @@ async fn refresh_and_save(
                 GrantSaveResult::Saved { warning, transition, .. } => {
                     workspace.notify_transition(transition.map(|transition| *transition));
                     if let Some(warning) = warning {
-                        tracing::warn!(%warning, "tokens kept in the store");
+                        tracing::warn!(%warning, "tokens stay in the store");
                     }
                 }
             }

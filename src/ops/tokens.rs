@@ -43,13 +43,13 @@ impl TokenRequest {
 /// Why a valid credential cannot be printed or written as a header.
 #[derive(Debug, Error)]
 pub enum TokenError {
-    #[error("a secret of {0} holds a line break or a control character, which would forge a second line")]
+    #[error("a secret of {0} contains a line break or a control character")]
     Unprintable(ConnectionName, String),
     #[error("requests of {0} carry its credentials in the URL, not in a header")]
     NoHeader(ConnectionName),
     #[error("{0} has no valid ID token")]
     NoIdToken(ConnectionName, String),
-    #[error("the header {1:?} of {0} contains a line break or a control character")]
+    #[error("header {1:?} of {0} contains a line break or a control character")]
     UnprintableHeader(ConnectionName, String),
 }
 

@@ -46,12 +46,12 @@ pub const OPERATIONS: &[Operation] = &[
 /// An error of finding or creating a workspace.
 #[derive(Debug, Error)]
 pub enum WorkspaceError {
-    #[error("there is no workspace {0}")]
+    #[error("workspace {0} not found")]
     NotFound(WorkspaceName),
     /// A project's file or a setting names it, which is no order to make it.
-    #[error("there is no workspace {0}, which {1} names")]
+    #[error("workspace {0}, named by {1}, not found")]
     NotCreated(WorkspaceName, &'static str),
-    #[error("workspace {0} exists")]
+    #[error("workspace {0} already exists")]
     Exists(WorkspaceName),
 }
 
@@ -182,7 +182,7 @@ async fn delete_keyring_entries(engine: &Arc<Engine>, folder: PathBuf) {
 }
 
 #[derive(Debug, Error)]
-#[error("no app is kept for {connector}")]
+#[error("no app is stored for {connector}")]
 struct AppNotFound {
     connector: String,
 }
@@ -194,7 +194,7 @@ impl Remedy for AppNotFound {
 }
 
 #[derive(Debug, Error)]
-#[error("there are several apps of {connector}")]
+#[error("{connector} has several apps")]
 struct AmbiguousApp {
     connector: String,
     servers: Vec<String>,
@@ -209,7 +209,7 @@ impl Remedy for AmbiguousApp {
 }
 
 #[derive(Debug, Error)]
-#[error("{connector} has no parameter {name:?}")]
+#[error("unknown parameter {name:?} for {connector}")]
 struct UnknownAppParam {
     connector: String,
     name: String,

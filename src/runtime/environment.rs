@@ -33,15 +33,15 @@ pub struct EnvironmentConnections {
 /// Why a connection of the environment cannot be used.
 #[derive(Debug, Error)]
 pub enum EnvironmentError {
-    #[error("{variable} names no connector")]
+    #[error("{variable} does not name a connector")]
     ConnectorNotFound { variable: String },
-    #[error("{variable} does not make a connection: {connector} needs {missing} as well")]
+    #[error("{variable} is not enough to connect: {connector} also needs {missing}")]
     IncompleteCredential { variable: String, connector: String, missing: String },
-    #[error("{variable} is set, and empty")]
+    #[error("{variable} is set but empty")]
     EmptyVariable { variable: String },
-    #[error("{variable} holds control characters or line breaks")]
+    #[error("{variable} contains control characters or line breaks")]
     UnprintableToken { variable: String },
-    #[error("this command needs a workspace, and the connections come from {}", variables.join(", "))]
+    #[error("this command needs a workspace, but the connections come from {}", variables.join(", "))]
     WorkspaceRequired { variables: Vec<String> },
 }
 

@@ -36,7 +36,7 @@ use crate::model::ConnectionName;
 #[derive(Debug, Error)]
 pub enum RuntimeError {
     /// `place` is as [`Workspace::workspace_note`] says it.
-    #[error("there is no connection {name}{workspace_note}")]
+    #[error("connection \"{name}\" not found{workspace_note}")]
     ConnectionNotFound {
         name: ConnectionName,
         workspace_note: String,
@@ -45,17 +45,17 @@ pub enum RuntimeError {
         /// An `integ exec` around this process may have the connection, and did not pass it on.
         is_inside_exec: bool,
     },
-    #[error("the runtime cannot be started")]
+    #[error("cannot start the runtime")]
     Runtime { source: std::io::Error },
-    #[error("the sandbox cannot be started")]
+    #[error("cannot start the sandbox")]
     Sandbox { source: std::io::Error },
-    #[error("the sandbox's state of {connector} cannot be written")]
+    #[error("cannot write the sandbox's state of {connector}")]
     SandboxState { connector: String, source: serde_json::Error },
-    #[error("the workspace is not kept in a vault on this machine")]
+    #[error("the workspace has no vault on this machine")]
     NoVault,
     #[error("interrupted")]
     Interrupted,
-    #[error("the sandbox cannot be started")]
+    #[error("cannot start the sandbox")]
     PortInUse { source: http::loopback::BindError },
 }
 

@@ -21,9 +21,9 @@ pub struct Session {
 /// Why the requests of a connection cannot be built from the connector's file.
 #[derive(Debug, Error)]
 pub enum SessionError {
-    #[error("{connection} cannot be used: the connector's file leaves a value open")]
+    #[error("cannot use {connection}: a placeholder of the connector's file has no value")]
     Template { connection: String, reconnect: String, source: TemplateError },
-    #[error("{connection} has no API base, so that {path:?} leads nowhere")]
+    #[error("{connection} has no API base for the path {path:?}")]
     MissingBaseUrl { connection: String, reconnect: String, path: String },
 }
 

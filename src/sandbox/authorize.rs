@@ -47,7 +47,7 @@ impl VendorEmulator {
         let (redirect_param, rule) = match (&self.auth.oauth2, &self.auth.fragment) {
             (Some(oauth2), _) => ("redirect_uri", &oauth2.redirect),
             (None, Some(fragment)) => (fragment.redirect_param.as_str(), &fragment.redirect),
-            (None, None) => return html::message(&self.connector.name, 404, "Not here", "There is no such page."),
+            (None, None) => return html::message(&self.connector.name, 404, "Not here", "Page not found."),
         };
         let redirect = match check_redirect_uri(&params, redirect_param, rule) {
             Ok(redirect) => redirect,
@@ -56,7 +56,7 @@ impl VendorEmulator {
         let asked = match (&self.auth.oauth2, &self.auth.fragment) {
             (Some(oauth2), _) => parse_request(oauth2, &params),
             (_, Some(fragment)) => parse_implicit_request(fragment, &params),
-            (None, None) => Err(AuthorizationError::ErrorPage("There is no such page.".to_owned())),
+            (None, None) => Err(AuthorizationError::ErrorPage("Page not found.".to_owned())),
         };
         let asked =
             asked.and_then(|asked| match self.unknown_scope(asked.scopes.iter().chain(&asked.additional_scopes)) {
@@ -64,7 +64,7 @@ impl VendorEmulator {
                 None => Ok(asked),
             });
         if !self.is_registered(&params) {
-            let why = "redirect_uri is not one that the client has registered.";
+            let why = "redirect_uri is not registered for this client.";
             return html::message(&self.connector.name, 400, "This request is refused", why);
         }
         let asked = asked.and_then(|asked| match self.check_resource(&params) {
@@ -195,7 +195,7 @@ fn error_params(code: &'static str, description: &str) -> [(&'static str, String
 /// http to loopback by the name that the vendor takes; without user information or a fragment.
 fn check_redirect_uri(params: &RequestParams, name: &str, rule: &Redirect) -> Result<Url, String> {
     if params.iter().filter(|(key, _)| *key == name).count() > 1 {
-        return Err(format!("{name} comes more than once."));
+        return Err(format!("{name} appears more than once."));
     }
     let text = params.get(name).ok_or_else(|| format!("{name} is missing."))?;
     let url = Url::parse(text).map_err(|_| format!("{name} is not a URL."))?;
@@ -220,7 +220,7 @@ fn parse_request(oauth2: &OAuth2, params: &RequestParams) -> Result<Authorizatio
     let client =
         params.get("client_id").ok_or_else(|| AuthorizationError::ErrorPage("client_id is missing.".to_owned()))?;
     if let Some(name) = params.duplicate() {
-        return Err(AuthorizationError::Redirect("invalid_request", format!("{name} comes more than once")));
+        return Err(AuthorizationError::Redirect("invalid_request", format!("{name} appears more than once")));
     }
     match params.get("response_type") {
         Some("code") => {}
@@ -277,7 +277,7 @@ fn parse_implicit_request(
         return Err(AuthorizationError::ErrorPage(format!("{name} is missing.")));
     }
     if let Some(name) = params.duplicate() {
-        return Err(AuthorizationError::ErrorPage(format!("{name} comes more than once.")));
+        return Err(AuthorizationError::ErrorPage(format!("{name} appears more than once.")));
     }
     let names_client = |template: &crate::connector::Template| template.placeholders().any(|name| name == "client_id");
     let client = fragment.authorize_params.iter().find(|(_, template)| names_client(template));

@@ -48,7 +48,7 @@ impl VendorEmulator {
             }
         };
         match params.duplicate() {
-            Some(name) => Err(OAuthErrorResponse::invalid_request(&format!("{name} comes more than once"))),
+            Some(name) => Err(OAuthErrorResponse::invalid_request(&format!("{name} appears more than once"))),
             None => Ok(params),
         }
     }
@@ -89,7 +89,7 @@ impl VendorEmulator {
             }
         };
         if id.is_empty() || id.len() > MAX_CLIENT_ID_LENGTH {
-            return Err(OAuthErrorResponse::invalid_client("there is no client of this id"));
+            return Err(OAuthErrorResponse::invalid_client("unknown client"));
         }
         Ok(AuthenticatedClient { id, public: secret.is_empty() })
     }

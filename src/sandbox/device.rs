@@ -35,7 +35,7 @@ impl VendorEmulator {
         state: &mut SandboxState,
     ) -> Result<SandboxResponse, OAuthErrorResponse> {
         let Some(oauth2) = &self.auth.oauth2 else {
-            return Err(OAuthErrorResponse::invalid_request("there is no device grant"));
+            return Err(OAuthErrorResponse::invalid_request("unknown device grant"));
         };
         state.prune_expired(visit.now);
         let params = self.body(visit, oauth2.token_body)?;
@@ -115,7 +115,7 @@ impl VendorEmulator {
         let code =
             params.get("device_code").ok_or_else(|| OAuthErrorResponse::invalid_request("device_code is missing"))?;
         let claims = self.signer.verify(TokenKind::Device, code);
-        let unknown = || OAuthErrorResponse::invalid_grant("there is no such device code");
+        let unknown = || OAuthErrorResponse::invalid_grant("unknown device code");
         let claims = claims.filter(|claims| claims.client == client.id).ok_or_else(unknown)?;
         if claims.is_expired(visit.now) {
             return Err(OAuthErrorResponse::new("expired_token", "the device code has expired"));
@@ -185,7 +185,7 @@ fn poll(device: &mut DeviceAuthorization, now: i64) -> Result<(), OAuthErrorResp
         ConsentDecision::Denied => Err(OAuthErrorResponse::new("access_denied", "the person denied it")),
         ConsentDecision::Used => Err(OAuthErrorResponse::invalid_grant("the device code was used before")),
         ConsentDecision::Waiting if device.polls < 2 => {
-            Err(OAuthErrorResponse::new("authorization_pending", "nobody has allowed it yet"))
+            Err(OAuthErrorResponse::new("authorization_pending", "it is not authorized yet"))
         }
         ConsentDecision::Waiting | ConsentDecision::Allowed => Ok(()),
     }

@@ -49,7 +49,7 @@ impl VendorEmulator {
         state: &mut SandboxState,
     ) -> Result<SandboxResponse, OAuthErrorResponse> {
         let Some(oauth2) = &self.auth.oauth2 else {
-            return Err(OAuthErrorResponse::invalid_request("there is no token endpoint"));
+            return Err(OAuthErrorResponse::invalid_request("no token endpoint"));
         };
         state.prune_expired(visit.now);
         let params = self.body(visit, oauth2.token_body)?;
@@ -65,7 +65,7 @@ impl VendorEmulator {
             Some("refresh_token") if refreshes_here || oauth2.token_url.is_none() => {
                 self.exchange_refresh(oauth2, visit, &params, &client, state)
             }
-            Some("refresh_token") => Err(unsupported("refreshing has a URL of its own")),
+            Some("refresh_token") => Err(unsupported("refresh at the refresh URL")),
             Some("urn:ietf:params:oauth:grant-type:device_code") => {
                 self.exchange_device(oauth2, visit, &params, client, state)
             }
@@ -112,7 +112,7 @@ impl VendorEmulator {
         let claims = self
             .signer
             .verify(TokenKind::Code, code)
-            .ok_or_else(|| OAuthErrorResponse::invalid_grant("there is no such code"))?;
+            .ok_or_else(|| OAuthErrorResponse::invalid_grant("unknown code"))?;
         if state.spent.contains_key(&claims.grant) {
             state.revoke(&claims.grant);
             return Err(OAuthErrorResponse::invalid_grant("the code was used before, and its grant is revoked now"));

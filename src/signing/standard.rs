@@ -84,13 +84,13 @@ pub enum SigningSecretError {
 /// Why a message is not believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum StandardVerifyError {
-    #[error("its id is empty or holds a character that ids do not have")]
+    #[error("the delivery id is empty or contains an invalid character")]
     InvalidId,
-    #[error("its timestamp is not a number of seconds")]
+    #[error("the timestamp is not a number of seconds")]
     InvalidTimestamp,
-    #[error("its timestamp is over {TOLERANCE_SECS} s away")]
+    #[error("the timestamp is more than {TOLERANCE_SECS} s from now")]
     TimestampOutOfTolerance,
-    #[error("none of its signatures is right")]
+    #[error("no signature matches")]
     SignatureMismatch,
 }
 

@@ -45,25 +45,25 @@ pub struct VerificationKeys {
 /// Why a request is not believed.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum VerifyError {
-    #[error("it carries no signature of any kind that the connector knows")]
+    #[error("no recognised signature")]
     Unsigned,
-    #[error("the header {0} came more than once")]
+    #[error("header {0} appears more than once")]
     RepeatedHeader(String),
-    #[error("no secret is kept to check it with")]
+    #[error("no secret is stored to verify it with")]
     NoSecret,
-    #[error("what is needed to check it is missing: {0}")]
+    #[error("cannot verify it without {0}")]
     MissingInput(String),
-    #[error("its signature is not written as the vendor writes it")]
+    #[error("the signature is malformed")]
     MalformedSignature,
-    #[error("none of its signatures is right")]
+    #[error("no signature matches")]
     SignatureMismatch,
-    #[error("its timestamp is not a time")]
+    #[error("the timestamp is not a valid time")]
     InvalidTimestamp,
-    #[error("its timestamp is {0} s away")]
+    #[error("the timestamp is {0} s from now")]
     TimestampOutOfTolerance(u64),
-    #[error("its body is not the one whose hash the URL holds")]
+    #[error("the body does not match the hash in the URL")]
     BodyHashMismatch,
-    #[error("its token says otherwise: {0}")]
+    #[error("the signed token contradicts the request: {0}")]
     ClaimsMismatch(&'static str),
 }
 

@@ -29,11 +29,11 @@ impl std::error::Error for SqliteError {}
 pub enum MalformedValue {
     #[error("{0} is not a time")]
     Time(i64),
-    #[error("{0:?} is not one of the words that its column takes")]
+    #[error("{0:?} is not a value of its column")]
     EnumValue(String),
-    #[error("a JSON column does not parse")]
+    #[error("a JSON column is not valid JSON")]
     Json(#[source] serde_json::Error),
-    #[error("a connection's name or address does not parse")]
+    #[error("a connection's name or address is not valid")]
     Name,
 }
 
@@ -45,46 +45,46 @@ pub enum StoreError {
     #[error("the store is damaged: {0}")]
     IntegrityCheck(String),
     /// Somebody else added it: integ makes its schema by itself.
-    #[error("the store holds the {kind} {name:?}, {problem}")]
+    #[error("the store contains the {kind} {name:?}, {problem}")]
     ForeignSchema { kind: String, name: String, problem: &'static str },
-    #[error("the store holds what this version cannot read")]
+    #[error("the store contains a value that this version cannot read")]
     Malformed(#[from] MalformedValue),
     /// Another key's, or damaged in its first page: the two cannot be told apart.
-    #[error("the store does not open with its key: it is another vault's, or damaged")]
+    #[error("the key does not open the store: it belongs to another vault or is damaged")]
     WrongKey(#[source] SqliteError),
-    #[error("the store was written by a newer version of integ, and can only be read")]
+    #[error("the store was written by a newer version of integ and is read-only")]
     ReadOnlyNewer,
     #[error("the store has schema version {found}, newer than this program's {known}")]
     Newer { found: u32, known: u32 },
-    #[error("the store has lost {} of its last writes: it stands at write {found} of {expected}", expected - found)]
+    #[error("the store has lost its last {} writes: it is at write {found} of {expected}", expected - found)]
     RolledBack { found: u64, expected: u64 },
     #[error("the disk is full")]
     DiskFull(#[source] SqliteError),
-    #[error("the store cannot be written, its file system is read-only or its files are not this user's")]
+    #[error("cannot write the store: its file system is read-only or its files belong to another user")]
     ReadOnly(#[source] SqliteError),
     /// A process that was killed has left it.
-    #[error("the store's last writes are in its log, which cannot be read in a folder that cannot be written")]
+    #[error("the store's last writes are in its log, which cannot be read because the folder is read-only")]
     LogUnreadable(#[source] SqliteError),
     #[error("another process has kept the store busy for too long")]
     Busy(#[source] SqliteError),
-    #[error("the store cannot be read or written")]
+    #[error("cannot read or write the store")]
     Io(#[from] io::Error),
-    #[error("the lock file {} cannot be opened", path.display())]
+    #[error("cannot open the lock file {}", path.display())]
     Lock { path: PathBuf, source: io::Error },
     #[error("another process has taken over the lock {0}, because this one was paused for too long")]
     LeaseLost(LockKey),
     #[error("the store is closed")]
     Closed,
-    #[error("there is no such connection any more")]
+    #[error("the connection no longer exists")]
     ConnectionNotFound,
-    #[error("the name {0} is taken by a live connection")]
+    #[error("{0} is already a live connection")]
     NameTaken(ConnectionName),
     #[error("this SQLite, {0}, is older than 3.51.3 and may lose writes")]
     OldSqlite(&'static str),
     #[error("the store refused a statement")]
     Sqlite(#[source] SqliteError),
     /// Of a store that is a server.
-    #[error("the store's server cannot be reached")]
+    #[error("cannot reach the store's server")]
     Unreachable(#[source] BackendError),
     /// Of a store that is not SQLite.
     #[error("the store failed")]

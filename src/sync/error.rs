@@ -17,9 +17,9 @@ pub enum SyncError {
     UnknownStream { connector: String, stream: String, suggestion: Option<String> },
     #[error("{connection}/{stream} needs {}", missing.join(", "))]
     MissingParams { connection: ConnectionName, stream: String, missing: Vec<String> },
-    #[error("{connection}/{stream} takes no parameter {param:?}")]
+    #[error("unknown parameter {param:?} for {connection}/{stream}")]
     UnknownParam { connection: ConnectionName, stream: String, param: String, suggestion: Option<String> },
-    #[error("{connection}/{stream} cannot be asked for a stretch of time: {why}")]
+    #[error("{connection}/{stream} cannot be backfilled: {why}")]
     BackfillUnsupported { connection: ConnectionName, stream: String, why: &'static str },
     #[error("{connection}/{stream} is being synced by another process")]
     AlreadyRunning { connection: ConnectionName, stream: String },
@@ -29,18 +29,18 @@ pub enum SyncError {
     NotAList { connection: ConnectionName, stream: String, why: String },
     #[error("the service is still preparing {connection}/{stream} (202)")]
     NotReady { connection: ConnectionName, stream: String },
-    #[error("the next page of {connection}/{stream} cannot be found: {source}")]
+    #[error("cannot find the next page of {connection}/{stream}: {source}")]
     Paging { connection: ConnectionName, stream: String, source: PagingError },
     #[error(
         "{missing} of {known} records of {connection}/{stream} are missing from the service's list; none was marked as \
          deleted"
     )]
     DeletesBlocked { connection: ConnectionName, stream: String, missing: u64, known: u64, job: i64 },
-    #[error("the service keeps losing the place in the list of {connection}/{stream}")]
+    #[error("the cursor of {connection}/{stream} keeps expiring")]
     PageTokenExpired { connection: ConnectionName, stream: String },
     #[error("cannot read an answer for {connection}/{stream}")]
     NotJson { connection: ConnectionName, stream: String, source: JsonError },
-    #[error("a record of {connection}/{stream} has nothing at {at}, which is its key")]
+    #[error("a record of {connection}/{stream} has no key at {at}")]
     MissingKey { connection: ConnectionName, stream: String, at: Pointer },
 }
 

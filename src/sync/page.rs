@@ -257,9 +257,9 @@ pub(super) fn is_skipped(stream: &Stream, response: &Response) -> bool {
 /// Why a page cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum PageError {
-    #[error("the page cannot be read")]
+    #[error("cannot read the page")]
     NotJson(#[from] JsonError),
-    #[error("the page holds {0}")]
+    #[error("the page contains {0}")]
     NotAList(#[from] NotAList),
     #[error("a record has no key at {0}")]
     MissingKey(Pointer),

@@ -21,7 +21,7 @@ pub enum ScheduleRule {
 /// Why a text is not a schedule's rule.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ScheduleRuleError {
-    #[error("after `every` comes a time of at least a minute, as in `every 15m`")]
+    #[error("`every` takes a duration of at least one minute, such as `every 15m`")]
     Every,
     #[error("{0}")]
     Cron(String),

@@ -14,7 +14,7 @@ use crate::store::StoreError;
 /// An error of opening, creating or changing a vault.
 #[derive(Debug, Error)]
 pub enum VaultError {
-    #[error("there is no vault in {}", .0.display())]
+    #[error("no vault in {}", .0.display())]
     NotFound(PathBuf),
     #[error("{} is a symbolic link", .0.display())]
     Symlink(PathBuf),
@@ -24,11 +24,11 @@ pub enum VaultError {
     ForeignOwner(PathBuf),
     #[error("{} can be read or written by others", path.display())]
     InsecurePermissions { path: PathBuf, mode: &'static str },
-    #[error("{} is on {file_system}, whose locks cannot be relied on", path.display())]
+    #[error("{} is on {file_system}, whose locks are not reliable", path.display())]
     NetworkFileSystem { path: PathBuf, file_system: &'static str },
     #[error("another integ process holds {}", .0.display())]
     Locked(PathBuf),
-    #[error("cannot use {}", path.display())]
+    #[error("cannot access {}", path.display())]
     Io { path: PathBuf, source: io::Error },
     #[error("the store {} is missing", .0.display())]
     MissingStore(PathBuf),
@@ -38,61 +38,61 @@ pub enum VaultError {
     DamagedSealedKey { path: PathBuf, reason: &'static str },
     #[error("{} is not sealed to this identity, {recipient}", path.display())]
     NotARecipient { path: PathBuf, recipient: String },
-    #[error("the identity that opens the vaults is missing from {}", .0.display())]
+    #[error("the identity that opens the vaults is not in {}", .0.display())]
     MissingIdentity(PathBuf),
     #[error("{origin} is not an age identity: {reason}")]
     InvalidIdentity { origin: String, reason: &'static str },
-    #[error("{} asks for 2^{required} rounds of scrypt, more than any honest file", path.display())]
+    #[error("{} asks for 2^{required} rounds of scrypt, more than is allowed", path.display())]
     ExcessiveWork { path: PathBuf, required: u8 },
     #[error("the passphrase does not open {}", .0.display())]
     WrongPassphrase(PathBuf),
-    #[error("a passphrase is needed and nobody can be asked")]
+    #[error("a passphrase is needed, and there is no terminal to ask at")]
     MissingPassphrase,
-    #[error("the two passphrases differ")]
+    #[error("the passphrases do not match")]
     PassphraseMismatch,
     #[error("a passphrase cannot be empty")]
     EmptyPassphrase,
     #[error("the passphrase command failed: {reason}")]
     PassphraseCommand { reason: String, source: Option<io::Error> },
-    #[error("the passphrase cannot be asked for")]
+    #[error("cannot ask for the passphrase")]
     PassphrasePrompt(#[source] io::Error),
-    #[error("the identity has no passphrase, so there is nothing to unlock")]
+    #[error("the identity has no passphrase; there is nothing to unlock")]
     NoPassphrase,
     #[error("cannot start the agent that keeps the vault unlocked")]
     AgentStart(#[source] io::Error),
     #[error("the vault was locked while this command was opening it")]
     AgentStopped,
-    #[error("the OS keyring does not give the identity")]
+    #[error("cannot read the identity from the OS keyring")]
     Keyring(#[from] KeyringError),
-    #[error("the identity is given by {0}, so integ does not keep it")]
+    #[error("the identity comes from {0}, so integ does not store it")]
     IdentityFromEnvironment(&'static str),
     #[error("{0:?} is not an age recipient (age1…)")]
     InvalidRecipient(String),
-    #[error("a secret key was given in place of a public key (age1…)")]
+    #[error("that is a secret key; give the public key (age1…)")]
     SecretKeyAsRecipient,
-    #[error("{0} is a recipient already")]
+    #[error("{0} is already a recipient")]
     DuplicateRecipient(String),
     #[error("{0} is not a recipient of this vault")]
     RecipientNotFound(String),
-    #[error("{0} is the only recipient: without it nobody could open the vault")]
+    #[error("{0} is the only recipient; without it the vault could not be opened")]
     LastRecipient(String),
-    #[error("{0} is this user's own: without it this user could not open the vault")]
+    #[error("{0} is your own recipient; without it you could not open the vault")]
     OwnRecipient(String),
-    #[error("{} cannot be read as a backup: {reason}", path.display())]
+    #[error("cannot read {} as a backup: {reason}", path.display())]
     InvalidBackup { path: PathBuf, reason: &'static str },
-    #[error("{} is encrypted to an identity, and this machine has none", .0.display())]
+    #[error("{} is encrypted to an identity, but this machine has none", .0.display())]
     BackupNeedsIdentity(PathBuf),
-    #[error("{} is the workspace {sealed_workspace:?}: its folder was renamed or swapped", folder.display())]
+    #[error("{} belongs to workspace {sealed_workspace:?}: its folder was renamed or swapped", folder.display())]
     WorkspaceMismatch { folder: PathBuf, sealed_workspace: String },
-    #[error("{} holds files that integ did not make: {}", folder.display(), names.join(", "))]
+    #[error("{} contains files that integ did not create: {}", folder.display(), names.join(", "))]
     ForeignFiles { folder: PathBuf, names: Vec<String> },
-    #[error("{} exists already", .0.display())]
+    #[error("{} already exists", .0.display())]
     OutputExists(PathBuf),
-    #[error("there is no folder {}", .0.display())]
+    #[error("folder {} not found", .0.display())]
     FolderNotFound(PathBuf),
-    #[error("another identity, {kept}, is kept already in {}", path.display())]
+    #[error("another identity, {kept}, is already stored in {}", path.display())]
     IdentityExists { path: PathBuf, kept: String },
-    #[error("the workspace is not empty, and a backup would replace what it holds")]
+    #[error("the workspace is not empty, and restoring would replace its contents")]
     WorkspaceNotEmpty,
     #[error(transparent)]
     Untrusted(#[from] TrustError),

@@ -28,15 +28,15 @@ const DIALOG_TIMEOUT: Duration = Duration::from_secs(120);
 /// An error of the OS keyring.
 #[derive(Debug, Error)]
 pub enum KeyringError {
-    #[error("no OS keyring answers here")]
+    #[error("no OS keyring is available")]
     Unavailable(#[source] keyring_core::Error),
-    #[error("the OS keyring is locked, or was never set up")]
+    #[error("the OS keyring is locked or not set up")]
     Locked(#[source] keyring_core::Error),
     #[error("the OS keyring did not answer within {} s; it may be waiting for a dialog to be answered", timeout.as_secs())]
     TimedOut { timeout: Duration },
-    #[error("the OS keyring holds no entry {0:?}")]
+    #[error("the OS keyring has no entry {0:?}")]
     EntryNotFound(String),
-    #[error("the OS keyring refused")]
+    #[error("the OS keyring refused the request")]
     Rejected(#[source] keyring_core::Error),
 }
 

@@ -76,7 +76,7 @@ pub(super) fn new_passphrase(
 fn run(command: &str) -> Result<Secret, VaultError> {
     let failed = |why: &str| VaultError::PassphraseCommand { reason: why.to_owned(), source: None };
     let words = shlex::split(command).filter(|words| !words.is_empty());
-    let words = words.ok_or_else(|| failed("its words cannot be told apart; a quote may be missing"))?;
+    let words = words.ok_or_else(|| failed("it cannot be split into words; a quote may be missing"))?;
     let output = program::command(&words[0])
         .args(&words[1..])
         .stdin(Stdio::inherit())

@@ -87,7 +87,7 @@ impl SealedKey {
         let recipients = self.recipients.iter().map(|recipient| recipient.recipient.as_str());
         let sealed = identity::encrypt(self.text().as_bytes(), recipients).map_err(VaultError::invalid_recipient)?;
         if sealed.is_empty() {
-            return Err(VaultError::at(path)(io::Error::other("it would be sealed to nobody")));
+            return Err(VaultError::at(path)(io::Error::other("it would have no recipients")));
         }
         crate::files::write_atomic(path, &sealed).map_err(VaultError::at(path))
     }

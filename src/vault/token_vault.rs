@@ -30,10 +30,10 @@ pub struct TokenVault {
 /// An error of loading or storing the tokens of a connection.
 #[derive(Debug, Error)]
 pub enum TokenVaultError {
-    #[error("the OS keyring does not give the tokens of {connection}")]
+    #[error("cannot read the tokens of {connection} from the OS keyring")]
     Keyring { connection: ConnectionName, source: KeyringError },
     /// It has none, or those of an earlier login.
-    #[error("the tokens of {connection} are gone from the OS keyring")]
+    #[error("the tokens of {connection} are missing from the OS keyring")]
     MissingTokens { connection: ConnectionName, reconnect: String },
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -53,7 +53,7 @@ impl Remedy for TokenVaultError {
 
 /// The grant is safe, in another place than it belongs: in the encrypted store. The next save tries the keyring again.
 #[derive(Debug, Error)]
-#[error("the OS keyring did not take the tokens of {connection}; they are in the encrypted store")]
+#[error("the OS keyring did not store the tokens of {connection}; they are in the encrypted store instead")]
 pub struct KeyringWarning {
     pub connection: ConnectionName,
     pub source: KeyringError,

@@ -101,13 +101,13 @@ impl BackfilledEvent {
 /// Why missed events cannot be fetched from the vendor.
 #[derive(Debug, Error)]
 pub enum BackfillError {
-    #[error("{connector} has no list of what {connection} missed that integ knows")]
+    #[error("{connector} does not list the deliveries that {connection} missed")]
     Unsupported { connection: ConnectionName, connector: String },
-    #[error("{connection} cannot be asked so: {problem}")]
+    #[error("invalid request to {connection}: {problem}")]
     InvalidParameters { connection: ConnectionName, problem: String },
-    #[error("the vendor knows what happened for {reach} only")]
+    #[error("the vendor lists only the last {reach} of deliveries")]
     TooFarBack { connection: ConnectionName, reach: String },
-    #[error("the list of {connection} is not where its connector says")]
+    #[error("the answer of {connection} has no list where its connector says")]
     MalformedResponse { connection: ConnectionName },
 }
 

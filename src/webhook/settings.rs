@@ -86,17 +86,17 @@ pub struct ReceiveAddress {
 /// An error of the webhook settings of a connection.
 #[derive(Debug, Error)]
 pub enum WebhookSettingsError {
-    #[error("{connector} sends no webhooks that integ knows of")]
+    #[error("{connector} has no webhooks")]
     NoWebhook { connector: String },
-    #[error("receiving for {connection} needs {name}: {prompt}")]
+    #[error("webhooks of {connection} need {name}: {prompt}")]
     MissingParam { connection: String, name: String, prompt: String },
-    #[error("there is no secret to check what comes for {connection}{}", prompt.as_ref().map(|prompt| format!(": {prompt}")).unwrap_or_default())]
+    #[error("{connection} has no signing secret to verify webhooks with{}", prompt.as_ref().map(|prompt| format!(": {prompt}")).unwrap_or_default())]
     NoSecret { connection: String, prompt: Option<String> },
     #[error("the secret of {connection} {why}")]
     WeakSecret { connection: String, why: &'static str },
-    #[error("{url:?} is not an address that a vendor can call: use https, or http on this machine, without a query")]
+    #[error("invalid URL {url:?}: use https, or http on this machine, without a query")]
     InvalidPublicUrl { url: String },
-    #[error("webhooks of {connector} have no parameter {name:?}")]
+    #[error("unknown webhook parameter {name:?} for {connector}")]
     UnknownParam { connector: String, name: String, known: Vec<String> },
 }
 

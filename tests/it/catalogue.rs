@@ -177,9 +177,9 @@ fn what_is_installed_is_shown_first_and_pinned() {
         let ran = home.run(line);
         assert!(ran.code != 0, "{line}: {ran:?}");
         let said = format!("{}{}", ran.stdout, ran.stderr);
-        assert!(said.contains("not the file that was installed"), "{line}: {said}");
+        assert!(said.contains("has changed since it was installed"), "{line}: {said}");
     }
-    assert!(home.run("connector show acme").stderr.contains("connector install"), "the hint mends it");
+    assert!(home.run("connector show acme").stderr.contains("connector install"), "the hint fixes it");
     home.ok(&format!("connector install {} --replace --yes", file.display()));
     home.ok("connector show acme");
 }

@@ -206,7 +206,7 @@ fn what_a_target_did_not_confirm_comes_again() {
     fs::write(&path, "no state\n").unwrap();
     let ran = shop.home.run("sync shop/orders --to singer --state state.jsonl");
     assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{ran:?}");
-    assert!(ran.stderr.contains("holds no state"), "{ran:?}");
+    assert!(ran.stderr.contains("contains no state"), "{ran:?}");
 }
 
 #[cfg(not(feature = "parquet"))]

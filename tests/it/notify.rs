@@ -197,7 +197,7 @@ fn a_hook_that_hangs_is_ended_with_everything_it_started() {
     let ran = home.run("test fake --json");
     assert_eq!(ran.code, 6, "{ran:?}");
     assert!(started.elapsed() < Duration::from_secs(30), "{:?}", started.elapsed());
-    assert!(ran.stderr.contains("did not end within 1 s") && ran.stderr.contains("notify.timeout"), "{ran:?}");
+    assert!(ran.stderr.contains("did not finish within 1 s") && ran.stderr.contains("notify.timeout"), "{ran:?}");
     assert!(serde_json::from_str::<Value>(&ran.stdout).is_ok(), "{ran:?}");
     for pid in fs::read_to_string(pids).unwrap().split_whitespace() {
         let gone = || !lives(pid);

@@ -255,7 +255,7 @@ fn errors_are_json_where_json_is_asked_for() {
     home.ok("connect slack --sandbox");
     let ran = home.run("token slakc --json");
     assert_eq!(ran.stdout, "");
-    insta::assert_snapshot!(ran.stderr.trim(), @r#"{"format_version":1,"error":{"code":"unknown_connection","message":"there is no connection slakc","hint":"did you mean slack? list the connections: `integ status`","command":"integ status","connection":"slakc"}}"#);
+    insta::assert_snapshot!(ran.stderr.trim(), @r#"{"format_version":1,"error":{"code":"unknown_connection","message":"connection \"slakc\" not found","hint":"did you mean slack? list the connections: `integ status`","command":"integ status","connection":"slakc"}}"#);
     let ran = home.run("status --jq .[");
     assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{ran:?}");
 }

@@ -152,7 +152,7 @@ fn a_folder_of_others_is_left_alone() {
     let mut command = home.command(["records", "things", "--format", "csv", "--output", "my data"]);
     let ran = Ran::of(command.output().unwrap());
     assert_eq!(ran.code, 2, "{ran:?}");
-    assert!(ran.stderr.contains("my data holds files that integ did not write"), "{ran:?}");
+    assert!(ran.stderr.contains("my data contains files that integ did not create"), "{ran:?}");
     assert!(ran.stderr.contains("`integ records things --output 'my data' --force`"), "{ran:?}");
     assert_eq!(files(&out), names(&["things/plain.csv"]));
     let mut command = home.command(["records", "things", "--format", "csv", "--output", "my data", "--force"]);

@@ -78,7 +78,7 @@ fn review_lines(review: &InstallReviewView, ui: &Ui) -> String {
         out.push(format!("It takes the place of {}.", escape(replaces)));
     }
     match &review.connections {
-        None => out.push("The vault does not open: nobody can say which connections will use it.".to_owned()),
+        None => out.push("The vault is locked, so the connections that will use it are unknown.".to_owned()),
         Some(names) if names.is_empty() => {}
         Some(names) => {
             out.push(format!("These connections will use it, with the grants they have: {}.", names.join(", ")));

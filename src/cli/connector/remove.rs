@@ -49,7 +49,7 @@ fn lost(removal: &ConnectorRemovalView) -> String {
         "they stay, and cannot be used until it is installed again"
     };
     match removal.connections.as_deref() {
-        None => format!("The vault does not open: nobody can say which connections use {id}."),
+        None => format!("The vault is locked, so the connections that use {id} are unknown."),
         Some([]) => format!("This removes the connector {id}. No connection of this workspace uses it."),
         Some(names) => format!("The connector {id} is used by {}: {then}.", names.join(", ")),
     }

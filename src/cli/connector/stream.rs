@@ -19,7 +19,7 @@ impl Render for StreamDetailView {
             ("Asks for", new),
             ("Backfill", if self.backfill { "--mode backfill --since TIME" } else { "" }.to_owned()),
             ("Listed for each record of", self.parents.join(", ")),
-            ("Told of by", self.events.join(", ")),
+            ("Announced by", self.events.join(", ")),
         ];
         out.extend(
             lines.into_iter().filter(|(_, text)| !text.is_empty()).map(|(what, text)| format!("{what}: {text}")),

@@ -13,25 +13,25 @@ use crate::model::stream::StreamParams;
 pub(super) enum SyncArgumentError {
     #[error("{text:?} is not NAME=VALUE")]
     InvalidPair { text: String },
-    #[error("{text:?} names no stream: write CONNECTION/STREAM")]
+    #[error("{text:?} is not CONNECTION/STREAM")]
     Target { text: String },
     #[error("--since and --until are for --mode backfill")]
     NoBackfill,
     #[error("a backfill needs --since")]
     NoSince,
-    #[error("{path:?} cannot be read as exported cursors")]
+    #[error("cannot read {path:?} as exported cursors")]
     Import { path: String, source: Box<dyn std::error::Error + Send + Sync> },
-    #[error("the output cannot be written")]
+    #[error("cannot write the output")]
     Output { source: std::io::Error },
-    #[error("{path:?} cannot be read")]
+    #[error("cannot read {path:?}")]
     ReadState { path: String, source: std::io::Error },
-    #[error("{path:?} holds no state that integ wrote")]
+    #[error("{path:?} contains no state written by integ")]
     State { path: String, source: serde_json::Error },
-    #[error("a Parquet file cannot be shown at a terminal")]
+    #[error("Parquet cannot be written to a terminal")]
     Terminal { target: String },
     #[error("{}", no_single_stream(.targets))]
     NoSingleStream { targets: Vec<String> },
-    #[error("{} holds files that integ did not write", folder.display())]
+    #[error("{} contains files that integ did not create", folder.display())]
     ForeignFolder { folder: PathBuf, targets: Vec<String> },
 }
 

@@ -131,7 +131,7 @@ impl Render for CursorListView {
         let mut rows = Vec::new();
         for view in &self.partitions {
             let synced = view.synced_at.map(|at| relative(at.as_second() - self.as_of.as_second()));
-            let status = if view.in_progress { "cut off, goes on" } else { "" };
+            let status = if view.in_progress { "interrupted, will resume" } else { "" };
             rows.push(vec![
                 name(&view.partition).into(),
                 view.cursor.clone().unwrap_or_else(none).into(),

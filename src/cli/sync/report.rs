@@ -83,7 +83,7 @@ pub(super) fn remark(ui: &Ui, reports: &SyncListView) {
     let resumes_at = reports.streams.iter().filter_map(|view| view.resumes_at).max();
     if let Some(at) = resumes_at {
         let wait = relative(at.as_second() - reports.as_of.as_second());
-        ui.note(&format!("The rate limit is used up; it resumes {wait}, where it stands."));
+        ui.note(&format!("The rate limit is used up; the sync resumes {wait}."));
     }
 }
 

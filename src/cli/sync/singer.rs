@@ -73,7 +73,7 @@ fn read(ui: &Ui, path: &Path) -> Result<String> {
     match text {
         Ok(text) => Ok(text),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            ui.note(&format!("There is no {} yet: everything is sent.", path.display()));
+            ui.note(&format!("{} does not exist yet: everything is sent.", path.display()));
             Ok(String::new())
         }
         Err(source) => Err(SyncArgumentError::ReadState { path: path.display().to_string(), source }.into()),

@@ -94,7 +94,7 @@ pub(super) fn run_restore(workspace: &Workspace, ui: &Ui, args: &RestoreArgs) ->
     }
     if !contents.connections.is_empty() {
         ui.warning(
-            "the refresh tokens are unverified: one that was used since the backup is dead. `integ test --all` checks them",
+            "the refresh tokens are unverified: any that were used since the backup no longer work. `integ test --all` checks them",
         );
     }
     if let Some(location) = new_identity_location {

@@ -215,7 +215,7 @@ pub(super) fn run(workspace: &Workspace, ui: &Ui, args: VaultArgs) -> Result<u8>
                 IdentityStorageArg::Passphrase => IdentityLocation::EncryptedFile,
             };
             workspace.run(ops::move_identity(workspace, to))?;
-            ui.note(&format!("The identity is now kept in: {to}."));
+            ui.note(&format!("The identity is now in: {to}."));
             if to == IdentityLocation::EncryptedFile {
                 ui.note("Every command asks for its passphrase; `integ vault unlock` asks once for 8 hours.");
             }
@@ -238,7 +238,9 @@ fn recipients(workspace: &Workspace, ui: &Ui, command: RecipientCommand) -> Resu
             let own = if own { SelfRemoval::Allow } else { SelfRemoval::Refuse };
             workspace
                 .run(ops::remove_recipient(workspace, RemoveRecipientRequest { recipient: recipient.clone(), own }))?;
-            ui.note(&format!("{recipient} is removed. It may have kept the key: `integ vault rekey` changes it."));
+            ui.note(&format!(
+                "Removed {recipient}. It may still have the old key: `integ vault rekey` changes the key."
+            ));
         }
     }
     Ok(())

@@ -9,11 +9,11 @@ use crate::vault::{Overwrite, STANDARD_STREAM, VaultError, check_output, write_o
 
 #[derive(Debug, thiserror::Error)]
 enum OutputError {
-    #[error("{} exists already", path.display())]
+    #[error("{} already exists", path.display())]
     Exists { path: PathBuf, again: String },
-    #[error("an age file is not text for a terminal")]
+    #[error("an encrypted file cannot be written to a terminal")]
     Terminal { again: String },
-    #[error("standard output cannot be written")]
+    #[error("cannot write to standard output")]
     Stdout(#[source] io::Error),
 }
 

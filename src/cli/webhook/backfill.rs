@@ -56,8 +56,8 @@ pub(super) fn run(workspace: &Workspace, ui: &Ui, args: &BackfillArgs) -> Result
         *(if event.duplicate { &mut known } else { &mut new }) += 1;
         show(ui, &event)
     }));
-    let verb = if args.dry_run { "would be kept" } else { "were kept" };
-    ui.note(&format!("{new} {verb}, {known} had come."));
+    let verb = if args.dry_run { "would be stored" } else { "were stored" };
+    ui.note(&format!("{new} {verb}, {known} already received."));
     result.map(|()| 0)
 }
 

@@ -6,13 +6,13 @@ use crate::error::{Diagnostic, Hint, Kind, Remedy};
 
 #[derive(Debug, Error)]
 pub(super) enum WebhookArgumentError {
-    #[error("{path:?} cannot be read")]
+    #[error("cannot read {path:?}")]
     Read { path: String, source: std::io::Error },
     #[error("{path:?} is empty")]
     Empty { path: String },
     #[error("{text:?} is not NAME=VALUE")]
     Pair { text: String },
-    #[error("{name} is a secret, so it cannot be a flag's value")]
+    #[error("{name} is a secret and cannot be given as a flag")]
     SecretFlag { connection: String, name: String },
     #[error("{text:?} is not an HTTP request")]
     Request { text: String },

@@ -24,12 +24,10 @@ impl Render for WebhookUrlView {
     fn text(&self, _ui: &Ui) -> String {
         let mut lines = vec![self.url.clone()];
         if self.is_public {
-            lines.push(format!("It must lead to {}", self.local_url));
+            lines.push(format!("It must forward to {}", self.local_url));
         } else {
-            lines.push(
-                "It is an address of this machine. A service needs one that it can reach: bring a tunnel, and".into(),
-            );
-            lines.push(format!("tell its address: integ webhook url {} --public-url https://HOST", self.connection));
+            lines.push("This is a local URL. A service needs one that it can reach: start a tunnel and".into());
+            lines.push(format!("pass its URL: integ webhook url {} --public-url https://HOST", self.connection));
         }
         lines.extend([String::new(), escape_lines(self.setup.trim())]);
         let missing = self.params.iter().filter(|needed| !needed.known && !needed.optional);
@@ -39,7 +37,7 @@ impl Render for WebhookUrlView {
             lines.push(format!("Needed: {}: integ webhook secret {} {how}", needed.prompt, self.connection));
         }
         if self.can_subscribe && self.subscriptions.is_empty() {
-            lines.push(format!("integ does it for you: integ webhook subscribe {}", self.connection));
+            lines.push(format!("Or let integ register it: integ webhook subscribe {}", self.connection));
         }
         if !self.subscriptions.is_empty() {
             lines.push("\nSubscriptions:".to_owned());
@@ -47,7 +45,7 @@ impl Render for WebhookUrlView {
         }
         if !self.events.is_empty() {
             let width = self.events.iter().map(|item| item.event.len()).max().unwrap_or_default();
-            lines.push(format!("\nEvents that integ knows ({}):", self.events.len()));
+            lines.push(format!("\nEvents ({}):", self.events.len()));
             lines.extend(self.events.iter().map(|item| format!("  {:width$}  {}", item.event, item.about)));
         }
         lines.join("\n")

@@ -60,7 +60,7 @@ pub(super) fn run(workspace: &Workspace, ui: &Ui, args: &ReplayArgs) -> Result<u
         failed += u32::from(!event.is_success);
         show(ui, &event)
     }))?;
-    ui.note(&format!("{sent} sent, {failed} not taken."));
+    ui.note(&format!("{sent} sent, {failed} failed."));
     Ok(if failed == 0 { 0 } else { Kind::Partial.exit_code() })
 }
 

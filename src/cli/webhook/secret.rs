@@ -51,18 +51,18 @@ impl Render for WebhookSecretView {
         }
         let name = &self.connection;
         let mut text = match self.source {
-            None if !self.supports_secret => format!("What comes for {name} is proven without a secret of its own."),
+            None if !self.supports_secret => format!("Webhooks of {name} are verified without a secret."),
             None => format!("No secret is known for {name}: integ webhook secret {name} --set -"),
-            Some(SecretSource::Stored) => format!("A secret is kept for {name}."),
-            Some(SecretSource::Environment) => format!("INTEG_WEBHOOK_SECRET serves for {name}."),
-            Some(SecretSource::Connection) => format!("What the connection has anyway serves for {name}."),
-            Some(SecretSource::Sandbox) => format!("The sandbox's secret serves for {name}."),
+            Some(SecretSource::Stored) => format!("{name} has a signing secret."),
+            Some(SecretSource::Environment) => format!("{name} uses the secret in INTEG_WEBHOOK_SECRET."),
+            Some(SecretSource::Connection) => format!("{name} uses a value of its credential as the secret."),
+            Some(SecretSource::Sandbox) => format!("{name} uses the sandbox's secret."),
         };
         if self.active_secrets > 1 {
-            text.push_str(&format!(" {} are good until the old ones end.", self.active_secrets));
+            text.push_str(&format!(" {} secrets are valid until the old ones expire.", self.active_secrets));
         }
         if !self.params.is_empty() {
-            text.push_str(&format!("\nValues kept: {}", self.params.join(", ")));
+            text.push_str(&format!("\nStored values: {}", self.params.join(", ")));
         }
         text
     }

@@ -142,17 +142,17 @@ pub struct DraftActionParam {
 pub enum DraftError {
     #[error("{id:?} cannot be the id of a connector: use lower-case letters, digits and '-', a letter or digit first")]
     InvalidId { id: String },
-    #[error("what was given makes no valid connector:{}", diagnostics.iter().map(|mistake| format!("\n  {mistake}")).collect::<String>())]
+    #[error("invalid connector:{}", diagnostics.iter().map(|mistake| format!("\n  {mistake}")).collect::<String>())]
     Invalid { diagnostics: Vec<FileDiagnostic> },
-    #[error("there is a file already: {}", path.display())]
+    #[error("{} already exists", path.display())]
     Exists { path: PathBuf },
-    #[error("the connector {id} is built in, so that a file of your own would not count")]
+    #[error("connector {id} is built in; a file of your own would be ignored")]
     BuiltIn { id: String },
-    #[error("the connector {id} is installed")]
+    #[error("connector {id} is installed")]
     Installed { id: String },
     #[error(transparent)]
     Lock(#[from] InstallError),
-    #[error("{} cannot be written", path.display())]
+    #[error("cannot write {}", path.display())]
     Write { path: PathBuf, source: std::io::Error },
 }
 

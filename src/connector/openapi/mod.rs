@@ -36,9 +36,9 @@ pub enum OpenApiError {
     Syntax(#[source] OpenApiSyntaxError),
     #[error("it is not an OpenAPI description: it has neither openapi nor swagger")]
     MissingVersion,
-    #[error("there is no operation {id:?} in it")]
+    #[error("operation {id:?} not found in it")]
     UnknownOperation { id: String, suggestion: Option<String> },
-    #[error("the operation {id:?} cannot be an action: {reason}")]
+    #[error("operation {id:?} cannot be an action: {reason}")]
     UnsupportedOperation { id: String, reason: &'static str },
 }
 

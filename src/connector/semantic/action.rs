@@ -100,12 +100,12 @@ fn check_body(connector: &Connector, action: &Action, say: &mut impl FnMut(&str,
         say("body", "a GET has none".to_owned());
     }
     if matches!(body, ActionBody::Query | ActionBody::None) && !action.fixed.is_empty() {
-        say("fixed", "there is no body to hold it: use query".to_owned());
+        say("fixed", "the request has no body: use query".to_owned());
     }
     let in_message = |param: &ActionParam| param.place == Some(ParamLocation::Message);
     match &action.message {
         Some(_) if body != ActionBody::Json => {
-            say("message", "a message goes into a JSON body".to_owned());
+            say("message", "a message needs a JSON body".to_owned());
         }
         Some(_) if !action.params.values().any(in_message) => {
             say("message", "no parameter is in = \"message\"".to_owned());
@@ -125,10 +125,10 @@ fn check_param(action: &Action, body: ActionBody, name: &str, param: &ActionPara
     }
     let in_path = action.path.placeholders().any(|known| known == name);
     if in_path && !param.required && param.default.is_none() {
-        say("", "stands in the path: it must be required or have a default".to_owned());
+        say("", "is part of the path: it must be required or have a default".to_owned());
     }
     if in_path && (param.place.is_some() || param.to.is_some()) {
-        say("", "stands in the path and cannot go elsewhere".to_owned());
+        say("", "is part of the path and cannot be sent elsewhere".to_owned());
     }
     let list = param.kind == ParamKind::Array;
     if !list && (param.each.is_some() || param.join.is_some() || param.repeat) {
@@ -152,7 +152,7 @@ fn check_param(action: &Action, body: ActionBody, name: &str, param: &ActionPara
     }
     if param.place == Some(ParamLocation::Message) {
         if action.message.is_none() {
-            say(".in", "the action says not where the message goes: add message".to_owned());
+            say(".in", "the action does not say how the message is sent: add message".to_owned());
         }
         if !MESSAGE_PARTS.contains(&name) {
             say("", format!("is not a part of a message; there are: {}", MESSAGE_PARTS.join(", ")));
@@ -163,7 +163,7 @@ fn check_param(action: &Action, body: ActionBody, name: &str, param: &ActionPara
         && !sends_files
         && param.place != Some(ParamLocation::Message)
     {
-        say(".type", "a file goes into a multipart body, a related one or a message".to_owned());
+        say(".type", "a file needs a multipart body, a related body or a message".to_owned());
     }
     for (at, template) in [(".wrap", &param.wrap), (".each", &param.each)] {
         if template.as_ref().is_some_and(|template| !holds_value(template)) {

@@ -202,7 +202,7 @@ fn check_send(given: &mut NameScope<'_, '_>, key: &str, send: &CredentialPlaceme
     }
     for (key, template) in templates {
         if let Some((first, second)) = template.adjacent_placeholders() {
-            let message = format!("nothing parts {{{first}}} from {{{second}}}, so that nobody can tell them apart");
+            let message = format!("{{{first}}} and {{{second}}} need a separator between them");
             given.found.push((key, message));
         }
     }

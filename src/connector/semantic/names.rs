@@ -97,7 +97,7 @@ impl<'a, 'f> NameScope<'a, 'f> {
         let text = template.to_string();
         if text.starts_with('/') {
             if !based {
-                self.found.push((key.to_owned(), "is relative, and there is no api.base".to_owned()));
+                self.found.push((key.to_owned(), "is relative, but api.base is missing".to_owned()));
             }
         } else if !is_url(&text) {
             self.found.push((key.to_owned(), format!("{text:?} is neither a path nor an https URL")));

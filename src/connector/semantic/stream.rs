@@ -39,7 +39,7 @@ pub(super) fn check_all(connector: &Connector, found: &mut Diagnostics) {
             found.push((format!("events.{name}.sync.values"), message));
         }
         if (sync.deleted || !sync.deleted_when.is_empty()) && sync.record.is_none() {
-            let message = "which record is gone? say record".to_owned();
+            let message = "which record was deleted? add record".to_owned();
             found.push((format!("events.{name}.sync.deleted"), message));
         }
     }
@@ -72,10 +72,10 @@ impl<'c> StreamChecker<'c, '_> {
             self.say("body", "a GET has none");
         }
         if stream.key.is_empty() && !stream.table {
-            self.say("key", "is missing: what tells one record from another?");
+            self.say("key", "is missing: it identifies a record");
         }
         if stream.table && stream.scalar.is_some() {
-            self.say("scalar", "a table's rows are no scalars");
+            self.say("scalar", "rows of a table cannot be scalars");
         }
         if let Some(pages) = &stream.pages {
             super::action::check_pages(&format!("{}.pages", self.key), pages, self.found);
@@ -133,14 +133,14 @@ impl<'c> StreamChecker<'c, '_> {
 
     fn incremental_rules(&mut self) {
         if self.stream.incremental.is_some() && self.stream.token.is_some() {
-            self.say("token", "what is new is told by incremental or by token, not by both");
+            self.say("token", "use either incremental or token, not both");
         }
         if let Some(incremental) = &self.stream.incremental {
             self.incremental(incremental);
         }
         let Some(token) = &self.stream.token else { return };
         if token.url && (!token.query.is_empty() || token.path.is_some()) {
-            self.say("token.url", "a URL is called as it is: leave out query and path");
+            self.say("token.url", "a URL is complete: leave out query and path");
         }
         if !token.url && token.query.is_empty() && token.path.is_none() {
             self.say("token.query", "is missing: where does a request carry {token}?");

@@ -132,7 +132,7 @@ fn check_hosts(connector: &Connector, found: &mut Diagnostics) {
             let key = format!("auth.{name}");
             if host_count(connector, auth, template) > MAX_HOSTS {
                 let message = format!(
-                    "the URL for {purpose}, {template}, leads to more than {MAX_HOSTS} hosts: nobody can check them"
+                    "the URL for {purpose}, {template}, can reach more than {MAX_HOSTS} hosts, too many to check"
                 );
                 found.push((key, message));
                 continue;
@@ -144,7 +144,7 @@ fn check_hosts(connector: &Connector, found: &mut Diagnostics) {
             }
             for text in expand_origins(connector, auth, template).iter().filter(|text| !text.contains(['{', '*'])) {
                 if let Some(why) = refused(text) {
-                    found.push((key.clone(), format!("the URL for {purpose} leads to {text:?}, {why}")));
+                    found.push((key.clone(), format!("the URL for {purpose} points to {text:?}, {why}")));
                 }
             }
         }

@@ -44,7 +44,7 @@ pub(crate) const ACCOUNT_SAMPLE_NAMES: &[&str] = &["account", "login", "email", 
 pub(super) fn check(connector: &Connector, found: &mut Diagnostics) {
     let Some(webhook) = &connector.webhook else {
         if let Some(name) = connector.events.iter().find(|(_, event)| event.sample.is_some()).map(|(name, _)| name) {
-            found.push((format!("events.{name}.sample"), "there is no [webhook] that says how it is sent".to_owned()));
+            found.push((format!("events.{name}.sample"), "[webhook] is missing".to_owned()));
         }
         return;
     };

@@ -48,7 +48,7 @@ pub(super) fn explain(text: &str, broken: &[toml::de::Error], lines: &LineIndex)
                     found.push((
                         span.start,
                         key.to_owned(),
-                        format!("stands here already, on line {}", lines.line_at(first)),
+                        format!("is already defined on line {}", lines.line_at(first)),
                     ));
                     twice.insert(key);
                 }
@@ -112,7 +112,7 @@ fn describe_error(text: &str, offset: usize, message: &str) -> String {
     let description = message.split(", expected").next().unwrap_or(message);
     match description {
         "string values must be quoted" | "invalid boolean" => unquoted(rest),
-        "missing value" | "missing value for key" => "there is no value after '='".to_owned(),
+        "missing value" | "missing value for key" => "missing value after '='".to_owned(),
         "extra `=`" => "there is one '=' too many".to_owned(),
         "key with no value" | "invalid unquoted key" if is_yaml(line) => {
             let (key, value) = line.split_once(':').unwrap_or((line, ""));
@@ -125,7 +125,7 @@ fn describe_error(text: &str, offset: usize, message: &str) -> String {
         },
         "invalid unquoted key" => {
             let key = key_around(text, offset);
-            format!("a key with other signs than letters, digits, '-' and '_' stands in quotes: {key:?}")
+            format!("a key with characters other than letters, digits, '-' and '_' needs quotes: {key:?}")
         }
         "unclosed table" => "the name of a table is never closed: add ']'".to_owned(),
         "unclosed array table" => "the name of a table is never closed: add ']]'".to_owned(),
@@ -134,7 +134,7 @@ fn describe_error(text: &str, offset: usize, message: &str) -> String {
         }
         "unexpected key or value" => MORE.to_owned(),
         "recursion limit" | "cannot recurse further; max recursion depth met" => nesting::TOO_DEEP.to_owned(),
-        "duplicate key" => "a key stands here that is there already".to_owned(),
+        "duplicate key" => "duplicate key".to_owned(),
         OPEN_TEXT => {
             let quotes = ["\"\"\"", "'''", "\"", "'"];
             let quote = quotes.into_iter().find(|quote| rest.starts_with(quote)).unwrap_or("\"");
@@ -155,15 +155,15 @@ fn unquoted(rest: &str) -> String {
     let value = line[..end].trim();
     let bare = value.trim_matches(['“', '”', '„', '‘', '’', '«', '»']);
     if value.is_empty() {
-        "there is no value after '='".to_owned()
+        "missing value after '='".to_owned()
     } else if bare != value {
-        format!("a text stands in straight quotes: {bare:?}")
+        format!("a string needs straight quotes: {bare:?}")
     } else if value.contains('=') && value.starts_with(|c: char| c.is_ascii_digit()) {
         MORE.to_owned()
     } else if value.eq_ignore_ascii_case("true") || value.eq_ignore_ascii_case("false") {
         format!("a truth value is written in small letters: {}", value.to_ascii_lowercase())
     } else {
-        format!("a text stands in quotes: {value:?}")
+        format!("a string needs quotes: {value:?}")
     }
 }
 
@@ -185,7 +185,7 @@ mod tests {
     fn each_mistake_is_told_once_and_in_words() {
         let cases = [
             ("a = TRUE", "line 1: a truth value is written in small letters: true"),
-            ("a = “x”", "line 1: a text stands in straight quotes: \"x\""),
+            ("a = “x”", "line 1: a string needs straight quotes: \"x\""),
             ("a = [\"x\" \"y\"]", "line 1: a ',' is missing before this"),
             ("a = { b = 1", "line 1: a table that begins here is never closed: add '}'"),
             ("a = \"\"\"\nx\n\ny", "line 1: a text is never closed: add \"\"\""),
@@ -193,10 +193,10 @@ mod tests {
             ("a\n", "line 1: a key has no value: write '=' and the value after it"),
             ("a = 1 b = 2", "line 1: there is more after the value: each key begins a line"),
             ("[[a]\nb = 1", "line 1: the name of a table is never closed: add ']]'"),
-            ("[a]\nb = 1\n[a.b]\nc = 1", "line 3: a.b: stands here already, on line 2"),
-            ("[[a]]\nb = 1\n[[a]]\nb = 1\nb = 2", "line 5: a.1.b: stands here already, on line 4"),
-            ("a = { b = 1, c = 2,\nb = 3 }", "line 2: a.b: stands here already, on line 1"),
-            ("a = [{ b = 1 }, { b = 1,\nb = 2 }]", "line 2: a.1.b: stands here already, on line 1"),
+            ("[a]\nb = 1\n[a.b]\nc = 1", "line 3: a.b: is already defined on line 2"),
+            ("[[a]]\nb = 1\n[[a]]\nb = 1\nb = 2", "line 5: a.1.b: is already defined on line 4"),
+            ("a = { b = 1, c = 2,\nb = 3 }", "line 2: a.b: is already defined on line 1"),
+            ("a = [{ b = 1 }, { b = 1,\nb = 2 }]", "line 2: a.1.b: is already defined on line 1"),
         ];
         for (text, expected) in cases {
             let said: Vec<String> = validate(text).iter().map(ToString::to_string).collect();

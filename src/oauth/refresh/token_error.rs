@@ -36,7 +36,7 @@ pub enum AccessTokenError {
         refreshable: bool,
         reconnect: String,
     },
-    #[error("{connection} could not be refreshed")]
+    #[error("cannot refresh {connection}")]
     RefreshFailed { connection: ConnectionName, reconnect: String, source: Box<OAuthError> },
     #[error("another process has been refreshing {connection} for over {} s", timeout.as_secs())]
     LockTimeout { connection: ConnectionName, timeout: Duration, path: PathBuf },

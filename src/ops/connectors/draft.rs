@@ -16,7 +16,7 @@ use crate::view::connector::DraftView;
 
 /// The scopes of OpenID Connect and what they are for (Core 1.0 sections 5.4 and 11).
 const OPENID_SCOPES: [(&str, &str); 6] = [
-    ("openid", "Tell who the user is"),
+    ("openid", "Identify the user"),
     ("profile", "Read name and picture"),
     ("email", "Read the e-mail address"),
     ("offline_access", "Stay connected: get a refresh token"),
@@ -157,7 +157,7 @@ mod tests {
         scope = { default = ["openid", "email", "offline_access"] }
 
         [scopes]
-        openid = "Tell who the user is"
+        openid = "Identify the user"
         email = "Read the e-mail address"
         offline_access = "Stay connected: get a refresh token"
         "cards.read" = "Cards read"

@@ -16,32 +16,32 @@ use crate::model::stream::StreamParams;
 pub enum SyncOperationError {
     #[error("the backfill ends before it begins")]
     InvertedRange,
-    #[error("{stream} was never synced")]
+    #[error("{stream} has never been synced")]
     NeverSynced { stream: StreamName },
-    #[error("nothing{} was synced yet", connection.as_ref().map(|name| format!(" of {name}")).unwrap_or_default())]
+    #[error("nothing{} has been synced yet", connection.as_ref().map(|name| format!(" of {name}")).unwrap_or_default())]
     NothingStored {
         /// Absent if no connection was named.
         connection: Option<ConnectionName>,
     },
-    #[error("{} holds files that integ did not write", folder.display())]
+    #[error("{} contains files that integ did not create", folder.display())]
     ForeignFolder { folder: PathBuf },
     #[error("cannot write into {}", folder.display())]
     Folder { folder: PathBuf, source: io::Error },
-    #[error("{stream} has several lists, and none was named")]
+    #[error("{stream} has several partitions; name one")]
     AmbiguousPartition {
         stream: StreamName,
         /// The values of one of the partitions.
         values: StreamParams,
     },
-    #[error("{stream} has no such list")]
+    #[error("{stream} has no such partition")]
     PartitionNotFound { stream: StreamName },
-    #[error("{text:?} is not a cursor of {stream}: its records have {example}")]
+    #[error("invalid cursor {text:?} for {stream}: expected one like {example}")]
     InvalidCursor { stream: StreamName, text: String, example: &'static str },
-    #[error("only {count} earlier cursors are kept")]
+    #[error("only {count} earlier cursors are stored")]
     NoHistory { count: usize },
-    #[error("the exported cursors are of the connector {connector}, version {version}, not of {connection}")]
+    #[error("the exported cursors belong to connector {connector}, version {version}, not to {connection}")]
     ExportMismatch { connection: ConnectionName, connector: String, version: u32 },
-    #[error("there is no job {id}")]
+    #[error("job {id} not found")]
     JobNotFound { id: i64 },
     #[error("job {id} is not running")]
     JobNotRunning { id: i64 },
@@ -49,7 +49,7 @@ pub enum SyncOperationError {
     InvalidSchedule { text: String, reason: String },
     #[error("{target} has no schedule")]
     ScheduleNotFound { target: SyncTarget },
-    #[error("a Singer tap is of one connection, and {count} are meant")]
+    #[error("Singer output takes one connection, not {count}")]
     SeveralConnections { count: usize },
 }
 

@@ -8,17 +8,17 @@ use crate::model::{ConnectionName, EventId};
 /// Why an operation on webhooks cannot be done.
 #[derive(Debug, Error)]
 pub enum WebhookOperationError {
-    #[error("the vendor makes the secret of {connection}: none of your own would be right")]
+    #[error("the secret of {connection} is made by the vendor, not by integ")]
     VendorManagedSecret { connection: ConnectionName },
-    #[error("what comes for {connection} is proven without a secret of its own")]
+    #[error("webhooks of {connection} are verified without a secret")]
     SecretUnsupported { connection: ConnectionName },
-    #[error("there is no event {}", id.0)]
+    #[error("event {} not found", id.0)]
     EventNotFound { id: EventId },
-    #[error("event {} has no other body under its delivery id", id.0)]
+    #[error("event {} has no conflicting bodies", id.0)]
     NoConflict { id: EventId },
-    #[error("event {} has {bodies} other bodies, and none of this number", id.0)]
+    #[error("event {} has {bodies} conflicting bodies; that number is out of range", id.0)]
     BodyNotFound { id: EventId, bodies: u32 },
-    #[error("the content of event {} was removed: its time was over", id.0)]
+    #[error("the content of event {} has been removed: its retention period has ended", id.0)]
     Pruned { id: EventId },
 }
 

@@ -104,7 +104,7 @@ fn maintenance<'a>(workspace: &'a Workspace, listener: &WebhookListener<'_>, opt
 
 fn report(event: &ListenEvent, observer: &impl ListenObserver) {
     if let ListenEvent::Request(ReceiveOutcome::NotStored { connection, error }) = event {
-        tracing::warn!("an event of {connection} could not be kept, and was answered with 503: {error}");
+        tracing::warn!("an event of {connection} could not be stored and was answered with 503: {error}");
     }
     ListenEventView::list(event, observer.reveals_secrets()).into_iter().for_each(|event| observer.happened(event));
 }

@@ -129,7 +129,7 @@ impl VendorEmulator {
         state: &'a SandboxState,
     ) -> ResultWithMessage<RecordSet<'a>> {
         let world = World { connector: &self.connector, account, state: &state.streams };
-        RecordSet::new(world, ask.name, ask.partition()).ok_or_else(|| format!("there is no stream {}", ask.name))
+        RecordSet::new(world, ask.name, ask.partition()).ok_or_else(|| format!("unknown stream {}", ask.name))
     }
 
     /// The place of an incremental sync is no longer known.

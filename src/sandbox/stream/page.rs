@@ -159,7 +159,7 @@ fn start(
         PaginationKind::Offset => counted(number()?),
         PaginationKind::LastRecord => {
             let id = pages.id.as_ref().ok_or("the file does not say id")?;
-            let last = set.find(&[(id, turn)]).ok_or_else(|| format!("there is no record {turn:?}"))?;
+            let last = set.find(&[(id, turn)]).ok_or_else(|| format!("unknown record {turn:?}"))?;
             selection.through(selection.order.key(&last))
         }
         PaginationKind::MaxRecord => {

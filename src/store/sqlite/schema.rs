@@ -28,7 +28,7 @@ pub(super) fn verify(connection: &Connection) -> Result<(), StoreError> {
     for (object, definition) in &found {
         let problem = match expected.get(object) {
             None => "which integ does not make",
-            Some(expected) if expected != definition => "which differs from the one that integ makes",
+            Some(expected) if expected != definition => "which differs from integ's",
             Some(_) => continue,
         };
         return Err(StoreError::ForeignSchema { kind: object.0.clone(), name: object.1.clone(), problem });

@@ -312,7 +312,7 @@ impl Checkpointer {
             while is_open && committed.recv().is_ok() {
                 // What was committed is in the log all the same.
                 if let Err(error) = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())) {
-                    tracing::debug!("the log of the store stays as it is: {error}");
+                    tracing::debug!("the store's log was not truncated: {error}");
                 }
                 is_open = stopped.recv_timeout(CHECKPOINT_INTERVAL) == Err(RecvTimeoutError::Timeout);
             }

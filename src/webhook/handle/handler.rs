@@ -92,7 +92,7 @@ pub(super) enum HandlerOutcome {
 /// An error of one handler of an event.
 #[derive(Debug, Error)]
 pub enum HandleError {
-    #[error("{} cannot be written", path.display())]
+    #[error("cannot write {}", path.display())]
     Append { path: PathBuf, source: io::Error },
     #[error(transparent)]
     Exec(#[from] ProgramError),

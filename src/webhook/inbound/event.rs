@@ -36,9 +36,9 @@ pub struct ParsedEvent {
 /// Why the events of a request cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum RequestParseError {
-    #[error("its list of events is not where the connector says")]
+    #[error("the list of events is not where the connector says")]
     MissingItems,
-    #[error("its body is too large once it is decompressed")]
+    #[error("the decompressed body is too large")]
     TooLarge,
 }
 

@@ -49,7 +49,7 @@ pub enum CheckStatus {
     NotChecked,
 }
 
-words!(CheckStatus { Valid => "right", Invalid => "wrong", NotChecked => "not judged" });
+words!(CheckStatus { Valid => "valid", Invalid => "invalid", NotChecked => "not checked" });
 
 impl VerificationReport {
     /// Whether it is refused for its age.
@@ -192,7 +192,7 @@ impl VerificationContext<'_> {
         let places = self.rules.proofs.iter().map(|proof| location_text(&proof.signature));
         let wanted: Vec<String> = places.collect();
         let there: Vec<&str> = judged.request.headers.iter().map(|(name, _)| name.as_str()).collect();
-        let says = format!("it should stand in {}; there are the headers {}", wanted.join(" or "), there.join(", "));
+        let says = format!("it should be in {}; the request has the headers {}", wanted.join(" or "), there.join(", "));
         VerificationCheck { name: "signature", status: CheckStatus::Invalid, detail: says }
     }
 
@@ -259,10 +259,7 @@ impl VerificationContext<'_> {
                 part(CheckStatus::NotChecked, "no secret is known to check it with".to_owned())
             }
             Some(VerifyError::MalformedSignature) => {
-                let says = format!(
-                    "what stands in {} is not written as the service writes it",
-                    location_text(&proof.signature)
-                );
+                let says = format!("{} is malformed", location_text(&proof.signature));
                 part(CheckStatus::Invalid, says)
             }
             Some(_) => part(CheckStatus::NotChecked, format!("{count} there; not judged for what is wrong elsewhere")),
@@ -276,7 +273,7 @@ impl VerificationContext<'_> {
             let keys = SigningContext { secrets, values: self.keys.values.clone() };
             matches!(self.verify_with(request, &keys), Ok(()) | Err(VerifyError::TimestampOutOfTolerance(_)))
         };
-        let of = if count > 1 { format!("one of {count} is right") } else { "it is right".to_owned() };
+        let of = if count > 1 { format!("one of {count} matches") } else { "it matches".to_owned() };
         match self.keys.secrets.len() {
             0 | 1 => of,
             many => match (0..many).find(|index| right(*index)) {

@@ -16,11 +16,11 @@ const MAX_PENDING_COMMITS: usize = 1024;
 /// Why a delivery is not in the store: the vendor is asked to send it again.
 #[derive(Debug, Error)]
 pub(super) enum CommitError {
-    #[error("more come than can be written")]
+    #[error("too many are waiting to be written")]
     Overloaded,
-    #[error("another body came under its id, and the vendor is still being asked about that")]
+    #[error("another body was received with this id, and the vendor has not confirmed it yet")]
     Unconfirmed,
-    #[error("too many other bodies came under its id; hint: integ webhook resolve {} --keep all", .0.0)]
+    #[error("too many conflicting bodies were received with its id; hint: integ webhook resolve {} --keep all", .0.0)]
     TooManyConflicts(EventId),
     /// The disk is full, most likely.
     #[error(transparent)]

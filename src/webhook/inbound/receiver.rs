@@ -80,7 +80,7 @@ impl AdmittedRequest {
                 (TOO_LARGE, format!("its body is larger than {} MiB", most / (1024 * 1024)))
             }
             BodyReadError::TooSlow => ("too_slow", "its body did not arrive in time".to_owned()),
-            BodyReadError::Overloaded => ("overloaded", "too many requests came at once".to_owned()),
+            BodyReadError::Overloaded => ("overloaded", "too many concurrent requests".to_owned()),
         };
         ReceiveOutcome::Unreadable { connection: self.target.name.clone(), reason, error: why }
     }

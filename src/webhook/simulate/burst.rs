@@ -146,7 +146,7 @@ impl Burst<'_> {
         let times = if self.corruption == Some(Corruption::Duplicate) { 2 } else { 1 };
         let requests = stream::iter(1..=self.count).map(|number| async move {
             if let Some(rate) = self.rate {
-                #[expect(clippy::cast_precision_loss, reason = "nobody sends 2^52 events")]
+                #[expect(clippy::cast_precision_loss, reason = "too many events")]
                 let due = Duration::try_from_secs_f64((number - 1) as f64 / rate).unwrap_or(Duration::MAX);
                 tokio::time::sleep(due.saturating_sub(started.elapsed())).await;
             }

@@ -42,11 +42,11 @@ impl Corruption {
 /// Why a request cannot be made invalid in the way that was asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum CorruptionError {
-    #[error("nothing proves an event of {0}, so that none can be wrong")]
+    #[error("events of {0} are not signed, so none can be invalid")]
     NotSigned(String),
-    #[error("what proves an event of {0} says no time that is judged")]
+    #[error("the signature of {0} has no timestamp that is checked")]
     TimestampNotChecked(String),
-    #[error("what proves an event of {0} does not cover its body")]
+    #[error("the signature of {0} does not cover the body")]
     BodyNotSigned(String),
 }
 

@@ -41,7 +41,7 @@ pub enum SimulateError {
     NoWebhook { connector: String },
     #[error("{connector} has no event {event:?} with a sample")]
     UnknownEvent { connector: String, event: String, likely: Option<String> },
-    #[error("the sample of {event} cannot be filled")]
+    #[error("cannot fill in the sample of {event}")]
     Template { connector: String, event: String, source: TemplateError },
     #[error("the sample of {event} is not JSON")]
     Json { connector: String, event: String, source: serde_json::Error },

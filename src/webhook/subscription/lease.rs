@@ -92,7 +92,7 @@ pub fn lease(row: &Subscription, now: Timestamp) -> SubscriptionLease {
         SubscriptionStatus::Active => {
             let expired = row.expires_at.is_some_and(|at| at <= now);
             let fix = || format!("integ refresh {name}");
-            let why = || row.last_error.clone().unwrap_or_else(|| "nobody was awake to renew it".to_owned());
+            let why = || row.last_error.clone().unwrap_or_else(|| "it was not renewed in time".to_owned());
             if expired {
                 let text = format!("subscription {id} has expired: {}", why());
                 SubscriptionLease { is_problem: true, note: Some((text, fix())), ..plain(LeaseStatus::Expired) }

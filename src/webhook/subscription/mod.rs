@@ -60,15 +60,15 @@ pub struct SubscribeResult {
 pub enum SubscribeError {
     #[error("integ cannot register the URL of {connection}: {setup}")]
     ManualSetup { connection: ConnectionName, setup: String },
-    #[error("the vendor needs an address that it can reach, and none is known for {connection}")]
+    #[error("the vendor needs a public URL for {connection}")]
     NoPublicUrl { connection: ConnectionName },
-    #[error("{connection} cannot be subscribed so: {}", problems.join("; "))]
+    #[error("cannot subscribe {connection}: {}", problems.join("; "))]
     InvalidParameters { connection: ConnectionName, problems: Vec<String>, usage: String },
-    #[error("{connection} takes no types of events: its own parameters say what it tells of")]
+    #[error("{connection} takes no event types: its parameters choose what it sends")]
     NoEvents { connection: ConnectionName, usage: String },
-    #[error("the vendor of {connection} makes no secret of ours, and none is known")]
+    #[error("{connection} has no signing secret")]
     NoSecret { connection: ConnectionName },
-    #[error("{connection} is subscribed already with other events ({})", events.join(", "))]
+    #[error("{connection} is already subscribed to other events ({})", events.join(", "))]
     DifferentSubscription { connection: ConnectionName, id: SubscriptionId, events: Vec<String> },
     #[error(
         "the vendor was asked for a subscription of {connection} at {at}, and no answer is stored: it may be there"
@@ -76,13 +76,13 @@ pub enum SubscribeError {
     OutcomeUnknown { connection: ConnectionName, id: SubscriptionId, at: String, check_command: String },
     #[error("it is not known whether the vendor has subscribed {connection}: {reason}")]
     ResponseLost { connection: ConnectionName, id: SubscriptionId, reason: String, check_command: String },
-    #[error("the answer of {action} names no {missing}{}", said.as_ref().map(|said| format!(": {said}")).unwrap_or_default())]
+    #[error("the answer of {action} has no {missing}{}", said.as_ref().map(|said| format!(": {said}")).unwrap_or_default())]
     NoResult { connection: ConnectionName, action: String, missing: String, said: Option<String> },
     #[error("{connection} has no subscription{}", id.map(|id| format!(" {}", id.0)).unwrap_or_default())]
     NotSubscribed { connection: ConnectionName, id: Option<SubscriptionId> },
     #[error("{connection} has several subscriptions: {}", ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))]
     Several { connection: ConnectionName, ids: Vec<SubscriptionId> },
-    #[error("subscription {id} of {connection} cannot be ended by integ: {reason}")]
+    #[error("cannot delete subscription {id} of {connection}: {reason}")]
     UnsubscribeFailed { connection: ConnectionName, id: SubscriptionId, reason: String },
     #[error("another process has been subscribing {connection} for over {} s", after.as_secs())]
     Locked { connection: ConnectionName, after: Duration },

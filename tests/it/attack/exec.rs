@@ -62,7 +62,7 @@ fn attack_b2_an_answer_runs_no_command_through_git() {
     let ran = exec(&home, &["git", "--", "git", "ls-remote", "ssh://git@example.invalid/x.git"]);
     assert!(!home.path().join("PWNED").exists(), "GIT_SSH_COMMAND was obeyed");
     assert_eq!(ran.code, 2, "{ran:?}");
-    assert!(ran.stderr.contains("GIT_SSH_COMMAND") && ran.stderr.contains("steers"), "{ran:?}");
+    assert!(ran.stderr.contains("GIT_SSH_COMMAND") && ran.stderr.contains("controls other programs"), "{ran:?}");
     // The hint leaves it out.
     let ran = exec(&home, &["--env", "GIT_TOKEN=git", "--", "sh", "-c", "echo ${GIT_SSH_COMMAND-none} ${#GIT_TOKEN}"]);
     assert!(ran.code == 0 && ran.stdout.starts_with("none ") && !ran.stdout.ends_with(" 0\n"), "{ran:?}");

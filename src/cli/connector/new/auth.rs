@@ -11,7 +11,7 @@ use crate::runtime::Workspace;
 
 const AUTH_METHODS: [(AuthMethodArg, &str); 5] = [
     (AuthMethodArg::Bearer, "a key as Authorization: Bearer"),
-    (AuthMethodArg::Header, "a key in a header of its own"),
+    (AuthMethodArg::Header, "a key in a custom header"),
     (AuthMethodArg::Query, "a key in the query"),
     (AuthMethodArg::Basic, "name and password (HTTP Basic)"),
     (AuthMethodArg::Oauth2, "OAuth 2.0"),

@@ -242,8 +242,8 @@ fn field_37_a_next_link_to_plain_http_is_followed_by_https_and_a_foreign_one_is_
     let (report, code) = sync(&home, "acme/items");
     assert_eq!((code, report["added"].as_u64()), (0, Some(3)), "{report}");
     for (target, said) in [
-        ("http://api.acme.example:8080/v1/items?page=2", "http://api.acme.example:8080 is not an address of Acme"),
-        ("http://other.example/v1/items?page=2", "http://other.example is not an address of Acme"),
+        ("http://api.acme.example:8080/v1/items?page=2", "http://api.acme.example:8080 is not a host of Acme"),
+        ("http://other.example/v1/items?page=2", "http://other.example is not a host of Acme"),
     ] {
         link.lock().unwrap().clear();
         link.lock().unwrap().push_str(target);

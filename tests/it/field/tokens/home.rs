@@ -227,7 +227,7 @@ fn field_b13_a_workspace_that_a_project_chose_is_named_with_the_file() {
     for line in ["-q test tracker", "-q token slack", "-q api slack /x"] {
         let ran = home.run(line);
         assert!(
-            ran.code == 3 && ran.stderr.contains(&format!("there is no connection slack {place}")),
+            ran.code == 3 && ran.stderr.contains(&format!("connection \"slack\" not found {place}")),
             "{line}: {ran:?}"
         );
     }
@@ -235,9 +235,9 @@ fn field_b13_a_workspace_that_a_project_chose_is_named_with_the_file() {
     assert!(ran.code == 3 && ran.stderr.contains(&file.display().to_string()), "{ran:?}");
     std::fs::remove_file(&file).unwrap();
     let ran = home.run("-w team token slack");
-    assert!(ran.stderr.contains("there is no connection slack in workspace team"), "{ran:?}");
+    assert!(ran.stderr.contains("connection \"slack\" not found in workspace team"), "{ran:?}");
     assert!(
-        home.run("token nope").stderr.contains("there is no connection nope\n"),
+        home.run("token nope").stderr.contains("connection \"nope\" not found\n"),
         "the default one goes without saying"
     );
 }
