@@ -175,10 +175,51 @@ impl Client {
         let host = url.host_str().unwrap_or_default().to_owned();
         let origin = url.origin().ascii_serialization();
         let shown = redact_url(&url, &request.secrets);
+        let stopwatch = Stopwatch::start();
+        // Not the client's own timeout, which looks at its timer before it looks for an answer.
+        let mut limit = RunningLimit::new(self.timeout);
+        let mut answer = self.begin(request, url, checked, &mut limit).await?;
+        let too_late = || HttpError::Timeout { host: host.clone(), after: self.timeout };
+        let failed =
+            |error: reqwest::Error| transport_error::explain(&error.without_url(), host.clone(), origin.clone());
+        // What it says of its length is a hint, and not trusted beyond what is kept.
+        let said = answer.content_length().and_then(|length| usize::try_from(length).ok()).unwrap_or_default();
+        let mut body = Vec::with_capacity(said.min(self.max_retained).min(1 << 20));
+        let mut read = 0;
+        let is_complete = request.is_complete.filter(|_| is_event_stream(&answer));
+        while let Some(chunk) = limit.wait(answer.chunk()).await.ok_or_else(too_late)?.map_err(failed)? {
+            read += chunk.len();
+            let most = request.max_response_bytes.min(self.max_read);
+            if read > most {
+                let setting = most == self.max_read && self.max_retained == usize::MAX;
+                return Err(HttpError::TooLarge { host: host.clone(), limit: most, is_configurable: setting });
+            }
+            body.extend_from_slice(&chunk[..chunk.len().min(self.max_retained - body.len())]);
+            if is_complete.is_some_and(|is_complete| is_complete(&body)) {
+                break;
+            }
+        }
+        let response = Response { status: answer.status().as_u16(), headers: headers_of(&answer), body };
+        let duration_ms = u64::try_from(stopwatch.elapsed().as_millis()).unwrap_or(u64::MAX);
+        tracing::debug!(status = response.status, url = shown, duration_ms, size_bytes = response.body.len(), "answer");
+        Ok(response)
+    }
+
+    /// Sends a request, and returns when the head of its answer has arrived.
+    pub(super) async fn begin(
+        &self,
+        request: &Request,
+        url: Url,
+        checked: bool,
+        limit: &mut RunningLimit,
+    ) -> Result<reqwest::Response, HttpError> {
+        let host = url.host_str().unwrap_or_default().to_owned();
+        let origin = url.origin().ascii_serialization();
+        let shown = redact_url(&url, &request.secrets);
+        let longest = limit.remaining();
         if let Some(guard) = &self.guard {
             guard.check(&url)?;
         }
-        let stopwatch = Stopwatch::start();
         let unwritable =
             |source: Box<dyn std::error::Error + Send + Sync>| HttpError::InvalidRequest { host: host.clone(), source };
         let method =
@@ -211,10 +252,8 @@ impl Client {
                 transport_error::explain(&error, host.clone(), origin.clone())
             }
         };
-        let too_late = || HttpError::Timeout { host: host.clone(), after: self.timeout };
-        // Not the client's own timeout, which looks at its timer before it looks for an answer.
-        let mut limit = RunningLimit::new(self.timeout);
-        let mut answer = loop {
+        let too_late = || HttpError::Timeout { host: host.clone(), after: longest };
+        loop {
             let again = builder.try_clone();
             let before = limit.remaining();
             match (limit.wait(builder.send()).await.ok_or_else(too_late)?, again) {
@@ -226,30 +265,9 @@ impl Client {
                 {
                     builder = again;
                 }
-                (sent, _) => break sent.map_err(failed)?,
-            }
-        };
-        // What it says of its length is a hint, and not trusted beyond what is kept.
-        let said = answer.content_length().and_then(|length| usize::try_from(length).ok()).unwrap_or_default();
-        let mut body = Vec::with_capacity(said.min(self.max_retained).min(1 << 20));
-        let mut read = 0;
-        let is_complete = request.is_complete.filter(|_| is_event_stream(&answer));
-        while let Some(chunk) = limit.wait(answer.chunk()).await.ok_or_else(too_late)?.map_err(failed)? {
-            read += chunk.len();
-            let most = request.max_response_bytes.min(self.max_read);
-            if read > most {
-                let setting = most == self.max_read && self.max_retained == usize::MAX;
-                return Err(HttpError::TooLarge { host: host.clone(), limit: most, is_configurable: setting });
-            }
-            body.extend_from_slice(&chunk[..chunk.len().min(self.max_retained - body.len())]);
-            if is_complete.is_some_and(|is_complete| is_complete(&body)) {
-                break;
+                (sent, _) => return sent.map_err(failed),
             }
         }
-        let response = Response { status: answer.status().as_u16(), headers: headers_of(&answer), body };
-        let duration_ms = u64::try_from(stopwatch.elapsed().as_millis()).unwrap_or(u64::MAX);
-        tracing::debug!(status = response.status, url = shown, duration_ms, size_bytes = response.body.len(), "answer");
-        Ok(response)
     }
 
     fn for_url(&self, url: &Url, checked: bool) -> Result<&reqwest::Client, HttpError> {
@@ -270,7 +288,7 @@ impl Client {
     }
 }
 
-fn headers_of(answer: &reqwest::Response) -> Vec<(String, String)> {
+pub(super) fn headers_of(answer: &reqwest::Response) -> Vec<(String, String)> {
     let text = |value: &reqwest::header::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
     answer.headers().iter().map(|(name, value)| (name.to_string(), text(value))).collect()
 }
@@ -338,6 +356,11 @@ impl Response {
     pub fn new(status: u16, headers: &[(&str, &str)], body: &[u8]) -> Self {
         let headers = headers.iter().map(|(name, value)| (name.to_ascii_lowercase(), (*value).to_owned())).collect();
         Self { status, headers, body: body.to_vec() }
+    }
+
+    /// A response of which the body is still to be read.
+    pub(super) fn head(status: u16, headers: Vec<(String, String)>) -> Self {
+        Self { status, headers, body: Vec::new() }
     }
 
     /// The first header of this name, which may be in any case.

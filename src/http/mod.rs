@@ -14,6 +14,7 @@ mod redact;
 mod retry;
 mod route;
 pub mod serve;
+mod streaming;
 mod transport_error;
 
 use std::time::Duration;
@@ -29,6 +30,7 @@ pub use rate_limit::RateLimiter;
 pub use redact::{redact_header, redact_url, scrub};
 pub use retry::{MAX_RETRY_AFTER, MIN_RETRY_AFTER, RetryAttempt, backoff, pause};
 pub use route::{Route, SANDBOX_ORIGIN, is_loopback};
+pub use streaming::StreamingResponse;
 pub use transport_error::CertificateProblem;
 
 use crate::error::{Diagnostic, Hint, Kind, Remedy};
