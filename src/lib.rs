@@ -18,7 +18,7 @@
 //! | [`sync`] | pulls a service's data into the store |
 //! | [`health`] | checks whether connections work |
 //! | [`env_variables`] | the parts of credentials, and the environment variables in which programs get them |
-//! | [`mcp_client`] | asks remote MCP servers what they are and which tools they have |
+//! | [`mcp_client`] | asks remote MCP servers what they are and which tools they have; relays a local client to one |
 //! | [`api`] | calls of services' APIs: actions, paths, pages, retries |
 //! | [`oauth`] | flows, refresh, revocation, discovery; [`oauth::refresh`] is the one way to a token |
 //! | [`notify`] | runs the user's hooks when a connection breaks or recovers |

@@ -26,6 +26,7 @@ pub(crate) use paging::records;
 pub use paging::{PageContext, PageToken, PagesAhead, PagingError, is_incomplete, max_id, next_page, pages_ahead};
 pub use repeat_detector::{PageNovelty, fingerprint, hash_of};
 pub use request::{ActionRequest, PathRequest, check_own_host};
+pub(crate) use send::classify_response;
 pub use send::{ApiResponse, GrantToken, RateLimitError, RetryLimits, SendError, send};
 
 use crate::connector::{Action, Connector, ErrorClass, TemplateError, is_shell_safe, scopes};

@@ -10,7 +10,7 @@ use clap_complete::ArgValueCandidates;
 use super::global::GlobalArgs;
 use super::{
     api, app, call, completions, config, connect, connector, disconnect, doctor, endpoint, exec, export,
-    git_credential, help, man, reconnect, refresh, rename, sandbox, status, sync, test, token, vault, webhook,
+    git_credential, help, man, mcp, reconnect, refresh, rename, sandbox, status, sync, test, token, vault, webhook,
     workspace,
 };
 
@@ -40,6 +40,7 @@ pub(super) enum CliCommand {
     Exec(exec::ExecArgs),
     Export(export::ExportArgs),
     GitCredential(git_credential::GitCredentialArgs),
+    Mcp(mcp::McpArgs),
     Api(api::ApiArgs),
     Call(call::CallArgs),
     Sync(Box<sync::SyncArgs>),

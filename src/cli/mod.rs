@@ -27,6 +27,7 @@ mod input_file;
 mod junit;
 mod logging;
 mod man;
+mod mcp;
 mod reconnect;
 mod refresh;
 mod rename;
@@ -125,6 +126,7 @@ fn needs_workspace(command: &CliCommand) -> Option<bool> {
         | CliCommand::Exec(_)
         | CliCommand::Export(_)
         | CliCommand::GitCredential(_)
+        | CliCommand::Mcp(_)
         | CliCommand::Api(_)
         | CliCommand::Call(_)
         | CliCommand::Webhook(_)
@@ -177,6 +179,7 @@ fn ensure_works_without_store(
         | CliCommand::Status(_)
         | CliCommand::Test(_)
         | CliCommand::GitCredential(_) => Ok(()),
+        CliCommand::Mcp(args) if args.works_without_store() => Ok(()),
         _ => Err(environment.workspace_required()),
     }
 }
@@ -242,6 +245,7 @@ fn dispatch(cli: Cli, ui: &mut Ui) -> Result<u8> {
         CliCommand::Exec(args) => return exec::run(workspace, ui, &args),
         CliCommand::Export(args) => export::run(&workspace, ui, &args),
         CliCommand::GitCredential(args) => git_credential::run(&workspace, ui, &args),
+        CliCommand::Mcp(args) => mcp::run(&workspace, ui, args),
         CliCommand::Api(args) => api::run(&workspace, ui, &args),
         CliCommand::Call(args) => call::run(&workspace, ui, &args),
         CliCommand::Endpoint(args) => endpoint::run(&workspace, ui, *args),

@@ -1,4 +1,5 @@
-//! A client of remote MCP servers (Model Context Protocol, streamable HTTP): it asks what a server is and lists its tools.
+//! A client of remote MCP servers (Model Context Protocol, streamable HTTP): it asks what a server is and lists its
+//! tools, and [`proxy`] relays the messages of another client.
 //!
 //! Since revision 2026-07-28 there are no sessions: every request names its revision. A server that does not know
 //! `server/discover` of that revision is asked for a session, as the earlier revisions want it.
@@ -8,6 +9,8 @@
 //! own: of `rmcp` only the types of two messages would be left.
 
 mod message;
+pub mod proxy;
+mod refusal;
 mod sse;
 
 use std::collections::HashSet;
@@ -16,6 +19,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use thiserror::Error;
 use url::Url;
+
+pub use refusal::{Refusal, RefusalCause, describe_refusal};
 
 use crate::api::{self, ApiResponse, GrantToken, RetryLimits, SendError};
 use crate::connector::ErrorClass;

@@ -10,6 +10,7 @@ pub mod connections;
 pub mod connectors;
 pub mod endpoints;
 pub mod git_credential;
+pub mod mcp;
 pub mod sandbox;
 #[cfg(test)]
 mod send_tests;
@@ -103,6 +104,7 @@ pub fn operations() -> impl Iterator<Item = &'static Operation> {
         connectors::OPERATIONS,
         endpoints::OPERATIONS,
         git_credential::OPERATIONS,
+        mcp::OPERATIONS,
         sandbox::OPERATIONS,
         sync::OPERATIONS,
         tokens::OPERATIONS,

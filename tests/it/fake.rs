@@ -221,6 +221,12 @@ impl FakeProvider {
         self.page(path, 200, &[("content-type", "application/json".to_owned())], document.to_string());
     }
 
+    /// Whether a request to another server carries a token that is good.
+    pub fn token_check(&self) -> crate::mcp_server::TokenCheck {
+        let shared = Arc::clone(&self.shared);
+        Arc::new(move |message| shared.0.lock().unwrap().takes(message))
+    }
+
     /// Every access token given so far is answered with 401 by the API.
     pub fn refuse_all(&self) {
         let mut state = self.state();

@@ -27,6 +27,8 @@ mod keyring;
 mod lists;
 mod masking;
 mod mcp;
+mod mcp_proxy;
+mod mcp_server;
 mod notify;
 mod oidc;
 mod output;

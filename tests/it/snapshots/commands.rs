@@ -32,6 +32,7 @@ const WITHOUT_SESSION: &[(&str, &str)] = &[
     ("connector schema", "it is connectors/schema.json"),
     ("export", "a bundle differs each time: see `bundle`"),
     ("git-credential", "it reads its request from stdin: see `bundle`"),
+    ("mcp proxy", "its client is a program: see `mcp_proxy`"),
     ("sandbox run", "it runs until it is ended: see `servers`"),
 ];
 

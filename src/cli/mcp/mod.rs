@@ -1,0 +1,35 @@
+//! `integ mcp`.
+
+mod proxy;
+mod stdio;
+
+use clap::{Args, Subcommand};
+
+use super::ui::Ui;
+use crate::error::Result;
+use crate::runtime::Workspace;
+
+/// Give remote MCP servers to the clients on this machine
+#[derive(Debug, Args)]
+pub(super) struct McpArgs {
+    #[command(subcommand)]
+    command: McpCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum McpCommand {
+    Proxy(proxy::ProxyArgs),
+}
+
+impl McpArgs {
+    /// Whether the command works with connections of the environment, without a store.
+    pub(super) fn works_without_store(&self) -> bool {
+        matches!(self.command, McpCommand::Proxy(_))
+    }
+}
+
+pub(super) fn run(workspace: &Workspace, ui: &Ui, args: McpArgs) -> Result<u8> {
+    match args.command {
+        McpCommand::Proxy(args) => proxy::run(workspace, ui, args),
+    }
+}
