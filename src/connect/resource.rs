@@ -160,8 +160,7 @@ pub(super) async fn discover(
     let url = template.fill_url(&values).map_err(|error| flow.oauth_error(error.into()))?;
     let named = session.connection.params.get(ISSUER).map(String::as_str);
     let http = &flow.workspace.engine.http;
-    let probe = mcp_client::initialize_request(url);
-    let found = protected_resource::discover(http, &session.route, probe, named).await;
+    let found = protected_resource::discover(http, &session.route, mcp_client::probes(url), named).await;
     let found =
         found.map_err(|source| ConnectError::Resource { command: flow.request.command(), source: Box::new(source) })?;
     let scope = if found.resource.is_some() { MetadataScope::First } else { MetadataScope::Origin };

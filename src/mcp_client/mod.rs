@@ -74,13 +74,29 @@ pub enum McpError {
     Send(SendError),
 }
 
-/// Returns the request that begins a session, for a server that is asked without a token.
-pub fn initialize_request(url: Url) -> Request {
-    let mut request = Request::new("POST", url).header("accept", Secret::from(ACCEPT));
-    request.max_response_bytes = MAX_RESPONSE_BYTES;
-    request.is_complete = Some(message::has_response);
-    let body = message::request(1, "initialize", &initialize_params());
-    request.body("application/json", body.to_string().into_bytes())
+/// Returns the requests with which a server can be asked without a token: that of the newest revision, and the one with which
+/// the sessions of earlier revisions begin.
+pub fn probes(url: Url) -> [Request; 2] {
+    let discover = ("server/discover", with_meta(json!({})), Protocol::Stateless);
+    let initialize = ("initialize", initialize_params(), Protocol::Session { revision: None, id: None });
+    [discover, initialize].map(|(method, params, protocol)| {
+        let mut request = Request::new("POST", url.clone());
+        request.max_response_bytes = MAX_RESPONSE_BYTES;
+        request.is_complete = Some(message::has_response);
+        set_headers(&mut request, &protocol, method);
+        let body = message::request(1, method, &params);
+        request.body("application/json", body.to_string().into_bytes())
+    })
+}
+
+/// Adds what every request of the stateless revision says.
+fn with_meta(mut params: Value) -> Value {
+    params["_meta"] = json!({
+        MCP_META_REVISION: MCP_STATELESS_REVISION,
+        MCP_META_CLIENT: client_info(),
+        MCP_META_CAPABILITIES: {},
+    });
+    params
 }
 
 fn initialize_params() -> Value {
@@ -204,11 +220,7 @@ impl McpClient<'_> {
         self.requests += 1;
         let id = self.requests;
         if matches!(self.protocol, Protocol::Stateless) {
-            params["_meta"] = json!({
-                MCP_META_REVISION: MCP_STATELESS_REVISION,
-                MCP_META_CLIENT: client_info(),
-                MCP_META_CAPABILITIES: {},
-            });
+            params = with_meta(params);
         }
         let answer = self.post(method, &message::request(id, method, &params)).await?;
         if let Protocol::Session { id: known, .. } = &mut self.protocol

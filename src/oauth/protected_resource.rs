@@ -65,19 +65,24 @@ impl Remedy for ResourceError {
     }
 }
 
-/// Asks a resource, by a request that carries no token, and its metadata. `issuer` is the authorization server that the user
-/// named, if any: it has to be one of the resource's.
+/// Asks a resource, by requests that carry no token, and its metadata. The next of `probes` is sent if the resource does not
+/// understand the one before. `issuer` is the authorization server that the user named, if any: it has to be one of the
+/// resource's.
 ///
 /// # Errors
 /// [`ResourceError`].
 pub async fn discover(
     http: &Client,
     route: &Route,
-    probe: Request,
+    probes: [Request; 2],
     issuer: Option<&str>,
 ) -> Result<ProtectedResource, ResourceError> {
+    let [probe, other] = probes;
     let url = probe.url.clone();
-    let answer = http.send(probe, route).await?;
+    let mut answer = http.send(probe, route).await?;
+    if (400..=499).contains(&answer.status) && !matches!(answer.status, 401 | 403 | 429) {
+        answer = http.send(other, route).await?;
+    }
     let challenge = answer.bearer_challenge().filter(|_| answer.status == 401);
     match answer.status {
         300..=399 => {
@@ -142,7 +147,16 @@ async fn get(http: &Client, route: &Route, url: Url) -> Result<Response, HttpErr
     let mut request = Request::new("GET", url).header("accept", "application/json".into());
     request.follows_redirects = true;
     request.max_response_bytes = MAX_METADATA_BYTES;
+    request.is_complete = Some(is_no_object);
     http.send(request, route).await
+}
+
+/// Whether an answer that has begun cannot be a JSON object, so that its end is not waited for: a server may answer every GET with
+/// an endless stream of events.
+fn is_no_object(body: &[u8]) -> bool {
+    const BYTE_ORDER_MARK: u8 = 0xef;
+    let first = body.iter().find(|byte| !byte.is_ascii_whitespace());
+    first.is_some_and(|byte| !matches!(*byte, b'{' | BYTE_ORDER_MARK))
 }
 
 /// The document, where the answer is one: a page for people in its place is none.
