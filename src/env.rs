@@ -37,6 +37,8 @@ variables! {
     CLIENT_SECRET = "INTEG_CLIENT_SECRET";
     /// The token or API key for `connect --with-token`.
     TOKEN = "INTEG_TOKEN";
+    /// A secret that `connect` asks for: NAME is what `connector show` calls it.
+    PARAM = "INTEG_PARAM_NAME";
     /// Connections for a machine without a store, as `export` writes them; the identity opens it.
     BUNDLE = "INTEG_BUNDLE";
     /// The token of a connection, where there is no store: `INTEG_TOKEN_GITHUB` is that of github.
@@ -94,6 +96,13 @@ pub fn var_os(variable: &EnvVariable) -> Option<OsString> {
 /// The variable as a secret.
 pub fn secret(variable: &EnvVariable) -> Option<Secret> {
     var(variable).map(Secret::trimmed)
+}
+
+/// The value of `INTEG_PARAM_<NAME>`, which a connector asks for.
+pub fn param(name: &str) -> Option<Secret> {
+    let name: String =
+        name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' }).collect();
+    var_named(&format!("INTEG_PARAM_{name}")).map(Secret::trimmed)
 }
 
 /// What `INTEG_TOKEN_SLACK`, the token of the connection `slack`, begins with.

@@ -140,7 +140,8 @@ impl Credential {
             let value = value.or_else(|| client().map(|client| Secret::from(client.id.as_str())))?;
             Some((part, value))
         });
-        let is_secret = |field: &String| auth.fields.get(field).is_none_or(|field| field.secret);
+        let is_secret =
+            |field: &String| auth.fields.get(field).is_none_or(|field| field.secret || field.kind.is_file());
         let fields = loaded.grant.fields.iter().filter(|(field, _)| is_secret(field)).map(|(_, value)| value);
         Ok(Self {
             connection: connection.name.clone(),

@@ -28,7 +28,7 @@
 //! | [`vault`] | keys, recipients, the OS keyring, custody of tokens |
 //! | [`store`] | where data is kept: the traits, and the encrypted SQLite store; all SQL is here |
 //! | [`http`] | outgoing requests, the egress guard, and the bounded server |
-//! | [`signing`] | verifies and signs webhooks; pure |
+//! | [`signing`] | verifies and signs webhooks, reads keys and certificates, signs assertions; pure |
 //! | [`connector`] | the TOML files that describe services |
 //! | [`config`] | settings |
 //! | [`model`] | the domain's types, without I/O |
@@ -91,7 +91,9 @@
 //!
 //! `connect::connect` chooses an authentication method of the connector, finds the OAuth client, binds the loopback listener
 //! (`oauth::callback_listener`), shows the URL, checks the callback (`oauth::callback`), exchanges the code with the
-//! service's quirks in mind (`oauth::quirks`), asks whose account it is (`health`) and stores the connection.
+//! service's quirks in mind (`oauth::quirks`), asks whose account it is (`health`) and stores the connection. A method with keys
+//! collects and checks them first (`connect::credential_input`): `signing` reads them, `oauth::assertion` signs with them and
+//! presents them, and the token that comes of it is renewed in the same way.
 //!
 //! # How the sandbox fits in
 //!

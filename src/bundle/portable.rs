@@ -22,16 +22,19 @@ pub enum PortableLifetime {
 /// Returns the part of a grant that may be copied, and how long it works. `rotation` is what the connector says of refresh
 /// tokens, `client` the OAuth client with the secret that it has today.
 ///
-/// A client's secret goes along only if the copy can use it: with client credentials, or with a refresh token.
+/// A client's secret and the fields that tokens are asked for with (`is_key`) go along only if the copy can use them: with
+/// client credentials, with a refresh token, or where the key itself is presented again.
 pub fn portable_grant(
     grant: &Grant,
     rotation: RefreshTokenRotation,
     client: Option<ClientCredentials>,
+    is_key: impl Fn(&str) -> bool,
 ) -> (Grant, PortableLifetime) {
     let keeps_refresh_token = grant.refresh_method.has_refresh_token()
         && grant.refresh_token.is_some()
         && rotation == RefreshTokenRotation::Never;
-    if keeps_refresh_token || grant.refresh_method == RefreshMethod::ClientCredentials {
+    let presents_key = matches!(grant.refresh_method, RefreshMethod::ClientCredentials | RefreshMethod::Key);
+    if keeps_refresh_token || presents_key {
         let until = grant.refresh_expires_at.filter(|_| keeps_refresh_token);
         let copy = Grant {
             client: client.or_else(|| grant.client.clone()),
@@ -46,6 +49,7 @@ pub fn portable_grant(
         refresh_method: RefreshMethod::None,
         // Requests of some services carry the id.
         client: grant.client.as_ref().map(|client| ClientCredentials { id: client.id.clone(), secret: None }),
+        fields: grant.fields.clone().into_iter().filter(|(name, _)| !is_key(name)).collect(),
         ..grant.clone()
     };
     let lifetime = grant.expires_at.map_or(PortableLifetime::UntilRevoked, PortableLifetime::Until);
@@ -78,12 +82,16 @@ mod tests {
         use RefreshTokenRotation::{Always, Never, Sometimes};
         for method in [RefreshMethod::RefreshToken, RefreshMethod::ReusableRefreshToken] {
             for rotation in [Always, Sometimes] {
-                let (copy, lifetime) = portable_grant(&grant(method, Some("refresh")), rotation, None);
+                let (copy, lifetime) = portable_grant(&grant(method, Some("refresh")), rotation, None, |_| true);
                 assert!(copy.refresh_token.is_none() && !copy.is_refreshable(), "{method:?} {rotation:?}");
                 assert!(copy.client.unwrap().secret.is_none(), "a secret that nothing can use");
-                assert_eq!((copy.fields.len(), lifetime), (1, PortableLifetime::Until(at(3600))));
+                assert_eq!(
+                    (copy.fields.len(), lifetime),
+                    (0, PortableLifetime::Until(at(3600))),
+                    "a key that nothing can use"
+                );
             }
-            let (copy, lifetime) = portable_grant(&grant(method, Some("refresh")), Never, None);
+            let (copy, lifetime) = portable_grant(&grant(method, Some("refresh")), Never, None, |_| true);
             assert_eq!(copy.refresh_token.unwrap().expose(), "refresh");
             assert!(copy.client.unwrap().secret.is_some());
             assert_eq!(lifetime, PortableLifetime::Renewable { until: Some(at(86_400)) });
@@ -94,16 +102,24 @@ mod tests {
     fn client_credentials_leave_with_the_secret_of_today_and_without_a_refresh_token() {
         let today = ClientCredentials { id: "id".to_owned(), secret: Some("today".into()) };
         let stored = grant(RefreshMethod::ClientCredentials, Some("stray"));
-        let (copy, lifetime) = portable_grant(&stored, RefreshTokenRotation::Always, Some(today));
+        let (copy, lifetime) = portable_grant(&stored, RefreshTokenRotation::Always, Some(today), |_| true);
         assert!(copy.refresh_token.is_none());
         assert_eq!(copy.client.unwrap().secret.unwrap().expose(), "today");
         assert_eq!(lifetime, PortableLifetime::Renewable { until: None });
     }
 
     #[test]
+    fn a_key_that_is_presented_again_leaves_and_renews() {
+        let (copy, lifetime) =
+            portable_grant(&grant(RefreshMethod::Key, None), RefreshTokenRotation::Sometimes, None, |_| true);
+        assert_eq!((copy.fields.len(), copy.refresh_method), (1, RefreshMethod::Key));
+        assert_eq!(lifetime, PortableLifetime::Renewable { until: None });
+    }
+
+    #[test]
     fn a_key_works_until_it_is_revoked() {
         let key = Grant { expires_at: None, client: None, ..grant(RefreshMethod::None, None) };
-        let (copy, lifetime) = portable_grant(&key, RefreshTokenRotation::Never, None);
+        let (copy, lifetime) = portable_grant(&key, RefreshTokenRotation::Never, None, |_| true);
         assert_eq!(lifetime, PortableLifetime::UntilRevoked);
         assert_eq!(copy.access_token.expose(), "access");
     }

@@ -50,28 +50,33 @@ pub(super) fn read_token(terminal: &Terminal) -> Result<Secret> {
     if token.is_empty() { Err(SecretInputError::Empty("the token on stdin".to_owned()).into()) } else { Ok(token) }
 }
 
+/// Reads the value of a parameter from a file, or from stdin for `-`.
+pub(super) fn read_secret_file(path: &str) -> Result<Secret, SecretInputError> {
+    read_file(Path::new(path), path.to_owned())
+}
+
+/// Reads a secret from a file, or from stdin for `-`; `what` names it in errors.
+fn read_file(path: &Path, what: String) -> Result<Secret, SecretInputError> {
+    let bytes = if path.as_os_str() == "-" {
+        files::read_limited(io::stdin(), MAX_SECRET_SIZE)
+    } else {
+        files::read_user_file(path, MAX_SECRET_SIZE)
+    };
+    let text = bytes.and_then(|bytes| String::from_utf8(bytes).map_err(io::Error::other));
+    let secret = match text {
+        Ok(text) => Secret::trimmed(text),
+        Err(source) => return Err(SecretInputError::Read { what, source }),
+    };
+    if secret.is_empty() { Err(SecretInputError::Empty(what)) } else { Ok(secret) }
+}
+
 /// Returns the client given on the command line, with its secret from a file, a pipe or `INTEG_CLIENT_SECRET`.
 pub(super) fn client(
     id: Option<String>,
     secret_file: Option<&Path>,
 ) -> Result<Option<ClientCredentials>, SecretInputError> {
     let secret = match secret_file {
-        Some(path) => {
-            let what = format!("the client secret from {}", path.display());
-            let failed = |source| SecretInputError::Read { what: what.clone(), source };
-            let bytes = if path.as_os_str() == "-" {
-                files::read_limited(io::stdin(), MAX_SECRET_SIZE)
-            } else {
-                files::read_user_file(path, MAX_SECRET_SIZE)
-            };
-            let text = bytes.and_then(|bytes| String::from_utf8(bytes).map_err(io::Error::other));
-            let text = text.map_err(failed)?;
-            let secret = Secret::trimmed(text);
-            if secret.is_empty() {
-                return Err(SecretInputError::Empty(what));
-            }
-            Some(secret)
-        }
+        Some(path) => Some(read_file(path, format!("the client secret from {}", path.display()))?),
         None => env::secret(&env::CLIENT_SECRET),
     };
     // Copied from a page, often with the line's end.

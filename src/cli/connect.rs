@@ -25,6 +25,7 @@ use crate::view::connection::ConnectView;
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  integ connect slack --sandbox\n  integ connect slack@work --sandbox\n  \
     integ connect github --device\n  integ connect slack --add-scope chat:write\n  \
+    integ connect github --auth app --as app --sandbox\n  \
     integ connect https://mcp.linear.app/mcp")]
 pub(super) struct ConnectArgs {
     /// The service, as `integ connector list` names it, or the URL of an MCP server; `slack@work` is short for `slack --as
@@ -100,7 +101,7 @@ pub(super) fn run(workspace: &Workspace, ui: &Ui, args: ConnectArgs) -> Result<u
         Some(_) => (String::new(), args.account),
         None => names(args.connector, args.account)?,
     };
-    let ReconnectOptions { scopes, added_scopes, drops_scopes, mut params, sign_in, token } =
+    let ReconnectOptions { scopes, added_scopes, drops_scopes, mut params, files, sign_in, token } =
         args.sign_in.into_options(workspace, &terminal)?;
     let named = [
         ("issuer", args.issuer),
@@ -120,6 +121,7 @@ pub(super) fn run(workspace: &Workspace, ui: &Ui, args: ConnectArgs) -> Result<u
         added_scopes,
         drops_scopes,
         params,
+        files,
         client_credentials: args.client_credentials,
         sign_in,
         token,

@@ -91,11 +91,22 @@ pub(super) fn countdown(waits_for: WaitsFor, remaining: Duration) -> String {
 }
 
 fn setup(service: &str, docs: &str, guide: &SetupGuide, width: usize) -> Vec<String> {
+    let has_files = guide.prompts.iter().any(|prompt| prompt.is_file);
     let (need, first, last) = match guide.kind {
+        SetupKind::App if has_files => (
+            "needs an app of your own, which you register once.",
+            "Register an app",
+            "Copy its client id here, and name the files. What they hold is stored in the encrypted vault.",
+        ),
         SetupKind::App => (
             "needs an app of your own, which you register once.",
             "Register an app",
             "Copy its client id and client secret here. They are stored in the encrypted vault.",
+        ),
+        SetupKind::Key if has_files => (
+            "needs a key of your account.",
+            "Create the key, and download its file",
+            "Give its path here. What the file holds is stored in the encrypted vault.",
         ),
         SetupKind::Key => (
             "needs a key of your account.",

@@ -1,17 +1,19 @@
 //! How a person signs in: the arguments that `connect` and `reconnect` share.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use clap::Args;
 
-use super::client_secret::read_token;
+use super::client_secret::{read_secret_file, read_token};
 use super::terminal::Terminal;
 use super::value_parser::{duration, name_value};
 use crate::connect::{ReconnectOptions, SignInOptions};
 use crate::error::Result;
 use crate::oauth::callback_listener::{RedirectOptions, RedirectUri};
 use crate::runtime::Workspace;
+use crate::secret::Secret;
 
 #[derive(Debug, Args)]
 pub(super) struct SignInArgs {
@@ -48,7 +50,7 @@ pub(super) struct SignInArgs {
     /// Read a token or API key from stdin, INTEG_TOKEN or a prompt
     #[arg(long)]
     pub with_token: bool,
-    /// A value that the connector asks for; repeatable
+    /// A value that the connector asks for; a secret in a file, as NAME=@FILE; repeatable
     #[arg(long = "param", value_name = "NAME=VALUE", value_parser = name_value, add = super::complete::params())]
     pub params: Vec<(String, String)>,
     /// Time limit for signing in (default: the setting connect.timeout)
@@ -60,6 +62,7 @@ impl SignInArgs {
     /// What was asked for, with the token read.
     pub(super) fn into_options(self, workspace: &Workspace, terminal: &Terminal) -> Result<ReconnectOptions> {
         let token = if self.with_token { Some(read_token(terminal)?) } else { None };
+        let (params, files) = split_files(self.params)?;
         let settings = &workspace.engine.config.connect;
         // The settings' port is for redirects that name none.
         let named = self.port.or_else(|| self.redirect_uri.as_ref().and_then(RedirectUri::port));
@@ -67,7 +70,8 @@ impl SignInArgs {
             scopes: self.scopes,
             added_scopes: self.added_scopes,
             drops_scopes: self.yes,
-            params: self.params.into_iter().collect(),
+            params,
+            files,
             sign_in: SignInOptions {
                 device: self.device,
                 is_paste: self.paste,
@@ -83,4 +87,25 @@ impl SignInArgs {
             token,
         })
     }
+}
+
+/// Values that were typed, and those that `NAME=@FILE` read; `@@` is for a text that begins with `@`.
+type GivenParams = (BTreeMap<String, String>, BTreeMap<String, Secret>);
+
+fn split_files(given: Vec<(String, String)>) -> Result<GivenParams> {
+    let (mut params, mut files) = GivenParams::default();
+    for (name, value) in given {
+        match value.strip_prefix('@') {
+            Some(text) if text.starts_with('@') => {
+                params.insert(name, text.to_owned());
+            }
+            Some(path) => {
+                files.insert(name, read_secret_file(path)?);
+            }
+            None => {
+                params.insert(name, value);
+            }
+        }
+    }
+    Ok((params, files))
 }

@@ -1,6 +1,7 @@
 //! The person at the terminal: questions, passphrases, and the browser.
 
 use std::io::{self, BufRead, Read, Write};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use url::Url;
@@ -10,6 +11,7 @@ use super::escape::{escape, json_text};
 use super::stdout::{note_reader, progress_width};
 use crate::connect::{ConnectEvent, DefaultAnswer, PromptError, PromptQuestion, Prompter};
 use crate::env;
+use crate::files;
 use crate::program;
 use crate::secret::Secret;
 use crate::vault::{NewPassphrase, PassphrasePrompt, PassphraseSource};
@@ -72,6 +74,29 @@ impl Terminal {
     }
 }
 
+impl Terminal {
+    /// Asks for a file and reads it.
+    fn file(&self, prompt: &str, flag_hint: &str) -> Result<Secret, PromptError> {
+        if !self.interactive {
+            return Err(PromptError::NoTerminal { prompt: prompt.to_owned(), missing: flag_hint.to_owned() });
+        }
+        let typed = line(&format!("{} (path of the file): ", escape(prompt)))?;
+        let typed = typed.trim();
+        if typed.is_empty() {
+            return Err(PromptError::Empty);
+        }
+        // The shell that would have expanded it is not asked.
+        let path = match (typed.strip_prefix("~/"), env::var(&env::HOME)) {
+            (Some(rest), Some(home)) => Path::new(&home).join(rest),
+            _ => Path::new(typed).to_owned(),
+        };
+        let text = files::read_user_file(&path, MAX_SECRET_SIZE)
+            .and_then(|bytes| String::from_utf8(bytes).map_err(io::Error::other));
+        let text = text.map_err(|source| PromptError::File { path: typed.to_owned(), source })?;
+        nonempty(Secret::trimmed(text))
+    }
+}
+
 impl Prompter for Terminal {
     fn notify(&self, event: &ConnectEvent<'_>) {
         if self.json {
@@ -108,6 +133,9 @@ impl Prompter for Terminal {
             let pasted =
                 if self.interactive { line("Paste the address that the browser ends at: ") } else { read_line() };
             return nonempty(Secret::trimmed(pasted?));
+        }
+        if let PromptQuestion::File { prompt, flag_hint } = question {
+            return self.file(prompt, flag_hint);
         }
         let PromptQuestion::Text { prompt, example, is_secret: secret, flag_hint: missing } = question else {
             return Err(PromptError::Empty);

@@ -82,7 +82,8 @@ async fn revoke_grant(workspace: &Workspace, name: &ConnectionName) -> Result<Di
     let client = grant.client.clone().unwrap_or(ClientCredentials { id: String::new(), secret: None });
     let reconnect = reconnect_command(&session.connection.name);
     let failed = |source| DisconnectError { connection: name.clone(), reconnect: reconnect.clone(), source };
-    let oauth_client = OAuthClient::for_session(&session, workspace, client, None).await.map_err(failed)?;
+    let oauth_client =
+        OAuthClient::for_session(&session, workspace, client, None, &grant.fields).await.map_err(failed)?;
     Ok(match revoke(&oauth_client, &grant).await.map_err(failed)? {
         RevocationResult::Revoked => DisconnectResult::Revoked,
         RevocationResult::AlreadyRevoked => DisconnectResult::AlreadyRevoked,

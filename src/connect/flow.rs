@@ -164,7 +164,10 @@ impl ConnectFlow<'_> {
         browser: &mut Option<WaitingBrowser>,
     ) -> Result<Grant> {
         match (&auth.oauth2, &auth.fragment) {
-            (Some(rules), _) if self.request.token.is_none() => oauth::grant(self, session, rules, browser).await,
+            // With a key of the user's, what `--with-token` gives is that key.
+            (Some(rules), _) if self.request.token.is_none() || auth.main_field().is_some() => {
+                oauth::grant(self, session, rules, browser).await
+            }
             (_, Some(fragment)) if self.request.token.is_none() => {
                 oauth::implicit_grant(self, session, fragment, browser).await
             }
@@ -190,7 +193,7 @@ impl ConnectFlow<'_> {
             } else if request.client_credentials {
                 grants(auth, GrantType::ClientCredentials)
             } else {
-                request.token.is_none() || !auth.fields.is_empty()
+                request.token.is_none() || auth.is_key()
             }
         };
         let before = self.previous.as_ref().and_then(|before| connector.auth.get_key_value(&before.connection.auth));
@@ -239,6 +242,10 @@ impl ConnectFlow<'_> {
             } else if let Some(default) = &param.default {
                 params.insert(name.clone(), default.clone());
             } else if !param.optional {
+                if auth.presents_fields() {
+                    // What is asked for is found where the key is made.
+                    self.show_setup(connector, auth_name)?;
+                }
                 let parse = |text: &str| parse_given_param(connector, auth_name, auth, self.request, name, text);
                 params.insert(name.clone(), self.prompt_param(name, param, parse)?);
             }
@@ -300,13 +307,17 @@ fn explicit_params(
     request: &ConnectRequest,
 ) -> Result<BTreeMap<String, String>, ConnectError> {
     let chooses = auth.oauth2.as_ref().and_then(|rules| rules.follow_up.as_ref()).map(|follow_up| &follow_up.choose_by);
-    let open_fields = auth.fields.iter().filter(|(_, field)| !field.secret).map(|(name, _)| name);
     let declared = connector.params(auth).map(|(name, _)| name);
-    let known: Vec<String> = declared.chain(chooses).chain(open_fields).cloned().collect();
-    if let Some(name) = request.params.keys().find(|name| !known.contains(name)) {
+    let known: Vec<String> = declared.chain(chooses).chain(auth.fields.keys()).cloned().collect();
+    if let Some(name) = request.params.keys().chain(request.files.keys()).find(|name| !known.contains(name)) {
         return Err(ConnectError::UnknownParam { command: request.command(), name: name.clone(), known });
     }
-    let params = request.params.iter().filter(|(name, _)| !auth.fields.contains_key(*name));
+    let is_secret = |name: &&String| auth.fields.get(*name).is_some_and(|field| field.secret || field.kind.is_file());
+    if let Some(name) = request.params.keys().find(is_secret) {
+        return Err(ConnectError::SecretInArguments { command: request.command(), name: name.clone() });
+    }
+    let files = request.files.iter().map(|(name, text)| (name, text.expose()));
+    let params = request.params.iter().chain(files).filter(|(name, _)| !auth.fields.contains_key(*name));
     params
         .map(|(name, value)| Ok((name.clone(), parse_given_param(connector, auth_name, auth, request, name, value)?)))
         .collect()
@@ -346,14 +357,14 @@ async fn save_connection(
         .filter(|existing| existing.has_target(request.mode(), request.origin.as_ref()) && existing.account.is_some());
     let mut account = None;
     let has_userinfo = session.connection.metadata.contains_key(USERINFO);
-    if taken.is_some() || has_userinfo || !session.auth.fields.is_empty() {
+    if taken.is_some() || has_userinfo || session.auth.is_key() {
         let (report, _) = health::probe_grant(workspace, &session, &grant).await?;
         if has_userinfo && report.outcome == HealthOutcome::NeedsReauth {
             // The token was given a moment ago: it is meant for another audience, as those for an API of one's own are. The
             // endpoint says nothing of this grant, and is not asked again.
             session.connection.metadata.remove(USERINFO);
         }
-        if report.outcome == HealthOutcome::NeedsReauth && !session.auth.fields.is_empty() {
+        if report.outcome == HealthOutcome::NeedsReauth && session.auth.is_key() {
             // A key that the service refuses was mistyped; a grant that was just given is stored whatever a check says.
             let why = report.error_message.unwrap_or_default();
             return Err(ConnectError::KeyRejected { command: request.command(), why }.into());

@@ -41,6 +41,7 @@ pub(super) fn prompt_valid<T>(
 fn correctable_reason(error: &ConnectError) -> Option<String> {
     match error {
         ConnectError::Prompt(PromptError::Empty) => Some("nothing was entered".to_owned()),
+        ConnectError::Prompt(PromptError::File { path, source }) => Some(format!("cannot read {path:?}: {source}")),
         ConnectError::InvalidParam { expected, .. } => Some(format!("it must be {expected}")),
         ConnectError::InvalidKey { why, .. } => Some(why.clone()),
         ConnectError::InvalidClient { reason, .. } => Some((*reason).to_owned()),

@@ -3,6 +3,7 @@
 mod api_key;
 mod apps;
 mod callback;
+mod credential_input;
 mod disconnect;
 mod flow;
 mod follow_up;
@@ -54,6 +55,8 @@ pub struct ConnectRequest {
     /// `scopes` may leave out what the connection was granted, without a question.
     pub drops_scopes: bool,
     pub params: BTreeMap<String, String>,
+    /// What `--param NAME=@FILE` read, by name.
+    pub files: BTreeMap<String, Secret>,
     pub client_credentials: bool,
     pub sign_in: SignInOptions,
     /// A token or a key is read instead of asking the vendor for one.
@@ -166,6 +169,8 @@ pub enum ConnectError {
     MissingParam { command: ConnectCommand, name: String, prompt: String },
     #[error("unknown parameter {name:?} for {command}")]
     UnknownParam { command: ConnectCommand, name: String, known: Vec<String> },
+    #[error("{name} is a secret, and other users can read the arguments of a command")]
+    SecretInArguments { command: ConnectCommand, name: String },
     #[error("invalid value {value:?} for {name}: use one of {}", choices.join(", "))]
     InvalidChoice { command: ConnectCommand, name: String, value: String, choices: Vec<String> },
     #[error("invalid value {value:?} for {name}: it must be {expected}")]
@@ -177,7 +182,7 @@ pub enum ConnectError {
         example: Option<String>,
     },
     #[error("{prompt} of {command} is not valid: {why}")]
-    InvalidKey { command: ConnectCommand, prompt: String, why: String },
+    InvalidKey { command: ConnectCommand, prompt: String, why: String, flag: Box<str> },
     #[error("this is not a {value}: {reason}")]
     InvalidClient { value: &'static str, reason: &'static str },
     #[error("{command} refused the key: {why}")]
@@ -241,27 +246,18 @@ impl Remedy for ConnectError {
             }
             Self::MissingClientSecret { command: requested } => Diagnostic::new(Kind::Usage, "missing_client_secret")
                 .run(format!("integ app set {} --client-id ID --client-secret-file -", requested.connector)),
-            Self::MissingParam { command: requested, name, .. } => {
-                Diagnostic::new(Kind::Usage, "missing_param").run(with_param(requested, name, "VALUE"))
+            Self::MissingParam { .. }
+            | Self::UnknownParam { .. }
+            | Self::SecretInArguments { .. }
+            | Self::InvalidChoice { .. }
+            | Self::InvalidParam { .. } => self.param_diagnostic(),
+            Self::InvalidKey { command: requested, flag, .. } => {
+                Diagnostic::new(Kind::Usage, "invalid_key").run(format!("{} {flag}", requested.command))
             }
-            Self::UnknownParam { command: requested, known, .. } => {
-                Diagnostic::new(Kind::Usage, "unknown_param").hint(match known.first() {
-                    Some(_) => Hint::text(format!("its parameters are {}", known.join(", "))),
-                    None => Hint::new("it has none:", format!("integ connector show {}", requested.connector)),
-                })
-            }
-            Self::InvalidChoice { command: requested, name, choices, .. } => {
-                let choice = choices.first().map_or("VALUE", String::as_str);
-                Diagnostic::new(Kind::Usage, "invalid_param").run(with_param(requested, name, choice))
-            }
-            Self::InvalidParam { command: requested, name, example, .. } => {
-                let example = example.as_ref().and_then(|example| shlex::try_quote(example).ok());
-                let example = example.as_deref().unwrap_or("VALUE");
-                Diagnostic::new(Kind::Usage, "invalid_param").run(with_param(requested, name, example))
-            }
-            Self::InvalidKey { command: requested, .. } => key_diagnostic(Kind::Usage, "invalid_key", requested),
             Self::InvalidClient { .. } => Diagnostic::new(Kind::Usage, "invalid_client_value"),
-            Self::KeyRejected { command: requested, .. } => key_diagnostic(Kind::AuthNeeded, "key_rejected", requested),
+            Self::KeyRejected { command: requested, .. } => {
+                Diagnostic::new(Kind::AuthNeeded, "key_rejected").run(format!("{} --with-token", requested.command))
+            }
             Self::UnsupportedGrant { command: requested, .. } => Diagnostic::new(Kind::Usage, "unsupported_grant")
                 .run(format!("integ connector show {}", requested.connector)),
             Self::HttpsRedirectRequired { command: requested } => {
@@ -310,10 +306,6 @@ impl Remedy for ConnectError {
     }
 }
 
-fn key_diagnostic(kind: Kind, code: &'static str, requested: &ConnectCommand) -> Diagnostic {
-    Diagnostic::new(kind, code).run(format!("{} --with-token", requested.command))
-}
-
 fn consent_diagnostic(status: u16) -> Diagnostic {
     let hint = match status {
         500 => Hint::new("free some disk space, then check the vault:", "integ vault check"),
@@ -323,6 +315,33 @@ fn consent_diagnostic(status: u16) -> Diagnostic {
 }
 
 impl ConnectError {
+    /// What it means for a value that the connector asks for.
+    fn param_diagnostic(&self) -> Diagnostic {
+        match self {
+            Self::MissingParam { command: requested, name, .. } => {
+                Diagnostic::new(Kind::Usage, "missing_param").run(with_param(requested, name, "VALUE"))
+            }
+            Self::UnknownParam { command: requested, known, .. } => {
+                Diagnostic::new(Kind::Usage, "unknown_param").hint(match known.first() {
+                    Some(_) => Hint::text(format!("its parameters are {}", known.join(", "))),
+                    None => Hint::new("it has none:", format!("integ connector show {}", requested.connector)),
+                })
+            }
+            Self::SecretInArguments { command: requested, name } => Diagnostic::new(Kind::Usage, "secret_in_arguments")
+                .hint(Hint::new("give it in a file:", with_param(requested, name, "@FILE"))),
+            Self::InvalidChoice { command: requested, name, choices, .. } => {
+                let choice = choices.first().map_or("VALUE", String::as_str);
+                Diagnostic::new(Kind::Usage, "invalid_param").run(with_param(requested, name, choice))
+            }
+            Self::InvalidParam { command: requested, name, example, .. } => {
+                let example = example.as_ref().and_then(|example| shlex::try_quote(example).ok());
+                let example = example.as_deref().unwrap_or("VALUE");
+                Diagnostic::new(Kind::Usage, "invalid_param").run(with_param(requested, name, example))
+            }
+            _ => Diagnostic::new(Kind::Usage, "invalid_param"),
+        }
+    }
+
     /// What it means for a server that is connected by its URL.
     fn url_diagnostic(&self) -> Diagnostic {
         match self {

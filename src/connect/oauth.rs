@@ -1,4 +1,4 @@
-//! Grants from the vendor: by code, by device, by the client's own credentials, or in the redirect's fragment.
+//! Grants from the vendor: by code, by device, by the client's own credentials, for a key, or in the redirect's fragment.
 
 use std::collections::BTreeMap;
 
@@ -8,11 +8,11 @@ use super::prompter::{ConnectInterrupted, with_countdown};
 use super::resource::ResourceServer;
 use super::{
     AppSource, ConnectError, ConnectEvent, ConnectRequest, DefaultAnswer, Previous, RegisteredApp, WaitsFor, apps,
-    find_client, follow_up, resource, scopes_dropped,
+    credential_input, find_client, follow_up, resource, scopes_dropped,
 };
 use crate::connector::scopes::{self, RequestedScopes};
 use crate::connector::{
-    AuthorizationServer, ClientSecretPolicy, Connector, GrantType, ImplicitFlow, OAuth2, ScopeRule,
+    AuthorizationServer, ClientAuth, ClientSecretPolicy, Connector, GrantType, ImplicitFlow, OAuth2, ScopeRule,
     authorization_server,
 };
 use crate::error::Result;
@@ -24,6 +24,7 @@ use crate::oauth::refresh::{add_seconds, current_client};
 use crate::oauth::start_page::StartPageServer;
 use crate::oauth::{OAuthClient, OAuthError, Tokens, authorize, device};
 use crate::runtime::Session;
+use crate::secret::Secret;
 use crate::{env, sandbox};
 
 /// Which grant the connection was made with, where that is not the connector's usual one: reconnecting uses it again.
@@ -42,6 +43,7 @@ pub(super) async fn grant(
         (false, true) => GrantType::ClientCredentials,
         (false, false) => usual,
     };
+    let fields = credential_input::collect(flow, session).await?;
     let found = resource::discover(flow, session, rules).await?;
     let mut scope = rules.scope.clone();
     scope.default.extend(found.iter().flat_map(|found| found.scopes.clone()));
@@ -49,7 +51,7 @@ pub(super) async fn grant(
     let mut asked = scopes::requested(&scope, &named);
     let (client, unassigned, redirect) =
         client_and_redirect(flow, session, rules, kind, found.as_ref(), &asked).await?;
-    let for_people = rules.grants.iter().any(|kind| *kind != GrantType::ClientCredentials);
+    let for_people = rules.grants.iter().any(|kind| kind.needs_person());
     if kind == GrantType::ClientCredentials && for_people && named.is_empty() {
         // The defaults are meant for a person's consent; a machine gets what its client is registered for.
         asked.clear();
@@ -59,7 +61,7 @@ pub(super) async fn grant(
     let is_resource = found.is_some();
     let oauth_client = match found {
         Some(found) => OAuthClient::for_server(&view, flow.workspace, client.clone(), redirect_uri, found.metadata),
-        None => OAuthClient::for_session(&view, flow.workspace, client.clone(), redirect_uri).await,
+        None => OAuthClient::for_session(&view, flow.workspace, client.clone(), redirect_uri, &fields).await,
     };
     let oauth_client = oauth_client.map_err(|error| flow.oauth_error(error))?;
     if let Some((source, server)) = unassigned {
@@ -73,7 +75,7 @@ pub(super) async fn grant(
     connection.metadata.extend((kind != usual).then(|| (GRANT_TYPE.to_owned(), kind.as_str().to_owned())));
     connection.metadata.extend(scopes::further_lists(&rules.scope, &asked));
     connection.scopes_requested = asked.values().flatten().cloned().collect();
-    if kind != GrantType::ClientCredentials {
+    if kind.needs_person() {
         flow.show_scopes(&session.connector, &client.id, &asked);
     }
     let connection = &mut session.connection;
@@ -88,17 +90,21 @@ pub(super) async fn grant(
             tokens
         }
         None if kind == GrantType::DeviceCode => device_code_grant(flow, &oauth_client, &asked).await?,
-        None => oauth_client
-            .request_client_credentials_token(&connection.scopes_requested)
-            .await
-            .map_err(|error| flow.oauth_error(error))?,
+        None => {
+            let scopes = &connection.scopes_requested;
+            let tokens = match kind.presents_key() {
+                true => oauth_client.present_key(scopes).await,
+                false => oauth_client.request_client_credentials_token(scopes).await,
+            };
+            tokens.map_err(|error| flow.oauth_error(error))?
+        }
     };
     // A client that acts for itself has no user to ask about.
-    let has_user = kind != GrantType::ClientCredentials && !is_resource;
+    let has_user = kind.needs_person() && !is_resource;
     let userinfo = oauth_client.server.userinfo_endpoint.as_ref().filter(|_| has_user);
     connection.metadata.extend(userinfo.map(|url| (USERINFO.to_owned(), url.to_string())));
     note_tokens(connection, &oauth_client, &tokens);
-    let grant = flow.grant_from_tokens(tokens, client, kind);
+    let grant = flow.grant_from_tokens(tokens, client, kind, fields);
     if let Some(declared) = &rules.follow_up {
         let kept = follow_up::select_resource(flow, session, declared, &grant, browser).await?;
         session.connection.metadata.extend(kept);
@@ -122,10 +128,17 @@ async fn client_and_redirect(
         let client = resource::client(flow, session, found, redirect.uri(), &scopes).await?;
         return Ok((client, None, Some(redirect)));
     }
-    let (client, unassigned) = flow.client(session, kind, Some(rules.client_secret)).await?;
+    let (client, unassigned) = if rules.needs_client() {
+        // A key is shown in place of a secret.
+        let shows_none = rules.client_auth == ClientAuth::None && rules.key_grant().is_none();
+        let policy = Some(rules.client_secret).filter(|_| rules.sends_client_secret() || shows_none);
+        flow.client(session, kind, policy).await?
+    } else {
+        (ClientCredentials { id: String::new(), secret: None }, None)
+    };
     let redirect = match kind {
         GrantType::AuthorizationCode => Some(flow.callback_method(&rules.redirect, session)?),
-        GrantType::DeviceCode | GrantType::ClientCredentials => None,
+        GrantType::DeviceCode | GrantType::ClientCredentials | GrantType::JwtBearer | GrantType::Exchange => None,
     };
     Ok((client, unassigned, redirect))
 }
@@ -232,19 +245,27 @@ impl ConnectFlow<'_> {
         }
     }
 
-    fn grant_from_tokens(&self, tokens: Tokens, client: ClientCredentials, kind: GrantType) -> Grant {
+    /// A grant of what the vendor gave, with the keys that it was asked for with.
+    fn grant_from_tokens(
+        &self,
+        tokens: Tokens,
+        client: ClientCredentials,
+        kind: GrantType,
+        keys: BTreeMap<String, Secret>,
+    ) -> Grant {
         let now = self.workspace.engine.clock.now();
         let expires_at = token_lifetime(&tokens, None, now).and_then(|seconds| add_seconds(now, seconds));
         Grant {
             refresh_method: match (kind, &tokens.refresh_token) {
                 (GrantType::ClientCredentials, _) => RefreshMethod::ClientCredentials,
+                (GrantType::JwtBearer | GrantType::Exchange, _) => RefreshMethod::Key,
                 (_, Some(_)) => RefreshMethod::RefreshToken,
                 (_, None) => RefreshMethod::None,
             },
             access_token: tokens.access_token,
             refresh_token: tokens.refresh_token,
-            fields: tokens.secrets,
-            client: Some(client),
+            fields: tokens.secrets.into_iter().chain(keys).collect(),
+            client: Some(client).filter(|client| !client.id.is_empty()),
             issued_at: now,
             expires_at,
             refresh_expires_at: tokens.refresh_expires_in.and_then(|seconds| add_seconds(now, seconds)),

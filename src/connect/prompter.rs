@@ -58,6 +58,8 @@ pub enum WaitsFor {
 pub enum PromptQuestion<'a> {
     /// A line of text; `secret` is not echoed.
     Text { prompt: &'a str, example: Option<&'a str>, is_secret: bool, flag_hint: &'a str },
+    /// A file, by its path: the answer is what it holds.
+    File { prompt: &'a str, flag_hint: &'a str },
     /// The callback URL.
     CallbackUrl,
 }
@@ -144,6 +146,8 @@ pub enum PromptError {
     /// Ctrl-C at the prompt.
     #[error("interrupted")]
     Interrupted,
+    #[error("cannot read {path:?}")]
+    File { path: String, source: std::io::Error },
     #[error("cannot read from the terminal")]
     Read { source: std::io::Error },
 }
@@ -155,6 +159,7 @@ impl Remedy for PromptError {
                 Diagnostic::new(Kind::Usage, "no_terminal").hint(Hint::text(format!("give it with {missing}")))
             }
             Self::Empty => Diagnostic::new(Kind::Usage, "empty_input"),
+            Self::File { .. } => Diagnostic::new(Kind::Usage, "input"),
             Self::TooLong { .. } => Diagnostic::new(Kind::Usage, "input_too_long"),
             Self::Interrupted => Diagnostic::new(Kind::Interrupted, "interrupted"),
             Self::Read { .. } => Diagnostic::new(Kind::Failed, "io"),

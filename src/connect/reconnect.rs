@@ -6,7 +6,7 @@ use super::oauth::GRANT_TYPE;
 use super::{ConnectError, ConnectPurpose, ConnectRequest, ConnectResult, PromptQuestion, Prompter, SignInOptions};
 use crate::connector::{AuthMethod, GrantType};
 use crate::error::Result;
-use crate::model::{Connection, ConnectionMode, ConnectionName};
+use crate::model::{Connection, ConnectionMode, ConnectionName, Grant, RefreshMethod};
 use crate::runtime::Workspace;
 use crate::secret::Secret;
 use crate::vault::ConnectionWithGrant;
@@ -22,6 +22,8 @@ pub struct ReconnectOptions {
     pub drops_scopes: bool,
     /// In place of the connection's own.
     pub params: BTreeMap<String, String>,
+    /// What `--param NAME=@FILE` read, by name.
+    pub files: BTreeMap<String, Secret>,
     pub sign_in: SignInOptions,
     pub token: Option<Secret>,
 }
@@ -43,7 +45,8 @@ pub async fn reconnect(
     // The settings are kept even if the keyring has lost the tokens.
     let loaded = workspace.engine.token_vault.load(workspace.store().await?, name).await.ok().flatten();
     let mut request = request_for(&connection, auth, loaded.as_ref(), options);
-    let is_pasted_token = auth.oauth2.is_some() && loaded.as_ref().is_some_and(|loaded| loaded.grant.client.is_none());
+    let is_pasted = |grant: &Grant| grant.client.is_none() && grant.refresh_method == RefreshMethod::None;
+    let is_pasted_token = auth.oauth2.is_some() && loaded.as_ref().is_some_and(|loaded| is_pasted(&loaded.grant));
     if is_pasted_token && request.token.is_none() && !request.is_sandbox {
         let question = PromptQuestion::Text {
             prompt: "Access token",
@@ -80,6 +83,7 @@ fn request_for(
         added_scopes: options.added_scopes.clone(),
         drops_scopes: options.drops_scopes,
         params,
+        files: options.files.clone(),
         client_credentials: grant_type == Some(GrantType::ClientCredentials),
         sign_in,
         token: options.token.clone(),

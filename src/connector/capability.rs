@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::hosts::HostTemplate;
-use super::{AuthMethod, Connector, Template, credential_parts, env_variable_name};
+use super::{AuthMethod, Connector, OAuth2, Template, credential_parts, env_variable_name};
 
 /// The most hosts that one template may expand to. `validate` refuses a file with more: a list that nobody reads hides hosts.
 pub(super) const MAX_HOSTS: usize = 64;
@@ -88,7 +88,11 @@ fn secrets(connector: &Connector) -> Vec<String> {
     let mut secrets = Vec::new();
     for (name, auth) in &connector.auth {
         if auth.oauth2.is_some() {
-            secrets.push(format!("{name}: the client secret of your app, and the tokens that are granted"));
+            let sends_secret = auth.oauth2.as_ref().is_some_and(OAuth2::sends_client_secret);
+            secrets.push(match sends_secret {
+                true => format!("{name}: the client secret of your app, and the tokens that are granted"),
+                false => format!("{name}: the tokens that are granted"),
+            });
         }
         if auth.fragment.is_some() {
             secrets.push(format!("{name}: the token that is granted"));

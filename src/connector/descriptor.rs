@@ -8,8 +8,8 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::{
-    Action, ActionParam, AuthMethod, Connector, Param, ParamKind, SignatureAlgorithm, SignatureScheme, SignedPart,
-    Stream,
+    Action, ActionParam, AuthMethod, Connector, FieldKind, Param, ParamKind, SignatureAlgorithm, SignatureScheme,
+    SignedPart, Stream,
 };
 
 /// The version of the descriptor's shape.
@@ -39,9 +39,22 @@ pub struct AuthDescriptor {
     pub label: String,
     /// `oauth2`, `token` or `key`.
     pub kind: &'static str,
+    /// How a token is asked for, the usual grant first; empty for keys.
+    pub grants: Vec<&'static str>,
+    /// What of an OAuth client the user registers: `none`, `id`, or `id_and_secret`, of which the secret may be optional.
+    pub client: ClientNeed,
     pub default_scopes: Vec<String>,
     /// JSON Schema of what the user gives at `integ connect`: parameters, and the parts of a key.
     pub input: Value,
+}
+
+/// What of an OAuth client the user registers with the vendor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClientNeed {
+    None,
+    Id,
+    IdAndSecret,
 }
 
 #[derive(Debug, Serialize)]
@@ -199,7 +212,16 @@ fn describe_auth_method(connector: &Connector, name: &str, auth: &AuthMethod) ->
     let (mut properties, mut required) = param_properties(connector.params(auth));
     for (name, field) in &auth.fields {
         // `writeOnly` is how JSON Schema says that a value is given and never shown.
-        let schema = json!({ "type": "string", "description": field.prompt, "writeOnly": field.secret });
+        let mut schema = json!({ "type": "string", "description": field.prompt, "writeOnly": field.secret });
+        // The text of a file: a form lets the user choose one.
+        let media_type = match field.kind {
+            FieldKind::Text => None,
+            FieldKind::PrivateKey | FieldKind::Certificate => Some("application/x-pem-file"),
+            FieldKind::Json => Some("application/json"),
+        };
+        if let Some(media_type) = media_type {
+            schema["contentMediaType"] = json!(media_type);
+        }
         properties.insert(name.clone(), schema);
         required.push(name.clone());
     }
@@ -209,10 +231,23 @@ fn describe_auth_method(connector: &Connector, name: &str, auth: &AuthMethod) ->
         name: name.to_owned(),
         label: auth.label.clone(),
         kind: auth.kind(),
+        grants: auth.oauth2.iter().flat_map(|rules| &rules.grants).map(|grant| grant.as_str()).collect(),
+        client: client_need(auth),
         default_scopes: scope
             .map(|rule| rule.default.iter().chain(&rule.always).cloned().collect())
             .unwrap_or_default(),
         input: object(&properties, &required),
+    }
+}
+
+fn client_need(auth: &AuthMethod) -> ClientNeed {
+    match &auth.oauth2 {
+        // A server of a resource registers clients by itself.
+        Some(rules) if rules.protected_resource.is_some() || !rules.needs_client() => ClientNeed::None,
+        Some(rules) if rules.sends_client_secret() => ClientNeed::IdAndSecret,
+        Some(_) => ClientNeed::Id,
+        None if auth.fragment.is_some() => ClientNeed::Id,
+        None => ClientNeed::None,
     }
 }
 
@@ -331,7 +366,7 @@ mod tests {
             "descriptor_version": 1,
             "id": "acme", "name": "Acme", "category": "projects", "description": "Boards", "docs": "https://acme.example",
             "auth": [{
-                "name": "key", "label": "Key", "kind": "key", "default_scopes": [],
+                "name": "key", "label": "Key", "kind": "key", "grants": [], "client": "none", "default_scopes": [],
                 "input": {
                     "type": "object",
                     "properties": {

@@ -22,7 +22,7 @@ pub fn auth_method_parts<'c>(connector: &'c Connector, auth: &'c AuthMethod) -> 
         answer.chain(rules.callback_keep.keys()).chain(follow_up)
     });
     let client = sends_client_id(connector, auth).then(|| CLIENT_ID.to_owned());
-    params.chain(auth.fields.keys()).chain(oauth2).cloned().chain(client)
+    params.chain(auth.exposed_fields()).chain(oauth2).cloned().chain(client)
 }
 
 /// Returns whether requests carry the app's client id, as Trello's carry the API key: a program needs it then.

@@ -6,6 +6,7 @@
 mod capability;
 mod catalogue;
 mod charset;
+mod credential;
 mod descriptor;
 mod draft;
 mod env_variables;
@@ -196,12 +197,6 @@ impl Stream {
 }
 
 impl AuthMethod {
-    /// The field that `integ token` prints.
-    pub fn token_field(&self) -> Option<&str> {
-        let first_secret = || self.fields.iter().find(|(_, field)| field.secret).map(|(name, _)| name.as_str());
-        self.token.as_deref().or_else(first_secret)
-    }
-
     /// What it is called in `integ status`: `oauth2` or `key`.
     pub fn kind(&self) -> &'static str {
         if self.oauth2.is_some() {

@@ -1,8 +1,8 @@
 //! What a person does at the vendor before an account can be connected, and the commands that follow. Pure.
 
 use super::{
-    AuthMethod, ClientSecretPolicy, Connector, ConnectorError, CredentialField, GrantType, LoopbackHost, OAuth2, Param,
-    Redirect,
+    AuthMethod, ClientSecretPolicy, Connector, ConnectorError, CredentialField, FieldKind, GrantType, LoopbackHost,
+    OAuth2, Param, Redirect,
 };
 
 /// The port of the examples, where nothing fixes one.
@@ -55,6 +55,8 @@ pub struct SetupPrompt {
     pub name: String,
     pub prompt: String,
     pub secret: bool,
+    /// Read from a file.
+    pub is_file: bool,
     /// Not asked for: given with `--param` by those who want it.
     pub optional: bool,
     /// What values look like: `starts with sk_ or rk_`.
@@ -79,12 +81,17 @@ pub fn setup(connector: &Connector, auth: Option<&str>, port: Option<u16>) -> Re
     let by_browser = auth.fragment.is_some() || has(auth, GrantType::AuthorizationCode);
     let params = connector.params(auth).map(|(name, param)| param_prompt(name, param));
     let fields = auth.fields.iter().map(|(name, field)| field_prompt(name, field));
+    let note = auth.note.as_ref().or_else(|| redirect.and_then(|redirect| redirect.note.as_ref()));
     Ok(SetupGuide {
         auth: name.to_owned(),
         label: auth.label.clone(),
-        kind: if auth.fields.is_empty() { SetupKind::App } else { SetupKind::Key },
+        kind: if auth.oauth2.as_ref().map_or(auth.fields.is_empty(), OAuth2::needs_client) {
+            SetupKind::App
+        } else {
+            SetupKind::Key
+        },
         url: auth.setup_url.clone(),
-        note: redirect.and_then(|redirect| redirect.note.clone()).map(|note| note.trim().to_owned()),
+        note: note.map(|note| note.trim().to_owned()),
         redirect_uris: redirect.filter(|_| by_browser).map(|redirect| redirects(redirect, port)).unwrap_or_default(),
         settings: settings_to_enable(auth),
         scopes: scopes(connector, auth),
@@ -158,6 +165,7 @@ fn param_prompt(name: &str, param: &Param) -> SetupPrompt {
         name: name.to_owned(),
         prompt: param.prompt.clone(),
         secret: false,
+        is_file: false,
         optional: param.optional || param.default.is_some(),
         format_hint: Some(form.join("; ")).filter(|form| !form.is_empty()),
     }
@@ -167,11 +175,18 @@ fn field_prompt(name: &str, field: &CredentialField) -> SetupPrompt {
     let starts = Some(&field.prefixes).filter(|prefixes| !prefixes.is_empty());
     let starts = starts.map(|prefixes| format!("starts with {}", prefixes.join(" or ")));
     let holds = field.contains.as_ref().map(|part| format!("holds {part:?}"));
-    let form: Vec<String> = starts.into_iter().chain(holds).collect();
+    let file = match field.kind {
+        FieldKind::Text => None,
+        FieldKind::PrivateKey => Some("is a PEM file, not encrypted".to_owned()),
+        FieldKind::Certificate => Some("is a PEM file".to_owned()),
+        FieldKind::Json => Some("is a JSON file".to_owned()),
+    };
+    let form: Vec<String> = starts.into_iter().chain(holds).chain(file).collect();
     SetupPrompt {
         name: name.to_owned(),
         prompt: field.prompt.clone(),
         secret: field.secret,
+        is_file: field.kind.is_file(),
         optional: false,
         format_hint: Some(form.join(" and ")).filter(|form| !form.is_empty()),
     }
@@ -183,8 +198,13 @@ fn commands(connector: &Connector, name: &str, auth: &AuthMethod, redirect: Opti
     let connect = connect(connector, name, auth);
     let mut steps = Vec::new();
     if let Some(rules) = &auth.oauth2 {
-        if rules.protected_resource.is_none() {
+        if rules.protected_resource.is_none() && rules.needs_client() {
             steps.push(app_set_command(id, rules));
+        }
+        if rules.key_grant().is_some() {
+            steps.push(step(connect.clone(), "asks for what is needed, and tries it before it is stored"));
+            let given: String = auth.fields.iter().map(|(name, field)| given_field(name, field)).collect();
+            steps.push(step(format!("{connect}{given}"), "takes all of it from files, for scripts"));
         }
         let tunnel = redirect.is_some_and(|redirect| redirect.https);
         if rules.grants.contains(&GrantType::AuthorizationCode) && tunnel {
@@ -210,17 +230,22 @@ fn commands(connector: &Connector, name: &str, auth: &AuthMethod, redirect: Opti
         }
         steps.push(step(connect, "opens the consent page"));
     } else {
-        let given: String = auth
-            .fields
-            .keys()
-            .filter(|field| auth.token_field() != Some(field.as_str()))
-            .map(|field| format!(" --param {field}=VALUE"))
-            .collect();
+        let further = auth.fields.iter().filter(|(field, _)| auth.token_field() != Some(field.as_str()));
+        let given: String = further.map(|(name, field)| given_field(name, field)).collect();
         steps.push(step(connect.clone(), "asks for what is needed, without showing secrets"));
         steps.push(step(format!("{connect}{given} --with-token < FILE"), "reads the key from a file, for scripts"));
     }
     steps.push(step(format!("integ test {id}"), "asks the service whether it works"));
     steps
+}
+
+/// How a field is given to a command.
+fn given_field(name: &str, field: &CredentialField) -> String {
+    if field.secret || field.kind.is_file() {
+        format!(" --param {name}=@FILE")
+    } else {
+        format!(" --param {name}=VALUE")
+    }
 }
 
 /// `integ connect` with what it cannot do without.
@@ -239,6 +264,12 @@ fn connect(connector: &Connector, name: &str, auth: &AuthMethod) -> String {
 
 fn app_set_command(id: &str, rules: &OAuth2) -> SetupCommand {
     let set = format!("integ app set {id} --client-id ID");
+    if rules.client_auth.uses_key() || (rules.key_grant().is_some() && !rules.sends_client_secret()) {
+        return SetupCommand {
+            command: set,
+            reason: "keeps the id of the app, which has a key and no secret".to_owned(),
+        };
+    }
     let with_secret = format!("{set} --client-secret-file -");
     let (command, why) = match rules.client_secret {
         ClientSecretPolicy::Required => (with_secret, "keeps the app's credentials; the secret is read from stdin"),

@@ -8,7 +8,7 @@ use url::Url;
 use super::{DoctorContext, Finding};
 use crate::clock::{Stopwatch, Timestamp};
 use crate::connector::Catalogue;
-use crate::http::{Client, Request, Response, Route};
+use crate::http::{Client, Request, Route};
 use crate::model::{Connection, ConnectionMode};
 use crate::runtime::Session;
 
@@ -86,7 +86,7 @@ async fn check_host(client: &Client, url: Url) -> (Finding, Option<Timestamp>) {
             let took = watch.elapsed().as_millis();
             (
                 Finding::ok("network", format!("{host} answers: {name}, connection and answer {took} ms")),
-                date(&response),
+                response.date(),
             )
         }
         Err(_) if !resolved => {
@@ -95,11 +95,6 @@ async fn check_host(client: &Client, url: Url) -> (Finding, Option<Timestamp>) {
         }
         Err(error) => (Finding::failure("network", error), None),
     }
-}
-
-/// The service's own time (RFC 9110 section 6.6.1).
-fn date(response: &Response) -> Option<Timestamp> {
-    jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(response.header("date")?.trim()).ok()
 }
 
 /// The median of the services' clocks against this one: one of them alone may be wrong.

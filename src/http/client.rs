@@ -1,15 +1,16 @@
 //! The one HTTP client: rustls, no redirects of its own, bounded answers, nothing logged that is secret.
 
 use std::borrow::Cow;
-use std::sync::OnceLock;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use serde_json::Value;
 use url::Url;
 
 use super::egress::{EgressGuard, EgressRefusal, SystemResolver};
-use super::{Challenge, HttpError, Route, redact_header, redact_url, transport_error};
-use crate::clock::{RunningLimit, Stopwatch};
+use super::{Challenge, ClientIdentity, HttpError, Route, redact_header, redact_url, transport_error};
+use crate::clock::{RunningLimit, Stopwatch, Timestamp};
 use crate::config::AllowedAddress;
 use crate::connector::Pointer;
 use crate::json::{self, Json, JsonError};
@@ -17,6 +18,9 @@ use crate::secret::Secret;
 
 /// The largest answer that is read, unless the request or the client says otherwise; a decompressed one counts in full.
 const MAX_RESPONSE_BYTES: usize = 10 * 1024 * 1024;
+
+/// Clients of one process whose connections show a certificate.
+const MAX_IDENTITIES: usize = 64;
 
 /// Redirects followed for a request that allows any.
 const MAX_REDIRECTS: usize = 5;
@@ -40,6 +44,9 @@ pub struct Client {
     plain: OnceLock<reqwest::Client>,
     /// For hosts that a connector or an answer names: their addresses are checked before a connection is made.
     checked: OnceLock<reqwest::Client>,
+    /// Those that show a certificate, by its digest and by whether addresses are checked. A connection is never shared
+    /// between two certificates.
+    with_identity: Mutex<HashMap<([u8; 32], bool), reqwest::Client>>,
 }
 
 /// One outgoing request, before it is routed.
@@ -55,6 +62,8 @@ pub struct Request {
     pub secrets: Vec<Secret>,
     /// Bytes that the answer may have; `usize::MAX` for as many as the client reads.
     pub max_response_bytes: usize,
+    /// The certificate that the connection shows, where the service asks for one.
+    pub identity: Option<Arc<ClientIdentity>>,
     /// For an answer of server-sent events, which need not end by itself: whether what was read is all that is waited for.
     pub is_complete: Option<fn(&[u8]) -> bool>,
 }
@@ -86,6 +95,7 @@ impl Request {
             follows_redirects: false,
             secrets: Vec::new(),
             max_response_bytes: MAX_RESPONSE_BYTES,
+            identity: None,
             is_complete: None,
         }
     }
@@ -130,6 +140,7 @@ impl Client {
             tls: OnceLock::new(),
             plain: OnceLock::new(),
             checked: OnceLock::new(),
+            with_identity: Mutex::default(),
         }
     }
 
@@ -224,7 +235,7 @@ impl Client {
             |source: Box<dyn std::error::Error + Send + Sync>| HttpError::InvalidRequest { host: host.clone(), source };
         let method =
             reqwest::Method::from_bytes(request.method.as_bytes()).map_err(|error| unwritable(error.into()))?;
-        let mut builder = self.for_url(&url, checked)?.request(method, url);
+        let mut builder = self.for_request(request, &url, checked)?.request(method, url);
         for (name, value) in &request.headers {
             let mut header =
                 reqwest::header::HeaderValue::from_str(value.expose()).map_err(|error| unwritable(error.into()))?;
@@ -270,21 +281,49 @@ impl Client {
         }
     }
 
+    fn for_request(&self, request: &Request, url: &Url, checked: bool) -> Result<reqwest::Client, HttpError> {
+        match request.identity.as_deref().filter(|_| url.scheme() == "https") {
+            Some(identity) => self.for_identity(identity, checked),
+            None => self.for_url(url, checked).cloned(),
+        }
+    }
+
     fn for_url(&self, url: &Url, checked: bool) -> Result<&reqwest::Client, HttpError> {
         if checked {
             if let Some(client) = self.checked.get() {
                 return Ok(client);
             }
-            let made = build(true, &Resolver::Checked(proxies())).map_err(|source| HttpError::Client { source })?;
+            let made =
+                build(true, &Resolver::Checked(proxies()), None).map_err(|source| HttpError::Client { source })?;
             return Ok(self.checked.get_or_init(|| made));
         }
         let (cell, tls) = if url.scheme() == "https" { (&self.tls, true) } else { (&self.plain, false) };
         if let Some(client) = cell.get() {
             return Ok(client);
         }
-        let made = build(tls, &self.guard.as_ref().map_or(Resolver::System, Resolver::Guarded))
-            .map_err(|source| HttpError::Client { source })?;
+        let made = build(tls, &self.resolver(), None).map_err(|source| HttpError::Client { source })?;
         Ok(cell.get_or_init(|| made))
+    }
+
+    fn resolver(&self) -> Resolver<'_> {
+        self.guard.as_ref().map_or(Resolver::System, Resolver::Guarded)
+    }
+
+    /// The client whose connections show a certificate.
+    fn for_identity(&self, identity: &ClientIdentity, checked: bool) -> Result<reqwest::Client, HttpError> {
+        let key = (identity.digest, checked);
+        let clients = || self.with_identity.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = clients().get(&key) {
+            return Ok(client.clone());
+        }
+        let resolver = if checked { Resolver::Checked(proxies()) } else { self.resolver() };
+        let made = build(true, &resolver, Some(&identity.identity)).map_err(|source| HttpError::Client { source })?;
+        let mut clients = clients();
+        // A process has a few; one that replaced its certificates again and again must not hold all of them.
+        if clients.len() >= MAX_IDENTITIES {
+            clients.clear();
+        }
+        Ok(clients.entry(key).or_insert(made).clone())
     }
 }
 
@@ -323,11 +362,15 @@ fn proxies() -> Vec<AllowedAddress> {
     named.filter_map(host).collect()
 }
 
-fn build(tls: bool, resolver: &Resolver<'_>) -> reqwest::Result<reqwest::Client> {
+fn build(tls: bool, resolver: &Resolver<'_>, identity: Option<&reqwest::Identity>) -> reqwest::Result<reqwest::Client> {
     // Installing twice fails and changes nothing.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let builder = || {
-        let builder = reqwest::Client::builder()
+        let builder = match identity {
+            Some(identity) => reqwest::Client::builder().identity(identity.clone()),
+            None => reqwest::Client::builder(),
+        };
+        let builder = builder
             .user_agent(USER_AGENT)
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(CONNECT_TIMEOUT)
@@ -366,6 +409,11 @@ impl Response {
     /// The first header of this name, which may be in any case.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    }
+
+    /// The server's own time, to the second (RFC 9110 section 6.6.1).
+    pub fn date(&self) -> Option<Timestamp> {
+        jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(self.header("date")?.trim()).ok()
     }
 
     /// The challenges of all `WWW-Authenticate` headers (RFC 9110 section 11.6.1).

@@ -99,6 +99,8 @@ pub enum RefreshMethod {
     /// By a refresh token that was seen to outlive a refresh: the server does not rotate.
     ReusableRefreshToken,
     ClientCredentials,
+    /// By presenting a key of the user's again: a signed assertion, or the vendor's own request. Nothing is used up.
+    Key,
 }
 
 words!(RefreshMethod {
@@ -106,6 +108,7 @@ words!(RefreshMethod {
     RefreshToken => "refresh_token",
     ReusableRefreshToken => "reusable_refresh_token",
     ClientCredentials => "client_credentials",
+    Key => "key",
 });
 
 impl RefreshMethod {

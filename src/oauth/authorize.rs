@@ -160,6 +160,10 @@ mod tests {
         check(&OAuthClient {
             rules: &rules,
             rate: &RateLimits::default(),
+            errors: &[],
+            credential: BTreeMap::new(),
+            identity: None,
+            clock_offset: std::sync::atomic::AtomicI64::new(0),
             server: ServerMetadata {
                 authorization_endpoint: authorize,
                 code_challenge_methods: pkce_methods,
@@ -229,6 +233,10 @@ mod tests {
         OAuthClient {
             rules: of.rules,
             rate: of.rate,
+            errors: of.errors,
+            credential: of.credential.clone(),
+            identity: of.identity.clone(),
+            clock_offset: std::sync::atomic::AtomicI64::new(0),
             server: of.server.clone(),
             values: of.values.clone(),
             client: of.client.clone(),

@@ -1,8 +1,10 @@
 //! One client at one vendor: the requests to its token endpoint, through the `oauth2` crate and the vendor's dialect.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use oauth2::basic::{BasicErrorResponse, BasicRevocationErrorResponse, BasicTokenType};
 use oauth2::{
@@ -13,13 +15,14 @@ use oauth2::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use url::Url;
+use url::form_urlencoded::Serializer;
 
 use super::discovery::{self, MetadataScope};
 use super::quirks::{self, TokenRequestKind};
 use super::{OAuthError, ServerMetadata, Tokens};
 use crate::clock::Clock;
-use crate::connector::{ClientAuth, OAuth2, Pkce, RateLimits, Values};
-use crate::http::{self, Route};
+use crate::connector::{ClientAuth, ErrorRule, OAuth2, Pkce, RateLimits, Values};
+use crate::http::{self, ClientIdentity, Route};
 use crate::model::ClientCredentials;
 use crate::runtime::{BoxFuture, Session, Workspace};
 use crate::secret::Secret;
@@ -29,10 +32,17 @@ use crate::secret::Secret;
 pub struct OAuthClient<'a> {
     pub rules: &'a OAuth2,
     pub rate: &'a RateLimits,
+    pub errors: &'a [ErrorRule],
     pub server: ServerMetadata,
     /// What templates of further parameters and headers may name.
     pub values: Values,
     pub client: ClientCredentials,
+    /// The keys that the user gave, and what key files hold.
+    pub credential: BTreeMap<String, Secret>,
+    /// The certificate that connections show.
+    pub identity: Option<Arc<ClientIdentity>>,
+    /// Seconds by which this machine's clock is ahead of the server's, as its last answer said.
+    pub clock_offset: AtomicI64,
     pub pkce: Pkce,
     /// How the user wants the secret sent, whatever the metadata lists.
     pub client_auth: Option<ClientAuth>,
@@ -76,6 +86,7 @@ impl<'a> OAuthClient<'a> {
         workspace: &'a Workspace,
         client: ClientCredentials,
         redirect_uri: Option<&str>,
+        fields: &BTreeMap<String, Secret>,
     ) -> Result<Self, OAuthError> {
         let rules = session.auth.oauth2.as_ref().ok_or(OAuthError::MissingEndpoint("token"))?;
         let values = values_of(session, &client, redirect_uri);
@@ -93,7 +104,13 @@ impl<'a> OAuthClient<'a> {
             let http = &workspace.engine.http;
             endpoints = discovery::discover(http, &session.route, &issuer, scope, endpoints).await?;
         }
-        Self::for_server(session, workspace, client, redirect_uri, endpoints)
+        let mut oauth_client = Self::for_server(session, workspace, client, redirect_uri, endpoints)?;
+        oauth_client.identity = session.client_identity(fields)?;
+        if oauth_client.identity.is_some() {
+            oauth_client.server.use_mtls_endpoints();
+        }
+        oauth_client.credential = session.auth.credential_values(fields);
+        Ok(oauth_client)
     }
 
     /// The same for a server whose endpoints are known.
@@ -118,6 +135,10 @@ impl<'a> OAuthClient<'a> {
             uses_post_fallback: AtomicBool::new(false),
             rules,
             rate: &session.connector.rate,
+            errors: &session.connector.errors,
+            credential: BTreeMap::new(),
+            identity: None,
+            clock_offset: AtomicI64::new(0),
             server,
             values,
             client,
@@ -247,6 +268,9 @@ impl OAuthClient<'_> {
     /// How the client shows its secret: as the user says, else as the connector says unless the server's metadata rules
     /// that out.
     pub(super) fn client_auth(&self) -> ClientAuth {
+        if self.rules.client_auth.uses_key() {
+            return self.rules.client_auth;
+        }
         if self.uses_post_fallback.load(Ordering::Relaxed) {
             return ClientAuth::Post;
         }
@@ -255,7 +279,7 @@ impl OAuthClient<'_> {
 
     /// The client's secret, if it is sent at all.
     pub(super) fn secret(&self) -> Option<&Secret> {
-        self.client.secret.as_ref().filter(|_| self.client_auth() != ClientAuth::None)
+        self.client.secret.as_ref().filter(|_| self.client_auth().sends_secret())
     }
 
     fn oauth_client(&self, token_url: &Url) -> TokenEndpointClient<EndpointSet> {
@@ -263,7 +287,9 @@ impl OAuthClient<'_> {
             .set_token_uri(TokenUrl::from_url(token_url.clone()))
             .set_auth_type(match self.client_auth() {
                 ClientAuth::Basic => AuthType::BasicAuth,
-                ClientAuth::Post | ClientAuth::None => AuthType::RequestBody,
+                ClientAuth::Post | ClientAuth::None | ClientAuth::PrivateKeyJwt | ClientAuth::TlsClientAuth => {
+                    AuthType::RequestBody
+                }
             });
         if let Some(secret) = self.secret() {
             client = client.set_client_secret(ClientSecret::new(secret.expose().clone()));
@@ -276,8 +302,17 @@ impl OAuthClient<'_> {
         &self,
         params: &indexmap::IndexMap<String, crate::connector::Template>,
     ) -> Result<Vec<(String, String)>, OAuthError> {
-        let given = params.iter().filter(|(_, value)| value.is_complete(&self.values));
-        given.map(|(name, value)| Ok((name.clone(), value.fill(&self.values)?))).collect()
+        self.fill_with(params, &self.values)
+    }
+
+    /// The same with other values.
+    pub(super) fn fill_with(
+        &self,
+        params: &indexmap::IndexMap<String, crate::connector::Template>,
+        values: &Values,
+    ) -> Result<Vec<(String, String)>, OAuthError> {
+        let given = params.iter().filter(|(_, value)| value.is_complete(values));
+        given.map(|(name, value)| Ok((name.clone(), value.fill(values)?))).collect()
     }
 
     fn request_error(&self, error: impl std::error::Error + Send + Sync + 'static) -> OAuthError {
@@ -300,7 +335,8 @@ impl OAuthClient<'_> {
         match error {
             RequestTokenError::ServerResponse(response) => {
                 let code = response.error();
-                quirks::classify_error(self.rules, code.as_ref(), response.error_description().map(String::as_str))
+                let description = response.error_description().map(String::as_str);
+                self.explain_refusal(quirks::classify_error(self.rules, code.as_ref(), description))
             }
             RequestTokenError::Request(TransportError(error)) => error,
             RequestTokenError::Parse(..) | RequestTokenError::Other(_) => OAuthError::MalformedResponse {
@@ -314,6 +350,12 @@ impl OAuthClient<'_> {
     pub(super) async fn post(&self, request: HttpRequest) -> Result<http::Response, OAuthError> {
         let (head, form) = request.into_parts();
         let url = Url::parse(&head.uri.to_string()).map_err(|error| self.request_error(error))?;
+        let mut form = form;
+        for (name, value) in self.client_assertion_params()? {
+            let pair = Serializer::new(String::new()).append_pair(&name, &value).finish();
+            form.extend(b"&");
+            form.extend(pair.into_bytes());
+        }
         let (content_type, body) = quirks::encode_body(self.rules, &form);
         let mut request = http::Request::new("POST", url).header("accept", Secret::from("application/json"));
         if let Some(authorization) = head.headers.get("authorization").and_then(|value| value.to_str().ok()) {
@@ -323,7 +365,42 @@ impl OAuthClient<'_> {
             request.headers.retain(|(known, _)| !known.eq_ignore_ascii_case(&name));
             request = request.header(&name, Secret::new(value));
         }
-        Ok(self.http.send(request.body(content_type, body), &self.route).await?)
+        self.send(request.body(content_type, body)).await
+    }
+
+    /// Sends a request to the server, with the client's certificate if it has one.
+    pub(super) async fn send(&self, mut request: http::Request) -> Result<http::Response, OAuthError> {
+        request.identity.clone_from(&self.identity);
+        let response = self.http.send(request, &self.route).await?;
+        let now = self.clock.now().as_second();
+        let offset = response.date().map_or(0, |date| now.saturating_sub(date.as_second()));
+        self.clock_offset.store(offset, Ordering::Relaxed);
+        Ok(response)
+    }
+
+    /// A form with the client's credentials as the vendor takes them. The crate's own requests fix their parameters; its
+    /// client authentication is repeated here in five lines (RFC 6749 section 2.3.1).
+    pub(super) fn authenticated_form(&self, url: &Url, mut form: Vec<(String, String)>) -> HttpRequest {
+        let mut request = HttpRequest::default();
+        let encoded = |text: &str| url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+        match self.secret() {
+            Some(secret) if self.client_auth() == ClientAuth::Basic => {
+                let value = http::basic(&encoded(&self.client.id), &encoded(secret.expose()));
+                if let Ok(value) = oauth2::http::HeaderValue::from_str(value.expose()) {
+                    request.headers_mut().insert("authorization", value);
+                }
+            }
+            Some(secret) => form.push(("client_secret".to_owned(), secret.expose().clone())),
+            None => {}
+        }
+        // An assertion says itself whose it is.
+        let is_named = self.rules.key_grant().is_none() || self.client_auth() != ClientAuth::None;
+        if is_named && !self.client.id.is_empty() {
+            form.push(("client_id".to_owned(), self.client.id.clone()));
+        }
+        *request.uri_mut() = url.as_str().parse().unwrap_or_default();
+        *request.body_mut() = Serializer::new(String::new()).extend_pairs(form).finish().into_bytes();
+        request
     }
 }
 

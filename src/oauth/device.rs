@@ -2,15 +2,12 @@
 
 use std::time::Duration;
 
-use oauth2::HttpRequest;
 use serde_json::Value;
 use url::Url;
-use url::form_urlencoded::Serializer;
 
 use super::quirks::{self, TokenRequestKind};
 use super::{OAuthClient, OAuthError, Tokens};
 use crate::clock::Stopwatch;
-use crate::connector::ClientAuth;
 use crate::connector::scopes::RequestedScopes;
 use crate::http::HttpError;
 use crate::secret::Secret;
@@ -43,7 +40,7 @@ pub async fn request_device_code(
     let document = oauth_client
         .with_client_auth_fallback(|| {
             Box::pin(async {
-                let response = oauth_client.post(authenticated_request(oauth_client, url, form.clone())).await?;
+                let response = oauth_client.post(oauth_client.authenticated_form(url, form.clone())).await?;
                 let now = oauth_client.clock.now();
                 let (status, document) = quirks::normalize_response(
                     oauth_client.rules,
@@ -140,7 +137,7 @@ async fn poll_once(
         ("device_code".to_owned(), authorization.device_code.expose().clone()),
     ];
     form.extend(oauth_client.fill_params(&oauth_client.rules.token_params)?);
-    let response = oauth_client.post(authenticated_request(oauth_client, oauth_client.token_url()?, form)).await?;
+    let response = oauth_client.post(oauth_client.authenticated_form(oauth_client.token_url()?, form)).await?;
     let (status, document) = quirks::normalize_response(
         oauth_client.rules,
         oauth_client.rate,
@@ -173,29 +170,4 @@ fn poll_error(oauth_client: &OAuthClient<'_>, document: &Value) -> OAuthError {
         return OAuthError::Denied { code: code.to_owned(), description };
     }
     quirks::classify_error(oauth_client.rules, code, text("error_description"))
-}
-
-/// A form with the client's credentials as the vendor takes them. The device flow of the crate fixes its own timing and
-/// answers; its client authentication is repeated here in five lines (RFC 6749 section 2.3.1).
-fn authenticated_request(oauth_client: &OAuthClient<'_>, url: &Url, mut form: Vec<(String, String)>) -> HttpRequest {
-    let mut request = HttpRequest::default();
-    let basic = oauth_client.client_auth() == ClientAuth::Basic;
-    match oauth_client.secret() {
-        Some(secret) if basic => {
-            let value = crate::http::basic(&encoded(&oauth_client.client.id), &encoded(secret.expose()));
-            if let Ok(value) = oauth2::http::HeaderValue::from_str(value.expose()) {
-                request.headers_mut().insert("authorization", value);
-            }
-        }
-        Some(secret) => form.push(("client_secret".to_owned(), secret.expose().clone())),
-        None => {}
-    }
-    form.push(("client_id".to_owned(), oauth_client.client.id.clone()));
-    *request.uri_mut() = url.as_str().parse().unwrap_or_default();
-    *request.body_mut() = Serializer::new(String::new()).extend_pairs(form).finish().into_bytes();
-    request
-}
-
-fn encoded(text: &str) -> String {
-    url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
 }

@@ -1,5 +1,7 @@
 //! Finding a server's endpoints from its issuer: OAuth metadata (RFC 8414) and OpenID Connect Discovery 1.0.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 use url::Url;
 
@@ -10,6 +12,9 @@ use crate::http::{Client, HttpError, Request, Response, Route};
 
 /// The largest metadata document that is read, in bytes: many times what any server publishes.
 pub(super) const MAX_METADATA_BYTES: usize = 1 << 20;
+
+/// The endpoints that RFC 8705 section 5 may name are fewer.
+const MAX_MTLS_ENDPOINTS: usize = 32;
 
 /// How much of what a server publishes is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -183,6 +188,7 @@ fn parse_metadata(
             .get("token_endpoint_auth_methods_supported")
             .and_then(Value::as_array)
             .map(|listed| listed.iter().filter_map(Value::as_str).map(str::to_owned).collect()),
+        mtls_endpoints: mtls_endpoints(route, document),
         code_challenge_methods: methods
             .map(|methods| methods.iter().filter_map(Value::as_str).map(str::to_owned).collect()),
     })
@@ -196,6 +202,17 @@ fn is_shared_tenant(issuer: &str, named: &str) -> bool {
     let is_shared = |tenant: &str| ["common", "organizations", "consumers"].contains(&tenant);
     issuer.split('/').count() == named.split('/').count()
         && matches!(parts.as_slice(), [(tenant, placeholder)] if is_shared(tenant) && *placeholder == "{tenantid}")
+}
+
+/// The endpoints for clients that show a certificate (RFC 8705 section 5).
+fn mtls_endpoints(route: &Route, document: &Value) -> BTreeMap<String, Url> {
+    let aliases = document.get("mtls_endpoint_aliases").and_then(Value::as_object);
+    let named = aliases.into_iter().flatten().filter_map(|(name, url)| {
+        let url = Url::parse(url.as_str()?).ok().filter(|url| url.scheme() == "https")?;
+        let is_allowed = Route::Live.resolve(&url).and(route.resolve(&url)).is_ok();
+        is_allowed.then(|| (name.clone(), url))
+    });
+    named.take(MAX_MTLS_ENDPOINTS).collect()
 }
 
 fn supports_auth_method(document: &Value, method: &str) -> bool {

@@ -2,9 +2,10 @@
 //! refresh, revocation, discovery and registration.
 //!
 //! The rules are RFC 9700 (security), 8252 (native apps), 7636 (PKCE), 9207 (`iss`), 8628 (device), 7009 (revocation),
-//! 8414 (metadata), 9728 (resource metadata) and 7591 (registration). The protocol itself is the `oauth2` crate's; [`quirks`] translates between it and what vendors really
+//! 8414 (metadata), 9728 (resource metadata), 7591 (registration), 7523 (assertions) and 8705 (mutual TLS). The protocol itself is the `oauth2` crate's; [`quirks`] translates between it and what vendors really
 //! send, so that everything above sees the standard alone.
 
+mod assertion;
 pub mod authorize;
 pub mod callback;
 pub mod callback_listener;
@@ -37,7 +38,9 @@ use crate::error::{Diagnostic, Hint, Kind, Remedy};
 use crate::http::HttpError;
 use crate::http::loopback::BindError;
 use crate::model::Account;
+use crate::runtime::SessionError;
 use crate::secret::Secret;
+use crate::signing::assertion::AssertionError;
 
 /// What a token endpoint gave.
 #[derive(Clone, Debug)]
@@ -85,6 +88,8 @@ pub struct ServerMetadata {
     pub code_challenge_methods: Option<Vec<String>>,
     /// The scopes that the metadata lists; a server need not list any.
     pub scopes_supported: Vec<String>,
+    /// The endpoints for clients that show a certificate, by their names in the metadata.
+    pub mtls_endpoints: BTreeMap<String, Url>,
 }
 
 impl ServerMetadata {
@@ -125,11 +130,26 @@ impl ServerMetadata {
             client_auth: self.client_auth.or(other.client_auth),
             supports_client_secret_post: self.supports_client_secret_post || other.supports_client_secret_post,
             code_challenge_methods: self.code_challenge_methods.or(other.code_challenge_methods),
+            mtls_endpoints: if self.mtls_endpoints.is_empty() { other.mtls_endpoints } else { self.mtls_endpoints },
             scopes_supported: if self.scopes_supported.is_empty() {
                 other.scopes_supported
             } else {
                 self.scopes_supported
             },
+        }
+    }
+
+    /// Takes the endpoints for clients that show a certificate in place of the usual ones.
+    fn use_mtls_endpoints(&mut self) {
+        for (name, place) in [
+            ("token_endpoint", &mut self.token_endpoint),
+            ("device_authorization_endpoint", &mut self.device_authorization_endpoint),
+            ("revocation_endpoint", &mut self.revocation_endpoint),
+            ("userinfo_endpoint", &mut self.userinfo_endpoint),
+        ] {
+            if let Some(url) = self.mtls_endpoints.get(name) {
+                *place = Some(url.clone());
+            }
         }
     }
 
@@ -177,6 +197,13 @@ pub enum OAuthError {
     Http(#[from] HttpError),
     #[error("cannot build the request: {0}")]
     Template(#[from] TemplateError),
+    #[error("cannot sign the request")]
+    Signing(#[from] AssertionError),
+    #[error(transparent)]
+    Certificate(#[from] SessionError),
+    /// `seconds` is how far this machine's clock is ahead of the server's.
+    #[error("the server rejects what this machine signs: its clock is {} the server's ({reason})", clock_offset(*seconds))]
+    ClockSkew { seconds: i64, reason: String },
     #[error("the {0} endpoint is unknown")]
     MissingEndpoint(&'static str),
     /// `named` is the issuer that the metadata names instead, on the same host.
@@ -204,6 +231,19 @@ pub enum OAuthError {
         #[source]
         description: Option<ErrorDescription>,
     },
+}
+
+/// How far a clock is off, in words.
+fn clock_offset(seconds: i64) -> String {
+    let apart = seconds.unsigned_abs();
+    let rounded = |size: u64| (apart + size / 2) / size;
+    let apart = match apart {
+        0..=119 => format!("{apart} s"),
+        120..=5_399 => format!("{} min", rounded(60)),
+        5_400..=172_799 => format!("{} h", rounded(3_600)),
+        _ => format!("{} days", rounded(86_400)),
+    };
+    if seconds > 0 { format!("{apart} ahead of") } else { format!("{apart} behind") }
 }
 
 /// What a server's metadata says of PKCE where S256 is not in it.
@@ -289,6 +329,8 @@ pub struct AuthCapabilities {
     /// The parameters that choose PKCE and the client's authentication.
     pub pkce_param: Option<String>,
     pub client_auth_param: Option<String>,
+    /// The field that holds the key which tokens are asked for with.
+    pub key_field: Option<String>,
 }
 
 impl AuthCapabilities {
@@ -300,7 +342,14 @@ impl AuthCapabilities {
             has_paste: grants(GrantType::AuthorizationCode) || auth.fragment.is_some(),
             pkce_param: auth.oauth2.as_ref().and_then(|rules| rules.pkce_param.clone()),
             client_auth_param: auth.oauth2.as_ref().and_then(|rules| rules.client_auth_param.clone()),
+            key_field: auth.main_field().filter(|_| auth.oauth2.is_some()).map(str::to_owned),
         }
+    }
+
+    /// The command that gives another key.
+    fn key_command(&self, connect: &str) -> String {
+        let field = self.key_field.as_deref().unwrap_or("NAME");
+        format!("{connect} --param {field}=@FILE")
     }
 
     /// The flags that need no redirect to this machine.
@@ -326,6 +375,9 @@ impl OAuthError {
             }
             Self::MalformedResponse { .. } => Diagnostic::new(Kind::Failed, "malformed_response"),
             Self::Http(error) => error.diagnostic(),
+            Self::Signing(_) => Diagnostic::new(Kind::Failed, "invalid_key"),
+            Self::Certificate(error) => error.diagnostic(),
+            Self::ClockSkew { .. } => Diagnostic::new(Kind::Temporary, "clock_skew"),
             Self::Template(_) => Diagnostic::new(Kind::Usage, "missing_value"),
             Self::MissingEndpoint(_) => Diagnostic::new(Kind::Usage, "missing_endpoint"),
             Self::InvalidMetadata { .. } | Self::MetadataNotFound { .. } => {
@@ -344,6 +396,20 @@ impl OAuthError {
     /// Several variants need a look into what the vendor said, so that this is no part of the table above.
     pub fn hint_for(&self, connector: &str, connect: &str, offers: &AuthCapabilities) -> Option<Hint> {
         match self {
+            Self::ClockSkew { .. } => Some(Hint::new("set the clock, and check it with", "date")),
+            Self::Signing(_) => Some(Hint::new("give another key:", offers.key_command(connect))),
+            Self::ErrorResponse { code, .. }
+                if offers.key_field.is_some() && matches!(code.as_str(), "invalid_client" | "unauthorized_client") =>
+            {
+                Some(Hint::new(
+                    "check that this key is registered for this client; to use another key:",
+                    offers.key_command(connect),
+                ))
+            }
+            Self::InvalidGrant { .. } if offers.key_field.is_some() => Some(Hint::new(
+                "if you replaced the key at the service, give the new one:",
+                offers.key_command(connect),
+            )),
             Self::ErrorResponse { code, .. } if matches!(code.as_str(), "invalid_client" | "unauthorized_client") => {
                 let otherwise = offers.client_auth_param.as_ref().map_or_else(String::new, |param| {
                     format!("if the server wants it sent otherwise, `{connect} --param {param}=post`; ")

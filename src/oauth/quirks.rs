@@ -73,7 +73,43 @@ pub fn normalize_response(
     if !succeeded {
         return Err(malformed(format!("status {} without an error code", response.status)));
     }
-    Ok((200, document))
+    Ok((200, with_lifetime(answer, document, response.date().unwrap_or(now))))
+}
+
+/// The answer with the lifetime of its token in seconds, where it says when the token ends. The server's clock decides.
+fn with_lifetime(answer: &TokenResponseShape, mut document: Value, now: Timestamp) -> Value {
+    let Some(end) = answer.expires_at.as_ref().and_then(|at| at.find(&document)) else { return document };
+    let end = match end {
+        Value::String(text) => text.parse().ok().or_else(|| Timestamp::from_second(text.parse().ok()?).ok()),
+        Value::Number(number) => number.as_f64().and_then(unix_time),
+        _ => None,
+    };
+    if let Some(end) = end.filter(|_| answer.expires_in.find(&document).is_none()) {
+        answer.expires_in.set(&mut document, json!(end.as_second() - now.as_second()));
+    }
+    document
+}
+
+/// A time in Unix seconds, or in milliseconds, which no time of this century could be in seconds.
+fn unix_time(number: f64) -> Option<Timestamp> {
+    const FIRST_MILLISECONDS: f64 = 1e11;
+    let seconds = if number >= FIRST_MILLISECONDS { number / 1000.0 } else { number };
+    #[expect(clippy::cast_possible_truncation, reason = "a time out of range is none")]
+    Timestamp::from_second(seconds as i64).ok()
+}
+
+/// The code and the words of an answer whose status alone refuses, in whatever shape it is.
+pub fn refusal(rules: &OAuth2, response: &Response) -> (String, Option<ErrorDescription>) {
+    let status = || format!("status {}", response.status);
+    let known = |code: &str| is_invalid_grant(rules, code);
+    let error = parse(response).and_then(|document| find_error(&rules.answer, &document, response.status, known));
+    match error {
+        Some(error) => {
+            let code = error.code.chars().take(100).collect();
+            (code, error.description.as_deref().and_then(ErrorDescription::new))
+        }
+        None => (status(), response.error_message(&[]).as_deref().and_then(ErrorDescription::new)),
+    }
 }
 
 fn has_token(answer: &TokenResponseShape, purpose: TokenRequestKind, document: &Value) -> bool {

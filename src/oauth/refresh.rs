@@ -312,6 +312,7 @@ async fn request_tokens(
         (RefreshMethod::ClientCredentials, _) => {
             oauth_client.request_client_credentials_token(&connection.scopes_requested).await
         }
+        (RefreshMethod::Key, _) => oauth_client.present_key(&connection.scopes_requested).await,
         (_, Some(refresh_token)) => oauth_client.refresh(refresh_token).await,
         (_, None) => Err(OAuthError::MissingEndpoint("token")),
     }
@@ -340,8 +341,9 @@ async fn refresh_and_save(
         return Err(require_reauth(workspace, store, &session.connection, reason).await?.into());
     }
     let client = current_client(workspace, &session.connector, &session.auth, &session.connection, &old).await?;
-    let oauth_client =
-        OAuthClient::for_session(&session, workspace, client.clone(), None).await.map_err(refresh_failed)?;
+    let oauth_client = OAuthClient::for_session(&session, workspace, client.clone(), None, &old.fields)
+        .await
+        .map_err(refresh_failed)?;
     if stored.is_from_backup && old.refresh_token.is_some() {
         tracing::warn!(
             "the refresh token of {name} comes from a backup and is unverified; if it has been used since, reconnect {name}"
@@ -444,7 +446,7 @@ async fn require_reauth(
 /// connector does not know.
 fn is_repeatable(renewal: RefreshMethod, rotation: RefreshTokenRotation) -> bool {
     match (renewal, rotation) {
-        (RefreshMethod::ClientCredentials, _) | (_, RefreshTokenRotation::Never) => true,
+        (RefreshMethod::ClientCredentials | RefreshMethod::Key, _) | (_, RefreshTokenRotation::Never) => true,
         (_, RefreshTokenRotation::Always) => false,
         (renewal, RefreshTokenRotation::Sometimes) => renewal == RefreshMethod::ReusableRefreshToken,
     }
@@ -471,7 +473,8 @@ fn merge_tokens(old: &Grant, tokens: Tokens, client: ClientCredentials, now: Tim
         },
         refresh_token: tokens.refresh_token.or_else(|| old.refresh_token.clone()),
         fields,
-        client: Some(client),
+        // A key is of no client.
+        client: Some(client).filter(|client| !client.id.is_empty()),
         issued_at: now,
         expires_at: lifetime.and_then(|seconds| add_seconds(now, seconds)),
         refresh_method: match old.refresh_method {
@@ -584,6 +587,7 @@ mod tests {
     fn field_18_a_refresh_is_repeated_if_nothing_is_used_up() {
         for (renewal, rotation, repeatable) in [
             (RefreshMethod::ClientCredentials, RefreshTokenRotation::Always, true),
+            (RefreshMethod::Key, RefreshTokenRotation::Always, true),
             (RefreshMethod::RefreshToken, RefreshTokenRotation::Never, true),
             (RefreshMethod::RefreshToken, RefreshTokenRotation::Sometimes, false),
             (RefreshMethod::ReusableRefreshToken, RefreshTokenRotation::Sometimes, true),

@@ -74,7 +74,8 @@ impl RegisteredClient {
         let method = match self.client_auth {
             ClientAuth::Basic => "basic",
             ClientAuth::Post => "post",
-            ClientAuth::None => "none",
+            // A client of a key of its own is never registered by integ.
+            ClientAuth::None | ClientAuth::PrivateKeyJwt | ClientAuth::TlsClientAuth => "none",
         };
         let end = self.secret_expires_at.map(|end| (SECRET_EXPIRES_AT.to_owned(), end.as_second().to_string()));
         [ClientRegistration::Dynamic.entry(), (CLIENT_AUTH.to_owned(), method.to_owned())].into_iter().chain(end)
@@ -102,7 +103,7 @@ pub async fn register(
         "redirect_uris": [redirect_uri],
         "grant_types": ["authorization_code", "refresh_token"],
         "response_types": ["code"],
-        "token_endpoint_auth_method": method_name(wanted),
+        "token_endpoint_auth_method": wanted.registered_name(),
     });
     if !scopes.is_empty() {
         document["scope"] = Value::from(scopes.join(" "));
@@ -116,24 +117,15 @@ pub async fn register(
 /// No secret where the server allows that (RFC 8252 section 8.4), else the first method that it lists.
 fn auth_method(server: &ServerMetadata) -> ClientAuth {
     let listed = server.auth_methods.as_deref().unwrap_or_default();
-    let is_listed = |method: ClientAuth| listed.iter().any(|listed| listed == method_name(method));
+    let is_listed = |method: ClientAuth| listed.iter().any(|listed| listed == method.registered_name());
     if is_listed(ClientAuth::None) {
         return ClientAuth::None;
     }
     listed.iter().find_map(|name| method_of(name)).unwrap_or(ClientAuth::None)
 }
 
-/// The name of a method in registrations (RFC 7591 section 2).
-fn method_name(method: ClientAuth) -> &'static str {
-    match method {
-        ClientAuth::Basic => "client_secret_basic",
-        ClientAuth::Post => "client_secret_post",
-        ClientAuth::None => "none",
-    }
-}
-
 fn method_of(name: &str) -> Option<ClientAuth> {
-    [ClientAuth::Basic, ClientAuth::Post, ClientAuth::None].into_iter().find(|method| method_name(*method) == name)
+    [ClientAuth::Basic, ClientAuth::Post, ClientAuth::None].into_iter().find(|method| method.registered_name() == name)
 }
 
 fn parse(

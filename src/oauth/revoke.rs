@@ -34,7 +34,7 @@ pub async fn revoke(oauth_client: &OAuthClient<'_>, grant: &Grant) -> Result<Rev
         }
         _ => return Ok(RevocationResult::Unsupported),
     };
-    let response = oauth_client.http.send(request(oauth_client, rule, grant)?, &oauth_client.route).await?;
+    let response = oauth_client.send(request(oauth_client, rule, grant)?).await?;
     if response.status == 429 || response.status >= 500 {
         let after = response.retry_after(oauth_client.rate, oauth_client.clock.now());
         return Err(OAuthError::ServerUnavailable { status: response.status, retry_after: after });
@@ -108,6 +108,7 @@ fn request(oauth_client: &OAuthClient<'_>, rule: &Revocation, grant: &Grant) -> 
                 let value = value.filter(|_| params.iter().all(|(known, _)| known != name));
                 params.extend(value.map(|value| (name.to_owned(), value.clone())));
             }
+            params.extend(oauth_client.client_assertion_params()?);
         }
         (RevocationAuth::Basic | RevocationAuth::Secret | RevocationAuth::None, _) => {}
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Effect, Operation, OperationScope};
 use crate::bundle::{Bundle, PortableLifetime, portable_grant};
 use crate::clock::Timestamp;
-use crate::connector::ConnectorSource;
+use crate::connector::{AuthMethod, ConnectorSource};
 use crate::error::Result;
 use crate::model::{Connection, ConnectionMode, ConnectionName, Grant, NewConnection};
 use crate::oauth::refresh::{self, Freshness};
@@ -71,7 +71,8 @@ async fn portable_connection(
         true => Some(refresh::current_client(workspace, &connector, auth, &loaded.connection, &loaded.grant).await?),
         false => None,
     };
-    let (grant, lifetime) = portable_grant(&loaded.grant, rotation, client.clone());
+    let is_key = |name: &str| is_presented_key(auth, name);
+    let (grant, lifetime) = portable_grant(&loaded.grant, rotation, client.clone(), is_key);
     if !matches!(lifetime, PortableLifetime::Until(_)) {
         return Ok((loaded.connection, grant, lifetime));
     }
@@ -79,8 +80,14 @@ async fn portable_connection(
     let half = loaded.connection.expiry.lifetime_secs().map(|seconds| Duration::from_secs(u64::from(seconds) / 2));
     let min_ttl = half.filter(|_| loaded.grant.is_refreshable()).unwrap_or(MIN_LIFETIME);
     let loaded = refresh::fresh_grant(workspace, name, Freshness::MinTtl(min_ttl)).await?;
-    let (grant, lifetime) = portable_grant(&loaded.grant, rotation, client);
+    let (grant, lifetime) = portable_grant(&loaded.grant, rotation, client, is_key);
     Ok((loaded.connection, grant, lifetime))
+}
+
+/// Whether a field is what tokens are asked for with, and requests of the API do not need.
+fn is_presented_key(auth: &AuthMethod, name: &str) -> bool {
+    let is_shown = auth.tls.as_ref().is_some_and(|tls| tls.certificate == name || tls.key == name);
+    auth.oauth2.is_some() && auth.fields.contains_key(name) && !is_shown
 }
 
 /// Whether the connector is one that the reader does not have unless somebody installs it there.

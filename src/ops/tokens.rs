@@ -12,7 +12,7 @@ use thiserror::Error;
 use super::{Effect, Operation, OperationScope};
 use crate::env_variables::{Credential, ExplicitVariable, TOKEN, check_value, variables};
 use crate::error::{Diagnostic, Kind, Remedy, Result};
-use crate::model::{ConnectionName, Grant};
+use crate::model::ConnectionName;
 use crate::oauth::id_token::decode_claims;
 use crate::oauth::refresh::{self, Freshness};
 use crate::runtime::Workspace;
@@ -43,7 +43,7 @@ impl TokenRequest {
 /// Why a valid credential cannot be printed or written as a header.
 #[derive(Debug, Error)]
 pub enum TokenError {
-    #[error("a secret of {0} contains a line break or a control character")]
+    #[error("the token of {0} contains a line break or a control character")]
     Unprintable(ConnectionName, String),
     #[error("requests of {0} carry its credentials in the URL, not in a header")]
     NoHeader(ConnectionName),
@@ -261,16 +261,13 @@ async fn load_fresh(workspace: &Workspace, request: &TokenRequest) -> Result<Con
     Ok(loaded)
 }
 
+/// Checks that the token is one line. Other parts are checked where they are printed; keys have several.
 fn ensure_printable(loaded: &ConnectionWithGrant) -> Result<(), TokenError> {
-    if secrets(&loaded.grant).any(|secret| secret.chars().any(char::is_control)) {
+    if loaded.grant.access_token.expose().chars().any(char::is_control) {
         let reconnect = refresh::reconnect_command(&loaded.connection.name);
         return Err(TokenError::Unprintable(loaded.connection.name.clone(), reconnect));
     }
     Ok(())
-}
-
-fn secrets(grant: &Grant) -> impl Iterator<Item = &String> {
-    std::iter::once(&grant.access_token).chain(grant.fields.values()).map(Secret::expose)
 }
 
 #[cfg(test)]

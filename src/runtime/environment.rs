@@ -202,8 +202,8 @@ fn token_method<'c>(connector: &'c Connector, token: &str) -> Option<(&'c str, &
     let found =
         by_prefix.or_else(|| keys().find(|(_, auth, field)| field.prefixes.is_empty() && auth.fields.len() == 1));
     // A token that is none of these may be one of OAuth, which has no form of its own.
-    let oauth =
-        || connector.auth.iter().find(|(_, auth)| auth.oauth2.is_some()).map(|(name, auth)| (name.as_str(), auth));
+    let is_oauth = |auth: &AuthMethod| auth.oauth2.is_some() && auth.fields.is_empty();
+    let oauth = || connector.auth.iter().find(|(_, auth)| is_oauth(auth)).map(|(name, auth)| (name.as_str(), auth));
     found
         .map(|(name, auth, _)| (name, auth))
         .or_else(oauth)

@@ -1,11 +1,14 @@
 //! A connection ready for use: its connector, its way of authenticating, and where its traffic goes.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use thiserror::Error;
 use url::Url;
 
 use crate::connector::{AuthMethod, Connector, Health, Stream, Template, TemplateError, Values};
 use crate::error::{Diagnostic, Kind, Remedy};
-use crate::http::{Request, Route, basic};
+use crate::http::{ClientIdentity, Request, Route, basic};
 use crate::model::{Connection, Grant, reconnect_command};
 use crate::secret::Secret;
 
@@ -25,14 +28,22 @@ pub enum SessionError {
     Template { connection: String, reconnect: String, source: TemplateError },
     #[error("{connection} has no API base for the path {path:?}")]
     MissingBaseUrl { connection: String, reconnect: String, path: String },
+    #[error("the client certificate of {connection} cannot be used")]
+    InvalidCertificate { connection: String, reconnect: String },
 }
 
 impl Remedy for SessionError {
     fn diagnostic(&self) -> Diagnostic {
-        let (Self::Template { connection, reconnect, .. } | Self::MissingBaseUrl { connection, reconnect, .. }) = self;
-        Diagnostic::new(Kind::Failed, "missing_value")
-            .run(format!("{reconnect} --param NAME=VALUE"))
-            .connection(connection)
+        match self {
+            Self::Template { connection, reconnect, .. } | Self::MissingBaseUrl { connection, reconnect, .. } => {
+                Diagnostic::new(Kind::Failed, "missing_value")
+                    .run(format!("{reconnect} --param NAME=VALUE"))
+                    .connection(connection)
+            }
+            Self::InvalidCertificate { connection, reconnect } => {
+                Diagnostic::new(Kind::Failed, "invalid_certificate").run(reconnect).connection(connection)
+            }
+        }
     }
 }
 
@@ -67,6 +78,7 @@ impl Session {
             request.url.query_pairs_mut().append_pair(&name, &value);
         }
         request.headers.extend(self.credential_headers(grant)?);
+        request.identity = self.client_identity(&grant.fields)?;
         Ok(request)
     }
 
@@ -167,6 +179,24 @@ impl Session {
         Ok(headers)
     }
 
+    /// The certificate that connections to the service show, if the method has one.
+    ///
+    /// # Errors
+    /// [`SessionError::InvalidCertificate`].
+    pub fn client_identity(
+        &self,
+        fields: &BTreeMap<String, Secret>,
+    ) -> Result<Option<Arc<ClientIdentity>>, SessionError> {
+        let Some(tls) = &self.auth.tls else { return Ok(None) };
+        let unusable = || SessionError::InvalidCertificate {
+            connection: self.connection.name.to_string(),
+            reconnect: reconnect_command(&self.connection.name),
+        };
+        let part = |name: &String| fields.get(name).ok_or_else(unusable);
+        let identity = ClientIdentity::from_pem(part(&tls.certificate)?, part(&tls.key)?).map_err(|_| unusable())?;
+        Ok(Some(Arc::new(identity)))
+    }
+
     /// The health check's declaration, where this way has one.
     pub fn health(&self) -> Option<&Health> {
         self.connector.health(&self.auth)
@@ -192,7 +222,7 @@ pub fn template_values(
     values.extend(&connection.metadata);
     if let Some(grant) = grant {
         values.set("access_token", grant.access_token.expose());
-        for (name, value) in &grant.fields {
+        for (name, value) in &auth.credential_values(&grant.fields) {
             values.set(name, value.expose());
         }
         if let Some(client) = &grant.client {

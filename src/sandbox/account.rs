@@ -8,8 +8,11 @@ use serde_json::{Value, json};
 use super::pattern::{leading_placeholder, mark_placeholders};
 use super::routes::{ORIGIN, declared_routes};
 use super::token::field_value;
-use crate::connector::{AuthMethod, Connector, CredentialField, Health, Param, Pointer, Stream, Values, fill_document};
+use crate::connector::{
+    AuthMethod, Connector, CredentialField, FieldKind, Health, Param, Pointer, Stream, Values, fill_document,
+};
 use crate::secret::Secret;
+use crate::signing::rsa::RsaKey;
 use crate::{hash, hex};
 
 /// The account of connections whose name says none.
@@ -45,6 +48,49 @@ pub fn account_fields(
     account: &SandboxAccount,
     seed: &[u8],
 ) -> BTreeMap<String, Secret> {
+    let texts = text_fields(connector, auth, account, seed);
+    let key = client_key(connector, auth, seed);
+    let value = |name: &String, field: &CredentialField| match field.kind {
+        FieldKind::Text => texts.get(name).cloned(),
+        FieldKind::PrivateKey => key.private_key().map(Secret::new),
+        FieldKind::Certificate => key.certificate().map(Secret::new),
+        FieldKind::Json => Some(key_file(auth, field, &texts, &key)),
+    };
+    auth.fields.iter().filter_map(|(name, field)| Some((name.clone(), value(name, field)?))).collect()
+}
+
+/// The key that a client of a method signs with. Finding its primes takes some tenths of a second, once it is used.
+pub(super) fn client_key(connector: &Connector, auth: &AuthMethod, seed: &[u8]) -> RsaKey {
+    RsaKey::new(field_value(seed, &connector.id, &auth.label, "client key"))
+}
+
+/// A JSON file as the user downloads it.
+fn key_file(auth: &AuthMethod, field: &CredentialField, texts: &BTreeMap<String, Secret>, key: &RsaKey) -> Secret {
+    let mut document = json!({});
+    for (at, value) in &field.expect {
+        at.set(&mut document, value.clone());
+    }
+    for (name, at) in &field.values {
+        let text = texts.get(name).map(|text| text.expose().clone());
+        let text = if is_key_name(auth, name) { key.private_key() } else { text };
+        at.set(&mut document, json!(text));
+    }
+    Secret::new(document.to_string())
+}
+
+/// Whether a value is what a method signs with.
+fn is_key_name(auth: &AuthMethod, name: &str) -> bool {
+    let assertions = auth.oauth2.iter().flat_map(|rules| rules.assertion.iter().chain(&rules.client_assertion));
+    assertions.map(|rule| &rule.key).chain(auth.tls.iter().map(|tls| &tls.key)).any(|key| key == name)
+}
+
+/// The fields that are texts, and the values of JSON files: what the vendor compares.
+pub(super) fn text_fields(
+    connector: &Connector,
+    auth: &AuthMethod,
+    account: &SandboxAccount,
+    seed: &[u8],
+) -> BTreeMap<String, Secret> {
     let label = if account.is_default() { auth.label.clone() } else { format!("{}\n{}", auth.label, account.slug) };
     let digits = |name: &str| hex::encode(&field_value(seed, &connector.id, &label, name)[..16]);
     let owner = if account.is_default() { String::new() } else { format!("{}-", account.slug) };
@@ -53,7 +99,13 @@ pub fn account_fields(
         Some(url) => format!("{url}/{owner}{}", digits(name)),
         None => field_text(field, account, &owner, &digits(name)),
     };
-    auth.fields.iter().map(|(name, field)| (name.clone(), Secret::from(&*value(name, field)))).collect()
+    let texts = auth.fields.iter().filter(|(_, field)| field.kind == FieldKind::Text);
+    let texts = texts.map(|(name, field)| (name.clone(), Secret::from(&*value(name, field))));
+    let in_files = auth.fields.values().flat_map(|field| field.values.keys()).map(|name| {
+        let text = if name.contains("mail") { account.email() } else { format!("sandbox-{owner}{}", digits(name)) };
+        (name.clone(), Secret::new(text))
+    });
+    texts.chain(in_files).collect()
 }
 
 /// The account that a part of a key names.

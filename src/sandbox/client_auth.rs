@@ -4,11 +4,15 @@ use url::form_urlencoded;
 
 use super::message::{RequestParams, SandboxRequest};
 use super::response::OAuthErrorResponse;
+use super::state::SandboxState;
 use super::vendor_emulator::{RequestContext, VendorEmulator};
 use crate::connector::{BodyFormat, ClientAuth, OAuth2, Template};
 
 /// A longer id is no client's; it would make every token longer than a header may be.
 const MAX_CLIENT_ID_LENGTH: usize = 512;
+
+/// Stands for what a client without a secret shows.
+const CLIENT_KEY: &str = "key";
 
 /// A client that has shown who it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,10 +60,12 @@ impl VendorEmulator {
     /// RFC 6749 section 2.3: one way of showing the secret, and the declared one.
     pub(super) fn authenticate_client(
         &self,
-        request: &SandboxRequest,
+        visit: &RequestContext<'_>,
         params: &RequestParams,
         shown: ClientAuth,
+        state: &mut SandboxState,
     ) -> Result<AuthenticatedClient, OAuthErrorResponse> {
+        let request = visit.request;
         let basic = request.basic();
         if request.header("authorization").is_some() && basic.is_none() {
             return Err(OAuthErrorResponse::invalid_client("the Authorization header is not that of a client"));
@@ -81,6 +87,13 @@ impl VendorEmulator {
             }
             (ClientAuth::Post, Some(_)) => {
                 return Err(OAuthErrorResponse::invalid_client("the secret belongs in the body"));
+            }
+            (ClientAuth::PrivateKeyJwt, _) => {
+                (self.verify_client_assertion(visit, params, state)?, CLIENT_KEY.to_owned())
+            }
+            // What certificate the connection showed cannot be seen on plain HTTP: the client is believed.
+            (ClientAuth::TlsClientAuth, _) => {
+                (params.get("client_id").unwrap_or_default().to_owned(), CLIENT_KEY.to_owned())
             }
             (ClientAuth::None, _) => (params.get("client_id").unwrap_or_default().to_owned(), String::new()),
             (ClientAuth::Basic | ClientAuth::Post, None) => {

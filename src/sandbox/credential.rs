@@ -123,11 +123,11 @@ impl VendorEmulator {
     }
 
     fn is_key(&self) -> bool {
-        !self.auth.fields.is_empty()
+        self.auth.is_key()
     }
 
     fn is_credential(&self, name: &str) -> bool {
-        name == "access_token" || self.auth.fields.contains_key(name) || self.is_user_token(name)
+        name == "access_token" || (self.is_key() && self.auth.fields.contains_key(name)) || self.is_user_token(name)
     }
 
     fn is_user_token(&self, name: &str) -> bool {

@@ -39,7 +39,7 @@ impl VendorEmulator {
         };
         state.prune_expired(visit.now);
         let params = self.body(visit, oauth2.token_body)?;
-        let client = self.authenticate_client(visit.request, &params, oauth2.client_auth)?;
+        let client = self.authenticate_client(visit, &params, oauth2.client_auth, state)?;
         let grant = self.new_grant(state);
         let serial = state.next_serial();
         let expires = visit.now.saturating_add(LIFETIME_SECS);

@@ -7,7 +7,7 @@ use super::account::emulated_urls;
 use super::message::SandboxResponse;
 use super::routes::{EmulatedEndpoint, declared_routes};
 use super::vendor_emulator::VendorEmulator;
-use crate::connector::{ClientAuth, GrantType, Template, Values};
+use crate::connector::{GrantType, Template, Values};
 
 impl VendorEmulator {
     /// The issuer, character by character as the connection names it (RFC 9207 section 2.4 compares it so).
@@ -33,17 +33,14 @@ impl VendorEmulator {
                 Some(Ok(url)) => url.to_string(),
                 _ => format!("{origin}{}", endpoint.default_path()),
             };
-        let client_auth = match oauth2.client_auth {
-            ClientAuth::Basic => "client_secret_basic",
-            ClientAuth::Post => "client_secret_post",
-            ClientAuth::None => "none",
-        };
+        let client_auth = oauth2.client_auth.registered_name();
         let device_grant = "urn:ietf:params:oauth:grant-type:device_code";
         let mut grants = vec!["refresh_token", device_grant];
         grants.extend(oauth2.grants.iter().filter_map(|grant| match grant {
             GrantType::AuthorizationCode => Some("authorization_code"),
             GrantType::ClientCredentials => Some("client_credentials"),
-            GrantType::DeviceCode => None,
+            GrantType::JwtBearer => Some("urn:ietf:params:oauth:grant-type:jwt-bearer"),
+            GrantType::DeviceCode | GrantType::Exchange => None,
         }));
         let scopes: Vec<&String> = self.connector.scopes.keys().chain(&oauth2.scope.default).collect();
         let mut document = json!({

@@ -20,6 +20,7 @@
 mod account;
 mod action;
 mod action_call;
+mod assertion;
 mod authorize;
 mod client_auth;
 mod credential;

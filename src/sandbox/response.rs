@@ -7,6 +7,7 @@ use super::account::SandboxAccount;
 use super::fault::Fault;
 use super::message::{SandboxRequest, SandboxResponse};
 use super::vendor_emulator::{VendorEmulator, success_document};
+use crate::clock::Timestamp;
 use crate::connector::{ErrorClass, ErrorRule, OAuth2, Pointer, RetryUnit, TokenResponseShape};
 
 /// Seconds an access token lives where the file does not say.
@@ -54,6 +55,8 @@ pub(super) struct IssuedTokens {
     /// Whether it answers a refresh.
     pub(super) is_refresh: bool,
     pub(super) scopes: Vec<String>,
+    /// Unix seconds.
+    pub(super) issued_at: i64,
 }
 
 impl VendorEmulator {
@@ -87,7 +90,16 @@ impl VendorEmulator {
         };
         place(&shape.refreshed_access_token, &shape.access_token).set(&mut document, json!(tokens.access));
         shape.token_type.set(&mut document, json!("Bearer"));
-        place(&shape.refreshed_expires_in, &shape.expires_in).set(&mut document, json!(self.lifetime_secs()));
+        match &shape.expires_at {
+            Some(at) => {
+                let end = tokens.issued_at.saturating_add(self.lifetime_secs().into());
+                let end = Timestamp::from_second(end).map(|end| end.to_string()).unwrap_or_default();
+                at.set(&mut document, json!(end));
+            }
+            None => {
+                place(&shape.refreshed_expires_in, &shape.expires_in).set(&mut document, json!(self.lifetime_secs()));
+            }
+        }
         if let Some(refresh) = &tokens.refresh {
             place(&shape.refreshed_refresh_token, &shape.refresh_token).set(&mut document, json!(refresh));
             if let Some(pointer) = &shape.refresh_expires_in {

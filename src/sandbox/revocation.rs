@@ -25,9 +25,9 @@ impl VendorEmulator {
         let rule = oauth2.revoke.as_ref().unwrap_or(&standard);
         let params = self.revoke_params(visit, rule)?;
         let shown = match rule.auth {
-            RevocationAuth::Client => Some(self.authenticate_client(visit.request, &params, oauth2.client_auth)?.id),
+            RevocationAuth::Client => Some(self.authenticate_client(visit, &params, oauth2.client_auth, state)?.id),
             RevocationAuth::Basic => {
-                Some(self.authenticate_client(visit.request, &params, ClientAuth::Basic)?.require_confidential()?.id)
+                Some(self.authenticate_client(visit, &params, ClientAuth::Basic, state)?.require_confidential()?.id)
             }
             RevocationAuth::Bearer | RevocationAuth::Secret | RevocationAuth::None => None,
         };

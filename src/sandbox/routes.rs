@@ -108,7 +108,9 @@ pub(super) fn declared_routes(connector: &Connector, auth: &AuthMethod) -> Vec<D
     let mut add = |endpoint, method, url: String| found.push(DeclaredRoute { endpoint, method, url, is_mcp: false });
     if let Some(oauth2) = &auth.oauth2 {
         let url = |template: &Option<_>| template.as_ref().map(mark_placeholders).unwrap_or_default();
-        add(EmulatedEndpoint::Token, HttpMethod::Post, url(&oauth2.token_url));
+        let is_exchange = oauth2.key_grant() == Some(GrantType::Exchange);
+        let method = if is_exchange { oauth2.token_method } else { HttpMethod::Post };
+        add(EmulatedEndpoint::Token, method, url(&oauth2.token_url));
         if oauth2.refresh_url.is_some() {
             add(EmulatedEndpoint::Refresh, HttpMethod::Post, url(&oauth2.refresh_url));
         }

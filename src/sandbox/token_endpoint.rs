@@ -11,7 +11,7 @@ use super::response::{IssuedTokens, OAuthErrorResponse, REFRESH_LIFETIME_SECS};
 use super::state::{SandboxState, TokenStatus};
 use super::token::{TokenClaims, TokenKind, digest};
 use super::vendor_emulator::{RequestContext, VendorEmulator};
-use crate::connector::{ClientSecretPolicy, GrantType, OAuth2, Pkce, RefreshTokenRotation};
+use crate::connector::{ClientAuth, ClientSecretPolicy, GrantType, OAuth2, Pkce, RefreshTokenRotation};
 use crate::hex;
 
 /// The scope that asks for a refresh token, where a vendor knows it (OpenID Connect Core section 11).
@@ -52,9 +52,16 @@ impl VendorEmulator {
             return Err(OAuthErrorResponse::invalid_request("no token endpoint"));
         };
         state.prune_expired(visit.now);
+        if oauth2.key_grant() == Some(GrantType::Exchange) {
+            return self.exchange_key(oauth2, visit, state);
+        }
         let params = self.body(visit, oauth2.token_body)?;
         self.check_token_headers(oauth2, visit.request)?;
-        let client = self.authenticate_client(visit.request, &params, oauth2.client_auth)?;
+        let client = match (oauth2.key_grant(), oauth2.client_auth) {
+            // An assertion says whose it is.
+            (Some(_), ClientAuth::None) => AuthenticatedClient { id: String::new(), public: true },
+            _ => self.authenticate_client(visit, &params, oauth2.client_auth, state)?,
+        };
         self.check_resource(&params)?;
         let unsupported = |what: &str| OAuthErrorResponse::new("unsupported_grant_type", what);
         let refreshes_here = visit.endpoint == super::EmulatedEndpoint::Refresh || oauth2.refresh_url.is_none();
@@ -68,6 +75,9 @@ impl VendorEmulator {
             Some("refresh_token") => Err(unsupported("refresh at the refresh URL")),
             Some("urn:ietf:params:oauth:grant-type:device_code") => {
                 self.exchange_device(oauth2, visit, &params, client, state)
+            }
+            Some("urn:ietf:params:oauth:grant-type:jwt-bearer") if oauth2.grants.contains(&GrantType::JwtBearer) => {
+                self.exchange_assertion(oauth2, visit, &params, client, state)
             }
             Some("client_credentials") if oauth2.grants.contains(&GrantType::ClientCredentials) => {
                 let client = client.require_confidential()?;
@@ -264,6 +274,7 @@ impl VendorEmulator {
             user: user.then(|| seal(TokenKind::User, REFRESH_LIFETIME_SECS)),
             is_refresh: refreshed,
             scopes: issue.scopes.clone(),
+            issued_at: visit.now,
         };
         self.token_response(oauth2, visit.request, &tokens)
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use indexmap::IndexMap;
 use serde_json::{Value, json};
 
-use super::account::{SandboxAccount, account_fields, sandbox_params};
+use super::account::{SandboxAccount, client_key, sandbox_params, text_fields};
 use super::fault::{Fault, FaultKind, FaultTarget, PresentedCredential};
 use super::message::{SandboxRequest, SandboxResponse};
 use super::pattern::PathParams;
@@ -36,6 +36,8 @@ pub struct VendorEmulator {
     /// The connection's parameters, over those of [`sandbox_params`].
     pub(super) params: BTreeMap<String, String>,
     pub(super) fields: BTreeMap<String, Secret>,
+    /// The key that clients of this vendor sign with; its secret half is among what [`account_fields`] gives.
+    pub(super) client_key: RsaKey,
     pub(super) routes: RouteTable,
     pub(super) signer: TokenSigner,
     /// Whether other programs than this one ask: links then lead to the emulator, else to the vendor's own address.
@@ -78,13 +80,14 @@ impl VendorEmulator {
         let auth = &auth;
         let mut all = sandbox_params(connector, auth);
         all.extend(params.clone());
-        let fields = account_fields(connector, auth, account, seed);
+        let fields = text_fields(connector, auth, account, seed);
         // A part of a key may be the very URL that is called.
         let mut known = all.clone();
         known.extend(fields.iter().map(|(name, value)| (name.clone(), value.expose().clone())));
         Ok(Self {
             routes: RouteTable::new(connector, auth, &known),
             fields,
+            client_key: client_key(connector, auth, seed),
             signer: TokenSigner::new(seed, &connector.id, token_prefix(connector)),
             webhook_rsa_key: rsa_key(connector, seed),
             connector: connector.clone(),
@@ -256,6 +259,10 @@ impl VendorEmulator {
     fn presented_credential(&self, visit: &RequestContext<'_>) -> PresentedCredential {
         match visit.endpoint {
             EmulatedEndpoint::Token | EmulatedEndpoint::Refresh => {
+                if self.auth.oauth2.as_ref().is_some_and(|oauth2| oauth2.key_grant().is_some()) {
+                    // What is presented in place of a refresh token is the key.
+                    return PresentedCredential::RefreshToken;
+                }
                 let body = self.token_body();
                 let params = if body == BodyFormat::Json { visit.request.json() } else { Some(visit.request.form()) };
                 let refreshes = params.is_some_and(|params| params.get("grant_type") == Some("refresh_token"));

@@ -1,4 +1,5 @@
-//! The RSA key that a sandbox's vendor signs webhooks with, the certificate and the key set in which it publishes it.
+//! The RSA keys of a sandbox: the one that its vendor signs webhooks with, the certificate and the key set in which it
+//! publishes it, and the one that a user of the vendor signs assertions with.
 //!
 //! It follows from the store's seed, so that every process of a workspace has the same one and no two workspaces do. What
 //! it signs is believed only where a connection's requests go to the sandbox: a live one fetches the vendor's own keys,
@@ -12,6 +13,7 @@ use num_bigint::BigUint;
 use ring::{rand, signature};
 use serde_json::{Value, json};
 
+use crate::connector::JwtAlgorithm;
 use crate::secret::Secret;
 
 /// By which the key set names it.
@@ -34,6 +36,8 @@ pub struct RsaKey {
 struct Made {
     pair: signature::RsaKeyPair,
     modulus: BigUint,
+    /// As PKCS #1 has it, in DER.
+    der: Secret<Vec<u8>>,
 }
 
 impl RsaKey {
@@ -68,10 +72,29 @@ impl RsaKey {
         let extensions = element(0xa3, &extensions);
         let certificate =
             sequence(&[version, serial, algorithm.clone(), name.clone(), validity, name, key, extensions]);
-        let text = STANDARD.encode(sequence(&[certificate.clone(), algorithm, bits(&made.sign(&certificate)?)]));
-        let lines: Vec<&str> =
-            (0..text.len()).step_by(64).filter_map(|at| text.get(at..text.len().min(at + 64))).collect();
-        Some(format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n")))
+        Some(pem("CERTIFICATE", &sequence(&[certificate.clone(), algorithm, bits(&made.sign(&certificate)?)])))
+    }
+
+    /// The private key itself (RFC 8017 appendix A.1.2), in PEM.
+    pub fn private_key(&self) -> Option<String> {
+        Some(pem("RSA PRIVATE KEY", self.made()?.der.expose()))
+    }
+
+    /// Whether a signature is the key's, in PKCS #1 v1.5 or PSS by the algorithm.
+    pub fn verify(&self, algorithm: JwtAlgorithm, message: &[u8], signature: &[u8]) -> bool {
+        let rule = match algorithm {
+            JwtAlgorithm::Rs256 => &signature::RSA_PKCS1_2048_8192_SHA256,
+            JwtAlgorithm::Rs384 => &signature::RSA_PKCS1_2048_8192_SHA384,
+            JwtAlgorithm::Rs512 => &signature::RSA_PKCS1_2048_8192_SHA512,
+            JwtAlgorithm::Ps256 => &signature::RSA_PSS_2048_8192_SHA256,
+            JwtAlgorithm::Hs256 | JwtAlgorithm::Es256 | JwtAlgorithm::Es384 | JwtAlgorithm::EdDsa => return false,
+        };
+        let Some(made) = self.made() else { return false };
+        let key = signature::RsaPublicKeyComponents {
+            n: made.modulus.to_bytes_be(),
+            e: EXPONENT.to_be_bytes()[1..].to_vec(),
+        };
+        key.verify(rule, message, signature).is_ok()
     }
 
     fn made(&self) -> Option<&Made> {
@@ -91,8 +114,9 @@ impl Made {
         let zero = BigUint::default();
         let (dp, dq, inverse) = (&d % &p_1, &d % &q_1, q.modinv(&p)?);
         let parts = [&zero, &modulus, &EXPONENT.into(), &d, &p, &q, &dp, &dq, &inverse];
-        let pair = signature::RsaKeyPair::from_der(&sequence(&parts.map(integer))).ok()?;
-        Some(Self { pair, modulus })
+        let der = Secret::new(sequence(&parts.map(integer)));
+        let pair = signature::RsaKeyPair::from_der(der.expose()).ok()?;
+        Some(Self { pair, modulus, der })
     }
 
     fn sign(&self, message: &[u8]) -> Option<Vec<u8>> {
@@ -150,6 +174,13 @@ const SHA256_WITH_RSA: [u8; 11] = [0x06, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 
 const COMMON_NAME: [u8; 5] = [0x06, 3, 0x55, 4, 3];
 const SUBJECT_ALT_NAME: [u8; 5] = [0x06, 3, 0x55, 0x1d, 17];
 const NULL: [u8; 2] = [0x05, 0];
+
+/// A PEM text (RFC 7468).
+fn pem(label: &str, der: &[u8]) -> String {
+    let text = STANDARD.encode(der);
+    let lines: Vec<&str> = (0..text.len()).step_by(64).filter_map(|at| text.get(at..text.len().min(at + 64))).collect();
+    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
+}
 
 /// An element of DER (ITU-T X.690): its tag, its length, its content.
 fn element(tag: u8, content: &[u8]) -> Vec<u8> {

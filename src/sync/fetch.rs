@@ -177,8 +177,7 @@ impl Fetcher<'_> {
     /// When the vendor read what it answers, at the earliest: by the clock in its `Date` header, if there is one (RFC 9110
     /// section 6.6.1).
     fn read_at(&self, answer: &ApiResponse) -> Timestamp {
-        let date = answer.response.header("date").and_then(|date| jiff::fmt::rfc2822::parse(date).ok());
-        let answered = date.map_or_else(|| self.run.workspace.engine.clock.now(), |date| date.timestamp());
+        let answered = answer.response.date().unwrap_or_else(|| self.run.workspace.engine.clock.now());
         // In whole seconds, as the date is.
         let took = Duration::from_secs(answer.duration.as_secs() + 1);
         answered.checked_sub(took).unwrap_or(Timestamp::UNIX_EPOCH)

@@ -23,6 +23,7 @@ mod fuzz;
 mod guided;
 mod harness;
 mod help;
+mod key_auth;
 mod keyring;
 mod lists;
 mod masking;

@@ -2,8 +2,10 @@
 // A certified OpenID provider on loopback. README.md lists the options, clients and /test routes.
 // stdout carries one line, when the server is ready; it stops when stdin closes.
 
-import { createHash, randomUUID } from 'node:crypto';
+import { createHash, createPublicKey, randomUUID, X509Certificate } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
 
 if (!process.env.OIDC_VERBOSE) console.info = () => {};
 console.log = console.info;
@@ -24,6 +26,8 @@ const DEFAULTS = {
   denyScopes: [], // scopes the user does not grant
   metadata: ['openid', 'oauth'], // which well-known documents exist; also oauth-appended
   redirectUris: [], // beside /callback and / on any loopback port
+  keyClients: [], // further clients, which authenticate with a key: see below
+  tls: null, // { key, cert, ca }: PEM files; connections may show a certificate, which `ca` vouches for
   account: 'alice', // who signs in, unless login_hint says otherwise
 };
 
@@ -77,6 +81,25 @@ const CLIENTS = [
   },
 ];
 
+/** A client of `keyClients`: `{ id, method, publicKey }` for private_key_jwt, `{ id, method, certificate }` for the two of
+ * mutual TLS; the values are PEM files. */
+function keyClient({ id, method, publicKey, certificate }) {
+  const client = {
+    ...user,
+    client_id: id,
+    token_endpoint_auth_method: method,
+    grant_types: [...user.grant_types, 'client_credentials'],
+  };
+  if (publicKey) {
+    const jwk = createPublicKey(readFileSync(publicKey)).export({ format: 'jwk' });
+    return { ...client, jwks: { keys: [{ ...jwk, kid: 'key-1', use: 'sig' }] } };
+  }
+  const shown = new X509Certificate(readFileSync(certificate));
+  if (method === 'tls_client_auth') return { ...client, tls_client_auth_subject_dn: shown.subject };
+  const jwk = shown.publicKey.export({ format: 'jwk' });
+  return { ...client, jwks: { keys: [{ ...jwk, use: 'sig', x5c: [shown.raw.toString('base64')] }] } };
+}
+
 /** Keeps everything for the life of the process. The provider's own adapter forgets what has expired (an expired device
  * code would be `invalid_grant` instead of `expired_token`) and evicts live grants after 1,000 entries. */
 const stored = new Map();
@@ -108,7 +131,11 @@ const intoForm = (form, buttons) => form.replace('</form>', `${buttons}</form>`)
 function configuration() {
   return {
     adapter: Adapter,
-    clients: CLIENTS,
+    clients: [...CLIENTS, ...options.keyClients.map(keyClient)],
+    clientAuthMethods: [
+      'none', 'client_secret_basic', 'client_secret_post', 'private_key_jwt',
+      ...(options.tls ? ['tls_client_auth', 'self_signed_tls_client_auth'] : []),
+    ],
     clockTolerance: 0,
     cookies: { keys: [randomUUID()] },
     scopes: ['openid', 'offline_access', 'email', 'profile', 'api'],
@@ -148,6 +175,20 @@ function configuration() {
       resourceIndicators: { enabled: false },
       rpInitiatedLogout: { enabled: false },
       clientCredentials: { enabled: true },
+      mTLS: {
+        enabled: Boolean(options.tls),
+        tlsClientAuth: true,
+        selfSignedTlsClientAuth: true,
+        certificateBoundAccessTokens: true,
+        getCertificate: (ctx) => {
+          const shown = ctx.req.socket.getPeerCertificate?.();
+          return shown?.raw && new X509Certificate(shown.raw).toString();
+        },
+        certificateAuthorized: (ctx) => ctx.req.socket.authorized,
+        certificateSubjectMatches: (ctx, property, expected) => (
+          property === 'tls_client_auth_subject_dn'
+          && new X509Certificate(ctx.req.socket.getPeerCertificate().raw).subject === expected),
+      },
       userinfo: { enabled: true },
       revocation: { enabled: true, allowedPolicy: (_ctx, client, token) => token.clientId === client.clientId },
       introspection: { enabled: true, allowedPolicy: (_ctx, client, token) => token.clientId === client.clientId },
@@ -260,6 +301,7 @@ function describe(path, req) {
   let clientAuth = 'none';
   if (basic !== undefined) clientAuth = inBody ? 'basic+post' : 'basic';
   else if (inBody) clientAuth = 'post';
+  else if (form.has('client_assertion')) clientAuth = 'private_key_jwt';
   else if (bearer) clientAuth = 'bearer';
   return {
     path,
@@ -340,17 +382,27 @@ async function handle(req, res) {
   return tokenTurn;
 }
 
-const server = createServer((req, res) => {
+const listener = (req, res) => {
   handle(req, res).catch((error) => {
     process.stderr.write(`oidc-server: ${req.method} ${req.url?.split('?')[0]}: ${error.stack}\n`);
     if (!res.headersSent) sendJson(res, 500, { error: 'server_error' });
     else res.destroy();
   });
-});
+};
+const pem = (path) => readFileSync(path);
+const server = options.tls
+  ? createTlsServer({
+    key: pem(options.tls.key),
+    cert: pem(options.tls.cert),
+    ca: pem(options.tls.ca),
+    requestCert: true,
+    rejectUnauthorized: false,
+  }, listener)
+  : createServer(listener);
 server.on('error', (error) => fail(error.message));
 await new Promise((resolve) => { server.listen(options.port, '127.0.0.1', resolve); });
 
-const origin = `http://127.0.0.1:${server.address().port}`;
+const origin = `${options.tls ? 'https' : 'http'}://127.0.0.1:${server.address().port}`;
 const mount = options.mountPath.replace(/\/+$/, '');
 const issuer = origin + options.mountPath;
 const provider = new Provider(issuer, configuration());

@@ -4,6 +4,7 @@
 //! out; every field names what it is for, with its unit.
 
 mod action;
+mod credential;
 mod oauth2;
 mod stream;
 mod webhook;
@@ -17,6 +18,7 @@ use serde_json::Value;
 use super::pointer::Pointer;
 use super::template::Template;
 pub use action::*;
+pub use credential::*;
 pub use oauth2::*;
 pub use stream::*;
 pub use webhook::*;
@@ -176,7 +178,8 @@ pub struct Api {
     pub pages: Option<Pagination>,
 }
 
-/// One way of authenticating: by `oauth2`, by a token in the redirect's fragment, or by `fields` that the user pastes.
+/// One authentication method: by `oauth2`, by a token in the redirect's fragment, or by `fields` that the user gives. With
+/// `oauth2` the fields hold what a token is asked for with: a private key, a certificate.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AuthMethod {
@@ -185,6 +188,9 @@ pub struct AuthMethod {
     /// Where the user gets the key or registers the app.
     #[serde(default)]
     pub setup_url: Option<String>,
+    /// What the user must know of making it, shown before anything is asked for.
+    #[serde(default)]
+    pub note: Option<String>,
     /// The API base of this way, in place of `api.base`.
     #[serde(default)]
     pub base: Option<Template>,
@@ -197,31 +203,18 @@ pub struct AuthMethod {
     /// Keys and what belongs to them, in the order in which they are asked for.
     #[serde(default)]
     pub fields: IndexMap<String, CredentialField>,
-    /// The field that `integ token` prints; the first secret one where absent.
+    /// The field that `--with-token` gives and, without `oauth2`, `integ token` prints; the first secret one where absent.
     #[serde(default)]
     pub token: Option<String>,
+    /// A certificate that the token endpoint and the API are shown.
+    #[serde(default)]
+    pub tls: Option<ClientCertificate>,
     /// How requests carry the credentials; `Authorization: Bearer` with the token where absent.
     #[serde(default)]
     pub send: Option<CredentialPlacement>,
     /// The health check of this way, in place of the connector's.
     #[serde(default)]
     pub health: Option<Health>,
-}
-
-/// A part of an API key.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct CredentialField {
-    pub prompt: String,
-    /// False for what is no secret: an e-mail address, an account's id.
-    #[serde(default = "yes")]
-    pub secret: bool,
-    /// How a value of it starts, to catch the wrong key before it is sent.
-    #[serde(default)]
-    pub prefixes: Vec<String>,
-    /// A character that every value holds.
-    #[serde(default)]
-    pub contains: Option<String>,
 }
 
 /// How requests carry credentials. The names of headers and parameters are templates too.

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::HttpMethod;
+use super::{Assertion, HttpMethod};
 use crate::connector::{Pointer, Template};
 use crate::model::words::words;
 
@@ -37,6 +37,13 @@ pub struct OAuth2 {
     pub device_url: Option<Template>,
     #[serde(default)]
     pub client_auth: ClientAuth,
+    /// The assertion that a client shows with `client_auth = "private_key_jwt"`. The claims `iss`, `sub`, `aud` and `jti` are
+    /// those of RFC 7523 section 3 unless it has its own.
+    #[serde(default)]
+    pub client_assertion: Option<Assertion>,
+    /// What templates name as `{assertion}`, and what the grant `jwt_bearer` presents.
+    #[serde(default)]
+    pub assertion: Option<Assertion>,
     #[serde(default)]
     pub client_secret: ClientSecretPolicy,
     /// The parameter with which a user chooses `client_auth`, for connectors of any server; its choices are the values.
@@ -64,6 +71,9 @@ pub struct OAuth2 {
     /// How the body of a token request is written.
     #[serde(default)]
     pub token_body: BodyFormat,
+    /// The method of the request that the grant `exchange` makes; with GET, `token_params` go into the query.
+    #[serde(default = "post")]
+    pub token_method: HttpMethod,
     #[serde(default)]
     pub redirect: Redirect,
     /// Values to keep from the callback's query: what to call it here, and the parameter's name.
@@ -84,6 +94,35 @@ pub struct OAuth2 {
 }
 
 impl OAuth2 {
+    /// The grant that presents a key; no other grant is beside it.
+    pub fn key_grant(&self) -> Option<GrantType> {
+        self.grants.iter().copied().find(|grant| grant.presents_key())
+    }
+
+    /// Whether requests name an OAuth client: all but those that present a key of the user's and nothing else.
+    pub fn needs_client(&self) -> bool {
+        match self.key_grant() {
+            None => true,
+            Some(GrantType::JwtBearer) if self.client_auth != ClientAuth::None => true,
+            Some(_) => self.names_of_key_request().any(|name| matches!(name, "client_id" | "client_secret")),
+        }
+    }
+
+    /// Whether requests show the secret of an OAuth client.
+    pub fn sends_client_secret(&self) -> bool {
+        match self.key_grant() {
+            Some(GrantType::Exchange) => self.names_of_key_request().any(|name| name == "client_secret"),
+            _ => self.client_auth.sends_secret(),
+        }
+    }
+
+    /// The values that the request which presents a key is made of.
+    fn names_of_key_request(&self) -> impl Iterator<Item = &str> {
+        let claims = self.assertion.iter().flat_map(|assertion| assertion.claims.values());
+        let sent = self.token_params.values().chain(self.token_headers.values());
+        claims.chain(&self.token_url).chain(sent).flat_map(Template::placeholders)
+    }
+
     /// Returns whether refresh tokens rotate, as the user said at `connect`, else as the file says.
     pub fn rotation(&self, params: &BTreeMap<String, String>) -> RefreshTokenRotation {
         let said = self.rotation_param.as_ref().and_then(|param| params.get(param));
@@ -91,22 +130,40 @@ impl OAuth2 {
     }
 }
 
-/// An OAuth 2.0 grant type (RFC 6749 sections 4.1 and 4.4, RFC 8628).
+/// An OAuth 2.0 grant type (RFC 6749 sections 4.1 and 4.4, RFC 8628, RFC 7523), or the vendor's own request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum GrantType {
     AuthorizationCode,
     DeviceCode,
     ClientCredentials,
+    /// A signed assertion is exchanged for a token (RFC 7523 section 2.1).
+    JwtBearer,
+    /// A key is exchanged for a token by a request that `token_headers` and `token_params` describe, and nothing else.
+    Exchange,
+}
+
+impl GrantType {
+    /// Whether a person signs in.
+    pub fn needs_person(self) -> bool {
+        matches!(self, Self::AuthorizationCode | Self::DeviceCode)
+    }
+
+    /// Whether a token is asked for with a key of the user's, and again whenever it ends.
+    pub fn presents_key(self) -> bool {
+        matches!(self, Self::JwtBearer | Self::Exchange)
+    }
 }
 
 words!(GrantType {
     AuthorizationCode => "authorization_code",
     DeviceCode => "device_code",
     ClientCredentials => "client_credentials",
+    JwtBearer => "jwt_bearer",
+    Exchange => "exchange",
 });
 
-/// How a client shows its secret at the token endpoint (RFC 6749 section 2.3.1).
+/// How a client authenticates at the token endpoint (RFC 6749 section 2.3.1, RFC 7523 section 2.2, RFC 8705 section 2).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ClientAuth {
@@ -115,14 +172,39 @@ pub enum ClientAuth {
     Post,
     /// The secret is not sent.
     None,
+    /// By an assertion that it signs: `client_assertion`.
+    PrivateKeyJwt,
+    /// By the certificate of its TLS connections: `tls` of the method.
+    TlsClientAuth,
 }
 
 impl ClientAuth {
-    /// Reads a value as connector files write it.
+    /// Reads a value that a user may choose: what needs no key.
     pub fn from_name(name: &str) -> Option<Self> {
         [("basic", Self::Basic), ("post", Self::Post), ("none", Self::None)]
             .into_iter()
             .find_map(|(known, value)| (known == name).then_some(value))
+    }
+
+    /// Whether the client's secret is sent.
+    pub fn sends_secret(self) -> bool {
+        matches!(self, Self::Basic | Self::Post)
+    }
+
+    /// Whether the client authenticates with a key of its own, in place of a secret.
+    pub fn uses_key(self) -> bool {
+        matches!(self, Self::PrivateKeyJwt | Self::TlsClientAuth)
+    }
+
+    /// Returns its name in metadata and registrations (RFC 7591 section 2).
+    pub fn registered_name(self) -> &'static str {
+        match self {
+            Self::Basic => "client_secret_basic",
+            Self::Post => "client_secret_post",
+            Self::None => "none",
+            Self::PrivateKeyJwt => "private_key_jwt",
+            Self::TlsClientAuth => "tls_client_auth",
+        }
     }
 }
 
@@ -247,6 +329,8 @@ pub struct TokenResponseShape {
     pub access_token: Pointer,
     pub refresh_token: Pointer,
     pub expires_in: Pointer,
+    /// When the access token ends, where the answer has a time in place of seconds: RFC 3339, or Unix seconds.
+    pub expires_at: Option<Pointer>,
     pub scope: Pointer,
     pub token_type: Pointer,
     /// Seconds until the refresh token dies; `/refresh_token_expires_in` or `/refresh_expires_in` where absent.
@@ -262,6 +346,8 @@ pub struct TokenResponseShape {
     pub error_description: Pointer,
     /// Error codes that refuse the grant for good, beside `invalid_grant`.
     pub refused: Vec<String>,
+    /// HTTP statuses that refuse the grant for good. Of the grant `exchange`, 401 and 403 do anyway.
+    pub refused_status: Vec<u16>,
     /// Values to keep: what to call each, and where it is. Templates and `integ status` may use them.
     pub keep: IndexMap<String, Pointer>,
     /// Further secrets to keep: a user's token beside the bot's.
@@ -277,6 +363,7 @@ impl Default for TokenResponseShape {
             access_token: at("/access_token"),
             refresh_token: at("/refresh_token"),
             expires_in: at("/expires_in"),
+            expires_at: None,
             scope: at("/scope"),
             token_type: at("/token_type"),
             refresh_expires_in: None,
@@ -287,6 +374,7 @@ impl Default for TokenResponseShape {
             error: at("/error"),
             error_description: at("/error_description"),
             refused: Vec::new(),
+            refused_status: Vec::new(),
             keep: IndexMap::new(),
             secrets: IndexMap::new(),
             lifetime_secs: None,

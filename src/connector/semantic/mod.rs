@@ -2,6 +2,7 @@
 //! authenticating that lack an endpoint.
 
 mod action;
+mod credential;
 mod names;
 mod stream;
 mod untrusted;
@@ -117,10 +118,12 @@ fn check_param(key: &str, param: &Param, found: &mut Diagnostics) {
 
 fn check_auth(connector: &Connector, name: &str, auth: &AuthMethod, found: &mut Diagnostics) {
     let key = format!("auth.{name}");
-    let ways = [auth.oauth2.is_some(), auth.fragment.is_some(), !auth.fields.is_empty()];
+    // What a token is asked for with is no method of its own.
+    let is_key = !auth.fields.is_empty() && !auth.presents_fields();
+    let ways = [auth.oauth2.is_some(), auth.fragment.is_some(), is_key];
     if ways.iter().filter(|way| **way).count() != 1 {
         found.push((key.clone(), "takes exactly one of oauth2, fragment and fields".to_owned()));
-    } else if !auth.fields.is_empty() && auth.send.is_none() && auth.token_field().is_none() {
+    } else if auth.is_key() && auth.send.is_none() && auth.token_field().is_none() {
         let message = "has no secret field to send: say how in send, or leave one secret".to_owned();
         found.push((key.clone(), message));
     }
@@ -145,6 +148,7 @@ fn check_auth(connector: &Connector, name: &str, auth: &AuthMethod, found: &mut 
         let is_rotation = |choice: &str| RefreshTokenRotation::from_name(choice).is_some();
         check_choice(connector, auth, &format!("{key}.rotation_param"), &oauth2.rotation_param, is_rotation, found);
     }
+    credential::check(&key, auth, found);
     let mut given = NameScope::new(connector, [(name, auth)], found);
     if let Some(oauth2) = &auth.oauth2 {
         check_oauth2(&mut given, &format!("{key}.oauth2"), oauth2);
@@ -325,8 +329,20 @@ fn check_oauth2(given: &mut NameScope<'_, '_>, key: &str, oauth2: &OAuth2) {
         given.found.push((format!("{key}.grants"), "needs at least one".to_owned()));
     }
     given.templates(&format!("{key}.authorize_params"), &oauth2.authorize_params);
-    given.templates(&format!("{key}.token_params"), &oauth2.token_params);
     given.templates(&format!("{key}.refresh_params"), &oauth2.refresh_params);
+    // What a key is presented with alone may name: the assertion, and what it is made of.
+    given.add(&["issuer", "random", "scope", "token_url"]);
+    for (name, rule) in [("assertion", &oauth2.assertion), ("client_assertion", &oauth2.client_assertion)] {
+        let Some(rule) = rule else { continue };
+        given.templates(&format!("{key}.{name}.claims"), &rule.claims);
+        if let Some(key_id) = &rule.key_id {
+            given.template(&format!("{key}.{name}.key_id"), key_id);
+        }
+    }
+    if oauth2.assertion.is_some() {
+        given.add(&["assertion"]);
+    }
+    given.templates(&format!("{key}.token_params"), &oauth2.token_params);
     given.templates(&format!("{key}.token_headers"), &oauth2.token_headers);
     if let Some(follow_up) = &oauth2.follow_up {
         given.url(&format!("{key}.follow_up.url"), &follow_up.url);

@@ -121,7 +121,7 @@ pub(super) fn defined_names<'a>(connector: &'a Connector, auth: &'a AuthMethod) 
     names.extend(
         connector.params(auth).flat_map(|(_, param)| param.gives.values()).flat_map(IndexMap::keys).map(String::as_str),
     );
-    names.extend(auth.fields.keys().map(String::as_str));
+    names.extend(auth.credential_names().map(String::as_str));
     if let Some(oauth2) = &auth.oauth2 {
         names.extend(oauth2.callback_keep.keys().map(String::as_str));
         names.extend(oauth2.answer.keep.keys().map(String::as_str));

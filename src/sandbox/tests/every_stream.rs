@@ -23,9 +23,13 @@ fn bench(connector: &Connector, auth: &str) -> TestEmulator {
     TestEmulator { vendor, state: SandboxState::default(), now: 1_800_000_000 }
 }
 
-/// A walker of a stream, below the first record of each stream that it is listed for.
+/// A walker of a stream, below the first record of each stream that it is listed for; absent where the method may not list
+/// those.
 fn walker(connector: &Connector, auth: &str, name: &str) -> Option<TestPager> {
     let stream = &connector.streams[name];
+    if !stream.auth.is_empty() && !stream.auth.iter().any(|known| known == auth) {
+        return None;
+    }
     let parent = stream.parents.iter().find(|parent| parent.stream != name);
     let Some(parent) = parent else { return Some(TestPager::new(bench(connector, auth), name, &[])) };
     let mut above = walker(connector, auth, &parent.stream)?;

@@ -8,6 +8,7 @@ mod every_stream;
 mod faults;
 mod grant_lifecycle;
 mod hostile;
+mod keys;
 mod mcp;
 mod pager;
 mod streams;

@@ -73,7 +73,7 @@ CREATE TABLE grants (
     expires_at         INTEGER,
     refresh_expires_at INTEGER,
     refresh_method     TEXT NOT NULL
-        CHECK (refresh_method IN ('none', 'refresh_token', 'reusable_refresh_token', 'client_credentials')),
+        CHECK (refresh_method IN ('none', 'refresh_token', 'reusable_refresh_token', 'client_credentials', 'key')),
     -- One more with every new grant. A writer names the generation that it replaces, and writes nothing if another
     -- process was faster.
     generation         INTEGER NOT NULL,

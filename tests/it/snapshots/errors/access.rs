@@ -11,6 +11,7 @@ use integ::oauth::protected_resource::ResourceError;
 use integ::oauth::refresh::AccessTokenError;
 use integ::oauth::{AuthCapabilities, ErrorDescription, OAuthError, PkceSupport};
 use integ::runtime::{RuntimeError, SessionError};
+use integ::signing::assertion::AssertionError;
 use integ::store::StoreError;
 
 use super::{MINUTE, RECONNECT, errors, io, slack};
@@ -57,6 +58,12 @@ fn oauth() {
         MalformedResponse => [E::MalformedResponse { endpoint: "token endpoint", reason: "it has no access_token".into() }],
         Http => [E::Http(unreachable())],
         Template => [E::Template(template())],
+        Signing => [E::Signing(AssertionError::MissingKey("private_key".into()))],
+        Certificate => [E::Certificate(SessionError::InvalidCertificate { connection: "slack".into(), reconnect: RECONNECT.into() })],
+        ClockSkew => [
+            E::ClockSkew { seconds: 7200, reason: "invalid_grant: the assertion was issued in the future".into() },
+            E::ClockSkew { seconds: -90, reason: "invalid_grant".into() },
+        ],
         MissingEndpoint => [E::MissingEndpoint("token")],
         InvalidMetadata => [
             E::InvalidMetadata { issuer: "https://id.example".into(), reason: "it is not JSON".into(), metadata_issuer: None },
@@ -143,6 +150,7 @@ fn connect() {
         has_paste: true,
         pkce_param: Some("pkce".into()),
         client_auth_param: Some("client_auth".into()),
+        key_field: None,
     };
     let failed =
         |source| ConnectError::OAuth { command: requested(), offers: offers.clone(), source: Box::new(source) };
@@ -152,9 +160,10 @@ fn connect() {
         MissingClientSecret => [E::MissingClientSecret { command: requested() }],
         MissingParam => [E::MissingParam { command: requested(), name: "site".into(), prompt: "The site".into() }],
         UnknownParam => [E::UnknownParam { command: requested(), name: "sit".into(), known: vec!["site".into()] }],
+        SecretInArguments => [E::SecretInArguments { command: requested(), name: "private_key".into() }],
         InvalidChoice => [E::InvalidChoice { command: requested(), name: "region".into(), value: "mars".into(), choices: labels() }],
         InvalidParam => [invalid_host(requested())],
-        InvalidKey => [E::InvalidKey { command: requested(), prompt: "a bot token".into(), why: "it begins with xoxb-".into() }],
+        InvalidKey => [E::InvalidKey { command: requested(), prompt: "a bot token".into(), why: "it begins with xoxb-".into(), flag: "--with-token".into() }],
         InvalidClient => [E::InvalidClient { value: "client id", reason: "it is a URL" }],
         KeyRejected => [E::KeyRejected { command: requested(), why: "invalid_auth".into() }],
         UnsupportedGrant => [E::UnsupportedGrant { command: requested(), grant: "device codes" }],
@@ -202,6 +211,7 @@ fn connect() {
         Empty => [E::Empty],
         Interrupted => [E::Interrupted],
         TooLong => [E::TooLong { limit: 65_536 }],
+        File => [E::File { path: "key.pem".into(), source: io() }],
         Read => [E::Read { source: io() }],
     });
     assert_snap("errors_connect", &(text + &ask));
@@ -229,6 +239,7 @@ fn app() {
     let session = errors!(SessionError {
         Template => [E::Template { connection: "slack@work".into(), reconnect: RECONNECT.into(), source: template() }],
         MissingBaseUrl => [E::MissingBaseUrl { connection: "slack@work".into(), reconnect: RECONNECT.into(), path: "/users".into() }],
+        InvalidCertificate => [E::InvalidCertificate { connection: "slack@work".into(), reconnect: RECONNECT.into() }],
     });
     assert_snap("errors_app", &(text + &session));
 }
