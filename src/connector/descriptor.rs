@@ -4,6 +4,7 @@
 //! documents it.
 
 use indexmap::IndexMap;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -16,7 +17,7 @@ use super::{
 pub const VERSION: u32 = 1;
 
 /// What a connector can do, tell of, and needs.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 pub struct Descriptor {
     pub descriptor_version: u32,
     pub id: String,
@@ -33,7 +34,7 @@ pub struct Descriptor {
 }
 
 /// One authentication method.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 pub struct AuthDescriptor {
     pub name: String,
     pub label: String,
@@ -44,7 +45,7 @@ pub struct AuthDescriptor {
     pub input: Value,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 pub struct ScopeDescriptor {
     pub name: String,
     pub purpose: String,
@@ -52,7 +53,7 @@ pub struct ScopeDescriptor {
 }
 
 /// An action of a connector, as its descriptor shows it to other programs.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 pub struct ActionDescriptor {
     pub name: String,
     pub about: String,
@@ -72,7 +73,7 @@ pub struct ActionDescriptor {
 }
 
 /// What the service tells of by webhooks.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 pub struct TriggerDescriptor {
     pub name: String,
     pub about: String,
@@ -80,7 +81,7 @@ pub struct TriggerDescriptor {
 }
 
 /// One way in which a webhook request proves whose it is.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 pub struct SignatureDescriptor {
     pub scheme: SignatureAlgorithm,
     /// Which parts of the event it covers: `body`, `id`, `type`, `time`, `url`.
@@ -90,7 +91,7 @@ pub struct SignatureDescriptor {
 }
 
 /// What can be pulled from the service.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 pub struct StreamDescriptor {
     pub name: String,
     pub about: String,
