@@ -8,7 +8,7 @@ use serde_json::Value;
 use url::Url;
 
 use super::egress::{EgressGuard, EgressRefusal, SystemResolver};
-use super::{Challenge, HttpError, Route, redact_header, redact_url, transport_error};
+use super::{Challenge, HttpError, Route, redact_body, redact_header, redact_url, transport_error};
 use crate::clock::{RunningLimit, Stopwatch};
 use crate::config::AllowedAddress;
 use crate::connector::Pointer;
@@ -237,10 +237,7 @@ impl Client {
             }
             builder = builder.body(body.bytes.expose().clone());
         }
-        tracing::debug!(method = request.method, url = shown, "request");
-        for (name, value) in &request.headers {
-            tracing::trace!(name, value = redact_header(name, value, &request.secrets), "request header");
-        }
+        log_request(request, &shown);
         let failed = |error: reqwest::Error| {
             let error = error.without_url();
             tracing::debug!(url = shown, error = %error, "no answer");
@@ -285,6 +282,18 @@ impl Client {
         let made = build(tls, &self.guard.as_ref().map_or(Resolver::System, Resolver::Guarded))
             .map_err(|source| HttpError::Client { source })?;
         Ok(cell.get_or_init(|| made))
+    }
+}
+
+/// Logs a request, its headers and its body, without secrets.
+fn log_request(request: &Request, url: &str) {
+    tracing::debug!(method = request.method, url, "request");
+    for (name, value) in &request.headers {
+        tracing::trace!(name, value = redact_header(name, value, &request.secrets), "request header");
+    }
+    if let Some(body) = request.body.as_ref().filter(|_| tracing::enabled!(tracing::Level::TRACE)) {
+        let shown = redact_body(&body.content_type, body.bytes.expose(), &request.secrets);
+        tracing::trace!(body = shown, "request body");
     }
 }
 
