@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::super::table::{TableCell, table};
-use super::super::ui::{Render, Tone, Ui, escape};
+use super::super::ui::{Render, Ui, escape};
 use crate::error::Result;
 use crate::ops::connectors::setup_guide;
 use crate::runtime::Workspace;
@@ -60,9 +60,7 @@ impl Render for SetupGuideView {
             out.extend(asks.into_iter().map(|ask| format!("   {}", asked(ask))));
         }
         out.push(format!("{}. Then:", if self.prompts.is_empty() { 2 } else { 3 }));
-        let command = |step: &SetupCommandView| {
-            vec![step.command.clone().into(), TableCell(step.reason.clone(), Some(Tone::Dim))]
-        };
+        let command = |step: &SetupCommandView| vec![step.command.clone().into(), step.reason.clone().into()];
         let commands = table(ui, &["command", "what it does"], self.commands.iter().map(command).collect());
         out.extend(commands.lines().map(|line| format!("   {line}")));
         if !self.other_auth_methods.is_empty() {
