@@ -81,6 +81,7 @@ impl SignInArgs {
                 timeout: self.timeout.unwrap_or(settings.timeout),
             },
             token,
+            client: None,
         })
     }
 }

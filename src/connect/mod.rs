@@ -164,6 +164,8 @@ pub enum ConnectError {
     MissingClientSecret { command: ConnectCommand },
     #[error("{command} needs a value for {name}: {prompt}")]
     MissingParam { command: ConnectCommand, name: String, prompt: String },
+    #[error("unknown authentication method {auth:?} for {command}: use one of {}", known.join(", "))]
+    UnknownAuth { command: ConnectCommand, auth: String, known: Vec<String> },
     #[error("unknown parameter {name:?} for {command}")]
     UnknownParam { command: ConnectCommand, name: String, known: Vec<String> },
     #[error("invalid value {value:?} for {name}: use one of {}", choices.join(", "))]
@@ -244,6 +246,7 @@ impl Remedy for ConnectError {
             Self::MissingParam { command: requested, name, .. } => {
                 Diagnostic::new(Kind::Usage, "missing_param").run(with_param(requested, name, "VALUE"))
             }
+            Self::UnknownAuth { command, known, .. } => unknown_auth(command, known),
             Self::UnknownParam { command: requested, known, .. } => {
                 Diagnostic::new(Kind::Usage, "unknown_param").hint(match known.first() {
                     Some(_) => Hint::text(format!("its parameters are {}", known.join(", "))),
@@ -367,6 +370,11 @@ fn scopes_dropped(
         Hint::new("--yes drops them; to keep them:", add_scope_command(&command, &added))
     };
     ConnectError::ScopesDropped { name: name.clone(), dropped, hint: Box::new(hint) }
+}
+
+fn unknown_auth(command: &ConnectCommand, known: &[String]) -> Diagnostic {
+    let method = known.first().map_or("METHOD", String::as_str);
+    Diagnostic::new(Kind::Usage, "unknown_auth").run(format!("{} --auth {method}", command.command))
 }
 
 fn with_param(command: &ConnectCommand, name: &str, value: &str) -> String {
