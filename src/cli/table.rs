@@ -45,7 +45,17 @@ pub(super) fn table_of_numbers(ui: &Ui, headings: &[&str], rows: Vec<Vec<TableCe
         table.force_no_tty();
     }
     table.set_header(headings.iter().map(|heading| Cell::new(heading.to_uppercase())));
-    let rows = if let Some(width) = ui.width { shortened(rows, headings, width) } else { rows };
+    let rows = match ui.width {
+        None => rows,
+        Some(width) => {
+            let (rows, fits) = shortened(rows, headings, width);
+            if fits {
+                // The arrangement of the library wraps cells although there is room for all.
+                table.set_content_arrangement(ContentArrangement::Disabled);
+            }
+            rows
+        }
+    };
     // What a row is called is in its first cell, and is never broken, unless it would take most of the terminal.
     let most = ui.width.map_or(usize::MAX, |width| width * 2 / 3);
     let mut names = rows.iter().filter_map(|row| row.first());
@@ -75,8 +85,8 @@ pub(super) fn table_of_numbers(ui: &Ui, headings: &[&str], rows: Vec<Vec<TableCe
 }
 
 /// Shortens words that a narrow terminal would break, so that the first column, by which a row is known, stays whole. Only
-/// columns of single words are shortened, the widest first; those with sentences wrap.
-fn shortened(mut rows: Vec<Vec<TableCell>>, headings: &[&str], width: usize) -> Vec<Vec<TableCell>> {
+/// columns of single words are shortened, the widest first; those with sentences wrap. Also returns whether all fits now.
+fn shortened(mut rows: Vec<Vec<TableCell>>, headings: &[&str], width: usize) -> (Vec<Vec<TableCell>>, bool) {
     const NARROWEST: usize = 10;
     let length = |text: &str| escape(text).chars().count().min(MAX_CELL_LENGTH);
     let mut widths: Vec<usize> = headings.iter().map(|heading| heading.chars().count()).collect();
@@ -87,7 +97,8 @@ fn shortened(mut rows: Vec<Vec<TableCell>>, headings: &[&str], width: usize) -> 
             is_words[column] &= !text.contains(' ') || length(text) <= NARROWEST;
         }
     }
-    let total = |widths: &[usize]| widths.iter().map(|width| width + 2).sum::<usize>();
+    // The space behind the last column may be cut off.
+    let total = |widths: &[usize]| widths.iter().map(|width| width + 2).sum::<usize>().saturating_sub(2);
     while total(&widths) > width {
         let columns = (1..widths.len()).filter(|column| is_words[*column] && widths[*column] > NARROWEST);
         let Some(widest) = columns.max_by_key(|column| widths[*column]) else { break };
@@ -100,7 +111,8 @@ fn shortened(mut rows: Vec<Vec<TableCell>>, headings: &[&str], width: usize) -> 
             }
         }
     }
-    rows
+    let fits = total(&widths) <= width;
+    (rows, fits)
 }
 
 /// What there is to know of a row beside its cells, and the command that fixes it: below the table, where nothing is folded

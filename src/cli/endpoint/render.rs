@@ -13,7 +13,7 @@ use crate::view::endpoint::{
     MessagePruneView, SentMessageView,
 };
 
-const DELIVERY_HEADINGS: [&str; 7] = ["delivery", "type", "endpoint", "status", "tries", "next", "error"];
+const DELIVERY_HEADINGS: [&str; 7] = ["delivery", "type", "endpoint", "status", "attempts", "next", "error"];
 
 fn seconds(at: Timestamp, as_of: Timestamp) -> i64 {
     at.as_second() - as_of.as_second()
