@@ -70,9 +70,26 @@ pub fn format(duration: Duration) -> String {
     format!("{seconds}s")
 }
 
+/// Writes a duration for people, in its largest unit and rounded down: `58m` for 3528 seconds.
+pub fn format_rounded(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    let units = [("d", 86_400), ("h", 3_600), ("m", 60)];
+    let (unit, size) = units.into_iter().find(|(_, size)| seconds >= 2 * size).unwrap_or(("s", 1));
+    format!("{}{unit}", seconds / size)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_rounded_duration_has_one_unit() {
+        let rounded = |seconds| format_rounded(Duration::from_secs(seconds));
+        assert_eq!(
+            [0, 90, 119, 120, 3528, 7199, 7200, 90_000, 200_000].map(rounded),
+            ["0s", "90s", "119s", "2m", "58m", "119m", "2h", "25h", "2d"]
+        );
+    }
 
     #[test]
     fn reads_what_people_write() {

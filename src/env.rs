@@ -61,6 +61,14 @@ variables! {
     GITHUB_ACTIONS = "GITHUB_ACTIONS";
     /// Any value turns colours off.
     NO_COLOR = "NO_COLOR";
+    /// The kind of terminal: `dumb` turns colours and animations off.
+    TERM = "TERM";
+    /// The locale, before LC_CTYPE and LANG: without UTF-8, progress is drawn in ASCII.
+    LC_ALL = "LC_ALL";
+    /// The locale of characters.
+    LC_CTYPE = "LC_CTYPE";
+    /// The locale where the two others are not set.
+    LANG = "LANG";
     /// The folder of settings.
     XDG_CONFIG_HOME = "XDG_CONFIG_HOME";
     /// The folder of data.
@@ -91,6 +99,20 @@ pub fn var(variable: &EnvVariable) -> Option<String> {
 /// The variable as the operating system gives it; absent where unset or empty.
 pub fn var_os(variable: &EnvVariable) -> Option<OsString> {
     named_os(variable.name)
+}
+
+/// Whether the terminal is one that understands no control sequences.
+pub fn is_dumb_terminal() -> bool {
+    var(&TERM).is_some_and(|term| term == "dumb")
+}
+
+/// Whether the locale writes UTF-8; true if none is set.
+pub fn is_utf8_locale() -> bool {
+    let locale = [&LC_ALL, &LC_CTYPE, &LANG].into_iter().find_map(var);
+    locale.is_none_or(|locale| {
+        let locale = locale.to_ascii_lowercase();
+        locale.contains("utf-8") || locale.contains("utf8")
+    })
 }
 
 /// The variable as a secret.

@@ -112,22 +112,39 @@ impl Hint {
         Self::new("", command)
     }
 
-    /// The same with a command that works in this workspace, unless it names one or is about workspaces.
+    /// The same with commands that work in this workspace, unless they name one or are about workspaces.
     #[must_use]
     pub fn in_workspace(self, workspace: &str) -> Self {
-        let named = |command: String| match command.strip_prefix("integ ") {
-            Some(rest) if !rest.starts_with("-w ") && !rest.starts_with("workspace ") => {
-                format!("integ -w {workspace} {rest}")
-            }
-            _ => command,
-        };
-        Self { command: self.command.map(named), ..self }
+        // Commands within the text are in backticks.
+        let text = self.text.split('`').enumerate();
+        let text = text.map(|(index, part)| if index % 2 == 1 { command_in(workspace, part) } else { part.to_owned() });
+        let text = text.collect::<Vec<_>>().join("`");
+        Self { text, command: self.command.map(|command| command_in(workspace, &command)) }
     }
 
     /// Advice that no single command can follow.
     pub fn text(text: impl Into<String>) -> Self {
         Self { text: text.into(), command: None }
     }
+}
+
+/// A command line for a shell, with the workspace in each of its `integ` commands that names none.
+pub fn command_in(workspace: &str, command: &str) -> String {
+    const PROGRAM: &str = "integ ";
+    let mut out = String::new();
+    let mut rest = command;
+    while let Some(at) = rest.find(PROGRAM) {
+        let (before, after) = (&rest[..at], &rest[at + PROGRAM.len()..]);
+        let is_program = before.chars().next_back().is_none_or(|last| " (;'".contains(last));
+        let is_named = after.starts_with("-w ") || after.starts_with("workspace ");
+        out.push_str(before);
+        out.push_str(PROGRAM);
+        if is_program && !is_named {
+            out.push_str(&format!("-w {workspace} "));
+        }
+        rest = after;
+    }
+    out + rest
 }
 
 /// As it is printed behind `hint:`. A command alone stands bare, so that the rest of the line can be copied.
@@ -322,7 +339,12 @@ mod tests {
         assert_eq!(moved("integ -w NEW vault restore FILE"), "integ -w NEW vault restore FILE");
         assert_eq!(moved("integ workspace list"), "integ workspace list");
         assert_eq!(moved("chmod 600 /integ x"), "chmod 600 /integ x");
+        assert_eq!(moved("INTEG_IDENTITY_FILE=F integ status"), "INTEG_IDENTITY_FILE=F integ -w work status");
+        assert_eq!(moved("integ connect x && integ test x"), "integ -w work connect x && integ -w work test x");
+        assert_eq!(moved("cargo install integ"), "cargo install integ");
         assert_eq!(Hint::text("integ x").in_workspace("work"), Hint::text("integ x"));
+        let text = Hint::new("look with `ls` and `integ status`, then", "integ test").in_workspace("work");
+        assert_eq!(text.to_string(), "look with `ls` and `integ -w work status`, then `integ -w work test`");
     }
 
     #[test]

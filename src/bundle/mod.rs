@@ -88,11 +88,9 @@ impl Remedy for BundleError {
                 Diagnostic::new(Kind::Vault, "bundle_wrong_identity").hint(export(recipient))
             }
             Self::MissingIdentity => Diagnostic::new(Kind::Vault, "bundle_locked").hint(Hint::text(
-                "set INTEG_IDENTITY to the secret key (AGE-SECRET-KEY-1…) whose public key was given to `integ export --to`",
+                "set INTEG_IDENTITY to the secret key (AGE-SECRET-KEY-1…) whose public key the bundle was exported to",
             )),
-            Self::UnsupportedVersion(_) => {
-                Diagnostic::new(Kind::Vault, "unsupported_bundle").hint(export("age1…"))
-            }
+            Self::UnsupportedVersion(_) => Diagnostic::new(Kind::Vault, "unsupported_bundle").hint(export("age1…")),
             Self::TooLarge { .. } => {
                 Diagnostic::new(Kind::Usage, "bundle_too_large").hint(Hint::text("export fewer connections at a time"))
             }

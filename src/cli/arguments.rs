@@ -7,6 +7,7 @@ use clap::builder::FalseyValueParser;
 use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::ArgValueCandidates;
 
+use super::examples::with_examples;
 use super::global::GlobalArgs;
 use super::{
     api, app, call, completions, config, connect, connector, disconnect, doctor, endpoint, exec, export,
@@ -68,7 +69,7 @@ pub fn command() -> clap::Command {
     // `help` completes the names of all commands, its own among them.
     let names = || ArgValueCandidates::new(|| help::candidates(&command()));
     let whole = whole.mut_subcommand("help", |help| help.mut_arg("words", |words| words.add(names())));
-    with_env_variables(whole, "INTEG_")
+    with_examples(with_env_variables(whole, "INTEG_"), "")
 }
 
 /// The part of the whole that `integ token` needs. Scripts call it in loops, and making every other command's arguments

@@ -1,21 +1,30 @@
 //! What Tab offers: connectors, connections of the live store, workspaces.
 
-use std::ffi::OsStr;
+use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
 use std::str::FromStr;
 use std::sync::Arc;
 
-use clap_complete::{ArgValueCandidates, ArgValueCompleter, CompletionCandidate};
+use clap_complete::engine::ValueCompleter;
+use clap_complete::{ArgValueCandidates, ArgValueCompleter, CompletionCandidate, PathCompleter};
 
 use super::terminal::Terminal;
-use crate::config::{Folders, ProjectConfig};
+use crate::config::{ConfigKey, Folders, KEYS, ProjectConfig};
 use crate::connector::{Action, Catalogue, Connector, ConnectorSource, Scope, Stream, is_shell_safe};
 use crate::model::{ConnectionName, WorkspaceName};
 use crate::notify::Notifier;
-use crate::ops::connections::list_connection_names;
+use crate::ops::connections::{StatusRequest, list_connection_names, status};
 use crate::ops::endpoints::list_endpoints;
-use crate::ops::sync::list_synced_streams;
+use crate::ops::sync::{JobListRequest, list_jobs, list_synced_streams};
+use crate::ops::vault::list_recipients;
+use crate::ops::webhooks::{ListEventsRequest, list_events};
 use crate::runtime::{Engine, Workspace};
+use crate::sandbox::{EmulatedEndpoint, FaultKind};
+use crate::view::connection::ConnectionView;
 use crate::view::endpoint::EndpointView;
+use crate::view::sync::JobView;
+use crate::view::vault::RecipientView;
+use crate::view::webhook::StoredEventView;
 
 /// Candidates that no shell interprets: names come from connector files and stores, and what Tab inserts is then run.
 fn candidates(find: impl Fn() -> Vec<CompletionCandidate> + Send + Sync + 'static) -> ArgValueCandidates {
@@ -52,8 +61,130 @@ pub(super) fn installed_connectors() -> ArgValueCandidates {
     })
 }
 
+/// The connections of the live store, each with its account and status.
 pub(super) fn connections() -> ArgValueCandidates {
-    candidates(|| names().unwrap_or_default().into_iter().map(CompletionCandidate::new).collect())
+    candidates(|| described(|_| true))
+}
+
+fn described(is_offered: impl Fn(&ConnectionView) -> bool) -> Vec<CompletionCandidate> {
+    let Some(workspace) = open_workspace() else { return Vec::new() };
+    let all = StatusRequest { connections: Vec::new() };
+    let found = workspace.run(status(&workspace, all)).map(|view| view.connections).unwrap_or_default();
+    let candidate = |connection: ConnectionView| {
+        let account = connection.account.map(|account| account.name.unwrap_or(account.id));
+        let status = connection.status.as_str().replace('_', " ");
+        let help = account.into_iter().chain([status]).chain(connection.target).collect::<Vec<_>>().join(", ");
+        CompletionCandidate::new(connection.connection.to_string()).help(Some(help.into()))
+    };
+    found.into_iter().filter(is_offered).map(candidate).collect()
+}
+
+/// The settings, each with its purpose.
+pub(super) fn settings() -> ArgValueCandidates {
+    candidates(|| {
+        let candidate = |key: &ConfigKey| CompletionCandidate::new(key.name).help(Some(key.purpose.into()));
+        KEYS.iter().map(candidate).collect()
+    })
+}
+
+/// The numbers of the latest sync runs, each with its stream and status.
+pub(super) fn jobs() -> ArgValueCandidates {
+    candidates(|| {
+        let Some(workspace) = open_workspace() else { return Vec::new() };
+        let latest = JobListRequest { connection: None, limit: 20 };
+        let found = workspace.run(list_jobs(&workspace, latest)).map(|list| list.jobs).unwrap_or_default();
+        let candidate = |job: JobView| {
+            let help = format!("{}/{}, {} {}", job.connection, job.stream, job.mode, job.status);
+            CompletionCandidate::new(job.id.to_string()).help(Some(help.into()))
+        };
+        found.into_iter().map(candidate).collect()
+    })
+}
+
+/// The numbers of the latest webhook events, each with its connection and type.
+pub(super) fn events() -> ArgValueCandidates {
+    candidates(|| {
+        let Some(workspace) = open_workspace() else { return Vec::new() };
+        let latest = ListEventsRequest { limit: 20, ..ListEventsRequest::default() };
+        let found = workspace.run(list_events(&workspace, latest)).map(|list| list.events).unwrap_or_default();
+        let candidate = |event: StoredEventView| {
+            let help = format!("{}, {}", event.connection, event.kind);
+            CompletionCandidate::new(event.id.to_string()).help(Some(help.into()))
+        };
+        found.into_iter().map(candidate).collect()
+    })
+}
+
+/// The faults that the sandbox can inject.
+pub(super) fn faults() -> ArgValueCandidates {
+    candidates(|| FaultKind::ALL.into_iter().map(|fault| CompletionCandidate::new(fault.as_str())).collect())
+}
+
+/// The endpoints at which it can inject them.
+pub(super) fn emulated_endpoints() -> ArgValueCandidates {
+    candidates(|| EmulatedEndpoint::ALL.into_iter().map(|at| CompletionCandidate::new(at.as_str())).collect())
+}
+
+/// Those who can open the vault, each with its label.
+pub(super) fn recipients() -> ArgValueCandidates {
+    candidates(|| {
+        let Some(workspace) = open_workspace() else { return Vec::new() };
+        let found = workspace.run(list_recipients(&workspace)).map(|list| list.recipients).unwrap_or_default();
+        let candidate = |one: RecipientView| CompletionCandidate::new(one.recipient).help(Some(one.label.into()));
+        found.into_iter().map(candidate).collect()
+    })
+}
+
+/// The connections of `exec`, and after `--` its command: programs of the PATH, and files once it is named. The engine takes
+/// words after `--` for more connections.
+pub(super) fn exec_words() -> ArgValueCompleter {
+    completer(|current: &OsStr| {
+        let text = current.to_string_lossy();
+        let (words, index) = completed_line();
+        if !words.iter().take(index).any(|word| word == "--") {
+            let mut found = described(|_| true);
+            found.retain(|candidate| candidate.get_value().to_string_lossy().starts_with(&*text));
+            return found;
+        }
+        if !is_after_separator() || text.contains('/') {
+            return PathCompleter::any().complete(current);
+        }
+        let path = crate::env::var_named("PATH").unwrap_or_default();
+        let folders = std::env::split_paths(&path).filter_map(|folder| std::fs::read_dir(folder).ok());
+        let names = folders.flat_map(|folder| folder.flatten().map(|file| file.file_name()));
+        let names: BTreeSet<String> = names.filter_map(|name| name.into_string().ok()).collect();
+        names.into_iter().filter(|name| name.starts_with(&*text)).map(CompletionCandidate::new).collect()
+    })
+}
+
+/// Whether the word that is being completed is the one after `exec … --`.
+fn is_after_separator() -> bool {
+    let (words, index) = completed_line();
+    index > 0 && words.get(index - 1).is_some_and(|word| word == "--")
+}
+
+/// The words of the line that is being completed, and the index of the one where the cursor is. Shells that say no index
+/// pass the words up to it.
+fn completed_line() -> (Vec<OsString>, usize) {
+    let words: Vec<OsString> = std::env::args_os().skip_while(|word| word != "--").skip(1).collect();
+    let index = crate::env::var_named("_CLAP_COMPLETE_INDEX").and_then(|index| index.parse().ok());
+    let index = index.unwrap_or(words.len().saturating_sub(1));
+    (words, index)
+}
+
+/// The whole command for completion. Flags are hidden unless one is being typed: an empty word completes to names.
+pub(super) fn completed_command(whole: clap::Command) -> clap::Command {
+    let (words, index) = completed_line();
+    let is_flag = words.get(index).is_some_and(|word| word.to_string_lossy().starts_with('-'));
+    if is_flag { whole } else { without_flags(whole) }
+}
+
+fn without_flags(command: clap::Command) -> clap::Command {
+    command
+        .disable_help_flag(true)
+        .disable_version_flag(true)
+        .mut_args(|arg| if arg.is_positional() { arg } else { arg.hide(true) })
+        .mut_subcommands(without_flags)
 }
 
 /// Connections, and their streams once one is named.
@@ -195,13 +326,7 @@ pub(super) fn sandbox_streams() -> ArgValueCompleter {
 
 /// Connections whose connector has webhooks.
 pub(super) fn webhook_connections() -> ArgValueCandidates {
-    candidates(|| {
-        let receives = |name: &String| {
-            let parsed = ConnectionName::from_str(name).ok();
-            parsed.and_then(|name| connector(name.connector())).is_some_and(|connector| connector.webhook.is_some())
-        };
-        names().unwrap_or_default().into_iter().filter(receives).map(CompletionCandidate::new).collect()
-    })
+    candidates(|| described(|one| connector(&one.connector).is_some_and(|connector| connector.webhook.is_some())))
 }
 
 /// Connections, and connectors of which there is none: whose events can be simulated.
@@ -357,7 +482,7 @@ fn open_workspace() -> Option<Workspace> {
     let given = crate::env::var_named("INTEG_WORKSPACE");
     let workspace = given.or(project.workspace).unwrap_or_else(|| settings.workspace.clone());
     let notifier = Box::new(Notifier::new(&settings));
-    let nobody = Terminal { interactive: false, json: false, quiet: true };
+    let nobody = Terminal { interactive: false, json: false, quiet: true, animates: false };
     let engine = Engine::new(folders, settings, Box::new(nobody), notifier);
     let workspace = Workspace::new(Arc::new(engine), WorkspaceName::from_str(&workspace).ok()?);
     workspace.has_vault().then_some(workspace)

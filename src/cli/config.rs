@@ -26,16 +26,19 @@ enum ConfigCommand {
     /// Print the value of a setting: `integ config get workspace`
     Get {
         /// The setting, as `integ config show` names it
+        #[arg(add = super::complete::settings())]
         key: String,
     },
     /// Give a setting its default back: `integ config unset vault.tokens`
     Unset {
         /// The setting, as `integ config show` names it
+        #[arg(add = super::complete::settings())]
         key: String,
     },
     /// Change a setting: `integ config set vault.tokens keyring`
     Set {
         /// The setting, as `integ config show` names it
+        #[arg(add = super::complete::settings())]
         key: String,
         /// Its new value
         value: String,

@@ -16,17 +16,13 @@ use crate::error::{Diagnostic, Kind, Remedy, Result};
 use crate::http::Route;
 use crate::ops::connections;
 use crate::runtime::Workspace;
-use crate::view::connection::ConnectView;
+use crate::view::connection::{ConnectEventView, ConnectView};
 
 /// Connect an account
 ///
 /// Runs OAuth in your browser and keeps the tokens in the encrypted store. Connecting an account again keeps the
 /// connection and everything that hangs on it.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  integ connect slack --sandbox\n  integ connect slack@work --sandbox\n  \
-    integ connect github --device\n  integ connect slack --add-scope chat:write\n  \
-    integ connect github --auth app --as app --sandbox\n  \
-    integ connect https://mcp.linear.app/mcp")]
 pub(super) struct ConnectArgs {
     /// The service, as `integ connector list` names it, or the URL of an MCP server; `slack@work` is short for `slack --as
     /// work`
@@ -101,7 +97,7 @@ pub(super) fn run(workspace: &Workspace, ui: &Ui, args: ConnectArgs) -> Result<u
         Some(_) => (String::new(), args.account),
         None => names(args.connector, args.account)?,
     };
-    let ReconnectOptions { scopes, added_scopes, drops_scopes, mut params, files, sign_in, token } =
+    let ReconnectOptions { scopes, added_scopes, drops_scopes, mut params, files, sign_in, token, client: _ } =
         args.sign_in.into_options(workspace, &terminal)?;
     let named = [
         ("issuer", args.issuer),
@@ -139,7 +135,8 @@ fn show(ui: &Ui, view: &ConnectView) -> Result<()> {
     }
     let connection = &view.connection;
     if ui.json {
-        ui.show_line(&json!({ "event": "connected", "connection": connection }))?;
+        let connection = Box::new(connection.clone());
+        ui.show_line(&json!(ConnectEventView::Connected { connection }))?;
         return Ok(());
     }
     let account = connection.account.as_ref().map(|account| account.name.as_ref().unwrap_or(&account.id));

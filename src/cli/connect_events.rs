@@ -2,30 +2,33 @@
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
-
 use super::escape::{escape, wrap};
 use crate::connect::{ConnectEvent, WaitsFor};
 use crate::connector::{SetupGuide, SetupKind};
+use crate::duration;
+use crate::view::connection::ConnectEventView;
 
 /// The widest scope that has its purpose beside it.
 const SCOPE_COLUMN: usize = 32;
 
-/// An event as JSON; absent for what only helps a person.
-pub(super) fn json(event: &ConnectEvent<'_>) -> Option<Value> {
+/// An event for programs; absent for what only helps a person.
+pub(super) fn view(event: &ConnectEvent<'_>) -> Option<ConnectEventView> {
     Some(match event {
-        ConnectEvent::Reconnecting { connection, position, total, .. } => json!({
-            "event": "reconnecting", "connection": connection.to_string(), "position": position, "total": total
-        }),
-        ConnectEvent::Authorize { url, redirect_uri, .. } => {
-            json!({ "event": "authorize", "url": url.as_str(), "redirect_uri": redirect_uri })
+        ConnectEvent::Reconnecting { connection, position, total, .. } => {
+            ConnectEventView::Reconnecting { connection: connection.to_string(), position: *position, total: *total }
         }
-        ConnectEvent::DeviceCode { verification_uri, verification_uri_complete, user_code, expires_in } => json!({
-            "event": "device_code", "verification_uri": verification_uri,
-            "verification_uri_complete": verification_uri_complete, "user_code": user_code,
-            "expires_in": expires_in
-        }),
-        ConnectEvent::SandboxConsented => json!({ "event": "sandbox_consented" }),
+        ConnectEvent::Authorize { url, redirect_uri, .. } => {
+            ConnectEventView::Authorize { url: url.to_string(), redirect_uri: (*redirect_uri).to_owned() }
+        }
+        ConnectEvent::DeviceCode { verification_uri, verification_uri_complete, user_code, expires_in } => {
+            ConnectEventView::DeviceCode {
+                verification_uri: (*verification_uri).to_owned(),
+                verification_uri_complete: verification_uri_complete.map(ToOwned::to_owned),
+                user_code: (*user_code).to_owned(),
+                expires_in: *expires_in,
+            }
+        }
+        ConnectEvent::SandboxConsented => ConnectEventView::SandboxConsented,
         ConnectEvent::Setup { .. }
         | ConnectEvent::BrowserNotFound
         | ConnectEvent::InvalidAnswer { .. }
@@ -80,12 +83,21 @@ pub(super) fn text(event: &ConnectEvent<'_>, is_interactive: bool, width: usize)
     }
 }
 
-/// `Waiting for the browser (4:32 left), Ctrl-C to cancel`.
-pub(super) fn countdown(waits_for: WaitsFor, remaining: Duration) -> String {
-    let what = match waits_for {
+/// The same without a terminal, once: `Waiting up to 5m for the browser.`
+pub(super) fn wait(waits_for: WaitsFor, limit: Duration) -> String {
+    format!("Waiting up to {} for {}.", duration::format(limit), awaited(waits_for))
+}
+
+fn awaited(waits_for: WaitsFor) -> &'static str {
+    match waits_for {
         WaitsFor::Browser => "the browser",
         WaitsFor::DeviceCode => "the code to be entered",
-    };
+    }
+}
+
+/// `Waiting for the browser (4:32 left), Ctrl-C to cancel`.
+pub(super) fn countdown(waits_for: WaitsFor, remaining: Duration) -> String {
+    let what = awaited(waits_for);
     let seconds = remaining.as_millis().div_ceil(1000);
     format!("Waiting for {what} ({}:{:02} left), Ctrl-C to cancel", seconds / 60, seconds % 60)
 }

@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use super::escape::wrap;
 use super::ui::{Render, Tone, Ui, escape};
 use crate::doctor::{NetworkAccess, Severity, run_checks};
 use crate::error::{Kind, Result};
@@ -17,6 +18,9 @@ pub(super) struct DoctorArgs {
     pub online: bool,
 }
 
+/// Columns before a message.
+const INDENT: usize = 22;
+
 impl Render for DoctorReportView {
     fn text(&self, ui: &Ui) -> String {
         let mut lines = Vec::new();
@@ -27,9 +31,11 @@ impl Render for DoctorReportView {
                 Severity::Error => Tone::Bad,
             };
             let severity = ui.paint(tone, &format!("{:<8}", finding.severity));
-            lines.push(format!("{severity} {:<12} {}", finding.check, escape(&finding.message)));
+            let room = ui.width.map_or(usize::MAX, |width| width.saturating_sub(INDENT));
+            let message = wrap(&finding.message, room).join(&format!("\n{:INDENT$}", ""));
+            lines.push(format!("{severity} {:<12} {message}", finding.check));
             // On a line of its own, whole, so that it can be copied.
-            lines.extend(finding.fix.as_ref().map(|fix| format!("{:22}hint: {}", "", escape(fix))));
+            lines.extend(finding.fix.as_ref().map(|fix| format!("{:INDENT$}hint: {}", "", escape(fix))));
         }
         let count = |number: usize, what: &str| format!("{number} {what}{}", if number == 1 { "" } else { "s" });
         lines.push(format!("{}, {}", count(self.summary.errors, "error"), count(self.summary.warnings, "warning")));

@@ -34,7 +34,7 @@ const LONG: usize = 64 * 1024;
 #[command(override_usage = "integ exec [OPTIONS] [CONNECTION]... -- COMMAND...")]
 pub(super) struct ExecArgs {
     /// Connections whose credentials the command gets
-    #[arg(value_name = "CONNECTION", required_unless_present = "env", add = super::complete::connections())]
+    #[arg(value_name = "CONNECTION", required_unless_present = "env", add = super::complete::exec_words())]
     pub connections: Vec<String>,
     /// Set a variable of your choice to a connection's token, or to another part of its credential; repeatable
     #[arg(long = "env", value_name = "NAME=CONNECTION[.PART]", value_parser = assignment)]

@@ -20,11 +20,6 @@ use crate::view::bundle::{BundleLifetime, BundleView, BundledConnectionView};
 /// bundle holds access tokens, API keys and client credentials. A refresh token stays out unless the service never rotates
 /// it, so that a job cannot end your own access.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  \
-    age-keygen -o ci.key                             # part of age; prints the public key, age1…\n  \
-    integ export github stripe --to age1… --output bundle.age\n  \
-    gh secret set INTEG_BUNDLE < bundle.age\n  \
-    gh secret set INTEG_IDENTITY < ci.key")]
 pub(super) struct ExportArgs {
     /// Connections to export
     #[arg(value_name = "CONNECTION", required = true, add = super::complete::connections())]

@@ -18,9 +18,6 @@ const MAX_REQUEST_BYTES: u64 = 64 * 1024;
 /// git calls it, asks on standard input and reads the answer (see gitcredentials(7)). Only hosts of the connection's service
 /// get an answer; for others git asks elsewhere. `store` and `erase` do nothing: integ has the token already.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  \
-    git config --global credential.https://github.com.helper '!integ git-credential github'\n  \
-    printf 'protocol=https\\nhost=github.com\\n' | integ git-credential github get")]
 pub(super) struct GitCredentialArgs {
     /// Connection whose token git gets
     #[arg(add = super::complete::connections())]

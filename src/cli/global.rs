@@ -18,12 +18,15 @@ pub(super) struct GlobalArgs {
     /// Suppress everything but results and errors
     #[arg(short, long, global = true)]
     pub quiet: bool,
-    /// Print more; -vv shows requests, without their secrets
+    /// Print more; -vv shows requests, -vvv their headers and bodies, without secrets
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub verbose: u8,
     /// Never prompt: fail and name what is missing
     #[arg(long, global = true)]
     pub no_input: bool,
+    /// Show no progress bars and countdowns
+    #[arg(long, global = true)]
+    pub no_progress: bool,
     /// When to use colour
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     pub color: ColorChoice,

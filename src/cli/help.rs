@@ -9,6 +9,7 @@ use clap::Args;
 use clap_complete::CompletionCandidate;
 use thiserror::Error;
 
+use super::json_schema::{self, Output};
 use super::ui::Ui;
 use crate::env;
 use crate::error::{Diagnostic, Hint, Kind, Remedy, Result};
@@ -22,7 +23,7 @@ pub(super) const AFTER_HELP: &str = "Start with `integ connect slack --sandbox`.
 /// Explain a command or a topic
 #[derive(Debug, Args)]
 pub(super) struct HelpArgs {
-    /// A command, such as `vault backup`, or a topic
+    /// A command, such as `vault backup`, a topic, or `json` and a command for the JSON Schema of its output
     #[arg(value_name = "COMMAND or TOPIC")]
     pub words: Vec<String>,
 }
@@ -30,58 +31,76 @@ pub(super) struct HelpArgs {
 /// What can be explained beside commands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Topic {
+    Calls,
     Ci,
     Connectors,
+    Endpoints,
     Environment,
     ExitCodes,
     Files,
+    Json,
     Mcp,
     Notify,
     Sandbox,
     Scripting,
     Security,
     Sync,
+    Tls,
+    Webhooks,
 }
 
 impl Topic {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 16] = [
+        Self::Calls,
         Self::Ci,
         Self::Connectors,
+        Self::Endpoints,
         Self::Environment,
         Self::ExitCodes,
         Self::Files,
+        Self::Json,
         Self::Mcp,
         Self::Notify,
         Self::Sandbox,
         Self::Scripting,
         Self::Security,
         Self::Sync,
+        Self::Tls,
+        Self::Webhooks,
     ];
 
     fn name(self) -> &'static str {
         match self {
+            Self::Calls => "calls",
             Self::Ci => "ci",
             Self::Connectors => "connectors",
+            Self::Endpoints => "endpoints",
             Self::Environment => "environment",
             Self::ExitCodes => "exit-codes",
             Self::Files => "files",
+            Self::Json => "json",
             Self::Mcp => "mcp",
             Self::Notify => "notify",
             Self::Sandbox => "sandbox",
             Self::Scripting => "scripting",
             Self::Security => "security",
             Self::Sync => "sync",
+            Self::Tls => "tls",
+            Self::Webhooks => "webhooks",
         }
     }
 
     /// The whole text, with its title as the first line.
     fn text(self) -> String {
         match self {
+            Self::Calls => include_str!("topics/calls.txt").to_owned(),
             Self::Ci => include_str!("topics/ci.txt").to_owned(),
             Self::Connectors => include_str!("topics/connectors.txt").to_owned(),
+            Self::Endpoints => include_str!("topics/endpoints.txt").to_owned(),
             Self::Environment => environment(),
             Self::ExitCodes => exit_codes(),
             Self::Files => include_str!("topics/files.txt").to_owned(),
+            Self::Json => include_str!("topics/json.txt").to_owned(),
             Self::Mcp => include_str!("topics/mcp.txt").to_owned(),
             Self::Notify => {
                 let variables =
@@ -93,6 +112,8 @@ impl Topic {
             Self::Scripting => include_str!("topics/scripting.txt").to_owned(),
             Self::Security => include_str!("topics/security.txt").to_owned(),
             Self::Sync => include_str!("topics/sync.txt").to_owned(),
+            Self::Tls => include_str!("topics/tls.txt").to_owned(),
+            Self::Webhooks => include_str!("topics/webhooks.txt").to_owned(),
         }
     }
 
@@ -137,6 +158,12 @@ fn exit_codes() -> String {
     text
 }
 
+/// Whether a topic has this name.
+#[cfg(test)]
+pub(super) fn is_topic(name: &str) -> bool {
+    Topic::named(name).is_some()
+}
+
 /// The line that names the topics, for the end of `--help`.
 pub(super) fn topics() -> String {
     let names: Vec<&str> = Topic::ALL.iter().map(|topic| topic.name()).collect();
@@ -165,6 +192,24 @@ impl Remedy for HelpError {
     }
 }
 
+/// Why there is no JSON Schema to print.
+#[derive(Debug, Error)]
+enum SchemaError {
+    #[error("`integ {0}` is not a command that prints JSON")]
+    Unknown(String),
+    #[error("`integ {command}` has no JSON Schema: it prints {what}")]
+    None { command: String, what: &'static str },
+}
+
+impl Remedy for SchemaError {
+    fn diagnostic(&self) -> Diagnostic {
+        match self {
+            Self::Unknown(_) => Diagnostic::new(Kind::Usage, "unknown_command").run("integ help json"),
+            Self::None { .. } => Diagnostic::new(Kind::Usage, "no_schema").run("integ help json"),
+        }
+    }
+}
+
 /// `whole` is the command with all subcommands.
 pub(super) fn run(ui: &Ui, args: &HelpArgs, whole: clap::Command) -> Result<u8> {
     let Some(first) = args.words.first() else {
@@ -175,6 +220,12 @@ pub(super) fn run(ui: &Ui, args: &HelpArgs, whole: clap::Command) -> Result<u8> 
         ui.raw(&format!("{}\n\nTopics:\n{list}\n", help.trim_end()));
         return Ok(0);
     };
+    if let [first, command @ ..] = args.words.as_slice()
+        && first == Topic::Json.name()
+        && !command.is_empty()
+    {
+        return print_schema(ui, &command.join(" "));
+    }
     let topic = Topic::named(first).filter(|_| args.words.len() == 1);
     if let Some(topic) = topic {
         ui.raw(&topic.text());
@@ -190,6 +241,16 @@ pub(super) fn run(ui: &Ui, args: &HelpArgs, whole: clap::Command) -> Result<u8> 
             Ok(explain(&args.words, whole))
         }
     }
+}
+
+/// Prints the JSON Schema of what a command prints with `--json`.
+fn print_schema(ui: &Ui, command: &str) -> Result<u8> {
+    match json_schema::output(command) {
+        Some(Output::Objects(shapes)) => ui.show_document(&json_schema::schema(command, shapes).to_string())?,
+        Some(Output::Other(what)) => return Err(SchemaError::None { command: command.to_owned(), what }.into()),
+        None => return Err(SchemaError::Unknown(command.to_owned()).into()),
+    }
+    Ok(0)
 }
 
 /// Clap's own help of a command, and its own words where a further word is none.
@@ -234,7 +295,9 @@ mod tests {
             let words: Vec<String> = words[start..].to_vec();
             (words.first()? == "integ").then_some(words)
         });
-        commands.map(|words| words.into_iter().take_while(|word| word != ">" && word != "|").collect()).collect()
+        commands
+            .map(|words| words.into_iter().take_while(|word| word != ">" && word != "<" && word != "|").collect())
+            .collect()
     }
 
     #[test]
@@ -295,6 +358,7 @@ mod tests {
                 let known = env::ALL.iter().any(|variable| variable.name == word)
                     || crate::model::VARIABLES.iter().any(|(name, _)| *name == word)
                     || word.starts_with(env::TOKEN_PREFIX)
+                    || word == "INTEG_EVENT_"
                     || ["INTEG_JSON", "INTEG_CONNECT_TIMEOUT"].contains(&word);
                 assert!(known, "{}: {word}", topic.name());
             }

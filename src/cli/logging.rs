@@ -21,8 +21,8 @@ pub(super) fn harden() {
     }));
 }
 
-/// Warnings are always shown unless `-q` says otherwise; `-v` tells what is done, `-vv` shows requests, `-vvv` their headers' names. Only integ's own words: libraries log what
-/// they carry.
+/// Warnings are always shown unless `-q` says otherwise; `-v` shows what is done, `-vv` requests, `-vvv` their headers and
+/// bodies without secrets. Only integ's own messages: libraries log what they carry.
 pub(super) fn start(verbose: u8, quiet: bool) {
     let level = match verbose {
         0 if quiet => return,

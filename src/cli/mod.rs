@@ -18,12 +18,14 @@ mod disconnect;
 mod doctor;
 mod endpoint;
 mod escape;
+mod examples;
 mod exec;
 mod export;
 mod git_credential;
 mod global;
 mod help;
 mod input_file;
+mod json_schema;
 mod junit;
 mod logging;
 mod man;
@@ -51,6 +53,8 @@ use std::process::ExitCode;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+
 pub use arguments::command;
 use arguments::{Cli, CliCommand};
 pub use completions::script;
@@ -75,10 +79,10 @@ pub fn run() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|first| first == crate::vault::AGENT_ARGUMENT) {
         return crate::vault::serve_agent();
     }
-    clap_complete::CompleteEnv::with_factory(command).complete();
+    clap_complete::CompleteEnv::with_factory(|| complete::completed_command(command())).complete();
     let cli = match arguments::parse() {
         Ok(cli) => cli,
-        Err(error) => return usage(&error),
+        Err(error) => return usage(&with_advice(error)),
     };
     let mut ui = Ui::new(&cli.global);
     logging::start(cli.global.verbose, cli.global.quiet);
@@ -90,6 +94,29 @@ pub fn run() -> ExitCode {
             ExitCode::from(error.kind().exit_code())
         }
     }
+}
+
+/// Replaces clap's advice to pass an unknown flag as a value, which helps nobody, by advice that fits what was typed.
+fn with_advice(mut error: clap::Error) -> clap::Error {
+    if error.kind() != ErrorKind::UnknownArgument {
+        return error;
+    }
+    let typed = match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(typed)) => typed.clone(),
+        _ => String::new(),
+    };
+    let words: Vec<String> = std::env::args().collect();
+    let is_token = words.windows(2).any(|pair| pair[0] == "--with-token" && pair[1] == typed);
+    let advice = match typed.as_str() {
+        _ if is_token => "--with-token reads the token from stdin, or asks for it: `… --with-token < FILE`",
+        "--sandbox" => "a connection is in the sandbox if it was connected so: `integ connect CONNECTOR --sandbox`",
+        _ => "",
+    };
+    error.remove(ContextKind::Suggested);
+    if !advice.is_empty() {
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![advice.into()]));
+    }
+    error
 }
 
 /// Help and version go to stdout and are no failure; a mistake is clap's own message, exit code 2.

@@ -1,14 +1,18 @@
 //! `integ reconnect`.
 
+use std::path::PathBuf;
+
 use clap::Args;
 use serde_json::json;
 
+use super::client_secret::client;
 use super::sign_in::SignInArgs;
 use super::ui::{Ui, escape};
+use crate::connect::ReconnectOptions;
 use crate::error::{Kind, Result};
 use crate::ops::connections::{self, ReconnectRequest, ReconnectSelection};
 use crate::runtime::Workspace;
-use crate::view::connection::{ReconnectListView, ReconnectView};
+use crate::view::connection::{ConnectEventView, ReconnectListView, ReconnectView};
 
 /// Sign in again for connections that stopped working
 ///
@@ -17,8 +21,6 @@ use crate::view::connection::{ReconnectListView, ReconnectView};
 /// those are that `integ status` shows as needing a person, and nothing is asked for the others. Without a name it is
 /// the one that needs it. Sandbox connections need no browser.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  integ reconnect slack@work\n  integ reconnect --all\n  \
-    integ reconnect slack --add-scope chat:write")]
 pub(super) struct ReconnectArgs {
     /// Connections to reconnect (default: the one that needs it)
     #[arg(value_name = "CONNECTION", add = super::complete::connections())]
@@ -26,6 +28,12 @@ pub(super) struct ReconnectArgs {
     /// Reconnect every connection that needs it
     #[arg(long, conflicts_with_all = ["connections", "scopes", "added_scopes", "params", "with_token"])]
     all: bool,
+    /// Client id of another app to sign in with
+    #[arg(long, value_name = "ID", conflicts_with = "all")]
+    client_id: Option<String>,
+    /// File with that app's client secret, or - for stdin (default: `INTEG_CLIENT_SECRET`)
+    #[arg(long, value_name = "FILE", requires = "client_id")]
+    client_secret_file: Option<PathBuf>,
     #[command(flatten)]
     sign_in: SignInArgs,
 }
@@ -39,7 +47,8 @@ pub(super) fn run(workspace: &Workspace, ui: &Ui, args: ReconnectArgs) -> Result
         }
     };
     let terminal = ui.terminal();
-    let options = args.sign_in.into_options(workspace, &terminal)?;
+    let client = client(args.client_id, args.client_secret_file.as_deref())?;
+    let options = ReconnectOptions { client, ..args.sign_in.into_options(workspace, &terminal)? };
     let request = ReconnectRequest { selection, options };
     let view = workspace.run(connections::reconnect(workspace, request, &terminal))?;
     show(ui, &view)?;
@@ -57,9 +66,7 @@ fn show(ui: &Ui, view: &ReconnectListView) -> Result<()> {
         }
     }
     if ui.json {
-        let ReconnectListView { reconnected, untouched } = view;
-        let event = json!({ "event": "reconnected", "reconnected": reconnected, "untouched": untouched });
-        ui.show_line(&event)?;
+        ui.show_line(&json!(ConnectEventView::Reconnected(view.clone())))?;
         return Ok(());
     }
     if view.reconnected.is_empty() {

@@ -12,7 +12,6 @@ use crate::view::connection::RenameView;
 ///
 /// Its tokens, records, cursors, events and schedules stay with it. The connector cannot be changed.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  integ rename slack slack@work\n  integ rename slack@work slack")]
 pub(super) struct RenameArgs {
     /// Connection to rename
     #[arg(add = super::complete::connections())]

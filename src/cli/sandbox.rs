@@ -47,10 +47,10 @@ enum SandboxCommand {
         #[arg(add = super::complete::connectors())]
         connector: String,
         /// Fault to inject; lists the injected faults if none is given
-        #[arg(value_name = "FAULT", conflicts_with = "clear")]
+        #[arg(value_name = "FAULT", conflicts_with = "clear", add = super::complete::faults())]
         kind: Option<FaultKind>,
         /// Only at this endpoint: token, refresh, revoke, health, action, stream… (default: every API call)
-        #[arg(long, value_name = "ENDPOINT")]
+        #[arg(long, value_name = "ENDPOINT", add = super::complete::emulated_endpoints())]
         endpoint: Option<EmulatedEndpoint>,
         /// Number of requests that fail (default: all)
         #[arg(long, value_name = "N")]

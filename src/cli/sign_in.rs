@@ -85,6 +85,7 @@ impl SignInArgs {
                 timeout: self.timeout.unwrap_or(settings.timeout),
             },
             token,
+            client: None,
         })
     }
 }

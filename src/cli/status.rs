@@ -115,7 +115,7 @@ fn connection_table(ui: &Ui, connections: &[ConnectionView]) -> String {
         _ if connections.iter().all(|connection| connection.target.is_none()) => ALL_COLUMNS - 1,
         _ => ALL_COLUMNS,
     };
-    let rows = connections.iter().map(|connection| row(connection, columns)).collect();
+    let rows = connections.iter().map(|connection| row(connection, columns, ui.environment.is_some())).collect();
     let notes: Vec<TableNote> = connections.iter().flat_map(notes).collect();
     with_notes(ui, table(ui, &headings[..columns], rows), &notes)
 }
@@ -143,8 +143,9 @@ fn notes(connection: &ConnectionView) -> Vec<TableNote> {
     notes
 }
 
-/// The first cells of a connection's row. Without room for the mode, it is shown with the status.
-fn row(connection: &ConnectionView, columns: usize) -> Vec<TableCell> {
+/// The first cells of a connection's row. Without room for the mode, it is shown with the status. Of a token that is given in
+/// the environment nothing is known before a check.
+fn row(connection: &ConnectionView, columns: usize, is_given: bool) -> Vec<TableCell> {
     let tone = match connection.status {
         ConnectionStatus::Active => Tone::Good,
         ConnectionStatus::Expiring => Tone::Warn,
@@ -152,6 +153,9 @@ fn row(connection: &ConnectionView, columns: usize) -> Vec<TableCell> {
     };
     let account = connection.account.as_ref().map(|account| account.name.as_ref().unwrap_or(&account.id));
     let mut status = connection.status.as_str().replace('_', " ");
+    if is_given && connection.status == ConnectionStatus::Active && connection.checked_ago.is_none() {
+        "unchecked".clone_into(&mut status);
+    }
     if let Some(target) = connection.target.as_ref().filter(|_| columns < ALL_COLUMNS) {
         status.push_str(&format!(" ({target})"));
     }
@@ -181,10 +185,11 @@ pub(super) fn run(workspace: &Workspace, ui: &Ui, args: &StatusArgs) -> Result<u
     loop {
         let view = workspace.run(connections::status(workspace, request.clone()))?;
         let summary = view.summary;
+        let listing = StatusListing { view, workspace };
         if args.watch && !ui.json && ui.width.is_some() {
-            ui.clear();
+            ui.redraw(&listing);
         }
-        ui.show(&StatusListing { view, workspace })?;
+        ui.show(&listing)?;
         if args.watch {
             std::thread::sleep(REDRAW);
             continue;

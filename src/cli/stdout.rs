@@ -70,6 +70,12 @@ pub(super) fn terminal_width() -> usize {
     width_of(io::stdout())
 }
 
+/// The rows of the terminal that stdout is; absent if it cannot be asked.
+pub(super) fn terminal_height() -> Option<usize> {
+    let rows = rustix::termios::tcgetwinsize(io::stdout()).map(|size| usize::from(size.ws_row)).ok();
+    rows.filter(|rows| *rows > 0)
+}
+
 fn width_of(stream: impl AsFd) -> usize {
     let reported = rustix::termios::tcgetwinsize(stream).map(|size| usize::from(size.ws_col)).ok();
     let from_env = || env::var(&env::COLUMNS).and_then(|columns| columns.parse().ok());

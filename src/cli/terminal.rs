@@ -3,7 +3,9 @@
 use std::io::{self, BufRead, Read, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use serde_json::json;
 use url::Url;
 
 use super::connect_events;
@@ -25,10 +27,12 @@ pub(super) struct Terminal {
     pub interactive: bool,
     pub json: bool,
     pub quiet: bool,
+    /// Whether a line may be redrawn.
+    pub animates: bool,
 }
 
 impl Terminal {
-    fn print_message(&self, text: &str) {
+    pub(super) fn print_message(&self, text: &str) {
         let _ = writeln!(io::stderr().lock(), "{}", escape(text));
     }
 
@@ -96,22 +100,28 @@ impl Terminal {
         nonempty(Secret::trimmed(text))
     }
 }
+/// Whether the wait was announced, which a terminal without animation does once.
+static WAIT_SHOWN: AtomicBool = AtomicBool::new(false);
 
 impl Prompter for Terminal {
     fn notify(&self, event: &ConnectEvent<'_>) {
         if self.json {
-            if let Some(object) = connect_events::json(event) {
+            if let Some(event) = connect_events::view(event) {
                 let mut stdout = io::stdout().lock();
-                let text = json_text(&object);
+                let text = json_text(&json!(event));
                 note_reader(writeln!(stdout, "{text}").and_then(|()| stdout.flush()));
             }
             return;
         }
         match event {
+            ConnectEvent::Waiting { .. } if !self.animates && WAIT_SHOWN.swap(true, Ordering::Relaxed) => {}
+            ConnectEvent::Waiting { waits_for, remaining } if !self.quiet && !(self.interactive && self.animates) => {
+                self.print_message(&connect_events::wait(*waits_for, *remaining));
+            }
             ConnectEvent::Waiting { waits_for, remaining } if !self.quiet => {
                 print_in_place(&connect_events::countdown(*waits_for, *remaining));
             }
-            ConnectEvent::WaitEnded if !self.quiet => print_in_place(""),
+            ConnectEvent::WaitEnded if !self.quiet && self.animates => print_in_place(""),
             ConnectEvent::SandboxConsented if self.quiet => {}
             event => {
                 let lines = connect_events::text(event, self.interactive, progress_width());

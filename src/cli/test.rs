@@ -8,6 +8,7 @@ use super::junit;
 use super::status::NoConnectionsError;
 use super::table::{TableCell, TableNote, table, with_notes};
 use super::ui::{Render, Tone, Ui};
+use crate::env;
 use crate::error::{Diagnostic, Kind, Remedy, Result};
 use crate::health::HealthOutcome;
 use crate::model::ConnectionName;
@@ -99,7 +100,7 @@ struct TestProgress {
 
 impl TestProgress {
     fn new(ui: &Ui) -> Self {
-        Self { is_shown: ui.stderr_is_terminal && !ui.json, bar: ProgressBar::hidden() }
+        Self { is_shown: ui.animates && !ui.json && !ui.quiet, bar: ProgressBar::hidden() }
     }
 }
 
@@ -110,7 +111,7 @@ impl TestObserver for TestProgress {
             return;
         }
         if let Ok(style) = ProgressStyle::with_template("{pos}/{len} {bar:30} {msg}") {
-            self.bar.set_style(style);
+            self.bar.set_style(if env::is_utf8_locale() { style } else { style.progress_chars("##-") });
         }
         self.bar.set_draw_target(ProgressDrawTarget::stderr());
     }

@@ -3,10 +3,10 @@
 use std::io::{self, IsTerminal, Write};
 
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::global::{ColorChoice, GlobalArgs};
-use super::stdout::{eprint, print, terminal_width};
+use super::stdout::{eprint, print, terminal_height, terminal_width};
 use super::terminal::Terminal;
 use crate::config::ProjectConfig;
 use crate::env;
@@ -15,8 +15,9 @@ use crate::jq;
 use crate::json::{minified, pretty};
 use crate::model::WorkspaceName;
 use crate::runtime::EnvironmentConnections;
+use crate::view::error::{ErrorDetailView, ErrorView};
 
-pub(super) use super::escape::{escape, escape_lines, harmless_json, json_text, settled};
+pub(super) use super::escape::{escape, escape_lines, harmless_json, settled};
 pub(super) use super::stdout::{is_reader_closed, note_reader, output_error};
 
 /// The version of every JSON object that integ prints.
@@ -39,6 +40,8 @@ pub(super) struct Ui {
     /// Columns to fit into; absent where stdout is no terminal.
     pub width: Option<usize>,
     pub stderr_is_terminal: bool,
+    /// Whether stderr may be redrawn: progress bars, countdowns.
+    pub animates: bool,
     pub project: ProjectConfig,
     /// The workspace that the command line names: commands in hints keep it.
     workspace: Option<WorkspaceName>,
@@ -61,7 +64,7 @@ impl Ui {
         let color = match global.color {
             ColorChoice::Always => true,
             ColorChoice::Never => false,
-            ColorChoice::Auto => terminal && env::var_os(&env::NO_COLOR).is_none(),
+            ColorChoice::Auto => terminal && env::var_os(&env::NO_COLOR).is_none() && !env::is_dumb_terminal(),
         };
         Self {
             json: global.json || global.jq.is_some(),
@@ -71,6 +74,7 @@ impl Ui {
             color,
             width: if terminal { Some(terminal_width()) } else { None },
             stderr_is_terminal: io::stderr().is_terminal(),
+            animates: io::stderr().is_terminal() && !global.no_progress && !env::is_dumb_terminal(),
             project: ProjectConfig::default(),
             workspace: global.workspace.as_ref().and_then(|name| name.parse().ok()),
             environment: None,
@@ -88,6 +92,7 @@ impl Ui {
             color: false,
             width: None,
             stderr_is_terminal: false,
+            animates: false,
             project: ProjectConfig::default(),
             workspace: None,
             environment: None,
@@ -102,7 +107,7 @@ impl Ui {
     /// Who asks questions, where anybody may be asked.
     pub(super) fn terminal(&self) -> Terminal {
         let interactive = !self.no_input && io::stdin().is_terminal() && self.stderr_is_terminal;
-        Terminal { interactive, json: self.json, quiet: self.quiet }
+        Terminal { interactive, json: self.json, quiet: self.quiet, animates: self.animates }
     }
 
     /// Prints a result.
@@ -192,9 +197,12 @@ impl Ui {
         if self.width.is_some() { print(&settled(text)) } else { print(text) }
     }
 
-    /// Empties the screen: home, then clear what is below. Nothing flickers, and what was above scrolls away unharmed.
-    pub(super) fn clear(&self) {
-        print("\x1b[H\x1b[2J");
+    /// Makes room for a text that is shown again and again. On a screen that has room for it: home, then clear what is below.
+    /// A longer one, and any on a terminal without control sequences, follows the last and scrolls.
+    pub(super) fn redraw(&self, view: &impl Render) {
+        let lines = view.text(self).lines().count() + 1;
+        let fits = terminal_height().is_some_and(|height| lines <= height) && !env::is_dumb_terminal();
+        print(if fits { "\x1b[H\x1b[2J" } else { "\n" });
     }
 
     /// A note on stderr: what happened.
@@ -212,16 +220,14 @@ impl Ui {
     pub(super) fn error(&self, error: &Error) {
         let hint = self.hint(error);
         if self.json {
-            let mut body = json!({
-                "code": error.code(),
-                "message": error.on_one_line(),
-                "hint": hint.as_ref().map(ToString::to_string),
-                "command": hint.and_then(|hint| hint.command),
-            });
-            if let Some(connection) = error.connection() {
-                body["connection"] = json!(connection);
-            }
-            return eprint(&format!("{}\n", json_text(&json!({ "format_version": FORMAT_VERSION, "error": body }))));
+            let detail = ErrorDetailView {
+                code: error.code(),
+                message: error.on_one_line(),
+                hint: hint.as_ref().map(ToString::to_string),
+                command: hint.and_then(|hint| hint.command),
+                connection: error.connection(),
+            };
+            return eprint(&format!("{}\n", harmless_json(&versioned(&ErrorView { error: detail }))));
         }
         eprint(&format!("{} {}\n", self.paint_err(Tone::Bad, "error:"), escape_lines(&error.message())));
         for cause in error.causes() {
@@ -239,9 +245,20 @@ impl Ui {
         {
             return Some(environment.renewal_hint(&connection));
         }
+        let hint = error.hint();
+        if let (Some(command), Some(_)) =
+            (hint.as_ref().and_then(|hint| hint.command.as_deref()), env::var_os(&env::CI))
+            && command.starts_with("integ connect ")
+            && !command.contains("--sandbox")
+        {
+            // Nobody can sign in there.
+            let text = "nobody can sign in where CI is set: give the job a bundle in INTEG_BUNDLE, or one token, as in \
+                        INTEG_TOKEN_GITHUB;";
+            return Some(Hint::new(text, "integ help ci"));
+        }
         match &self.workspace {
-            Some(workspace) => error.hint().map(|hint| hint.in_workspace(workspace.as_str())),
-            None => error.hint(),
+            Some(workspace) => hint.map(|hint| hint.in_workspace(workspace.as_str())),
+            None => hint,
         }
     }
 
@@ -251,7 +268,7 @@ impl Ui {
     }
 
     fn paint_err(&self, tone: Tone, text: &str) -> String {
-        let color = self.color || (self.stderr_is_terminal && env::var_os(&env::NO_COLOR).is_none() && !self.json);
+        let color = self.color || (env::var_os(&env::NO_COLOR).is_none() && !env::is_dumb_terminal() && !self.json);
         if color && self.stderr_is_terminal { format!("\x1b[{}m{text}\x1b[0m", code(tone)) } else { text.to_owned() }
     }
 }
@@ -262,7 +279,7 @@ pub(super) fn note(text: &str) {
 }
 
 /// A view as JSON text. Not by way of a [`Value`]: what a view holds of a service's JSON stays as it was written.
-fn versioned(view: &impl Render) -> String {
+fn versioned(view: &impl Serialize) -> String {
     let version = format!("\"format_version\":{FORMAT_VERSION}");
     match serde_json::to_string(view) {
         Ok(text) if text == "{}" => format!("{{{version}}}"),

@@ -29,6 +29,16 @@ pub(super) fn time(workspace: &Workspace, text: &str) -> Result<Timestamp, Inval
         .ok_or_else(|| InvalidTimeError { text: text.to_owned() })
 }
 
+/// Parses the number of a webhook event.
+pub(super) fn event_number(text: &str) -> Result<i64, String> {
+    text.parse().map_err(|_| "events have numbers, which `integ webhook events` lists".to_owned())
+}
+
+/// Parses the number of a sync run.
+pub(super) fn job_number(text: &str) -> Result<i64, String> {
+    text.parse().map_err(|_| "runs have numbers, which `integ job list` lists".to_owned())
+}
+
 /// Parses `NAME=VALUE`.
 pub(super) fn name_value(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or_else(|| format!("{text:?} is not NAME=VALUE"))?;

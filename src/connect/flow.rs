@@ -9,7 +9,7 @@ use super::{
     ConnectError, ConnectPurpose, ConnectRequest, ConnectResult, PromptQuestion, Prompter, api_key, follow_up, oauth,
     resource,
 };
-use crate::connector::{AuthMethod, Connector, GrantType, Param, parse_param};
+use crate::connector::{AuthMethod, Connector, ConnectorError, GrantType, Param, parse_param};
 use crate::error::Result;
 use crate::health::{self, HealthOutcome};
 use crate::http::Route;
@@ -184,7 +184,14 @@ impl ConnectFlow<'_> {
     fn choose_auth<'c>(&self, connector: &'c Connector) -> Result<(&'c str, &'c AuthMethod)> {
         let request = self.request;
         if request.auth.is_some() {
-            return Ok(connector.auth_method(request.auth.as_deref())?);
+            return connector.auth_method(request.auth.as_deref()).map_err(|error| match error {
+                ConnectorError::UnknownAuthMethod { auth, known, .. } => {
+                    // The command without the method that is not one.
+                    let command = ConnectRequest { auth: None, ..request.clone() }.command();
+                    ConnectError::UnknownAuth { command, auth, known }.into()
+                }
+                error => error.into(),
+            });
         }
         let grants = |auth: &AuthMethod, kind| auth.oauth2.as_ref().is_some_and(|rules| rules.grants.contains(&kind));
         let fits = |auth: &AuthMethod| {
@@ -414,7 +421,7 @@ async fn save_connection(
     let report = health::check(workspace, &new.name).await?;
     if !report.outcome.is_healthy() {
         let why = report.error_message.clone().unwrap_or_else(|| report.outcome.as_str().to_owned());
-        warnings.push(format!("it is connected, but its first check failed: {why}"));
+        warnings.push(format!("{} is connected, but its health check failed: {why}", new.name));
     }
     warnings.extend(unlisted_scopes_warning(&session.connector, &new.scopes_requested));
     let connection = workspace.connection(&new.name).await?;

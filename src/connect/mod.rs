@@ -167,6 +167,8 @@ pub enum ConnectError {
     MissingClientSecret { command: ConnectCommand },
     #[error("{command} needs a value for {name}: {prompt}")]
     MissingParam { command: ConnectCommand, name: String, prompt: String },
+    #[error("unknown authentication method {auth:?} for {command}: use one of {}", known.join(", "))]
+    UnknownAuth { command: ConnectCommand, auth: String, known: Vec<String> },
     #[error("unknown parameter {name:?} for {command}")]
     UnknownParam { command: ConnectCommand, name: String, known: Vec<String> },
     #[error("{name} is a secret, and other users can read the arguments of a command")]
@@ -254,6 +256,7 @@ impl Remedy for ConnectError {
             Self::InvalidKey { command: requested, flag, .. } => {
                 Diagnostic::new(Kind::Usage, "invalid_key").run(format!("{} {flag}", requested.command))
             }
+            Self::UnknownAuth { command, known, .. } => unknown_auth(command, known),
             Self::InvalidClient { .. } => Diagnostic::new(Kind::Usage, "invalid_client_value"),
             Self::KeyRejected { command: requested, .. } => {
                 Diagnostic::new(Kind::AuthNeeded, "key_rejected").run(format!("{} --with-token", requested.command))
@@ -386,6 +389,11 @@ fn scopes_dropped(
         Hint::new("--yes drops them; to keep them:", add_scope_command(&command, &added))
     };
     ConnectError::ScopesDropped { name: name.clone(), dropped, hint: Box::new(hint) }
+}
+
+fn unknown_auth(command: &ConnectCommand, known: &[String]) -> Diagnostic {
+    let method = known.first().map_or("METHOD", String::as_str);
+    Diagnostic::new(Kind::Usage, "unknown_auth").run(format!("{} --auth {method}", command.command))
 }
 
 fn with_param(command: &ConnectCommand, name: &str, value: &str) -> String {

@@ -117,6 +117,7 @@ pub(super) async fn with_countdown<T>(
     }
 
     if !prompter.is_interactive() {
+        prompter.notify(&ConnectEvent::Waiting { waits_for, remaining: limit });
         return work.await;
     }
     let _countdown = Countdown(prompter);

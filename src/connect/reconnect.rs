@@ -6,7 +6,7 @@ use super::oauth::GRANT_TYPE;
 use super::{ConnectError, ConnectPurpose, ConnectRequest, ConnectResult, PromptQuestion, Prompter, SignInOptions};
 use crate::connector::{AuthMethod, GrantType};
 use crate::error::Result;
-use crate::model::{Connection, ConnectionMode, ConnectionName, Grant, RefreshMethod};
+use crate::model::{ClientCredentials, Connection, ConnectionMode, ConnectionName, Grant, RefreshMethod};
 use crate::runtime::Workspace;
 use crate::secret::Secret;
 use crate::vault::ConnectionWithGrant;
@@ -26,6 +26,8 @@ pub struct ReconnectOptions {
     pub files: BTreeMap<String, Secret>,
     pub sign_in: SignInOptions,
     pub token: Option<Secret>,
+    /// In place of the app that the connection was made with.
+    pub client: Option<ClientCredentials>,
 }
 
 /// Signs in again for a connection, with the authentication method, grant, mode, origin, parameters and scopes that it has.
@@ -87,7 +89,7 @@ fn request_for(
         client_credentials: grant_type == Some(GrantType::ClientCredentials),
         sign_in,
         token: options.token.clone(),
-        client: None,
+        client: options.client.clone(),
         origin: connection.origin.clone(),
         is_sandbox: connection.mode == ConnectionMode::Sandbox,
         purpose: ConnectPurpose::Reconnect,

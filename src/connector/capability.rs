@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use indexmap::IndexMap;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
@@ -17,7 +18,7 @@ use super::{AuthMethod, Connector, OAuth2, Template, credential_parts, env_varia
 pub(super) const MAX_HOSTS: usize = 64;
 
 /// All that a connector file can do.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 pub struct Capabilities {
     pub hosts: Vec<HostUse>,
     /// The environment variables that `exec` sets besides the token, for a connection named like the connector.
@@ -29,7 +30,7 @@ pub struct Capabilities {
 }
 
 /// A host and what goes there.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 pub struct HostUse {
     /// With its port if it names one. `{name}` stands for a value that the file leaves open, `*` for any text.
     pub host: String,

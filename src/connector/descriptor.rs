@@ -4,6 +4,7 @@
 //! documents it.
 
 use indexmap::IndexMap;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -16,7 +17,7 @@ use super::{
 pub const VERSION: u32 = 1;
 
 /// What a connector can do, tell of, and needs.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 pub struct Descriptor {
     pub descriptor_version: u32,
     pub id: String,
@@ -33,7 +34,7 @@ pub struct Descriptor {
 }
 
 /// One authentication method.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 pub struct AuthDescriptor {
     pub name: String,
     pub label: String,
@@ -49,7 +50,7 @@ pub struct AuthDescriptor {
 }
 
 /// What of an OAuth client the user registers with the vendor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, JsonSchema, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ClientNeed {
     None,
@@ -57,7 +58,7 @@ pub enum ClientNeed {
     IdAndSecret,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 pub struct ScopeDescriptor {
     pub name: String,
     pub purpose: String,
@@ -65,7 +66,7 @@ pub struct ScopeDescriptor {
 }
 
 /// An action of a connector, as its descriptor shows it to other programs.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 pub struct ActionDescriptor {
     pub name: String,
     pub about: String,
@@ -85,7 +86,7 @@ pub struct ActionDescriptor {
 }
 
 /// What the service tells of by webhooks.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 pub struct TriggerDescriptor {
     pub name: String,
     pub about: String,
@@ -93,7 +94,7 @@ pub struct TriggerDescriptor {
 }
 
 /// One way in which a webhook request proves whose it is.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 pub struct SignatureDescriptor {
     pub scheme: SignatureAlgorithm,
     /// Which parts of the event it covers: `body`, `id`, `type`, `time`, `url`.
@@ -103,7 +104,7 @@ pub struct SignatureDescriptor {
 }
 
 /// What can be pulled from the service.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 pub struct StreamDescriptor {
     pub name: String,
     pub about: String,

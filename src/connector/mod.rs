@@ -92,7 +92,7 @@ pub enum ConnectorError {
     ChecksumMismatch { id: String, path: PathBuf },
     #[error("cannot read the pin {}", path.display())]
     InvalidPin { id: String, path: PathBuf, source: std::io::Error },
-    #[error("unknown authentication method {auth:?} for {connector}")]
+    #[error("unknown authentication method {auth:?} for {connector}: use one of {}", known.join(", "))]
     UnknownAuthMethod { connector: String, auth: String, known: Vec<String> },
 }
 
@@ -117,9 +117,8 @@ impl Remedy for ConnectorError {
             Self::InvalidPin { id, .. } => {
                 Diagnostic::new(Kind::Failed, "invalid_pin").run(format!("integ connector remove {id}"))
             }
-            Self::UnknownAuthMethod { connector, known, .. } => {
-                let auth = known.first().map_or("NAME", String::as_str);
-                Diagnostic::new(Kind::Usage, "unknown_auth").run(format!("integ connect {connector} --auth {auth}"))
+            Self::UnknownAuthMethod { connector, .. } => {
+                Diagnostic::new(Kind::Usage, "unknown_auth").run(format!("integ connector show {connector}"))
             }
         }
     }

@@ -3,13 +3,14 @@
 //! A connector's file says what is signed (`base`, `values`, `body_hash`) and where an event says what (`[webhook.event]`).
 //! The two together say which parts of an event are proved; a declaration beside them could only be wrong.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::model::{Condition, SignatureAlgorithm, SignatureScheme, ValueSelector, WebhookDefinition};
 use super::template::Template;
 
 /// A part of an event that a signature can cover.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, JsonSchema, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SignedPart {
     Body,

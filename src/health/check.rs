@@ -210,7 +210,13 @@ async fn probe(workspace: &Workspace, session: &Session, mut token: GrantToken) 
     let cost = session.connector.rate.cost_of(None);
     let patience = RetryLimits { max_attempts: MAX_ATTEMPTS, max_wait: MAX_RETRY_DELAY, is_idempotent: true, cost };
     let stopwatch = Stopwatch::start();
-    let build = |grant: &Grant| Ok(session.request_to(health.method.as_str(), &path, grant)?);
+    let build = |grant: &Grant| {
+        let request = session.request_to(health.request_method().as_str(), &path, grant)?;
+        Ok(match &health.body {
+            Some(body) => request.body("application/json", body.to_string().into_bytes()),
+            None => request,
+        })
+    };
     match api::send(workspace, session, &mut token, patience, build).await {
         Ok(answer) => {
             found.report.duration = Some(answer.duration);

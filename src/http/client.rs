@@ -9,7 +9,9 @@ use serde_json::Value;
 use url::Url;
 
 use super::egress::{EgressGuard, EgressRefusal, SystemResolver};
-use super::{Challenge, ClientIdentity, HttpError, Route, redact_header, redact_url, transport_error};
+use super::{
+    Challenge, ClientIdentity, HttpError, Route, redact_body, redact_header, redact_url, transport_error,
+};
 use crate::clock::{RunningLimit, Stopwatch, Timestamp};
 use crate::config::AllowedAddress;
 use crate::connector::Pointer;
@@ -248,10 +250,7 @@ impl Client {
             }
             builder = builder.body(body.bytes.expose().clone());
         }
-        tracing::debug!(method = request.method, url = shown, "request");
-        for (name, value) in &request.headers {
-            tracing::trace!(name, value = redact_header(name, value, &request.secrets), "request header");
-        }
+        log_request(request, &shown);
         let failed = |error: reqwest::Error| {
             let error = error.without_url();
             tracing::debug!(url = shown, error = %error, "no answer");
@@ -324,6 +323,18 @@ impl Client {
             clients.clear();
         }
         Ok(clients.entry(key).or_insert(made).clone())
+    }
+}
+
+/// Logs a request, its headers and its body, without secrets.
+fn log_request(request: &Request, url: &str) {
+    tracing::debug!(method = request.method, url, "request");
+    for (name, value) in &request.headers {
+        tracing::trace!(name, value = redact_header(name, value, &request.secrets), "request header");
+    }
+    if let Some(body) = request.body.as_ref().filter(|_| tracing::enabled!(tracing::Level::TRACE)) {
+        let shown = redact_body(&body.content_type, body.bytes.expose(), &request.secrets);
+        tracing::trace!(body = shown, "request body");
     }
 }
 

@@ -1,5 +1,6 @@
 //! Taking secrets out of what is shown: URLs by the names of their parameters, any text by the secrets that are known.
 
+use serde_json::Value;
 use url::Url;
 
 use crate::secret::{REDACTED, Secret};
@@ -70,6 +71,53 @@ pub fn redact_url(url: &Url, secrets: &[Secret]) -> String {
     scrub(shown.as_str(), secrets).replace("%5Bredacted%5D", REDACTED)
 }
 
+/// The body of a request as it may be shown: secret members of JSON and fields of forms blanked, known secrets scrubbed. Of a
+/// request whose secrets are not known, as one to a token endpoint, and of other types nothing is shown.
+pub fn redact_body(content_type: &str, bytes: &[u8], secrets: &[Secret]) -> String {
+    const LONGEST: usize = 4096;
+    let is_secret = |name: &str| {
+        let name = name.to_ascii_lowercase();
+        SECRET_PARAMETERS.contains(&name.as_str()) || ["secret", "password"].iter().any(|end| name.ends_with(end))
+    };
+    let kind = content_type.split(';').next().unwrap_or_default().trim();
+    let text = match (std::str::from_utf8(bytes), kind) {
+        _ if secrets.is_empty() => None,
+        (Ok(text), "application/x-www-form-urlencoded") => {
+            let pairs = url::form_urlencoded::parse(text.as_bytes());
+            let shown = pairs.map(|(name, value)| {
+                let value = if is_secret(&name) { REDACTED.into() } else { value };
+                format!("{name}={value}")
+            });
+            Some(shown.collect::<Vec<_>>().join("&"))
+        }
+        (Ok(text), kind) if kind.ends_with("json") => serde_json::from_str(text).ok().map(|mut document: Value| {
+            redact_members(&mut document, &is_secret);
+            document.to_string()
+        }),
+        _ => None,
+    };
+    let Some(text) = text else { return format!("{REDACTED} ({} bytes)", bytes.len()) };
+    let text = scrub(&text, secrets);
+    let shown: String = text.chars().take(LONGEST).collect();
+    if shown.len() < text.len() { format!("{shown}…") } else { shown }
+}
+
+fn redact_members(document: &mut Value, is_secret: &impl Fn(&str) -> bool) {
+    match document {
+        Value::Array(items) => items.iter_mut().for_each(|item| redact_members(item, is_secret)),
+        Value::Object(members) => {
+            for (name, member) in members.iter_mut() {
+                if is_secret(name) {
+                    *member = Value::from(REDACTED);
+                } else {
+                    redact_members(member, is_secret);
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
 /// The text with every known secret, also in its percent-encoded form, blanked.
 pub fn scrub(text: &str, secrets: &[Secret]) -> String {
     // A secret of a few characters would blank harmless text and is none worth hiding.
@@ -119,6 +167,26 @@ mod tests {
         assert_eq!(shown("accept", "s3cret-token"), "[redacted]");
         assert_eq!(shown("authorization", "Bearer x"), "[redacted]");
         assert_eq!(shown("x-key", "x"), "[redacted]");
+    }
+
+    #[test]
+    fn a_body_is_shown_without_its_secrets() {
+        let secrets = [Secret::from("xoxb-of-the-connection")];
+        let shown = |kind: &str, body: &str| redact_body(kind, body.as_bytes(), &secrets);
+        let json = r#"{"text":"hi","client_secret":"a","deep":[{"token":{"a":1}}],"copy":"xoxb-of-the-connection"}"#;
+        assert_eq!(
+            shown("application/json", json),
+            r#"{"text":"hi","client_secret":"[redacted]","deep":[{"token":"[redacted]"}],"copy":"[redacted]"}"#
+        );
+        let form = "text=hi&webhook_secret=a&copy=xoxb-of-the-connection";
+        let shown_form = "text=hi&webhook_secret=[redacted]&copy=[redacted]";
+        assert_eq!(shown("application/x-www-form-urlencoded; charset=utf-8", form), shown_form);
+        assert_eq!(shown("application/json", "not JSON"), "[redacted] (8 bytes)");
+        assert_eq!(shown("multipart/form-data; boundary=x", "--x"), "[redacted] (3 bytes)");
+        // Whose secrets are not known, as a request to a token endpoint.
+        assert_eq!(redact_body("application/json", b"{}", &[]), "[redacted] (2 bytes)");
+        let long = format!("{{\"text\":\"{}\"}}", "x".repeat(5000));
+        assert_eq!(shown("application/json", &long).chars().count(), 4097);
     }
 
     #[test]

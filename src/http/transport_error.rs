@@ -71,6 +71,10 @@ fn distrust(reason: &CertificateError) -> CertificateProblem {
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             CertificateProblem::NameMismatch
         }
+        // The error of the verifier below has no public type here; this one is that of most self-signed certificates.
+        other if format!("{other:?}").contains("CaUsedAsEndEntity") => CertificateProblem::Other(
+            "it is the certificate of an authority itself, which a server may not present".to_owned(),
+        ),
         other => CertificateProblem::Other(other.to_string()),
     }
 }

@@ -1,5 +1,6 @@
 //! Records: what was pulled, as the vendor wrote it, and what changed of it when.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::event::EventId;
@@ -84,7 +85,7 @@ pub struct RecordSnapshot {
 }
 
 /// What it took to get it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema, Serialize)]
 pub struct Traffic {
     pub requests: u64,
     pub retries: u64,
@@ -100,7 +101,7 @@ impl std::ops::AddAssign for Traffic {
 }
 
 /// What became of the records that came.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema, Serialize)]
 pub struct RecordCounts {
     pub added: u64,
     pub changed: u64,

@@ -9,6 +9,7 @@ use hyper::body::Bytes;
 use serde_json::Value;
 use url::{Url, form_urlencoded};
 
+use super::state::merge_json;
 use crate::connector::Pointer;
 use crate::http::serve::{self, FullResponse, Method, StatusCode, header};
 
@@ -164,12 +165,12 @@ impl SandboxResponse {
         Self::new(status, "application/json; charset=utf-8", body)
     }
 
-    /// This answer with another's members laid over its own.
+    /// This answer with another's members laid over its own, at every depth: all answers of GraphQL begin with `data`.
     pub(super) fn merged_with(mut self, above: &Self) -> Self {
-        let members = |reply: &Self| serde_json::from_str::<serde_json::Map<String, Value>>(&reply.body).ok();
+        let members = |reply: &Self| serde_json::from_str::<Value>(&reply.body).ok().filter(Value::is_object);
         if let (Some(mut own), Some(more)) = (members(&self), members(above)) {
-            own.extend(more);
-            self.body = Value::Object(own).to_string();
+            merge_json(&mut own, &more);
+            self.body = own.to_string();
         }
         self
     }

@@ -141,7 +141,7 @@ pub(super) fn declared_routes(connector: &Connector, auth: &AuthMethod) -> Vec<D
         let path = mark_placeholders(&health.path);
         let base = auth.base.as_ref().or(connector.api.base.as_ref()).filter(|_| path.starts_with('/'));
         let is_mcp = health.protocol == HealthProtocol::Mcp;
-        let method = if is_mcp { HttpMethod::Post } else { health.method };
+        let method = if is_mcp { HttpMethod::Post } else { health.request_method() };
         let url = base.map(mark_placeholders).unwrap_or_default() + &path;
         found.push(DeclaredRoute { endpoint: EmulatedEndpoint::Health, method, url, is_mcp });
     }

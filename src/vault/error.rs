@@ -152,7 +152,7 @@ impl Remedy for VaultError {
             Self::NetworkFileSystem { .. } => Diagnostic::new(Kind::Failed, "network_file_system")
                 .hint(Hint::new("set INTEG_HOME for good, as in", "INTEG_HOME=/a/folder/on/a/local/disk integ status")),
             Self::Locked(path) => Diagnostic::new(Kind::Temporary, "vault_busy")
-                .hint(Hint::new("wait or stop it, as `integ serve`; find it with", format!("fuser {}", quoted(path)))),
+                .hint(Hint::new("wait, or stop the process that uses it:", format!("fuser {}", quoted(path)))),
             Self::Io { path, source } => {
                 Diagnostic::new(Kind::Failed, io_code(source)).run(format!("ls -ld {}", quoted(path)))
             }

@@ -1,12 +1,13 @@
 //! Views of bundles: connections for a machine without a store.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::word;
 use crate::model::{ConnectionName, words};
 
 /// A bundle, and what is in it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct BundleView {
     /// The armored text, for `INTEG_BUNDLE`. It is encrypted.
     pub bundle: String,
@@ -16,7 +17,7 @@ pub struct BundleView {
 }
 
 /// A connection of a bundle, without its secrets.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct BundledConnectionView {
     #[serde(serialize_with = "word")]
     pub connection: ConnectionName,

@@ -1,5 +1,6 @@
 //! Views of calls: the actions of a connection, the result of one, and a request that would be sent.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -14,7 +15,7 @@ use crate::runtime::Session;
 use crate::secret::REDACTED;
 
 /// An action that a connection may offer.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct ActionSummaryView {
     pub action: String,
     pub description: String,
@@ -46,7 +47,7 @@ impl ActionSummaryView {
 }
 
 /// The actions of a connection.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct ActionListView {
     #[serde(serialize_with = "word")]
     pub connection: ConnectionName,
@@ -63,7 +64,7 @@ impl ActionListView {
 }
 
 /// What a service answered to an action.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 pub struct CallResultView {
     #[serde(serialize_with = "word")]
     pub connection: ConnectionName,
@@ -105,7 +106,7 @@ impl CallResultView {
 }
 
 /// A request that would be sent, without its secrets.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 pub struct RequestPreviewView {
     #[serde(serialize_with = "word")]
     pub connection: ConnectionName,

@@ -2,6 +2,7 @@
 //!
 //! Times are RFC 3339 in UTC; fields that end in `_in` and `_ago` are seconds.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::webhook::SubscriptionView;
@@ -12,14 +13,14 @@ use crate::health::{ConnectionStatus, HealthOutcome, StatusSummary};
 use crate::model::{ConnectionMode, ConnectionName, WorkspaceName, words};
 
 /// The account that a connection is connected to, as the vendor names it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct AccountView {
     pub id: String,
     pub name: Option<String>,
 }
 
 /// A connection and its status.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct ConnectionView {
     #[serde(serialize_with = "word")]
     pub connection: ConnectionName,
@@ -61,7 +62,7 @@ pub struct ConnectionView {
 }
 
 /// The connections that were asked for, and how many there are of each status.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct StatusView {
     #[serde(serialize_with = "word")]
     pub workspace: WorkspaceName,
@@ -70,7 +71,7 @@ pub struct StatusView {
 }
 
 /// A connection that was made.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct ConnectView {
     pub connection: ConnectionView,
     /// Scopes that were asked for and not granted.
@@ -90,7 +91,7 @@ pub enum ReconnectOutcome {
 words!(ReconnectOutcome { Reconnected => "reconnected", Failed => "failed" });
 
 /// One connection that was to be reconnected.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct ReconnectView {
     #[serde(serialize_with = "word")]
     pub connection: ConnectionName,
@@ -109,15 +110,45 @@ pub struct ReconnectView {
 }
 
 /// The connections that were to be reconnected, in that order.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct ReconnectListView {
     pub reconnected: Vec<ReconnectView>,
     /// How many other connections there are, which were left as they are.
     pub untouched: usize,
 }
 
+/// What `connect` and `reconnect` print while they run: one event a line, told apart by its member `event`.
+#[derive(Clone, Debug, JsonSchema, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum ConnectEventView {
+    /// One of several connections is being reconnected.
+    Reconnecting {
+        connection: String,
+        /// From 1.
+        position: usize,
+        total: usize,
+    },
+    /// The page to open in a browser.
+    Authorize { url: String, redirect_uri: String },
+    /// The code to enter on another device.
+    DeviceCode {
+        verification_uri: String,
+        /// The same page with the code in its address, if the service has one.
+        verification_uri_complete: Option<String>,
+        user_code: String,
+        /// Seconds.
+        expires_in: u64,
+    },
+    /// The consent page of the sandbox was answered without a browser.
+    SandboxConsented,
+    /// An account was connected.
+    Connected { connection: Box<ConnectionView> },
+    /// How reconnecting ended, at the end.
+    Reconnected(ReconnectListView),
+}
+
 /// A connection that was renamed.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct RenameView {
     #[serde(serialize_with = "word")]
     pub connection: ConnectionName,
@@ -126,7 +157,7 @@ pub struct RenameView {
 }
 
 /// What a connection holds that disconnecting it would lose or leave behind.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct DisconnectPreview {
     #[serde(serialize_with = "word")]
     pub connection: ConnectionName,
@@ -137,7 +168,7 @@ pub struct DisconnectPreview {
 }
 
 /// A connection that was disconnected.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct DisconnectView {
     #[serde(serialize_with = "word")]
     pub connection: ConnectionName,
@@ -159,7 +190,7 @@ pub enum RefreshOutcome {
 words!(RefreshOutcome { Refreshed => "refreshed", StillValid => "still_valid", Failed => "failed" });
 
 /// The refresh of one connection.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct RefreshView {
     #[serde(serialize_with = "word")]
     pub connection: ConnectionName,
@@ -184,7 +215,7 @@ pub enum RenewalOutcome {
 words!(RenewalOutcome { Renewed => "renewed", Failed => "failed" });
 
 /// The renewal of a webhook subscription that was due.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct SubscriptionRenewalView {
     #[serde(serialize_with = "word")]
     pub connection: ConnectionName,
@@ -198,14 +229,14 @@ pub struct SubscriptionRenewalView {
 }
 
 /// The tokens that were refreshed and the subscriptions that were renewed with them.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct RefreshListView {
     pub refreshed: Vec<RefreshView>,
     pub subscriptions: Vec<SubscriptionRenewalView>,
 }
 
 /// The test of one connection.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct TestView {
     #[serde(serialize_with = "word")]
     pub connection: ConnectionName,
@@ -227,7 +258,7 @@ pub struct TestView {
 }
 
 /// A remote MCP server, as it described itself when it was tested.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct McpServerView {
     pub name: String,
     pub version: String,
@@ -238,7 +269,7 @@ pub struct McpServerView {
 }
 
 /// The tests of several connections, in the order asked for.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct TestListView {
     pub tests: Vec<TestView>,
     pub healthy: usize,

@@ -1,17 +1,17 @@
 //! Views of connectors: what they are, can do and ask for, and what becomes of their files.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::word;
 use crate::connector::{
-    ActionDescriptor, AuthMethod, Capabilities, Connector, ConnectorDraft, ConnectorSource, DraftAuthKind,
-    ExistingConnector, FileDiagnostic, InstallCandidate, SearchHit, SearchMatch, SetupGuide, SetupKind, SetupPrompt,
-    SignatureScheme, SignedPart, Stream,
+    ActionDescriptor, AuthMethod, Capabilities, Connector, ConnectorSource, ExistingConnector, FileDiagnostic,
+    InstallCandidate, SearchHit, SearchMatch, SetupGuide, SetupKind, SetupPrompt, SignatureScheme, SignedPart, Stream,
 };
 use crate::model::words;
 
 /// A connector in a list.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct ConnectorSummaryView {
     pub id: String,
     pub name: String,
@@ -24,13 +24,13 @@ pub struct ConnectorSummaryView {
 }
 
 /// Connectors, by id.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct ConnectorListView {
     pub connectors: Vec<ConnectorSummaryView>,
 }
 
 /// An authentication method of a connector.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct AuthMethodView {
     pub auth: String,
     pub label: String,
@@ -76,7 +76,7 @@ impl AuthMethodView {
 }
 
 /// A value that connecting needs.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct AuthParamView {
     pub name: String,
     pub prompt: String,
@@ -87,28 +87,28 @@ pub struct AuthParamView {
 }
 
 /// A scope that a connector's file describes.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct DeclaredScopeView {
     pub scope: String,
     pub purpose: String,
 }
 
 /// An action in a list.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct ActionItemView {
     pub action: String,
     pub description: String,
 }
 
 /// A stream in a list.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct StreamItemView {
     pub stream: String,
     pub description: String,
 }
 
 /// A way in which a service signs its webhooks.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct WebhookSignatureView {
     pub scheme: String,
     pub covers: Vec<SignedPart>,
@@ -120,7 +120,7 @@ pub struct WebhookSignatureView {
 }
 
 /// A connector.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct ConnectorDetailView {
     pub id: String,
     pub name: String,
@@ -173,7 +173,10 @@ impl ConnectorDetailView {
                 .map(|(name, stream)| StreamItemView { stream: name.clone(), description: stream.about.clone() })
                 .collect(),
             webhook_signatures: webhook_signatures(connector),
-            health: connector.health.as_ref().map(|health| format!("{} {}", health.method.as_str(), health.path)),
+            health: connector
+                .health
+                .as_ref()
+                .map(|health| format!("{} {}", health.request_method().as_str(), health.path)),
             limits: connector.rate.limits.clone(),
             unverified: connector.unsure.clone(),
         }
@@ -207,7 +210,7 @@ pub(crate) fn format_word(value: impl std::fmt::Debug) -> String {
 }
 
 /// An action of a connector, with its parameters as JSON Schema.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 pub struct ActionDetailView {
     pub connector: String,
     #[serde(flatten)]
@@ -215,7 +218,7 @@ pub struct ActionDetailView {
 }
 
 /// A value that a stream takes.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct StreamParamView {
     pub name: String,
     pub description: String,
@@ -223,7 +226,7 @@ pub struct StreamParamView {
 }
 
 /// A stream of a connector.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct StreamDetailView {
     pub connector: String,
     pub stream: String,
@@ -281,7 +284,7 @@ impl StreamDetailView {
 }
 
 /// A stream or an action of a connector.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 #[serde(untagged)]
 pub enum ConnectorPartView {
     Stream(StreamDetailView),
@@ -289,7 +292,7 @@ pub enum ConnectorPartView {
 }
 
 /// Where a search found a word.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct SearchMatchView {
     #[serde(rename = "in")]
     pub field: &'static str,
@@ -298,7 +301,7 @@ pub struct SearchMatchView {
 }
 
 /// A connector that a search found.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct SearchHitView {
     pub id: String,
     pub name: String,
@@ -327,7 +330,7 @@ impl SearchHitView {
 }
 
 /// The connectors that a search found, the best first.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct SearchResultsView {
     pub connectors: Vec<SearchHitView>,
     /// Connectors that could not be searched, with the reason.
@@ -336,7 +339,7 @@ pub struct SearchResultsView {
 }
 
 /// Something wrong in a connector's file.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct DiagnosticView {
     /// From 1.
     pub line: usize,
@@ -346,7 +349,7 @@ pub struct DiagnosticView {
 }
 
 /// Everything that is wrong in a connector's file.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct ValidationView {
     /// As it was named.
     pub file: String,
@@ -363,27 +366,27 @@ impl ValidationView {
 }
 
 /// The files that were validated.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct ValidationListView {
     pub files: Vec<ValidationView>,
 }
 
 /// A redirect URI to register.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct RedirectView {
     pub uri: String,
     pub when: String,
 }
 
 /// A scope to allow.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct SetupScopeView {
     pub scope: String,
     pub purpose: Option<String>,
 }
 
 /// A value to have ready.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct SetupPromptView {
     pub name: String,
     pub prompt: String,
@@ -394,14 +397,14 @@ pub struct SetupPromptView {
 }
 
 /// A command to run.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct SetupCommandView {
     pub command: String,
     pub reason: String,
 }
 
 /// Another authentication method.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct AuthChoiceView {
     pub auth: String,
     pub label: String,
@@ -417,7 +420,7 @@ pub enum SetupTask {
 words!(SetupTask { App => "app", Key => "key" });
 
 /// What to do at the service before an account can be connected.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct SetupGuideView {
     pub connector: String,
     pub name: String,
@@ -474,7 +477,7 @@ impl SetupGuideView {
 }
 
 /// A scope that a connector asks for by default.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct DefaultScopeView {
     /// The authentication method.
     pub auth: String,
@@ -483,7 +486,7 @@ pub struct DefaultScopeView {
 }
 
 /// What a person must know before trusting a connector.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct InstallReviewView {
     pub id: String,
     pub name: String,
@@ -547,7 +550,7 @@ fn default_scopes(connector: &Connector) -> Vec<DefaultScopeView> {
 }
 
 /// A connector that was installed.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct InstallView {
     pub connector: String,
     pub file: String,
@@ -556,44 +559,11 @@ pub struct InstallView {
 }
 
 /// What removing a connector leads to, before and after.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct ConnectorRemovalView {
     pub connector: String,
     /// The built-in connector of this id is in effect again.
     pub restores_built_in: bool,
     /// The connections of the workspace that use it; absent if the vault does not open.
     pub connections: Option<Vec<String>>,
-}
-
-/// A connector's file that was written.
-#[derive(Clone, Debug, Serialize)]
-pub struct DraftView {
-    pub connector: String,
-    pub file: String,
-    pub auth_methods: Vec<String>,
-    pub default_scopes: Vec<String>,
-    pub actions: Vec<String>,
-    /// What was guessed.
-    pub unverified: Vec<String>,
-    /// Commands to go on with.
-    pub next_steps: Vec<String>,
-}
-
-impl DraftView {
-    /// Creates the view of a draft that was written to `file`.
-    pub fn new(draft: &ConnectorDraft, file: String, next_steps: Vec<String>) -> Self {
-        let scopes = draft.auth.iter().find_map(|method| match &method.kind {
-            DraftAuthKind::OAuth2(oauth2) => Some(oauth2.default_scopes.clone()),
-            DraftAuthKind::ApiKey { .. } => None,
-        });
-        Self {
-            connector: draft.id.clone(),
-            file,
-            auth_methods: draft.auth.iter().map(|method| method.name.clone()).collect(),
-            default_scopes: scopes.unwrap_or_default(),
-            actions: draft.actions.iter().map(|action| action.name.clone()).collect(),
-            unverified: draft.unverified.clone(),
-            next_steps,
-        }
-    }
 }

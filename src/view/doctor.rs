@@ -1,12 +1,13 @@
 //! The view of what the doctor found.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::word;
 use crate::doctor::{Finding, Severity};
 
 /// What one check found.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct FindingView {
     /// What was checked: `vault`, `browser`.
     pub check: &'static str,
@@ -18,7 +19,7 @@ pub struct FindingView {
 }
 
 /// How many findings there are of each severity.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, JsonSchema, Serialize)]
 pub struct FindingCountsView {
     pub ok: usize,
     pub warnings: usize,
@@ -26,7 +27,7 @@ pub struct FindingCountsView {
 }
 
 /// All findings, in the order of the checks.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct DoctorReportView {
     pub findings: Vec<FindingView>,
     pub summary: FindingCountsView,

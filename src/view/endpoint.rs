@@ -2,9 +2,11 @@
 //!
 //! Times are RFC 3339 in UTC. `as_of` is not printed: it is the time that a person's "5 min ago" counts from.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use super::schema::Time;
 use super::{optional_word, word, word_list};
 use crate::clock::Timestamp;
 use crate::endpoint::SentMessage;
@@ -27,7 +29,7 @@ pub enum EndpointStatus {
 words!(EndpointStatus { Enabled => "enabled", Failing => "failing", Disabled => "disabled" });
 
 /// An endpoint with its delivery policy.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct EndpointView {
     #[serde(serialize_with = "word")]
     pub endpoint: EndpointId,
@@ -40,9 +42,12 @@ pub struct EndpointView {
     pub status: EndpointStatus,
     #[serde(serialize_with = "optional_word")]
     pub disabled_reason: Option<DisabledReason>,
+    #[schemars(with = "Option<Time>")]
     pub disabled_at: Option<Timestamp>,
+    #[schemars(with = "Option<Time>")]
     pub failing_since: Option<Timestamp>,
     /// Until when the endpoint asked not to be called; absent once that is over.
+    #[schemars(with = "Option<Time>")]
     pub paused_until: Option<Timestamp>,
     #[serde(serialize_with = "word")]
     pub backoff: BackoffPolicy,
@@ -52,10 +57,13 @@ pub struct EndpointView {
     pub timeout_secs: u64,
     /// Requests in a unit of time: `10/s`, `100/m`, `5/h`.
     pub rate: Option<String>,
+    #[schemars(with = "Time")]
     pub created_at: Timestamp,
     /// Until when the secret before this one signs as well.
+    #[schemars(with = "Option<Time>")]
     pub previous_secret_expires_at: Option<Timestamp>,
     #[serde(skip)]
+    #[schemars(with = "Time")]
     pub as_of: Timestamp,
 }
 
@@ -109,13 +117,13 @@ fn rate(budget: Budget) -> String {
 }
 
 /// All endpoints of a workspace.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct EndpointListView {
     pub endpoints: Vec<EndpointView>,
 }
 
 /// One endpoint, with its signing secret if that is new. It has no `Debug`, which would print the secret.
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 pub struct EndpointDetailView {
     #[serde(flatten)]
     pub endpoint: EndpointView,
@@ -147,7 +155,7 @@ impl EndpointDetailView {
 }
 
 /// A message on its way to one endpoint.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct DeliveryView {
     #[serde(serialize_with = "word")]
     pub delivery: DeliveryId,
@@ -159,11 +167,15 @@ pub struct DeliveryView {
     #[serde(serialize_with = "word")]
     pub status: DeliveryStatus,
     pub attempts: u32,
+    #[schemars(with = "Option<Time>")]
     pub next_attempt_at: Option<Timestamp>,
+    #[schemars(with = "Time")]
     pub expires_at: Timestamp,
+    #[schemars(with = "Time")]
     pub created_at: Timestamp,
     pub last_error: Option<String>,
     #[serde(skip)]
+    #[schemars(with = "Time")]
     pub as_of: Timestamp,
 }
 
@@ -187,14 +199,15 @@ impl DeliveryView {
 }
 
 /// Deliveries, the newest first.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct DeliveryListView {
     pub deliveries: Vec<DeliveryView>,
 }
 
 /// One attempt of a delivery.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct DeliveryAttemptView {
+    #[schemars(with = "Time")]
     pub started_at: Timestamp,
     pub duration_ms: u64,
     /// Without the value of the signature.
@@ -224,7 +237,7 @@ fn millis(attempt: &DeliveryAttempt) -> u64 {
 }
 
 /// A delivery with its attempts, the oldest first.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct DeliveryDetailView {
     #[serde(flatten)]
     pub delivery: DeliveryView,
@@ -242,7 +255,7 @@ impl DeliveryDetailView {
 }
 
 /// A message that was stored, with its deliveries.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct SentMessageView {
     pub message: String,
     #[serde(rename = "type")]
@@ -269,19 +282,19 @@ impl SentMessageView {
 }
 
 /// How many messages a prune removed.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, JsonSchema, Serialize)]
 pub struct MessagePruneView {
     pub removed: usize,
 }
 
 /// How many deliveries are due again.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, JsonSchema, Serialize)]
 pub struct DeliveryRetryView {
     pub retried: usize,
 }
 
 /// How many attempts of a run ended in which status.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, JsonSchema, Serialize)]
 pub struct DeliverySummaryView {
     pub delivered: u64,
     /// To be tried again.
@@ -299,7 +312,7 @@ pub enum DeliveryEvent {
 words!(DeliveryEvent { Attempted => "attempted" });
 
 /// An attempt that a run recorded: one line of its output.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct AttemptedView {
     #[serde(serialize_with = "word")]
     pub event: DeliveryEvent,
@@ -315,6 +328,7 @@ pub struct AttemptedView {
     pub attempts: u32,
     pub response_status: Option<u16>,
     pub duration_ms: u64,
+    #[schemars(with = "Option<Time>")]
     pub next_attempt_at: Option<Timestamp>,
     pub error: Option<String>,
     /// Why this attempt disabled the endpoint.
@@ -344,7 +358,7 @@ impl AttemptedView {
 }
 
 /// A type of the user's own events.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct EventTypeView {
     pub event: String,
     pub description: String,
@@ -359,13 +373,13 @@ impl From<EventTypeDefinition> for EventTypeView {
 }
 
 /// The catalogue of event types.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct EventTypeListView {
     pub events: Vec<EventTypeView>,
 }
 
 /// A type that was removed from the catalogue.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct EventTypeRemovalView {
     #[serde(serialize_with = "word")]
     pub event: EventType,

@@ -1,8 +1,10 @@
 //! What a webhook listener reports while it runs: one event a line, told apart by its member `event`.
 
 use indexmap::IndexMap;
+use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::schema::Time;
 use super::webhook::{millis, optional_word};
 use super::word;
 use crate::clock::Timestamp;
@@ -13,7 +15,7 @@ use crate::webhook::inbound::outcome::{ReceiveOutcome, ReceivedEvent};
 use crate::webhook::settings::SecretSource;
 
 /// One thing that happened at a listener.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum ListenEventView {
     /// The port is open.
@@ -95,7 +97,7 @@ pub enum ListenEventView {
 }
 
 /// An event that was received.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct ReceivedEventView {
     pub connection: String,
     pub id: i64,
@@ -119,7 +121,7 @@ pub struct ReceivedEventView {
 }
 
 /// An event that the vendor was asked about.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct ConfirmedEventView {
     pub connection: String,
     pub id: i64,
@@ -131,7 +133,7 @@ pub struct ConfirmedEventView {
 }
 
 /// What one handler did with an event.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct HandledEventView {
     pub connection: String,
     pub id: i64,
@@ -151,6 +153,7 @@ pub struct HandledEventView {
     /// How often the event is tried before it is dead.
     pub attempts: u32,
     /// When it is tried again, if this handler failed and the event is not dead.
+    #[schemars(with = "Option<Time>")]
     pub next_attempt_at: Option<Timestamp>,
     /// What has become of the event with all of its handlers.
     #[serde(serialize_with = "word")]

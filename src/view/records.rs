@@ -1,14 +1,16 @@
 //! Views of stored records: how many there are, and the files that they were written into.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::schema::Time;
 use super::word;
 use crate::clock::Timestamp;
 use crate::error::Kind;
 use crate::model::{ConnectionMode, ConnectionName, WorkspaceName};
 
 /// What is stored of a stream.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct StoredStreamView {
     #[serde(serialize_with = "word")]
     pub connection: ConnectionName,
@@ -20,6 +22,7 @@ pub struct StoredStreamView {
     /// Number of records that were deleted at the service, which lists of changes still contain.
     pub deleted: u64,
     /// When it was last synced completely.
+    #[schemars(with = "Option<Time>")]
     pub last_sync_at: Option<Timestamp>,
     /// `sandbox`, or the origin that its traffic goes to.
     #[serde(skip)]
@@ -27,7 +30,7 @@ pub struct StoredStreamView {
 }
 
 /// What is stored of several streams, ordered by connection and stream.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct StoredStreamListView {
     #[serde(serialize_with = "word")]
     pub workspace: WorkspaceName,
@@ -35,11 +38,12 @@ pub struct StoredStreamListView {
     /// Number of records of all of them, without deleted ones.
     pub records: u64,
     #[serde(skip)]
+    #[schemars(with = "Time")]
     pub as_of: Timestamp,
 }
 
 /// A stream whose records were written into a file, or could not be.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct WrittenStreamView {
     #[serde(serialize_with = "word")]
     pub connection: ConnectionName,
@@ -57,7 +61,7 @@ pub struct WrittenStreamView {
 }
 
 /// Streams whose records were written into files of a folder.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct WrittenStreamListView {
     #[serde(serialize_with = "word")]
     pub workspace: WorkspaceName,

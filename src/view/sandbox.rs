@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{optional_word, word};
@@ -17,7 +18,7 @@ pub enum EmulatorEvent {
 words!(EmulatorEvent { Serving => "serving" });
 
 /// A running emulator, and what it takes to connect to it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct EmulatorView {
     #[serde(serialize_with = "word")]
     pub event: EmulatorEvent,
@@ -39,7 +40,7 @@ pub struct EmulatorView {
 }
 
 /// A fault that requests will meet.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct FaultView {
     #[serde(serialize_with = "word")]
     pub fault: FaultKind,
@@ -61,14 +62,14 @@ impl From<&Fault> for FaultView {
 }
 
 /// The faults of an emulated service, in the order in which they are tried.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct FaultListView {
     pub connector: String,
     pub faults: Vec<FaultView>,
 }
 
 /// The time that has passed for an emulated service.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct SandboxAdvanceView {
     pub connector: String,
     /// All ticks so far.
@@ -76,7 +77,7 @@ pub struct SandboxAdvanceView {
 }
 
 /// The size of an emulated stream.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct SandboxRecordsView {
     pub connector: String,
     pub stream: String,
@@ -85,7 +86,7 @@ pub struct SandboxRecordsView {
 }
 
 /// How many emulated services were reset.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, JsonSchema, Serialize)]
 pub struct SandboxResetView {
     pub services: usize,
 }

@@ -2,8 +2,10 @@
 //!
 //! Times are RFC 3339 in UTC. `as_of` is not printed: it is the time that a person's "5 min ago" counts from.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::schema::Time;
 use super::word;
 use crate::clock::Timestamp;
 use crate::error::Kind;
@@ -36,7 +38,7 @@ words!(SyncStatus {
 });
 
 /// The sync of one stream.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct SyncReportView {
     #[serde(serialize_with = "word")]
     pub connection: ConnectionName,
@@ -54,6 +56,7 @@ pub struct SyncReportView {
     pub skipped: usize,
     pub duration_secs: f64,
     /// When the rate limit is over.
+    #[schemars(with = "Option<Time>")]
     pub resumes_at: Option<Timestamp>,
     pub error: Option<String>,
     pub error_code: Option<&'static str>,
@@ -63,17 +66,18 @@ pub struct SyncReportView {
 }
 
 /// The sync of several streams, ordered by connection and stream.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct SyncListView {
     #[serde(serialize_with = "word")]
     pub workspace: WorkspaceName,
     pub streams: Vec<SyncReportView>,
     #[serde(skip)]
+    #[schemars(with = "Time")]
     pub as_of: Timestamp,
 }
 
 /// What the sync of one stream would ask for.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct PlannedStreamView {
     #[serde(serialize_with = "word")]
     pub connection: ConnectionName,
@@ -91,25 +95,27 @@ pub struct PlannedStreamView {
 }
 
 /// What a sync would ask for.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct SyncPlanView {
     pub streams: Vec<PlannedStreamView>,
 }
 
 /// A cursor that a later one replaced.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct FormerCursorView {
     pub cursor: Option<String>,
+    #[schemars(with = "Time")]
     pub replaced_at: Timestamp,
 }
 
 /// The cursor of one partition.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct PartitionView {
     /// The values of the parent's record that the partition is listed for; empty if the stream has only one.
     pub partition: StreamParams,
     /// Absent if the next sync lists everything.
     pub cursor: Option<String>,
+    #[schemars(with = "Option<Time>")]
     pub synced_at: Option<Timestamp>,
     /// Whether a sync was interrupted and resumes from its last page.
     pub in_progress: bool,
@@ -119,18 +125,19 @@ pub struct PartitionView {
 }
 
 /// The cursors of a stream.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct CursorListView {
     #[serde(serialize_with = "word")]
     pub connection: ConnectionName,
     pub stream: String,
     pub partitions: Vec<PartitionView>,
     #[serde(skip)]
+    #[schemars(with = "Time")]
     pub as_of: Timestamp,
 }
 
 /// The cursor from which the next sync of a stream begins.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct CursorChangeView {
     #[serde(serialize_with = "word")]
     pub connection: ConnectionName,
@@ -140,7 +147,7 @@ pub struct CursorChangeView {
 }
 
 /// The cursors of a connection in a form that another store can import. The shape is stable.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CursorExport {
     pub format_version: u32,
@@ -154,7 +161,7 @@ impl CursorExport {
 }
 
 /// The cursors of one stream in an export.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExportedStream {
     pub stream: String,
@@ -164,7 +171,7 @@ pub struct ExportedStream {
 }
 
 /// The cursor of one partition in an export.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExportedPartition {
     pub partition: StreamParams,
@@ -172,7 +179,7 @@ pub struct ExportedPartition {
 }
 
 /// An import of cursors.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct CursorImportView {
     #[serde(serialize_with = "word")]
     pub connection: ConnectionName,
@@ -205,7 +212,7 @@ words!(JobViewStatus {
 });
 
 /// One run of the sync of a stream.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct JobView {
     pub id: i64,
     #[serde(serialize_with = "word")]
@@ -218,10 +225,13 @@ pub struct JobView {
     /// The range of a backfill.
     pub since: Option<String>,
     pub until: Option<String>,
+    #[schemars(with = "Time")]
     pub started_at: Timestamp,
+    #[schemars(with = "Option<Time>")]
     pub ended_at: Option<Timestamp>,
     pub duration_secs: Option<i64>,
     /// When the rate limit is over.
+    #[schemars(with = "Option<Time>")]
     pub resumes_at: Option<Timestamp>,
     #[serde(flatten)]
     pub counts: RecordCounts,
@@ -230,17 +240,18 @@ pub struct JobView {
     pub error: Option<String>,
     pub error_code: Option<String>,
     #[serde(skip)]
+    #[schemars(with = "Time")]
     pub as_of: Timestamp,
 }
 
 /// Jobs, newest first.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct JobListView {
     pub jobs: Vec<JobView>,
 }
 
 /// A schedule of a connection or of one of its streams.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct ScheduleView {
     #[serde(serialize_with = "word")]
     pub connection: ConnectionName,
@@ -250,14 +261,17 @@ pub struct ScheduleView {
     pub rule: String,
     /// Seconds that a run is delayed by at most.
     pub jitter_secs: u32,
+    #[schemars(with = "Time")]
     pub next_at: Timestamp,
+    #[schemars(with = "Option<Time>")]
     pub last_at: Option<Timestamp>,
     #[serde(skip)]
+    #[schemars(with = "Time")]
     pub as_of: Timestamp,
 }
 
 /// Schedules, the next to run first.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct ScheduleListView {
     pub schedules: Vec<ScheduleView>,
 }

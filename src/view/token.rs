@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 
 use super::word;
@@ -9,7 +10,7 @@ use crate::model::ConnectionName;
 use crate::secret::Secret;
 
 /// A valid access token and what goes with it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct TokenView {
     #[serde(serialize_with = "word")]
     pub connection: ConnectionName,

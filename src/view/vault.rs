@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::schema::Time;
 use super::word;
 use crate::clock::Timestamp;
 use crate::model::WorkspaceName;
@@ -11,18 +13,19 @@ use crate::store::{BackupConnection, BackupContents};
 use crate::vault::{IdentityLocation, ImportedIdentity, Recipient, TokenMoveCounts};
 
 /// Somebody who can open a vault.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct RecipientView {
     /// `age1…`.
     pub recipient: String,
     pub label: String,
+    #[schemars(with = "Time")]
     pub added_at: Timestamp,
     /// It is the recipient of the identity in use.
     pub is_own: bool,
 }
 
 /// Everyone who can open a vault.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct RecipientListView {
     pub recipients: Vec<RecipientView>,
 }
@@ -41,7 +44,7 @@ impl RecipientListView {
 }
 
 /// Where a workspace's keys and tokens are.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct VaultStatusView {
     #[serde(serialize_with = "word")]
     pub workspace: WorkspaceName,
@@ -50,13 +53,16 @@ pub struct VaultStatusView {
     pub identity: IdentityLocation,
     pub identity_file: String,
     /// Until when `integ vault unlock` keeps the identity unlocked.
+    #[schemars(with = "Option<Time>")]
     pub unlocked_until: Option<Timestamp>,
     pub own_recipient: String,
     /// How many can open the vault.
     pub recipients: usize,
     pub tokens_in_store: usize,
     pub tokens_in_keyring: usize,
+    #[schemars(with = "Time")]
     pub created_at: Timestamp,
+    #[schemars(with = "Option<Time>")]
     pub restored_at: Option<Timestamp>,
     /// Connections that came from a backup and were not refreshed since.
     pub grants_from_backup: usize,
@@ -67,7 +73,7 @@ pub struct VaultStatusView {
 }
 
 /// How many connections' tokens were moved.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, JsonSchema, Serialize)]
 pub struct TokenMoveView {
     pub moved: usize,
     pub already_moved: usize,
@@ -80,7 +86,7 @@ impl From<TokenMoveCounts> for TokenMoveView {
 }
 
 /// An identity that was imported.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct ImportedIdentityView {
     pub recipient: String,
     #[serde(serialize_with = "word")]
@@ -94,7 +100,7 @@ impl From<ImportedIdentity> for ImportedIdentityView {
 }
 
 /// A connection of a backup. Its texts come from the backup, which is untrusted.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct BackupConnectionView {
     pub connection: String,
     pub mode: String,
@@ -111,7 +117,7 @@ impl From<BackupConnection> for BackupConnectionView {
 }
 
 /// What a backup holds, and above all where it would send tokens and events.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct BackupContentsView {
     pub connections: Vec<BackupConnectionView>,
     pub apps: u64,
@@ -131,7 +137,7 @@ impl From<BackupContents> for BackupContentsView {
 }
 
 /// A backup that was restored.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct RestoreView {
     #[serde(flatten)]
     pub contents: BackupContentsView,
@@ -144,13 +150,14 @@ pub struct RestoreView {
 }
 
 /// A vault that was unlocked.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, JsonSchema, Serialize)]
 pub struct VaultUnlockView {
+    #[schemars(with = "Time")]
     pub unlocked_until: Timestamp,
 }
 
 /// A vault that was locked.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, JsonSchema, Serialize)]
 pub struct VaultLockView {
     pub was_unlocked: bool,
 }

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::time::Duration;
 
+use schemars::{JsonSchema, Schema};
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
+use super::schema::{Time, tag};
 use crate::clock::Timestamp;
 use crate::connector::{SignatureCoverage, SignedPart};
 use crate::model::event::StoredEvent;
@@ -39,7 +41,7 @@ pub(super) fn optional_word<S: Serializer>(value: &Option<impl Display>, seriali
 }
 
 /// The URL to register at the vendor, and what else to enter there.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct WebhookUrlView {
     pub connection: String,
     pub connector: String,
@@ -59,7 +61,7 @@ pub struct WebhookUrlView {
 }
 
 /// A value that receiving needs.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct WebhookParamView {
     pub name: String,
     pub prompt: String,
@@ -70,14 +72,14 @@ pub struct WebhookParamView {
 }
 
 /// An event type of a connector.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct WebhookEventTypeView {
     pub event: String,
     pub about: String,
 }
 
 /// The signing secret of a connection.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct WebhookSecretView {
     pub connection: String,
     /// Absent if there is no secret.
@@ -95,15 +97,18 @@ pub struct WebhookSecretView {
 }
 
 /// A subscription, with no secret and without the URL, whose path is one.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct SubscriptionView {
     pub id: i64,
     #[serde(serialize_with = "word")]
     pub status: LeaseStatus,
     pub events: Vec<String>,
     pub params: BTreeMap<String, Value>,
+    #[schemars(with = "Time")]
     pub created_at: Timestamp,
+    #[schemars(with = "Option<Time>")]
     pub expires_at: Option<Timestamp>,
+    #[schemars(with = "Option<Time>")]
     pub renews_at: Option<Timestamp>,
     pub error: Option<String>,
     /// The command that repairs it.
@@ -137,7 +142,7 @@ impl SubscriptionView {
 }
 
 /// A subscription that there is now.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct SubscribedView {
     pub connection: String,
     pub url: String,
@@ -150,7 +155,7 @@ pub struct SubscribedView {
 }
 
 /// The ids of subscriptions that were ended.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct UnsubscribedView {
     pub connection: String,
     pub unsubscribed: Vec<i64>,
@@ -159,15 +164,16 @@ pub struct UnsubscribedView {
 }
 
 /// Events, the newest first.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct EventListView {
     #[serde(skip)]
+    #[schemars(with = "Time")]
     pub listed_at: Timestamp,
     pub events: Vec<StoredEventView>,
 }
 
 /// An event and what became of it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct StoredEventView {
     pub id: i64,
     pub connection: String,
@@ -178,7 +184,9 @@ pub struct StoredEventView {
     pub resource: Option<String>,
     pub actor: Option<String>,
     /// When it happened, as the vendor says.
+    #[schemars(with = "Option<Time>")]
     pub time: Option<Timestamp>,
+    #[schemars(with = "Time")]
     pub received_at: Timestamp,
     /// Whether it is proved that the vendor sent it.
     pub verified: bool,
@@ -221,7 +229,7 @@ impl StoredEventView {
 }
 
 /// An event with the request that it came with.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct EventDetailView {
     #[serde(flatten)]
     pub event: StoredEventView,
@@ -236,12 +244,13 @@ pub struct EventDetailView {
 }
 
 /// What one handler did in one attempt.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct HandlerRunView {
     /// From 1, and again from 1 once the event is queued again.
     pub attempt: u32,
     #[serde(serialize_with = "word")]
     pub handler: HandlerKind,
+    #[schemars(with = "Time")]
     pub started_at: Timestamp,
     pub duration_ms: u64,
     /// The HTTP status of the answer, or the exit code of the command.
@@ -268,12 +277,13 @@ impl HandlerRunView {
 }
 
 /// Another body that came under the delivery id of an event.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct ConflictingBodyView {
     /// From 1, as `webhook resolve` takes it.
     pub number: usize,
     #[serde(rename = "type")]
     pub kind: String,
+    #[schemars(with = "Time")]
     pub received_at: Timestamp,
     #[serde(serialize_with = "word")]
     pub verification: EventVerification,
@@ -283,27 +293,27 @@ pub struct ConflictingBodyView {
 }
 
 /// How many events were queued again.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct EventRetryView {
     pub retried: usize,
 }
 
 /// The events that were made of the bodies of one in conflict.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct ConflictResolutionView {
     pub id: i64,
     pub events: Vec<i64>,
 }
 
 /// What was removed, or would be.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct PruneListView {
     pub pruned: Vec<ConnectionPruneView>,
     pub dry_run: bool,
 }
 
 /// The events of one connection that were removed.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct ConnectionPruneView {
     pub connection: String,
     pub events: u64,
@@ -312,8 +322,9 @@ pub struct ConnectionPruneView {
 }
 
 /// An event that was sent on once more.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 #[serde(tag = "event", rename = "replayed")]
+#[schemars(transform = |schema: &mut Schema| tag(schema, "replayed"))]
 pub struct ReplayedEventView {
     pub id: i64,
     #[serde(rename = "type")]
@@ -349,8 +360,9 @@ impl ReplayedEventView {
 }
 
 /// An event that the vendor was asked for.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 #[serde(tag = "event", rename = "backfilled")]
+#[schemars(transform = |schema: &mut Schema| tag(schema, "backfilled"))]
 pub struct BackfilledEventView {
     pub connection: String,
     /// Absent if nothing was to be stored.
@@ -358,6 +370,7 @@ pub struct BackfilledEventView {
     #[serde(rename = "type")]
     pub kind: String,
     pub delivery_id: String,
+    #[schemars(with = "Option<Time>")]
     pub time: Option<Timestamp>,
     pub resource: Option<String>,
     /// Whether it was there before.
@@ -380,14 +393,14 @@ impl BackfilledEventView {
 }
 
 /// The event types that there is a sample of.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct SampleEventListView {
     pub connector: String,
     pub events: Vec<WebhookEventTypeView>,
 }
 
 /// A simulated request that was not sent.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct SimulatedRequestView {
     pub method: String,
     pub url: String,
@@ -396,8 +409,9 @@ pub struct SimulatedRequestView {
 }
 
 /// A simulated event that was sent.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 #[serde(tag = "event", rename = "sent")]
+#[schemars(transform = |schema: &mut Schema| tag(schema, "sent"))]
 pub struct SentEventView {
     /// From 1; the second of a pair of duplicates has the first's.
     pub number: u64,
@@ -414,7 +428,7 @@ pub struct SentEventView {
 }
 
 /// What became of a request.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 #[serde(untagged)]
 pub enum SendOutcomeView {
     Answered {
@@ -456,7 +470,7 @@ impl SentEventView {
 }
 
 /// Whether a captured request is the vendor's.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct VerificationView {
     pub connection: String,
     pub accepted: bool,
@@ -475,12 +489,13 @@ pub struct VerificationView {
     pub coverage: Option<SignatureCoverage>,
     /// When it was signed, if its age alone is wrong.
     #[serde(skip)]
+    #[schemars(with = "Option<Time>")]
     pub stale_since: Option<Timestamp>,
     pub events: Vec<ParsedEventView>,
 }
 
 /// One check of a request.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct VerificationCheckView {
     pub check: &'static str,
     #[serde(serialize_with = "word")]
@@ -489,7 +504,7 @@ pub struct VerificationCheckView {
 }
 
 /// An event that a request holds.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct ParsedEventView {
     #[serde(rename = "type")]
     pub kind: String,

@@ -1,5 +1,6 @@
 //! Views of workspaces, of the apps registered in them, and of the settings. Times are RFC 3339 in UTC.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -10,7 +11,7 @@ use crate::model::{WorkspaceName, words};
 use crate::vault::IdentityLocation;
 
 /// The workspaces, sorted by name.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct WorkspaceListView {
     pub workspaces: Vec<String>,
     #[serde(serialize_with = "word")]
@@ -18,7 +19,7 @@ pub struct WorkspaceListView {
 }
 
 /// A workspace and what it holds.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct WorkspaceView {
     #[serde(serialize_with = "word")]
     pub workspace: WorkspaceName,
@@ -31,7 +32,7 @@ pub struct WorkspaceView {
 }
 
 /// A workspace that was created.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct CreatedWorkspaceView {
     #[serde(serialize_with = "word")]
     pub workspace: WorkspaceName,
@@ -41,7 +42,7 @@ pub struct CreatedWorkspaceView {
 }
 
 /// What deleting a workspace would destroy.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct WorkspaceDeletionPreview {
     #[serde(serialize_with = "word")]
     pub workspace: WorkspaceName,
@@ -50,7 +51,7 @@ pub struct WorkspaceDeletionPreview {
 }
 
 /// A workspace that was deleted.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct DeletedWorkspaceView {
     #[serde(serialize_with = "word")]
     pub workspace: WorkspaceName,
@@ -66,7 +67,7 @@ pub enum AppScope {
 words!(AppScope { Workspace => "workspace", AllWorkspaces => "global" });
 
 /// An OAuth app registered with a vendor, without its secret.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct AppView {
     pub connector: String,
     /// The issuer or token URL; absent for the connector's own server, and if none is known yet.
@@ -79,26 +80,26 @@ pub struct AppView {
 }
 
 /// The apps of the workspace, then those of all workspaces.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct AppListView {
     pub apps: Vec<AppView>,
 }
 
 /// An app that was removed.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct RemovedAppView {
     pub connector: String,
     pub server: Option<String>,
 }
 
 /// Every setting with its value; `null` if it is not set.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct SettingsView {
     pub settings: Map<String, Value>,
 }
 
 /// One setting.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct SettingView {
     pub key: &'static str,
     /// Absent if it is not set and has no default.
@@ -106,7 +107,7 @@ pub struct SettingView {
 }
 
 /// The connections of every workspace.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct AllWorkspacesStatusView {
     pub workspaces: Vec<WorkspaceStatusView>,
     /// Of all of them together.
@@ -114,7 +115,7 @@ pub struct AllWorkspacesStatusView {
 }
 
 /// The connections of one of several workspaces.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct WorkspaceStatusView {
     #[serde(serialize_with = "word")]
     pub workspace: WorkspaceName,
@@ -125,7 +126,7 @@ pub struct WorkspaceStatusView {
 }
 
 /// Where files are.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct ConfigPathsView {
     pub config: String,
     pub workspaces: String,
@@ -134,7 +135,7 @@ pub struct ConfigPathsView {
 }
 
 /// Versions and settings without names, paths and secrets, for a bug report.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct RedactedSettingsView {
     pub version: &'static str,
     pub platform: String,

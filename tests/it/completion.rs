@@ -191,3 +191,67 @@ fn fish_completes_as_a_person_presses_tab() {
     shows("slack@work");
     tmux(&["kill-server"]);
 }
+
+/// What a shell's completion function gets for a line whose last word is being typed: values, and their descriptions.
+fn offered(home: &Home, shell: &str, line: &str) -> Vec<String> {
+    let words: Vec<&str> = line.split(' ').collect();
+    let mut command = home.command(["--"].into_iter().chain(words.iter().copied()));
+    command.env("COMPLETE", shell).env("_CLAP_COMPLETE_INDEX", (words.len() - 1).to_string());
+    command.env("_CLAP_IFS", "\n").env("_CLAP_COMPLETE_COMP_TYPE", "9").env("_CLAP_COMPLETE_SPACE", "false");
+    let ran = finish(command);
+    assert_eq!(ran.code, 0, "{line}: {ran:?}");
+    ran.stdout.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn everything_that_exists_is_offered_and_flags_only_after_a_hyphen() {
+    let home = Home::new();
+    home.ok("connect slack --sandbox");
+    home.ok("connect stripe --sandbox");
+    home.ok("sync slack/users");
+    let recipient = "age1lggyhqrw2nlhcxprm67z43rta597azn8gknawjehu9d9dl0jq3yqqvfafg";
+    home.ok(&format!("vault recipients add {recipient} --label laptop"));
+    for (line, value) in [
+        ("integ config set ", "http.timeout"),
+        ("integ config get notify", "notify.url"),
+        ("integ sandbox fault slack ", "rate_limit"),
+        ("integ sandbox fault slack slow --endpoint ", "refresh"),
+        ("integ job show ", "1"),
+        ("integ job retry ", "1"),
+        ("integ vault recipients remove ", recipient),
+        ("integ webhook events --type ", "invoice.paid"),
+        ("integ webhook listen stripe --events invoice.", "invoice.paid"),
+        ("integ exec slack -- expec", "expect"),
+        ("integ token ", "slack"),
+        ("integ status st", "stripe"),
+        ("integ token slack --fo", "--format"),
+    ] {
+        // What `webhook events` offers is of the connection that is named.
+        let line = line.replace("events --type", "events stripe --type");
+        for shell in ["bash", "zsh", "fish"] {
+            let found = offered(&home, shell, &line);
+            let is_value =
+                |candidate: &String| candidate.split(['\t', ':']).next() == Some(value) || candidate == value;
+            if value != "expect" || has_program("expect") {
+                assert!(found.iter().any(is_value), "{shell}: {line}: {found:?}");
+            }
+            let typed = line.rsplit(' ').next().unwrap();
+            let flags = found.iter().filter(|candidate| candidate.starts_with('-')).count();
+            assert!(typed.starts_with('-') || flags == 0, "{shell}: {line}: {found:?}");
+        }
+    }
+    // zsh and fish show descriptions beside the values.
+    for (line, text) in [
+        ("integ status ", "Acme Sandbox, active, sandbox"),
+        ("integ job show ", "slack/users, "),
+        ("integ vault recipients remove ", "laptop"),
+        ("integ config get ", "How long"),
+    ] {
+        for shell in ["zsh", "fish"] {
+            let found = offered(&home, shell, line);
+            assert!(found.iter().any(|candidate| candidate.contains(text)), "{shell}: {line}: {found:?}");
+        }
+    }
+    // Where only flags are left, they are offered.
+    assert!(offered(&home, "bash", "integ doctor ").iter().any(|candidate| candidate == "--online"));
+}

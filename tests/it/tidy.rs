@@ -12,7 +12,7 @@ mod names;
 mod page;
 mod sizes;
 mod sleeps;
-mod source;
+pub mod source;
 mod visit;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -31,7 +31,7 @@ impl Render for ActionDetailView {
         };
         let rows: Vec<_> = action.input["properties"].as_object().into_iter().flatten().map(row).collect();
         if !rows.is_empty() {
-            out.extend([String::new(), table(ui, &["parameter", "type", "", "what"], rows)]);
+            out.extend([String::new(), table(ui, &["parameter", "type", "use", "what"], rows)]);
         }
         for group in action.input["allOf"].as_array().into_iter().flatten() {
             let names = group["anyOf"].as_array().into_iter().flatten().filter_map(|one| one["required"][0].as_str());

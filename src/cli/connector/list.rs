@@ -35,11 +35,17 @@ impl Render for ConnectorListView {
             }
             row
         };
-        let mut headings = vec!["connector", "service", "ways", "what"];
+        let mut headings = vec!["connector", "service", "authentication", "what"];
         if with_source {
             headings.insert(3, "source");
         }
-        table(ui, &headings, self.connectors.iter().map(row).collect())
+        let mut rows: Vec<Vec<TableCell>> = self.connectors.iter().map(row).collect();
+        // A narrow terminal has the descriptions in place of the methods, which `connector show` lists.
+        if ui.width.is_some_and(|width| width < 100) {
+            headings.remove(2);
+            rows.iter_mut().for_each(|row| drop(row.remove(2)));
+        }
+        table(ui, &headings, rows)
     }
 }
 

@@ -2,8 +2,9 @@
 
 use clap::Args;
 
+use super::super::escape::wrap;
 use super::super::table::{TableCell, table};
-use super::super::ui::{Render, Tone, Ui, escape};
+use super::super::ui::{Render, Ui, escape};
 use crate::error::Result;
 use crate::ops::connectors::setup_guide;
 use crate::runtime::Workspace;
@@ -31,14 +32,15 @@ impl Render for SetupGuideView {
             Some(url) => format!("1. {what} at {}", escape(url)),
             None => format!("1. {what} with the service; its documentation: {}", escape(&self.docs)),
         });
-        let lines = |text: &str| text.lines().map(escape).collect::<Vec<_>>();
+        let room = ui.width.map_or(usize::MAX, |width| width.saturating_sub(3));
+        let lines = |text: &str| text.lines().flat_map(|line| wrap(line, room)).collect::<Vec<_>>();
         for line in self.note.iter().flat_map(|note| lines(note)) {
             out.push(format!("   {line}"));
         }
         let mut rows = |heading: &str, headings: &[&str], rows: Vec<Vec<TableCell>>| {
             if !rows.is_empty() {
                 out.push(format!("   {heading}:"));
-                out.extend(table(ui, headings, rows).lines().map(|line| format!("     {line}")));
+                out.extend(table(&indented(ui, 5), headings, rows).lines().map(|line| format!("     {line}")));
             }
         };
         let uris =
@@ -60,21 +62,32 @@ impl Render for SetupGuideView {
             out.extend(asks.into_iter().map(|ask| format!("   {}", asked(ask))));
         }
         out.push(format!("{}. Then:", if self.prompts.is_empty() { 2 } else { 3 }));
-        let command = |step: &SetupCommandView| {
-            vec![step.command.clone().into(), TableCell(step.reason.clone(), Some(Tone::Dim))]
-        };
-        let commands = table(ui, &["command", "what it does"], self.commands.iter().map(command).collect());
-        out.extend(commands.lines().map(|line| format!("   {line}")));
+        // Each command has a line of its own, so that it can be copied.
+        for SetupCommandView { command, reason, .. } in &self.commands {
+            out.push(format!("   {}", escape(command)));
+            out.extend(
+                wrap(reason, ui.width.map_or(usize::MAX, |width| width.saturating_sub(7)))
+                    .iter()
+                    .map(|line| format!("       {line}")),
+            );
+        }
         if !self.other_auth_methods.is_empty() {
             let methods = self
                 .other_auth_methods
                 .iter()
                 .map(|method| format!("--auth {} ({})", method.auth, escape(&method.label)));
             out.push(String::new());
-            out.push(format!("Other ways: {}", methods.collect::<Vec<_>>().join(", ")));
+            out.push(format!("Other authentication methods: {}", methods.collect::<Vec<_>>().join(", ")));
         }
         out.join("\n")
     }
+}
+
+/// The same terminal with fewer columns, for what is indented.
+fn indented(ui: &Ui, columns: usize) -> Ui {
+    let mut ui = ui.clone();
+    ui.width = ui.width.map(|width| width.saturating_sub(columns));
+    ui
 }
 
 fn asked(ask: &SetupPromptView) -> String {

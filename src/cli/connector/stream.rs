@@ -30,7 +30,7 @@ impl Render for StreamDetailView {
         };
         if !self.params.is_empty() {
             let rows = self.params.iter().map(row).collect();
-            out.extend([String::new(), table(ui, &["parameter", "", "what"], rows)]);
+            out.extend([String::new(), table(ui, &["parameter", "use", "what"], rows)]);
         }
         out.join("\n")
     }

@@ -13,7 +13,7 @@ use crate::view::endpoint::{
     MessagePruneView, SentMessageView,
 };
 
-const DELIVERY_HEADINGS: [&str; 7] = ["delivery", "type", "endpoint", "status", "tries", "next", "error"];
+const DELIVERY_HEADINGS: [&str; 7] = ["delivery", "type", "endpoint", "status", "attempts", "next", "error"];
 
 fn seconds(at: Timestamp, as_of: Timestamp) -> i64 {
     at.as_second() - as_of.as_second()
@@ -72,7 +72,7 @@ impl Render for EndpointDetailView {
         for (name, value) in optional {
             rows.extend(value.map(|value| vec![name.into(), value.into()]));
         }
-        table(ui, &["what", ""], rows)
+        table(ui, &["property", "value"], rows)
     }
 }
 
@@ -95,7 +95,7 @@ fn delivery_row(delivery: &DeliveryView) -> Vec<TableCell> {
         TableCell(delivery.status.to_string(), Some(tone)),
         delivery.attempts.to_string().into(),
         next.into(),
-        TableCell(delivery.last_error.clone().unwrap_or_default(), Some(Tone::Dim)),
+        delivery.last_error.clone().unwrap_or_default().into(),
     ]
 }
 
@@ -129,7 +129,7 @@ impl Render for DeliveryDetailView {
                 status.into(),
                 format!("{} ms", attempt.duration_ms).into(),
                 attempt.error.clone().unwrap_or_default().into(),
-                TableCell(attempt.response_body.clone().unwrap_or_default(), Some(Tone::Dim)),
+                attempt.response_body.clone().unwrap_or_default().into(),
             ]
         };
         let delivery = table(ui, &DELIVERY_HEADINGS, vec![delivery_row(&self.delivery)]);

@@ -143,6 +143,6 @@ impl Render for CursorListView {
                 rows.push(vec!["".into(), former.cursor.clone().unwrap_or_else(none).into(), until.into(), "".into()]);
             }
         }
-        table(ui, &["partition", "cursor", "synced", ""], rows)
+        table(ui, &["partition", "cursor", "synced", "state"], rows)
     }
 }

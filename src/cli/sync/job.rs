@@ -7,6 +7,7 @@ use super::progress::ProgressDisplay;
 use super::report;
 use crate::cli::table::{TableCell, relative, table};
 use crate::cli::ui::{Render, Tone, Ui};
+use crate::cli::value_parser::job_number;
 use crate::error::Result;
 use crate::model::job::JobId;
 use crate::ops::sync::{JobListRequest, cancel_job, list_jobs, retry_job, retry_job_allowing_deletes, show_job};
@@ -34,11 +35,13 @@ enum JobCommand {
     /// Show the details of a run
     Show {
         /// Number of the run, as `integ job list` prints it
+        #[arg(value_parser = job_number, add = crate::cli::complete::jobs())]
         id: i64,
     },
     /// Run the sync of a job again
     Retry {
         /// Number of the run, as `integ job list` prints it
+        #[arg(value_parser = job_number, add = crate::cli::complete::jobs())]
         id: i64,
         /// Mark records as deleted even if that is more than half of the stream
         #[arg(long)]
@@ -47,6 +50,7 @@ enum JobCommand {
     /// End a run after its current page; what it stored stays
     Cancel {
         /// Number of the run, as `integ job list` prints it
+        #[arg(value_parser = job_number, add = crate::cli::complete::jobs())]
         id: i64,
     },
 }

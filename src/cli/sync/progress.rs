@@ -10,6 +10,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 use super::super::stdout::progress_width;
 use super::super::ui::Ui;
 use super::number::grouped;
+use crate::env;
 use crate::model::ConnectionName;
 use crate::sync::{StoredPage, SyncObserver, SyncOutcome, SyncReport};
 
@@ -49,7 +50,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl<'a> ProgressDisplay<'a> {
     pub(super) fn new(ui: &'a Ui) -> Self {
-        let bars = (ui.stderr_is_terminal && !ui.json && !ui.quiet).then(MultiProgress::new);
+        let bars = (ui.animates && !ui.json && !ui.quiet).then(MultiProgress::new);
         Self { ui, bars, lines: Mutex::default() }
     }
 
@@ -62,7 +63,9 @@ impl<'a> ProgressDisplay<'a> {
             let seconds = figures.took.unwrap_or_else(|| state.elapsed().as_secs_f64());
             let _ = out.write_str(&figures.line(seconds, width));
         };
-        Some(ProgressStyle::with_template(&format!("{sign} {{line}}")).ok()?.with_key("line", line))
+        let style = ProgressStyle::with_template(&format!("{sign} {{line}}")).ok()?.with_key("line", line);
+        // The usual signs are Braille patterns.
+        Some(if env::is_utf8_locale() { style } else { style.tick_chars("-\\|/ ") })
     }
 }
 

@@ -116,7 +116,7 @@ struct WriteProgress(ProgressBar);
 
 impl WriteProgress {
     fn new(ui: &Ui) -> Self {
-        if !ui.stderr_is_terminal || ui.json || ui.quiet {
+        if !ui.animates || ui.json || ui.quiet {
             return Self(ProgressBar::hidden());
         }
         let bar = ProgressBar::new_spinner();

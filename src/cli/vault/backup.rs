@@ -15,9 +15,6 @@ use crate::vault::IdentityLocation;
 use crate::view::vault::{BackupConnectionView, BackupContentsView, RestoreView};
 
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  integ vault backup backup.age\n  \
-                        integ vault backup backup.age --passphrase\n  \
-                        integ vault backup - | ssh host 'cat > backup.age'")]
 pub(super) struct BackupArgs {
     /// New file; `-` is standard output
     #[arg(value_name = "OUT.age")]
@@ -34,10 +31,7 @@ pub(super) struct BackupArgs {
 }
 
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Examples:\n  integ vault restore backup.age\n  integ -w copy vault restore backup.age --yes\n  \
-                        INTEG_IDENTITY_FILE=identity.age integ vault restore backup.age"
-)]
+#[command()]
 pub(super) struct RestoreArgs {
     /// File of `vault backup`; `-` is standard input
     #[arg(value_name = "IN.age")]

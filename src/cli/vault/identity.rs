@@ -16,8 +16,6 @@ use crate::vault::{ExportProtection, STANDARD_STREAM, VaultError};
 #[derive(Debug, Subcommand)]
 pub(super) enum IdentityCommand {
     /// Save a copy of the identity, the key that opens your vaults and their backups
-    #[command(after_help = "Examples:\n  integ vault identity export identity.age --passphrase\n  \
-                            integ vault identity export - | ssh laptop integ vault identity import -")]
     Export {
         /// New file, readable only by you; `-` is standard output
         #[arg(value_name = "FILE")]
@@ -30,8 +28,6 @@ pub(super) enum IdentityCommand {
         force: bool,
     },
     /// Store an exported identity on this machine, to open its vaults and backups here
-    #[command(after_help = "Examples:\n  integ vault identity import identity.age\n  \
-                            integ vault identity import identity.age && integ vault restore backup.age")]
     Import {
         /// File of `identity export` or `age-keygen`; `-` is standard input
         #[arg(value_name = "FILE")]

@@ -75,7 +75,6 @@ enum VaultCommand {
     ///
     /// A process in the background holds the identity in locked memory and opens your vaults for other commands of yours. It
     /// never gives out the identity. It ends when the time is over, at `integ vault lock`, or when the machine restarts.
-    #[command(after_help = "Examples:\n  integ vault unlock\n  integ vault unlock --for 30m")]
     Unlock {
         /// How long to keep it unlocked
         #[arg(long = "for", value_name = "TIME", default_value = "8h", value_parser = lifetime)]
@@ -101,7 +100,7 @@ enum RecipientCommand {
     /// Remove a recipient; follow with `rekey`
     Remove {
         /// Age public key of the recipient
-        #[arg(value_name = "AGE1…")]
+        #[arg(value_name = "AGE1…", add = crate::cli::complete::recipients())]
         recipient: String,
         /// Remove it even if it is your own
         #[arg(long)]
@@ -155,7 +154,11 @@ impl Render for VaultStatusView {
         if self.read_only {
             rows.push(("version", "written by a newer integ: read-only here".to_owned()));
         }
-        table(ui, &["what", ""], rows.into_iter().map(|(what, value)| vec![what.into(), value.into()]).collect())
+        table(
+            ui,
+            &["property", "value"],
+            rows.into_iter().map(|(what, value)| vec![what.into(), value.into()]).collect(),
+        )
     }
 }
 

@@ -64,7 +64,7 @@ impl Render for EventListView {
             Some(0..60) => 4,
             _ => 7,
         };
-        let headings = ["id", "type", "status", "came", "connection", "resource", "tries"];
+        let headings = ["id", "type", "status", "received", "connection", "resource", "attempts"];
         let now = self.listed_at.as_second();
         let row = |event: &StoredEventView| {
             let mut row: Vec<TableCell> = vec![

@@ -32,7 +32,7 @@ pub(super) fn handled_lines(
     let output = handled.output.as_deref().unwrap_or_default();
     let mut lines = vec![result_line(ui, width, (time, now), names_connection, handled)];
     if let Some(error) = &handled.error {
-        lines.push(format!("{indent}{}", ui.paint(Tone::Dim, &fitted(&escape(error), width - indent.len()))));
+        lines.push(format!("{indent}{}", fitted(&escape(error), width - indent.len())));
     }
     let mut printed = output.lines();
     let room = width.saturating_sub(TIME + GAP + 2);

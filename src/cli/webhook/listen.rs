@@ -33,11 +33,6 @@ use crate::webhook::settings::DEFAULT_PORT;
 /// A terminal shows the secret that each service signs with, for the app that
 /// you develop; in other output it is left out unless --print-secret asks for
 /// it.
-///
-/// Examples:
-///   integ webhook listen stripe --forward-to localhost:3000/hooks
-///   integ webhook listen stripe --events 'invoice.*' --exec 'jq .type'
-///   integ webhook listen --poll --forward-to 3000 -H 'Authorization: Bearer test'
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(super) struct ListenArgs {

@@ -7,6 +7,7 @@ use url::Url;
 use super::super::ui::{Render, Ui, escape};
 use super::local_url::receiver_url;
 use crate::cli::value_parser;
+use crate::cli::value_parser::event_number;
 use crate::error::{Kind, Result};
 use crate::model::EventId;
 use crate::ops::webhooks::{self, ReplayEventsRequest};
@@ -17,7 +18,7 @@ use crate::view::webhook::{EventRetryView, ReplayedEventView};
 #[derive(Debug, Args)]
 pub(super) struct RetryArgs {
     /// Numbers of the events, as `integ webhook events` lists them
-    #[arg(required = true, value_name = "ID")]
+    #[arg(required = true, value_name = "ID", value_parser = event_number, add = crate::cli::complete::events())]
     ids: Vec<i64>,
 }
 

@@ -5,6 +5,7 @@ use std::str::FromStr;
 use clap::Args;
 
 use super::super::ui::{Render, Ui};
+use crate::cli::value_parser::event_number;
 use crate::error::Result;
 use crate::model::EventId;
 use crate::model::event::ConflictResolution;
@@ -16,16 +17,11 @@ use crate::view::webhook::ConflictResolutionView;
 ///
 /// `webhook events --conflicts` lists such events, and `webhook show ID` the bodies with their numbers. A body that becomes an
 /// event is handled by `webhook listen`, as any other, and can be sent again with `webhook replay`.
-///
-/// Examples:
-///   integ webhook resolve 17 --keep all
-///   integ webhook resolve 17 --keep 1
-///   integ webhook resolve 17 --keep stored
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(super) struct ResolveArgs {
     /// The event that the others came after
-    #[arg(value_name = "ID")]
+    #[arg(value_name = "ID", value_parser = event_number, add = crate::cli::complete::events())]
     id: i64,
     /// `all` makes an event of each body, `stored` removes all but the first one, and a number keeps that body alone
     #[arg(long, value_name = "all|stored|N")]

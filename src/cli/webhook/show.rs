@@ -3,6 +3,7 @@
 use clap::Args;
 
 use super::super::ui::{Render, Ui, escape, harmless_json};
+use crate::cli::value_parser::event_number;
 use crate::error::Result;
 use crate::model::{EventId, HandlerKind};
 use crate::ops::webhooks;
@@ -13,6 +14,7 @@ use crate::view::webhook::{EventDetailView, HandlerRunView};
 #[derive(Debug, Args)]
 pub(super) struct EventShowArgs {
     /// Number of the event, as `integ webhook events` lists it
+    #[arg(value_parser = event_number, add = crate::cli::complete::events())]
     id: i64,
     /// The exact body alone
     #[arg(long, conflicts_with = "headers")]

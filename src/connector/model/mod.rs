@@ -327,6 +327,9 @@ pub struct Health {
     pub method: HttpMethod,
     /// After the API's base, or a whole URL. One that names an optional parameter nobody gave is no check.
     pub path: Template,
+    /// The JSON body of the request, sent as it is: `{ query = "{ viewer { id name } }" }`. With a body the method is POST.
+    #[serde(default)]
+    pub body: Option<Value>,
     /// What must hold of an answer of status 200, beside `api.success`.
     #[serde(default)]
     #[schemars(extend("propertyNames" = {"format": Pointer::FORMAT}))]
@@ -344,6 +347,16 @@ pub struct Health {
     /// What is spoken at `path`.
     #[serde(default)]
     pub protocol: HealthProtocol,
+}
+
+impl Health {
+    /// The method of the request; one with a body is a POST unless the file says otherwise.
+    pub fn request_method(&self) -> HttpMethod {
+        match (self.method, &self.body) {
+            (HttpMethod::Get, Some(_)) => HttpMethod::Post,
+            (method, _) => method,
+        }
+    }
 }
 
 /// How a health check asks the service.

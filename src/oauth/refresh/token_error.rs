@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::duration::format;
+use crate::duration::{format, format_rounded};
 use crate::error::{Diagnostic, Hint, Kind, Remedy};
 use crate::model::ConnectionName;
 use crate::oauth::{AuthCapabilities, OAuthError};
@@ -26,7 +26,7 @@ pub enum AccessTokenError {
         "{} of {connection} {} {}, less than the {} that were asked for",
         if *.refreshable { "the tokens" } else { "the token" },
         if *.refreshable { "last" } else { "lasts another" },
-        format(*.lifetime),
+        format_rounded(*.lifetime),
         format(*.min_ttl)
     )]
     LifetimeTooShort {

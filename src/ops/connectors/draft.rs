@@ -12,7 +12,7 @@ use crate::oauth::ServerMetadata;
 use crate::oauth::discovery::{self, MetadataScope};
 use crate::runtime::{Workspace, route_to};
 use crate::task::blocking;
-use crate::view::connector::DraftView;
+use crate::view::draft::DraftView;
 
 /// The scopes of OpenID Connect and what they are for (Core 1.0 sections 5.4 and 11).
 const OPENID_SCOPES: [(&str, &str); 6] = [

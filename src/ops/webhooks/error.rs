@@ -40,7 +40,7 @@ impl Remedy for WebhookOperationError {
                 Diagnostic::new(Kind::NotFound, "body_not_found").run(format!("integ webhook show {}", id.0))
             }
             Self::Pruned { .. } => {
-                Diagnostic::new(Kind::NotFound, "event_pruned").run("integ config show webhooks.keep")
+                Diagnostic::new(Kind::NotFound, "event_pruned").run("integ config get webhooks.keep")
             }
         }
     }

@@ -54,8 +54,10 @@ impl Remedy for SimulateError {
         match self {
             Self::NoWebhook { .. } => Diagnostic::new(Kind::NotFound, "no_webhooks").run("integ connector list"),
             Self::UnknownEvent { likely: Some(likely), connector, .. } => {
-                Diagnostic::new(Kind::NotFound, "event_not_found")
-                    .run(format!("integ webhook simulate {connector} {likely}"))
+                Diagnostic::new(Kind::NotFound, "event_not_found").hint(Hint::new(
+                    format!("did you mean {likely}? list those with a sample:"),
+                    format!("integ webhook simulate {connector}"),
+                ))
             }
             Self::UnknownEvent { connector, .. } => {
                 Diagnostic::new(Kind::NotFound, "event_not_found").hint(list_events(connector))

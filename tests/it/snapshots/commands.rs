@@ -2,8 +2,9 @@
 
 use super::session::{World, documents, session};
 use super::{assert_snap, scrub};
-use crate::harness::{Home, Running};
+use crate::harness::{Home, Ran, Running};
 use crate::receiver::{Answer, Receiver};
+use crate::schemas::check_output;
 use crate::webhook::{Listening, Maker};
 
 /// A connector of the user's own.
@@ -98,6 +99,14 @@ fn connections() {
         rename slack@ops slack@ops
         rename stripe a/b
         rename slack@ops work
+        . connect slack@a --sandbox
+        . connect slack@b --sandbox
+        . sandbox fault slack revoked_grant
+        refresh slack@a slack@b
+        reconnect
+        . sandbox fault slack --clear
+        . sandbox fault slack server_error --endpoint revoke
+        disconnect slack@a --yes
         disconnect stripe --yes
         disconnect slack@work --local --yes
         disconnect github",
@@ -415,6 +424,10 @@ fn servers() {
     let json = watched(&world, &format!("{listen} --json"), &[(good, "\"failed\""), (wrong, "\"rejected\"")]);
     let sandbox = watched(&world, "sandbox run stripe", &[]);
     let sandbox_json = watched(&world, "sandbox run stripe --json", &[]);
+    for (line, printed) in [("webhook listen --json", &json), ("sandbox run stripe --json", &sandbox_json)] {
+        let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+        check_output(&words, &Ran { code: 0, stdout: printed.clone(), stderr: String::new() });
+    }
     let text = scrub::text(&text, world.home.path());
     let text = text.lines().map(scrub::without_times).collect::<Vec<_>>().join("\n");
     let sandbox = scrub::text(&sandbox, world.home.path());
@@ -445,6 +458,8 @@ const USAGE: &str = "nonsense
         token
         help nonsense
         help vault nonsense
+        help json nonsense
+        help json man
         man --output /proc/none
         status --jq '.['
         -w none status
@@ -522,6 +537,11 @@ const USAGE: &str = "nonsense
         vault identity import text
         vault restore none --yes
         vault restore text --yes";
+
+/// The command lines of that session; one that begins with `. ` prepares something.
+pub fn usage_lines() -> impl Iterator<Item = &'static str> {
+    USAGE.lines().map(str::trim)
+}
 
 /// The errors of the command line itself: those of the library are in `errors`.
 #[test]

@@ -5,10 +5,12 @@
 
 mod commands;
 mod errors;
-mod help;
+pub mod help;
 mod operations;
-mod scrub;
-mod session;
+pub mod scrub;
+pub mod session;
+
+pub use commands::usage_lines;
 
 /// Compares a text with `snaps/NAME.snap`.
 fn assert_snap(name: &str, text: &str) {

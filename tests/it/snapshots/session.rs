@@ -14,6 +14,8 @@ use serde_json::Value;
 
 use super::{assert_snap, scrub};
 use crate::harness::{Home, INTEG, Ran, finish, has_program, needs};
+use crate::hints::follow;
+use crate::schemas::check_output;
 
 /// What a session is run in, and what its lines may name.
 pub struct World {
@@ -132,6 +134,8 @@ fn with_json(world: &mut World, lines: &[&str]) -> String {
         let (line, has_times) = flag(line, "~ ");
         let line = format!("{line} --json");
         let ran = world.piped(&line);
+        check_output(&shlex::split(&world.filled(&line)).unwrap(), &ran);
+        let followed = follow(&world.home, &world.filled(&line), &ran);
         let shown = |text: &str| {
             let mut shown = documents(world, text, has_times);
             if is_sorted {
@@ -140,6 +144,14 @@ fn with_json(world: &mut World, lines: &[&str]) -> String {
             shown.join("\n")
         };
         write_step(&mut out, &line, &shown(&ran.stdout), &shown(&ran.stderr), ran.code);
+        if !followed.is_empty() {
+            out.pop();
+            for (command, code) in followed {
+                let command = scrub::text(&world.named(&command), world.home.path());
+                writeln!(out, "its hint `{command}` exits with {code}").unwrap();
+            }
+            out.push('\n');
+        }
     }
     out
 }

@@ -1,8 +1,9 @@
 //! The authentication method of a draft.
 
+use clap::ValueEnum;
+
 use super::arguments::{AuthMethodArg, NewArgs};
-use super::question::needed;
-use crate::cli::terminal::Terminal;
+use super::question::{Questions, anything, url};
 use crate::connect::{PromptError, Prompter};
 use crate::connector::{ConnectorDraft, DraftAuth, DraftAuthKind, DraftOAuth2};
 use crate::error::Result;
@@ -21,19 +22,19 @@ const AUTH_METHODS: [(AuthMethodArg, &str); 5] = [
 /// [`PromptError`], and those of discovery.
 pub(super) fn fill(
     workspace: &Workspace,
-    terminal: &Terminal,
+    questions: &Questions,
     args: &NewArgs,
     draft: &mut ConnectorDraft,
 ) -> Result<()> {
-    let Some(method) = chosen(args, terminal, !draft.auth.is_empty())? else {
+    let Some(method) = chosen(args, questions, !draft.auth.is_empty())? else {
         for method in &mut draft.auth {
             method.setup_url = method.setup_url.take().or_else(|| args.setup_url.clone());
         }
         return Ok(());
     };
-    let name_of = |given: &Option<String>, prompt: &str, flag: &str, usual: &str| match given {
+    let name_of = |given: &Option<String>, prompt: &str, flag: &'static str, usual: &str| match given {
         Some(name) => Ok(name.clone()),
-        None => needed(terminal, prompt, flag, usual),
+        None => questions.ask_needed(flag, prompt, usual, anything),
     };
     let prefixes = args.prefixes.clone();
     let kind = match method {
@@ -46,11 +47,14 @@ pub(super) fn fill(
             DraftAuthKind::query(parameter, prefixes)
         }
         AuthMethodArg::Basic => DraftAuthKind::basic(),
-        AuthMethodArg::Oauth2 => DraftAuthKind::OAuth2(Box::new(oauth2(workspace, args, terminal, draft)?)),
+        AuthMethodArg::Oauth2 => DraftAuthKind::OAuth2(Box::new(oauth2(workspace, args, questions, draft)?)),
     };
     let setup_url = match &args.setup_url {
         Some(url) => url.clone(),
-        None => terminal.line_or("Where users find the key or register the app (empty if unknown)", "")?,
+        None => {
+            let prompt = "Where users find the key or register the app (empty if unknown)";
+            questions.ask("--setup-url URL", prompt, "", url)?
+        }
     };
     let setup_url = Some(setup_url).filter(|url| !url.is_empty());
     draft.auth = vec![DraftAuth::new(kind, setup_url)];
@@ -58,7 +62,7 @@ pub(super) fn fill(
 }
 
 /// What the flags say or imply, else what the user chooses; absent if a description has it.
-fn chosen(args: &NewArgs, terminal: &Terminal, described: bool) -> Result<Option<AuthMethodArg>, PromptError> {
+fn chosen(args: &NewArgs, questions: &Questions, described: bool) -> Result<Option<AuthMethodArg>, PromptError> {
     let oauth2 = [&args.issuer, &args.authorize_url, &args.token_url, &args.device_url];
     let implied = if args.auth.is_some() {
         args.auth
@@ -74,18 +78,23 @@ fn chosen(args: &NewArgs, terminal: &Terminal, described: bool) -> Result<Option
     if implied.is_some() || described {
         return Ok(implied);
     }
-    if !terminal.interactive {
+    if !questions.terminal().interactive {
         let prompt = "the way of authenticating".to_owned();
         return Err(PromptError::NoTerminal { prompt, missing: "--auth bearer|header|query|basic|oauth2".to_owned() });
     }
     let labels: Vec<String> = AUTH_METHODS.iter().map(|(_, label)| (*label).to_owned()).collect();
-    Ok(Some(AUTH_METHODS[terminal.select("How do requests carry the credentials?", &labels)?].0))
+    let number = questions.terminal().select("How do requests carry the credentials?", &labels)?;
+    let method = AUTH_METHODS[number].0;
+    if let Some(word) = method.to_possible_value() {
+        questions.note("--auth METHOD", word.get_name());
+    }
+    Ok(Some(method))
 }
 
 fn oauth2(
     workspace: &Workspace,
     args: &NewArgs,
-    terminal: &Terminal,
+    questions: &Questions,
     draft: &mut ConnectorDraft,
 ) -> Result<DraftOAuth2> {
     let mut oauth2 = match &args.issuer {
@@ -93,12 +102,12 @@ fn oauth2(
         None => DraftOAuth2::default(),
     };
     let known = oauth2.issuer.is_some();
-    let ask = |given: &Option<String>, prompt: &str, flag: &str| match given {
+    let ask = |given: &Option<String>, prompt: &str, flag: &'static str| match given {
         Some(url) => Ok(Some(url.clone())),
         None if known => Ok(None),
-        None => needed(terminal, prompt, flag, "").map(Some),
+        None => questions.ask_needed(flag, prompt, "", url).map(Some),
     };
-    if args.device_url.is_none() || args.authorize_url.is_some() || terminal.interactive {
+    if args.device_url.is_none() || args.authorize_url.is_some() || questions.terminal().interactive {
         oauth2.authorize_url = ask(&args.authorize_url, "Authorization URL", "--authorize-url URL")?;
     }
     oauth2.token_url = ask(&args.token_url, "Token URL", "--token-url URL")?;

@@ -1,17 +1,16 @@
 //! The parts of a draft, each from its flag, then from a question, then from what is usual.
 
 use super::arguments::NewArgs;
-use super::question::needed;
-use crate::cli::terminal::Terminal;
+use super::question::{Questions, anything, category, path, pointer, url};
 use crate::connect::PromptError;
 use crate::connector::{CATEGORIES, ConnectorDraft, DraftHealth};
 
 /// # Errors
 /// [`PromptError`].
-pub(super) fn fill_id(args: &NewArgs, terminal: &Terminal, draft: &mut ConnectorDraft) -> Result<(), PromptError> {
+pub(super) fn fill_id(args: &NewArgs, questions: &Questions, draft: &mut ConnectorDraft) -> Result<(), PromptError> {
     draft.id = match &args.id {
         Some(id) => id.clone(),
-        None => needed(terminal, "Id", "ID, as in `integ connector new acme`", &draft.id)?,
+        None => questions.ask_needed("ID", "Id", &draft.id, anything)?,
     };
     Ok(())
 }
@@ -20,36 +19,46 @@ pub(super) fn fill_id(args: &NewArgs, terminal: &Terminal, draft: &mut Connector
 ///
 /// # Errors
 /// [`PromptError`].
-pub(super) fn fill(args: &NewArgs, terminal: &Terminal, draft: &mut ConnectorDraft) -> Result<(), PromptError> {
+pub(super) fn fill(args: &NewArgs, questions: &Questions, draft: &mut ConnectorDraft) -> Result<(), PromptError> {
     draft.name = match &args.name {
         Some(name) => name.clone(),
-        None => terminal.line_or("Name of the service", &draft.usual_name())?,
+        None => questions.ask("--name NAME", "Name of the service", &draft.usual_name(), anything)?,
     };
     draft.category = match &args.category {
         Some(category) => category.clone(),
-        None => terminal.line_or(&format!("Category ({})", CATEGORIES.join(", ")), "generic")?,
+        None => {
+            let prompt = format!("Category ({})", CATEGORIES.join(", "));
+            questions.ask("--category CATEGORY", &prompt, "generic", category)?
+        }
     };
     draft.description = match &args.description {
         Some(description) => description.clone(),
-        None => terminal.line_or("What it is for, in one line", &draft.usual_description())?,
+        None => {
+            let usual = draft.usual_description();
+            questions.ask("--description TEXT", "What it is for, in one line", &usual, anything)?
+        }
     };
-    fill_base(args, terminal, draft)?;
+    fill_base(args, questions, draft)?;
     draft.docs = match &args.docs {
         Some(docs) => docs.clone(),
         None => {
             let usual = draft.usual_docs(args.issuer.as_deref());
-            needed(terminal, "Documentation for developers", "--docs URL", &usual)?
+            questions.ask_needed("--docs URL", "Documentation for developers", &usual, url)?
         }
     };
     Ok(())
 }
 
-fn fill_base(args: &NewArgs, terminal: &Terminal, draft: &mut ConnectorDraft) -> Result<(), PromptError> {
+fn fill_base(args: &NewArgs, questions: &Questions, draft: &mut ConnectorDraft) -> Result<(), PromptError> {
     let base = match (&args.base, &draft.base) {
         (Some(base), _) => base.clone(),
         // An OpenID server may be all there is.
-        (None, None) if args.issuer.is_some() => terminal.line_or("API base URL (empty for none)", "")?,
-        (None, found) => needed(terminal, "API base URL", "--base URL", found.as_deref().unwrap_or_default())?,
+        (None, None) if args.issuer.is_some() => {
+            questions.ask("--base URL", "API base URL (empty for none)", "", url)?
+        }
+        (None, found) => {
+            questions.ask_needed("--base URL", "API base URL", found.as_deref().unwrap_or_default(), url)?
+        }
     };
     draft.set_base(&base);
     if args.base.is_some() {
@@ -62,11 +71,16 @@ fn fill_base(args: &NewArgs, terminal: &Terminal, draft: &mut ConnectorDraft) ->
 ///
 /// # Errors
 /// [`PromptError`].
-pub(super) fn fill_scopes(args: &NewArgs, terminal: &Terminal, draft: &mut ConnectorDraft) -> Result<(), PromptError> {
+pub(super) fn fill_scopes(
+    args: &NewArgs,
+    questions: &Questions,
+    draft: &mut ConnectorDraft,
+) -> Result<(), PromptError> {
     let Some(usual) = draft.default_scopes() else { return Ok(()) };
     let mut scopes = args.scopes.clone();
     if scopes.is_empty() {
-        let answer = terminal.line_or("Scopes to request, separated by spaces", &usual.join(" "))?;
+        let prompt = "Scopes to request, separated by spaces";
+        let answer = questions.ask_list("--scope SCOPE", prompt, &usual.join(" "))?;
         scopes = answer.split_whitespace().map(str::to_owned).collect();
     }
     let with_purpose = |scope: String| match scope.split_once('=') {
@@ -81,27 +95,36 @@ pub(super) fn fill_scopes(args: &NewArgs, terminal: &Terminal, draft: &mut Conne
 ///
 /// # Errors
 /// [`PromptError`].
-pub(super) fn fill_health(args: &NewArgs, terminal: &Terminal, draft: &mut ConnectorDraft) -> Result<(), PromptError> {
+pub(super) fn fill_health(
+    args: &NewArgs,
+    questions: &Questions,
+    draft: &mut ConnectorDraft,
+) -> Result<(), PromptError> {
     let usual = draft.health.as_ref().map(|health| health.path.clone()).unwrap_or_default();
-    let path = match &args.health {
-        Some(path) => path.clone(),
-        None => terminal.line_or("Path of a harmless GET that needs the credentials (empty for none)", &usual)?,
+    let found_path = match &args.health {
+        Some(given) => given.clone(),
+        None => {
+            let prompt = "Path of a harmless GET that needs the credentials (empty for none)";
+            questions.ask("--health PATH", prompt, &usual, path)?
+        }
     };
-    if path != usual || terminal.interactive {
+    if found_path != usual || questions.terminal().interactive {
         draft.confirm_health();
     }
     let found = draft.health.take();
-    if path.is_empty() {
+    if found_path.is_empty() {
         return Ok(());
     }
-    let found = found.filter(|health| health.path == path);
+    let found = found.filter(|health| health.path == found_path);
     let (id, name) = found.map(|health| (health.account_id, health.account_name)).unwrap_or_default();
-    let ask = |given: &Option<String>, prompt: &str, found: Option<String>| match given {
+    let ask = |given: &Option<String>, flag: &'static str, prompt: &str, found: Option<String>| match given {
         Some(pointer) => Ok(pointer.clone()),
-        None => terminal.line_or(prompt, &found.unwrap_or_default()),
+        None => questions.ask(flag, prompt, &found.unwrap_or_default(), pointer),
     };
-    let id = ask(&args.account_id, "Where its answer has the account's id, as in /user/id (empty for nowhere)", id)?;
-    let name = ask(&args.account_name, "Where it has the account's name (empty for nowhere)", name)?;
-    draft.health = Some(DraftHealth::new(path, id, name));
+    let prompt = "Where its answer has the account's id, as in /user/id (empty for nowhere)";
+    let id = ask(&args.account_id, "--account-id POINTER", prompt, id)?;
+    let prompt = "Where it has the account's name (empty for nowhere)";
+    let name = ask(&args.account_name, "--account-name POINTER", prompt, name)?;
+    draft.health = Some(DraftHealth::new(found_path, id, name));
     Ok(())
 }

@@ -6,6 +6,7 @@ mod details;
 mod question;
 
 pub(in crate::cli) use arguments::NewArgs;
+use question::Questions;
 
 use super::super::ui::{Render, Ui};
 use super::source::read;
@@ -13,7 +14,7 @@ use crate::connector::{ConnectorDraft, MAX_OPENAPI_BYTES, OpenApiDescription};
 use crate::error::Result;
 use crate::ops::connectors::{WriteDraftRequest, check_draft_id, write_draft};
 use crate::runtime::Workspace;
-use crate::view::connector::DraftView;
+use crate::view::draft::DraftView;
 
 impl Render for DraftView {
     fn text(&self, _ui: &Ui) -> String {
@@ -36,7 +37,13 @@ pub(super) fn run(workspace: &Workspace, ui: &Ui, args: &NewArgs) -> Result<u8> 
         Some(given) => from_openapi(workspace, ui, given, &args.actions)?,
         None => ConnectorDraft::default(),
     };
-    complete(workspace, ui, args, &mut draft)?;
+    let questions = Questions::new(ui.terminal());
+    if let Err(error) = complete(workspace, &questions, args, &mut draft) {
+        if let Some(command) = questions.continuation(args.id.as_deref()) {
+            ui.note(&format!("To continue with these answers:\n  {command}"));
+        }
+        return Err(error);
+    }
     if args.output.as_ref().is_some_and(|output| output.as_os_str() == "-") {
         ui.raw(&draft.to_toml()?);
         return Ok(0);
@@ -61,17 +68,16 @@ fn from_openapi(workspace: &Workspace, ui: &Ui, given: &str, actions: &[String])
 }
 
 /// Asks for what the draft still lacks, in the order of the file.
-fn complete(workspace: &Workspace, ui: &Ui, args: &NewArgs, draft: &mut ConnectorDraft) -> Result<()> {
-    let terminal = ui.terminal();
-    details::fill_id(args, &terminal, draft)?;
+fn complete(workspace: &Workspace, questions: &Questions, args: &NewArgs, draft: &mut ConnectorDraft) -> Result<()> {
+    details::fill_id(args, questions, draft)?;
     // Before anything else is asked: nobody should answer ten questions for nothing.
     if args.output.is_none() {
         check_draft_id(workspace, &draft.id, args.replace)?;
     }
-    details::fill(args, &terminal, draft)?;
-    auth::fill(workspace, &terminal, args, draft)?;
-    details::fill_scopes(args, &terminal, draft)?;
-    details::fill_health(args, &terminal, draft)?;
+    details::fill(args, questions, draft)?;
+    auth::fill(workspace, questions, args, draft)?;
+    details::fill_scopes(args, questions, draft)?;
+    details::fill_health(args, questions, draft)?;
     draft.add_missing_params();
     Ok(())
 }

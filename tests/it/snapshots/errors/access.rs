@@ -155,6 +155,7 @@ fn connect() {
     let failed =
         |source| ConnectError::OAuth { command: requested(), offers: offers.clone(), source: Box::new(source) };
     let text = errors!(ConnectError {
+        UnknownAuth => [E::UnknownAuth { command: ConnectCommand { connector: "slack".into(), command: "integ connect slack --sandbox".into() }, auth: "saml".into(), known: vec!["oauth".into()] }],
         MissingApp => [E::MissingApp { command: requested() }],
         MissingAppForServer => [E::MissingAppForServer { command: requested(), server: Box::new(server) }],
         MissingClientSecret => [E::MissingClientSecret { command: requested() }],
@@ -236,12 +237,26 @@ fn app() {
         Interrupted => [E::Interrupted],
         PortInUse => [E::PortInUse { source: taken() }],
     });
+    let url = || "https://mcp.example/mcp".parse().unwrap();
+    let resource = errors!(ResourceError {
+        NoSignIn => [E::NoSignIn { url: url() }],
+        NotFound => [no_server()],
+        Redirected => [E::Redirected { url: Box::new(url()), target: Box::new("https://mcp.example/v2".parse().unwrap()) }],
+        Unavailable => [E::Unavailable { url: url(), status: 503 }],
+        InvalidMetadata => [E::InvalidMetadata { url: url(), reason: "it is not JSON".into() }],
+        OtherIssuer => [E::OtherIssuer {
+            url: Box::new(url()),
+            issuer: "https://id.example".into(),
+            servers: vec!["https://login.example".into()],
+        }],
+        Http => [E::Http(unreachable())],
+    });
     let session = errors!(SessionError {
         Template => [E::Template { connection: "slack@work".into(), reconnect: RECONNECT.into(), source: template() }],
         MissingBaseUrl => [E::MissingBaseUrl { connection: "slack@work".into(), reconnect: RECONNECT.into(), path: "/users".into() }],
         InvalidCertificate => [E::InvalidCertificate { connection: "slack@work".into(), reconnect: RECONNECT.into() }],
     });
-    assert_snap("errors_app", &(text + &session));
+    assert_snap("errors_app", &(text + &resource + &session));
 }
 
 #[test]

@@ -17,6 +17,8 @@ use std::time::Duration;
 use integ::error::Error;
 use integ::model::ConnectionName;
 
+use crate::hints::assert_parse;
+
 /// The errors of an enum, each variant with examples of it, as text.
 macro_rules! errors {
     ($enum:ty { $($variant:ident => [$($example:expr),* $(,)?]),* $(,)? }) => {{
@@ -49,6 +51,8 @@ fn shown<E: Debug + Into<Error>>(errors: Vec<E>) -> String {
             writeln!(out, "  because: {cause}").unwrap();
         }
         if let Some(hint) = error.hint() {
+            assert_parse(&hint.to_string());
+            assert_parse(&hint.clone().in_workspace("team").to_string());
             writeln!(out, "hint: {hint}").unwrap();
         }
         let connection = error.connection().map_or(String::new(), |name| format!(", connection {name}"));

@@ -42,7 +42,7 @@ fn receiving() -> String {
     let backfill = errors!(BackfillError {
         Unsupported => [E::Unsupported { connection: slack(), connector: connector() }],
         InvalidParameters => [E::InvalidParameters { connection: slack(), problem: "team is missing".into() }],
-        TooFarBack => [E::TooFarBack { connection: slack(), reach: "30 days".into() }],
+        TooFarBack => [E::TooFarBack { connection: slack(), reach: "30d".into() }],
         MalformedResponse => [E::MalformedResponse { connection: slack() }],
     });
     setup + &listen + &backfill

@@ -1,0 +1,125 @@
+//! JSON Schemas of what views hold: names, ids and closed enums are texts in JSON, whatever they are in the program.
+
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+
+use crate::model::{
+    BackoffPolicy, ConnectionMode, ConnectionName, DeliveryId, DeliveryStatus, DisabledReason, EndpointId,
+    EventPattern, EventStatus, EventType, EventVerification, HandlerKind, JobStatus, RecordChange, SubscriptionStatus,
+    SyncMode, WorkspaceName,
+};
+
+/// Gives closed enums a schema that lists their words.
+macro_rules! word_schemas {
+    ($($type:ty),+ $(,)?) => {
+        $(impl JsonSchema for $type {
+            fn inline_schema() -> bool {
+                true
+            }
+
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($type).into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!({ "type": "string", "enum": Self::ALL.map(Self::as_str) })
+            }
+        })+
+    };
+}
+
+/// Gives types that are written as a text a schema with this description.
+macro_rules! text_schemas {
+    ($($type:ty => $description:literal),+ $(,)?) => {
+        $(impl JsonSchema for $type {
+            fn inline_schema() -> bool {
+                true
+            }
+
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($type).into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!({ "type": "string", "description": $description })
+            }
+        })+
+    };
+}
+
+word_schemas!(
+    BackoffPolicy,
+    ConnectionMode,
+    DeliveryStatus,
+    DisabledReason,
+    EventStatus,
+    EventVerification,
+    HandlerKind,
+    JobStatus,
+    RecordChange,
+    SubscriptionStatus,
+    SyncMode,
+    super::bundle::BundleLifetime,
+    super::connection::ReconnectOutcome,
+    super::connection::RefreshOutcome,
+    super::connection::RenewalOutcome,
+    super::connector::SetupTask,
+    super::endpoint::DeliveryEvent,
+    super::endpoint::EndpointStatus,
+    super::sandbox::EmulatorEvent,
+    super::sync::JobViewStatus,
+    super::sync::SyncStatus,
+    super::workspace::AppScope,
+    crate::connect::DisconnectResult,
+    crate::doctor::Severity,
+    crate::health::ConnectionStatus,
+    crate::health::HealthOutcome,
+    crate::sandbox::EmulatedEndpoint,
+    crate::sandbox::FaultKind,
+    crate::vault::IdentityLocation,
+    crate::webhook::inbound::explain::CheckStatus,
+    crate::webhook::settings::SecretSource,
+    crate::webhook::simulate::corrupt::Corruption,
+    crate::webhook::subscription::LeaseStatus,
+);
+
+text_schemas!(
+    ConnectionName => "The name of a connection, such as `slack` or `slack@work`",
+    WorkspaceName => "The name of a workspace",
+    EndpointId => "The id of an endpoint",
+    DeliveryId => "The id of a delivery",
+    EventType => "The type of an event, such as `invoice.paid`",
+    EventPattern => "A type of events, or a pattern such as `invoice.*`",
+    crate::secret::Secret => "A secret",
+);
+
+/// Stands for a time in a view's schema: RFC 3339, in UTC.
+pub(crate) struct Time;
+
+impl JsonSchema for Time {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Time".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "format": "date-time" })
+    }
+}
+
+/// Adds the member `event` to the schema of an object that serde tags with it.
+pub(crate) fn tag(schema: &mut Schema, event: &str) {
+    let mut properties = serde_json::Map::new();
+    properties.insert("event".to_owned(), serde_json::json!({ "type": "string", "const": event }));
+    if let Some(serde_json::Value::Object(own)) = schema.remove("properties") {
+        properties.extend(own);
+    }
+    schema.insert("properties".to_owned(), properties.into());
+    if let Some(required) = schema.get_mut("required").and_then(serde_json::Value::as_array_mut) {
+        required.insert(0, "event".into());
+    }
+}
