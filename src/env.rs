@@ -75,6 +75,10 @@ variables! {
     XDG_DATA_HOME = "XDG_DATA_HOME";
     /// The user's home folder.
     HOME = "HOME";
+    /// The folder of Claude Code's settings, for `mcp install`.
+    CLAUDE_CONFIG_DIR = "CLAUDE_CONFIG_DIR";
+    /// The folder of Codex's settings, for `mcp install`.
+    CODEX_HOME = "CODEX_HOME";
     /// The width of the terminal where it cannot be asked.
     COLUMNS = "COLUMNS";
     /// The shell whose completion `integ doctor` looks for.

@@ -37,6 +37,36 @@ pub fn write_atomic(path: &Path, contents: &[u8]) -> io::Result<()> {
     sync_folder(folder)
 }
 
+/// Replaces a file of another program's, as [`write_atomic`] does: one that exists keeps its mode, and a new one and its
+/// folders get those that the umask leaves.
+///
+/// # Errors
+/// The I/O error; the old file is unchanged then.
+pub fn replace_keeping_mode(path: &Path, contents: &[u8]) -> io::Result<()> {
+    let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::create_dir_all(folder)?;
+    let temporary = temporary_beside(path);
+    let write = || {
+        let mut file = match fs::metadata(path) {
+            Ok(existing) => {
+                let file = create_private(&temporary)?;
+                file.set_permissions(existing.permissions())?;
+                file
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => File::create_new(&temporary)?,
+            Err(error) => return Err(error),
+        };
+        file.write_all(contents)?;
+        file.sync_all()?;
+        fs::rename(&temporary, path)
+    };
+    if let Err(error) = write() {
+        let _ = fs::remove_file(&temporary);
+        return Err(error);
+    }
+    sync_folder(folder)
+}
+
 /// A name in the same folder that nobody else uses: `.vault.age.3f9c…`.
 pub fn temporary_beside(path: &Path) -> PathBuf {
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();

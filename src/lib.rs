@@ -18,6 +18,7 @@
 //! | [`sync`] | pulls a service's data into the store |
 //! | [`health`] | checks whether connections work |
 //! | [`env_variables`] | the parts of credentials, and the environment variables in which programs get them |
+//! | [`mcp_settings`] | the settings of MCP clients on this machine |
 //! | [`mcp_client`] | asks remote MCP servers what they are and which tools they have; relays a local client to one |
 //! | [`api`] | calls of services' APIs: actions, paths, pages, retries |
 //! | [`oauth`] | flows, refresh, revocation, discovery; [`oauth::refresh`] is the one way to a token |
@@ -125,6 +126,7 @@ pub mod jq;
 pub mod json;
 pub mod mask;
 pub mod mcp_client;
+pub mod mcp_settings;
 pub mod model;
 mod near;
 pub mod nesting;

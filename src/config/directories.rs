@@ -50,6 +50,11 @@ impl Folders {
         Self { config: home.clone(), data: home }
     }
 
+    /// The one folder that holds everything, as `INTEG_HOME` has it; None if the XDG folders are used.
+    pub fn shared_root(&self) -> Option<&Path> {
+        (self.config == self.data).then_some(self.data.as_path())
+    }
+
     /// `config.toml`.
     pub fn config_file(&self) -> PathBuf {
         self.config.join("config.toml")

@@ -10,6 +10,7 @@ pub mod draft;
 pub mod endpoint;
 pub mod error;
 pub mod listen;
+pub mod mcp;
 pub mod records;
 pub mod sandbox;
 mod schema;

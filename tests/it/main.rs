@@ -30,6 +30,7 @@ mod keyring;
 mod lists;
 mod masking;
 mod mcp;
+mod mcp_install;
 mod mcp_proxy;
 mod mcp_server;
 mod network;

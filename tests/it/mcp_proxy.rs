@@ -219,12 +219,26 @@ fn a_grant_that_ended_is_said_and_the_proxy_works_again_once_reconnected() {
         assert_eq!(refused["error"]["data"], json!({ "code": "needs_reauth", "command": "integ reconnect mcp@x" }));
     }
     assert_eq!(server.state().calls.len(), 0);
+    assert_eq!(server.provider.state().count("/token"), 2, "a grant that was refused is not presented again");
     let flow = Flow::start(&home, "reconnect mcp@x");
     flow.deliver(&flow.consent());
     assert_eq!(flow.end().0, 0);
     assert_eq!(text(&proxy.call(4, "echo")), "hello");
     let (code, _, stderr) = proxy.end();
     assert_eq!((code, stderr.matches("needs to be reconnected").count()), (0, 1), "{stderr}");
+}
+
+#[test]
+fn an_authorization_server_that_is_out_of_order_costs_no_sign_in() {
+    let server = McpServer::start();
+    let home = server.connected();
+    let mut proxy = Proxy::initialized(&home, "mcp@x");
+    assert_eq!(text(&proxy.call(1, "echo")), "hello");
+    server.provider.refuse_all();
+    server.provider.trouble("/token", [Trouble::error("temporarily_unavailable"), Trouble::json(503, &json!({}))]);
+    assert_eq!(text(&proxy.call(2, "echo")), "hello");
+    let state = server.provider.state();
+    assert_eq!((state.refreshes(), state.doubles().len(), state.count("/authorize")), (1, 0, 1));
 }
 
 #[test]
@@ -251,14 +265,14 @@ fn a_server_that_is_down_is_waited_for_and_then_said() {
     server.stop();
     let mut proxy = Proxy::start(&home, "mcp@x --reconnect-timeout 1s");
     let down = proxy.ask(0, "initialize", &json!({}));
-    assert!(message(&down).contains("could not be reached"), "{down}");
+    assert!(message(&down).contains("cannot reach"), "{down}");
     server.restart();
     assert_eq!(proxy.ask(1, "initialize", &json!({}))["result"]["serverInfo"]["name"], "scripted");
     // A client that asks while the server is down, and a server that comes up while it waits.
     server.stop();
     proxy.request(2, "tools/call", &json!({ "name": "echo" }));
     let down = proxy.receive();
-    assert!(message(&down).contains("could not be reached") && down["id"] == 2, "{down}");
+    assert!(message(&down).contains("cannot reach") && down["id"] == 2, "{down}");
     let mut patient = Proxy::start(&home, "mcp@x");
     patient.request(0, "initialize", &json!({}));
     server.restart();

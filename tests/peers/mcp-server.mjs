@@ -10,7 +10,7 @@ import { requireBearerAuth } from '@modelcontextprotocol/sdk/server/auth/middlew
 import { getOAuthProtectedResourceMetadataUrl, mcpAuthRouter } from '@modelcontextprotocol/sdk/server/auth/router.js';
 import { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js';
 import { StreamableHTTPServerTransport } from '@modelcontextprotocol/sdk/server/streamableHttp.js';
-import { isInitializeRequest } from '@modelcontextprotocol/sdk/types.js';
+import { EmptyResultSchema, isInitializeRequest } from '@modelcontextprotocol/sdk/types.js';
 import express from 'express';
 import { z } from 'zod';
 
@@ -112,10 +112,12 @@ function tools() {
     return text(input.text);
   });
   server.registerTool('count_to', { description: 'Report progress', inputSchema: { steps: z.number() } },
-    async ({ steps }, { _meta, sendNotification }) => {
+    async ({ steps }, { _meta, sendNotification, sendRequest }) => {
       for (let progress = 1; progress <= steps; progress++) {
         await sendNotification({ method: 'notifications/progress',
           params: { progressToken: _meta.progressToken, progress, total: steps } });
+        // The SDK's client loses a notification that arrives together with the answer.
+        await sendRequest({ method: 'ping' }, EmptyResultSchema);
       }
       return text('counted');
     });

@@ -1,5 +1,6 @@
 //! `integ mcp`.
 
+mod install;
 mod proxy;
 mod stdio;
 
@@ -19,6 +20,8 @@ pub(super) struct McpArgs {
 #[derive(Debug, Subcommand)]
 enum McpCommand {
     Proxy(proxy::ProxyArgs),
+    Install(install::ClientInstallArgs),
+    Uninstall(install::ClientUninstallArgs),
 }
 
 impl McpArgs {
@@ -31,5 +34,7 @@ impl McpArgs {
 pub(super) fn run(workspace: &Workspace, ui: &Ui, args: McpArgs) -> Result<u8> {
     match args.command {
         McpCommand::Proxy(args) => proxy::run(workspace, ui, args),
+        McpCommand::Install(args) => install::run(workspace, ui, args),
+        McpCommand::Uninstall(args) => install::uninstall(workspace, ui, &args),
     }
 }

@@ -268,6 +268,12 @@ mod tests {
     }
 
     #[test]
+    fn the_revision_is_read_from_the_member_that_requests_have() {
+        let meta = serde_json::json!({ "method": "m", "params": { "_meta": { crate::model::MCP_META_REVISION: "2026-07-28" } } });
+        assert_eq!(parsed(&meta.to_string()).revision.as_deref(), Some("2026-07-28"));
+    }
+
+    #[test]
     fn an_id_is_the_same_however_it_is_written() {
         let id = |text: &str| parsed(&format!(r#"{{"id":{text},"result":1}}"#)).id.unwrap();
         assert_eq!(id("1"), id("1.0"));

@@ -222,6 +222,10 @@ impl<'a> Relay<'a> {
 
     async fn attempt(&self, message: &Envelope, id: &RequestId, retries: &mut Retries, stop: &StopSignal) -> Attempt {
         let has_session = !message.is_stateless() && !message.is_request("initialize");
+        if has_session && stop.race(self.renewal.lock()).await.is_err() {
+            return Attempt::Stopped;
+        }
+        // A session that is being begun again is confirmed before anything else is sent in it.
         let (epoch, headers) = if has_session { self.session_headers() } else { (0, SessionHeaders::default()) };
         let stopwatch = Stopwatch::start();
         let answer = match self.post(message, &headers, MAX_SILENCE, stop).await {

@@ -114,6 +114,24 @@ fn connections() {
 }
 
 #[test]
+fn mcp_clients() {
+    session(
+        "mcp_clients",
+        |_| {},
+        ". connect mcp --sandbox
+        . connect slack --sandbox
+        mcp install vscode mcp --scope project --dry-run
+        mcp install vscode mcp --scope project
+        mcp install vscode mcp --scope project --yes
+        mcp install vscode mcp --scope project --yes
+        mcp install codex mcp --scope project --ignore-tool 'delete*' --yes
+        mcp uninstall vscode mcp --scope project --yes
+        mcp install codex slack
+        mcp install emacs mcp",
+    );
+}
+
+#[test]
 fn calls() {
     session(
         "calls",

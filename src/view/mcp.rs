@@ -1,0 +1,21 @@
+//! Views of the settings of MCP clients.
+
+use serde::Serialize;
+
+/// The entry of a server in a client's settings.
+#[derive(Clone, Debug, Serialize)]
+pub struct ServerEntryView {
+    /// The client, as on the command line.
+    pub client: &'static str,
+    /// The file of its settings.
+    pub path: String,
+    /// What the client calls the server.
+    pub name: String,
+    /// The program that the client starts; empty if the entry is removed.
+    pub command: String,
+    pub args: Vec<String>,
+    /// Whether the file differs from what it is to be.
+    pub is_change: bool,
+    /// Whether the file was written.
+    pub is_written: bool,
+}
