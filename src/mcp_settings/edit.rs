@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use similar::ChangeTag;
+
 use super::{ClientProgram, ServerEntry, SettingsError, json_file, toml_file};
 use crate::files::{self, read_regular};
 
@@ -56,18 +58,29 @@ impl SettingsEdit {
         self.before.as_deref().unwrap_or_default() != self.after
     }
 
-    /// The lines that change, with a few around them; those that are removed begin with `-`, those that are added with `+`.
+    /// The lines that change: those that are removed begin with `-`, those that are added with `+`. The lines around them, which
+    /// may hold secrets of other servers, are left out.
     pub fn diff(&self) -> String {
-        const CONTEXT: usize = 2;
+        /// A file that is one long line is not shown.
+        const LONGEST: usize = 200;
         let before = self.before.as_deref().unwrap_or_default();
         let diff = similar::TextDiff::from_lines(before, self.after.as_str());
-        let mut lines = Vec::new();
-        for group in diff.grouped_ops(CONTEXT) {
-            for change in group.iter().flat_map(|op| diff.iter_changes(op)) {
-                lines.push(format!("{}{}", change.tag(), change.value().trim_end_matches(['\r', '\n'])));
-            }
-        }
-        lines.join("\n")
+        let changes: Vec<(ChangeTag, &str)> = diff
+            .iter_all_changes()
+            .filter(|change| change.tag() != ChangeTag::Equal)
+            .map(|change| (change.tag(), change.value().trim_end()))
+            .collect();
+        // A line that only gets or loses its comma does not change what it says.
+        let without_comma = |text: &str| text.trim_end_matches(',').to_owned();
+        let is_comma = |tag: ChangeTag, text: &str| {
+            changes.iter().any(|(other, line)| *other != tag && without_comma(line) == without_comma(text))
+        };
+        let shown = changes.iter().filter(|(tag, text)| !is_comma(*tag, text));
+        let lines = shown.map(|(tag, text)| match text.chars().count() {
+            length if length > LONGEST => format!("{tag}(a line of {length} characters)"),
+            _ => format!("{tag}{text}"),
+        });
+        lines.collect::<Vec<_>>().join("\n")
     }
 
     /// Writes the file as a whole, with the rights that it has. A link stays a link: the file that it leads to is written.
@@ -94,4 +107,23 @@ fn read(path: &Path) -> Result<Option<String>, SettingsError> {
 /// Whether a program with these arguments is integ's proxy: an entry that this module wrote.
 pub(super) fn is_proxy(args: &[&str]) -> bool {
     args.windows(2).any(|pair| pair == ["mcp", "proxy"])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_lines_of_the_entry_are_shown() {
+        let edit = |before: &str, after: &str| SettingsEdit {
+            path: PathBuf::from("x.json"),
+            before: Some(before.to_owned()),
+            after: after.to_owned(),
+        };
+        let shown = edit("{\n  \"a\": \"secret\"\n}\n", "{\n  \"a\": \"secret\",\n  \"b\": 1\n}\n").diff();
+        assert_eq!(shown, "+  \"b\": 1");
+        let long = format!("{{\"a\":\"{}\"}}", "x".repeat(200));
+        assert_eq!(edit(&long, "{}").diff(), "-(a line of 208 characters)\n+{}");
+        assert!(!edit("a", "a").is_change() && edit("a", "a").diff().is_empty());
+    }
 }

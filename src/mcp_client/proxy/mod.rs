@@ -6,7 +6,7 @@
 //! that says why not.
 //!
 //! Nothing here is dropped half-way: a refresh that has begun runs to its end, because its grant would be lost otherwise. What
-//! waits for the network ends by a [`StopSignal`].
+//! waits for the network ends by a `StopSignal`.
 
 mod envelope;
 mod exchange;
