@@ -35,7 +35,7 @@ impl Clock {
         }
     }
 
-    /// The present time, to the millisecond: for what is told apart within a second.
+    /// The present time, to the millisecond: for what must differ within a second.
     pub fn now_millis(&self) -> Timestamp {
         match &self.fixed {
             Some(_) => self.now(),

@@ -59,7 +59,7 @@ pub struct ApiResponse {
 pub enum SendError {
     Http {
         error: HttpError,
-        /// Requests that were sent in vain.
+        /// Requests that failed.
         tries: u32,
     },
     /// No token that is good.

@@ -40,7 +40,7 @@ pub(super) fn view(event: &ConnectEvent<'_>) -> Option<ConnectEventView> {
 }
 
 /// An event as lines of text, `width` columns wide where that is possible; none for the countdown, which is one line that
-/// changes. Somebody who can be asked is told more.
+/// changes. Somebody who can be asked gets more.
 pub(super) fn text(event: &ConnectEvent<'_>, is_interactive: bool, width: usize) -> Vec<String> {
     match event {
         ConnectEvent::Setup { service, docs, guide, command } => {

@@ -133,6 +133,7 @@ const OUTPUTS: &[(&str, Output)] = &[
     ("job retry", Objects(&[document::<SyncListView>()])),
     ("job show", Objects(&[document::<JobView>()])),
     ("man", Other("a manual page")),
+    ("mcp proxy", Other("messages of the Model Context Protocol")),
     ("reconnect", Objects(&[line::<ConnectEventView>()])),
     ("records", Objects(&[document::<StoredStreamListView>(), document::<WrittenStreamListView>()])),
     ("refresh", Objects(&[document::<RefreshListView>()])),

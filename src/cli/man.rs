@@ -3,10 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use clap::builder::Resettable;
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, roman};
 use thiserror::Error;
 
+use super::examples::Examples;
 use super::help;
 use super::ui::Ui;
 use crate::error::{Diagnostic, Hint, Kind, Remedy, Result};
@@ -45,29 +47,50 @@ pub(super) fn run(ui: &Ui, args: &ManArgs, mut command: clap::Command) -> Result
     };
     let failed = |source| ManError { path: folder.clone(), source };
     std::fs::create_dir_all(folder).map_err(failed)?;
-    let pages = write(&command, folder).map_err(failed)?;
+    let pages = write(&command, "", folder).map_err(failed)?;
     ui.note(&format!("Wrote {pages} pages into {}.", folder.display()));
     Ok(0)
 }
 
-/// Writes the page of a command and of those below it, and says how many there are.
-fn write(command: &clap::Command, folder: &Path) -> std::io::Result<usize> {
-    let man = Man::new(command.clone());
-    let path = folder.join(man.get_filename());
-    let mut page = Vec::new();
-    if command.get_name() == "integ" {
-        page = main_page(command.clone())?;
-    } else {
-        man.render(&mut page)?;
-    }
+/// Writes the page of a command, with its words but the first, and of those below it; returns how many there are.
+fn write(command: &clap::Command, words: &str, folder: &Path) -> std::io::Result<usize> {
+    let path = folder.join(Man::new(command.clone()).get_filename());
+    let page = if words.is_empty() { main_page(command.clone())? } else { page(command.clone(), words)? };
     std::fs::write(path, page)?;
     let mut pages = 1;
     // `integ vault help` explains what its own pages do.
     let top = command.get_name() == "integ";
     for below in command.get_subcommands().filter(|below| top || below.get_name() != "help") {
-        pages += write(below, folder)?;
+        pages += write(below, format!("{words} {}", below.get_name()).trim(), folder)?;
     }
     Ok(pages)
+}
+
+/// The page of one command, with its examples and the pages that are related.
+fn page(command: clap::Command, words: &str) -> std::io::Result<Vec<u8>> {
+    let mut page = Vec::new();
+    let Some(examples) = Examples::of(words) else {
+        Man::new(command).render(&mut page)?;
+        return Ok(page);
+    };
+    Man::new(command.after_help(Resettable::Reset)).render(&mut page)?;
+    let mut roff = Roff::new();
+    roff.control("SH", ["EXAMPLES"]);
+    roff.control("nf", []);
+    for line in &examples.lines {
+        roff.text([roman(*line)]);
+    }
+    roff.control("fi", []);
+    if !examples.related.is_empty() {
+        roff.control("SH", ["SEE ALSO"]);
+        let name = |related: &&str| match related.strip_prefix("help ") {
+            Some(topic) => format!("`integ help {topic}`"),
+            None => format!("integ-{}(1)", related.replace(' ', "-")),
+        };
+        roff.text([roman(examples.related.iter().map(name).collect::<Vec<_>>().join(", "))]);
+    }
+    roff.to_writer(&mut page)?;
+    Ok(page)
 }
 
 /// The page of `integ` itself, with what belongs to no command: exit codes, variables, files.

@@ -105,7 +105,7 @@ pub async fn connect(
     result
 }
 
-/// What the browser is told of the result.
+/// The result, as the browser shows it.
 fn outcome(workspace: &Workspace, connector: &Connector, result: &Result<ConnectResult>) -> SignInOutcome {
     match result {
         Ok(ConnectResult { connection, .. }) => SignInOutcome::Connected {

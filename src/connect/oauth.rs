@@ -30,7 +30,7 @@ use crate::{env, sandbox};
 /// Which grant the connection was made with, where that is not the connector's usual one: reconnecting uses it again.
 pub(super) const GRANT_TYPE: &str = "grant_type";
 
-/// Runs the grant that the request names, else the connector's usual one, and notes in the session what came with it.
+/// Runs the grant that the request names, else the connector's usual one, and notes in the session what was in the answer.
 pub(super) async fn grant(
     flow: &ConnectFlow<'_>,
     session: &mut Session,
@@ -143,7 +143,7 @@ async fn client_and_redirect(
     Ok((client, unassigned, redirect))
 }
 
-/// Notes in a connection what the server took, and what came with the tokens.
+/// Notes in a connection what the server accepted, and what was sent with the tokens.
 fn note_tokens(connection: &mut Connection, oauth_client: &OAuthClient<'_>, tokens: &Tokens) {
     connection.metadata.extend(tokens.metadata.clone());
     let uses_post = oauth_client.uses_post_fallback.load(std::sync::atomic::Ordering::Relaxed);

@@ -278,7 +278,7 @@ impl Catalogue {
         }
         match self.existing(&id) {
             ExistingConnector::Installed { .. } => Ok(()),
-            // A pin that cannot be read makes its connector unusable: that can be mended by removing it.
+            // A pin that cannot be read makes its connector unusable: removing it fixes that.
             _ if Pin::read(&self.pin_path_of(&id)).is_err() => Ok(()),
             ExistingConnector::BuiltIn => Err(InstallError::CannotRemoveBuiltIn { id }),
             ExistingConnector::UserFile(path) => Err(InstallError::NotInstalled { id, path }),

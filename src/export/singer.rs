@@ -2,7 +2,7 @@
 //!
 //! integ's records are in its store, so that a tap has nothing to ask a vendor for: it sends what changed after a version of
 //! the store, oldest change first. A STATE says up to which version all was sent; the target repeats it once it has
-//! loaded what came before, and only what it repeated counts. Records have the shape of every format, but for
+//! loaded everything before it, and only what it repeated counts. Records have the shape of every format, but for
 //! `_sdc_deleted_at`, which targets know and which takes the place of `_deleted_at`.
 
 use std::borrow::Cow;

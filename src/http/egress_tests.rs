@@ -245,7 +245,7 @@ fn fault_076_the_address_that_was_checked_is_the_one_that_is_called() {
     assert_eq!(send(guard, &url).unwrap(), 204);
     assert_eq!(*resolver.asked.lock().unwrap(), 1, "asked once");
     assert_eq!(reached.lock().unwrap()[0].ip(), "127.0.0.2".parse::<IpAddr>().unwrap());
-    // The other way round: what the second request is told is judged as well.
+    // The other way round: the second answer is checked as well.
     let resolver = Rebinding::new(&[&["127.0.0.2"], &["127.0.0.1"]]);
     let client = Client::guarded(Duration::from_secs(10), EgressGuard::resolving_by(&allow(&["127.0.0.2"]), resolver));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

@@ -62,7 +62,7 @@ impl BindError {
 /// Binds a port at the addresses; port 0 takes one that is free at all of them.
 ///
 /// # Errors
-/// [`BindError`] names the address that cannot be had. IPv6 is left out where the machine has none.
+/// [`BindError`] names the address that is taken. IPv6 is left out where the machine has none.
 pub fn bind(addresses: ListenAddresses, port: u16) -> Result<Vec<TcpListener>, BindError> {
     let ip = match addresses {
         ListenAddresses::Only(ip) => return Ok(vec![listen(SocketAddr::new(ip, port))?]),

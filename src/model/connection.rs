@@ -124,7 +124,7 @@ pub struct Check {
     pub passed: bool,
 }
 
-/// Whether a connection works, as far as is recorded. Coarser than what `integ status` says: hooks are told when this
+/// Whether a connection works, as far as is recorded. Coarser than what `integ status` says: hooks run when this
 /// changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConnectionHealth {

@@ -19,7 +19,7 @@ pub enum EventStatus {
     Processed,
     /// Waits to be handled again.
     Failed,
-    /// Handled in vain for too often; `retry` brings it back.
+    /// Every attempt to handle it failed; `retry` brings it back.
     Dead,
 }
 

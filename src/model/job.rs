@@ -18,7 +18,7 @@ pub enum SyncMode {
     Incremental,
     /// All of it; what is no longer listed is gone.
     Full,
-    /// A stretch of time, beside the cursor.
+    /// A range of time; the cursor stays where it is.
     Backfill,
 }
 

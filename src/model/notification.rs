@@ -1,4 +1,4 @@
-//! What a hook is told: never a secret.
+//! What a hook gets: never a secret.
 
 use serde_json::{Value, json};
 

@@ -62,7 +62,7 @@ pub struct Subscription {
     pub created_at: Timestamp,
     pub renewed_at: Timestamp,
     pub expires_at: Option<Timestamp>,
-    /// When renewing or ending it was last tried in vain.
+    /// When renewing or ending it last failed.
     pub last_failed_at: Option<Timestamp>,
     /// How often, since it last worked.
     pub failures: u32,

@@ -8,7 +8,7 @@
 //! - No token, key or secret of integ is in what a hook is given, nor in its environment.
 //! - Nothing waits for longer than `notify.timeout` for a hook. One that did not answer in time is left alone for a minute,
 //!   so that a thousand changes wait no longer than a few.
-//! - Of one connection the changes are told in the order in which they happened.
+//! - The changes of one connection are sent in the order in which they happened.
 
 mod post;
 
@@ -63,7 +63,7 @@ pub enum NotifyError {
 }
 
 impl NotifyError {
-    /// Whether the next attempt would as likely be waited for in vain.
+    /// Whether the next attempt is as likely to fail.
     fn is_unreachable(&self) -> bool {
         matches!(
             self,

@@ -1,4 +1,4 @@
-//! What came back to the redirect URI, judged. Pure: the listener and `--paste` both ask here.
+//! Parses what the browser brought to the redirect URI. Pure: the listener and `--paste` both ask here.
 //!
 //! Order matters: `state` is compared before anything else of the query is believed, so that a page which sends the
 //! browser to the listener can neither end a sign-in nor inject a code (RFC 9700 sections 4.5 and 4.7).

@@ -27,7 +27,7 @@ use crate::model::words;
 pub enum Effect {
     Read,
     Write,
-    /// Something is lost that cannot be had again.
+    /// Something is lost that cannot be restored.
     Destroy,
 }
 

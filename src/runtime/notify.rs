@@ -1,4 +1,4 @@
-//! Who is told that a connection broke or recovered.
+//! Who is notified that a connection broke or recovered.
 
 use std::pin::Pin;
 

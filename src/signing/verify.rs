@@ -185,7 +185,7 @@ impl SignatureLocation {
     }
 }
 
-/// The proof that a request is judged by: the first whose signature it carries. It judges alone: where its key cannot be had
+/// The proof that a request is judged by: the first whose signature it carries. It judges alone: where its key cannot be fetched
 /// the request is refused, and no weaker proof beside it is asked.
 pub fn find_scheme<'p>(proofs: &'p [SignatureScheme], judged: &ParsedRequest<'_>) -> Option<&'p SignatureScheme> {
     find_scheme_indexed(proofs, judged).map(|(_, proof)| proof)

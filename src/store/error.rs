@@ -1,4 +1,4 @@
-//! What can go wrong with a store, told apart by what mends it.
+//! What can go wrong with a store, distinguished by what fixes it.
 
 use std::path::PathBuf;
 use std::sync::Arc;

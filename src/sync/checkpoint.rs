@@ -153,7 +153,7 @@ impl Checkpoint {
         first.is_complete_list = first.since.is_none();
         if let (Some(window), Some(earliest)) = (rule.window_secs, rule.earliest_secs) {
             let earliest = now.checked_sub(Duration::from_secs(earliest.into())).unwrap_or(Timestamp::UNIX_EPOCH);
-            // The cursor of windows is this machine's time. One of the future was stored while the clock was fast: what came
+            // The cursor of windows is this machine's time. One of the future was stored while the clock was fast: what arrived
             // since is not known, so that all is listed again.
             let is_past = |since: &String| {
                 let since = CursorValue::parse(&rule.format, since).and_then(|since| since.as_time());

@@ -4,7 +4,7 @@
 //! what a full list does not hold is marked as deleted:
 //!
 //! - **Restart.** If the vendor no longer accepts the page token, the same list is read again from its first page; what was
-//!   met stays met. If it no longer accepts the cursor, everything is listed, and the user is told. After four passes the
+//!   met stays met. If it no longer accepts the cursor, everything is listed, and the report says so. After four passes the
 //!   sync gives up until the next run.
 //! - **Second pass.** Pages that are counted move when a record before them is deleted: a record may slip from page 2 to
 //!   page 1 between the two requests. So if such a list has several pages and a stored record was not met in it, it is read

@@ -34,7 +34,7 @@ pub enum SyncOutcome {
 }
 
 impl SyncOutcome {
-    /// Returns what the user is told of it, if it is an error.
+    /// Returns the message, if it is an error.
     pub fn error(&self) -> Option<&Error> {
         match self {
             Self::Done | Self::Skipped | Self::RateLimited(_) | Self::Cancelled => None,

@@ -54,7 +54,7 @@ pub(super) enum PageContent<'d> {
     List(ListPage<'d>),
     /// By the stream's rules, that there is nothing to list.
     Skipped,
-    /// Something else, as the user is told.
+    /// Something else, as the user sees it.
     NotAList(String),
 }
 

@@ -71,18 +71,18 @@ fn a_list_begins_at_the_cursor_and_ends_at_the_greatest_that_was_met() {
 }
 
 #[test]
-fn a_list_that_moves_is_asked_for_anew_from_its_newest() {
+fn a_list_that_moves_is_asked_for_restarted_from_its_newest() {
     let stream = numbered(", restart_after = 20");
     let first = Checkpoint::first(&stream, &ReadGoal::default(), Some("5"), now());
     let second = more(first.after_page(&stream, Some("5"), page(Some(8), 10, Some(2))));
     assert_eq!((second.since.as_deref(), second.position.page_token.clone()), (Some("5"), Some(PageToken::Count(2))));
-    let anew = more(second.after_page(&stream, Some("5"), page(Some(9), 10, Some(3))));
+    let restarted = more(second.after_page(&stream, Some("5"), page(Some(9), 10, Some(3))));
     assert_eq!(
-        (anew.since.as_deref(), anew.position.page_token.clone(), anew.position.record_count),
+        (restarted.since.as_deref(), restarted.position.page_token.clone(), restarted.position.record_count),
         (Some("9"), None, 0)
     );
     // More records of one moment than are read before a restart: only the pages lead on.
-    let stuck = more(anew.after_page(&stream, Some("5"), page(Some(9), 20, Some(2))));
+    let stuck = more(restarted.after_page(&stream, Some("5"), page(Some(9), 20, Some(2))));
     assert_eq!(
         (stuck.since.as_deref(), stuck.position.page_token.clone(), stuck.position.record_count),
         (Some("9"), Some(PageToken::Count(2)), 20)
@@ -92,14 +92,14 @@ fn a_list_that_moves_is_asked_for_anew_from_its_newest() {
 }
 
 #[test]
-fn a_list_that_was_asked_for_anew_is_still_all_of_it() {
+fn a_list_that_was_asked_for_restarted_is_still_all_of_it() {
     let stream = numbered(", restart_after = 10");
     let progress = Checkpoint::first(&stream, &full(), Some("5"), now());
     assert!(progress.is_sweeping(&stream, &full()));
-    let anew = more(progress.after_page(&stream, Some("5"), page(Some(9), 10, Some(2))));
-    assert_eq!(anew.since.as_deref(), Some("9"));
+    let restarted = more(progress.after_page(&stream, Some("5"), page(Some(9), 10, Some(2))));
+    assert_eq!(restarted.since.as_deref(), Some("9"));
     // Another process goes on from here.
-    assert!(anew.is_sweeping(&stream, &full()), "what it does not hold is gone");
+    assert!(restarted.is_sweeping(&stream, &full()), "what it does not hold is gone");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! What can go wrong between a user and a vault, with the command that mends it.
+//! What can go wrong between a user and a vault, with the command that fixes it.
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -40,7 +40,7 @@ pub struct PruneResult {
     pub are_ids_retained: bool,
 }
 
-/// Removes what came before a time, of one connection or of all; with `dead` also what was given up. Where `dry_run` it is
+/// Removes what was received before a time, of one connection or of all; with `dead` also what was given up. Where `dry_run` it is
 /// only counted.
 ///
 /// # Errors

@@ -21,7 +21,7 @@ fn help_explains_commands_and_topics() {
     // Both a topic and a command.
     let sandbox = home.ok("help sandbox");
     assert!(
-        sandbox.contains("with no account and no network") && sandbox.contains("Usage: integ sandbox"),
+        sandbox.contains("without an account or a network") && sandbox.contains("Usage: integ sandbox"),
         "{sandbox}"
     );
     let unknown = home.run("help environmnt");
@@ -65,12 +65,15 @@ fn the_manual_has_a_page_for_each_command() {
         assert!(main.contains(section), "{section}");
     }
     assert!(main.contains("INTEG_IDENTITY"));
+    let backup = page("integ-vault-backup");
+    assert!(backup.contains(".SH EXAMPLES") && backup.contains(r"integ\-vault\-restore(1)"), "{backup}");
+    assert!(!backup.contains("EXTRA"), "{backup}");
     assert_eq!(home.run("man --output /dev/null/x").code, 1);
     if !needs("man", has_program("man")) {
         return;
     }
     // groff says on stderr what it does not understand.
-    for name in ["integ", "integ-connect", "integ-notify"] {
+    for name in ["integ", "integ-connect", "integ-vault-backup"] {
         let path = folder.join(format!("{name}.1"));
         if !path.exists() {
             continue;

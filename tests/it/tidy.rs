@@ -14,6 +14,7 @@ mod sizes;
 mod sleeps;
 pub mod source;
 mod visit;
+mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;

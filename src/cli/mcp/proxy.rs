@@ -21,11 +21,6 @@ use crate::runtime::Workspace;
 /// initialized again, and what only reads is asked again. What may have run is not
 /// sent twice. If somebody must sign in again, requests are answered with the
 /// command for that, and go through as soon as it is done.
-///
-/// Examples:
-///   integ mcp proxy mcp
-///   integ mcp proxy mcp@linear --allow-tool 'get_*' --allow-tool 'list_*'
-///   integ mcp proxy mcp@linear --ignore-tool 'delete*'
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(super) struct ProxyArgs {

@@ -14,7 +14,7 @@ use crate::view::webhook::SubscribedView;
 
 /// Register the connection's URL at the service, by its API
 ///
-/// The service is told the URL and a secret; what else it wants to know is given with -p, as `integ call` takes it. A
+/// The service gets the URL and a secret; what else it wants to know is given with -p, as `integ call` takes it. A
 /// subscription that lasts for a time only is renewed by `webhook listen` and by `refresh`. Where the service proves the URL
 /// while it is asked and nobody listens, this listens for it.
 #[derive(Debug, Args)]

@@ -22,7 +22,7 @@ pub(super) fn explain(text: &str, broken: &[toml::de::Error], lines: &LineIndex)
     let keys = KeyOffsets::of(source, &events);
     let mut spans: Vec<_> = broken.iter().map(|error| (error.span().unwrap_or(0..0), error.message())).collect();
     for (span, message) in spans.iter_mut().filter(|(_, message)| is_open_text(message)) {
-        // The parser means its end; what wants mending is where it begins.
+        // The parser means its end; what has to be fixed is where it begins.
         if let Some(begin) = text_around(&events, span.start) {
             *span = begin..begin;
             *message = OPEN_TEXT;

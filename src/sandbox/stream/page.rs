@@ -67,7 +67,7 @@ impl EmulatedCursor {
     }
 }
 
-/// The token for what changes after a tick. Only its tick is told: nobody gains by making one up.
+/// The token for what changes after a tick. It holds the tick alone, and is not signed: nobody gains by making one up.
 pub(super) fn sync_token(signer: &TokenSigner, stream: &str, tick: u32) -> String {
     format!(
         "{SYNC_TOKEN_PREFIX}{tick}-{}",

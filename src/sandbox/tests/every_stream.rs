@@ -201,7 +201,7 @@ fn what_is_new_is_told_and_little_else() {
             told += usize::from(store != before);
         }
     }
-    println!("{told} streams told of something new");
+    println!("{told} streams had something new");
 }
 
 #[test]

@@ -148,7 +148,7 @@ pub(super) fn signed_key(connection: ConnectionId, signed: &[u8; 32]) -> i64 {
     first_8_bytes(&hash::sha256_of_parts(&[b"signed", &connection.0.to_be_bytes(), signed]))
 }
 
-/// What an event is found by; two that share it are told apart by what they are made of.
+/// What an event is found by; two that share it are distinguished by what they are made of.
 pub(super) fn key(connection: ConnectionId, delivery_id: &str) -> i64 {
     first_8_bytes(&hash::sha256_of_parts(&[&connection.0.to_be_bytes(), delivery_id.as_bytes()]))
 }

@@ -99,7 +99,7 @@ impl SqliteStore {
         self.checkpoint()?;
         let last = self.readers.take().map_or_else(|| self.file.open(), Ok)?;
         self.readers.close();
-        // The last connection that closes deletes the log, unless it is told not to, as readers are.
+        // The last connection that closes deletes the log, unless that is switched off, as it is for readers.
         last.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
         Ok(last.close().map_err(|(_, error)| error)?)
     }

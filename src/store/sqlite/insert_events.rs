@@ -1,7 +1,7 @@
 //! Inserting deliveries: which of their events are new, and which came before.
 //!
 //! An event is known by its delivery id, and where the signature does not cover that, by the bytes that were signed as well: a
-//! captured request is the same event under any id. Two requests that name no delivery are told apart by what else they
+//! captured request is the same event under any id. Two requests that name no delivery are distinguished by what else they
 //! differ in, so that equal signed bytes of the two are two events (`NewEvent::has_delivery_id`).
 
 use rusqlite::{Connection, Transaction};

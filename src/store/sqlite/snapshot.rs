@@ -42,7 +42,7 @@ pub struct BackupContents {
     pub endpoints: Vec<String>,
     /// URLs that are registered at vendors.
     pub subscriptions: Vec<String>,
-    /// Public URLs at which vendors are told to call this machine.
+    /// Public URLs at which vendors call this machine.
     pub webhooks: Vec<String>,
 }
 

@@ -143,13 +143,13 @@ fn fault_051_a_keyring_that_fails_after_login_or_refresh_loses_no_token() {
     assert!(matches!(saved, GrantSaveResult::Saved { warning: Some(_), .. }));
     assert_eq!(tokens(&broken, &store), ["t2"]);
     // The next save finds the keyring well, and the token goes where it belongs.
-    let mended = TokenVault::new(mock_keyring(), TokenStorage::Keyring);
+    let repaired = TokenVault::new(mock_keyring(), TokenStorage::Keyring);
     assert!(matches!(
-        save_grant(&mended, &store, &connection, 2, &grant("t3")).unwrap(),
+        save_grant(&repaired, &store, &connection, 2, &grant("t3")).unwrap(),
         GrantSaveResult::Saved { warning: None, .. }
     ));
     assert!(wait(store.grants().get(connection.id)).unwrap().unwrap().grant.is_none());
-    assert_eq!(tokens(&mended, &store), ["t3"]);
+    assert_eq!(tokens(&repaired, &store), ["t3"]);
 }
 
 #[test]

@@ -13,7 +13,7 @@ fn verdict(home: &Home) -> Result<(), VaultError> {
     home.access().open_without_store(&folder)?.check(LostWritesPolicy::Refuse)
 }
 
-/// Damages a file, expects a vault error that leaves it so, and mends it.
+/// Damages a file, expects a vault error that leaves it as it is, and repairs it.
 fn refused(home: &Home, file: &str, damage: impl FnOnce(&mut Vec<u8>), case: &str) -> &'static str {
     let path = home.file(file);
     let whole = fs::read(&path).unwrap();

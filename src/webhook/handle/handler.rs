@@ -62,7 +62,7 @@ pub(super) struct EventInput<'e> {
     pub(super) wants_response: bool,
 }
 
-/// What came of one handler's work.
+/// The result of one handler's work.
 #[derive(Debug)]
 pub(super) struct HandlerResult {
     pub(super) outcome: Result<HandlerOutcome, HandleError>,

@@ -13,7 +13,7 @@ use crate::signing::request::WebhookRequest;
 const DROPPED_HEADERS: &[&str] = &["authorization", "cookie", "proxy-authorization"];
 
 /// A delivery that was asked for, with the events of a batch as JSON. Its body is not the one that the vendor sends, so that
-/// its ids alone tell what came.
+/// its ids alone say what arrived.
 pub(in crate::webhook) fn fetched_delivery(
     connection: ConnectionId,
     needs_handling: bool,

@@ -21,7 +21,7 @@ const MAX_BYTES: usize = 256 * 1024;
 /// Fetches the certificate or the keys at a URL.
 ///
 /// # Errors
-/// [`VerifyError::MissingInput`] where it cannot be had, or is not the vendor's.
+/// [`VerifyError::MissingInput`] if it cannot be fetched, or is not the vendor's.
 pub(in crate::webhook) async fn fetch(
     scheme: SignatureAlgorithm,
     url: &Url,

@@ -75,7 +75,7 @@ impl VerificationKeyStore {
     /// What is at a URL, from memory for an hour.
     ///
     /// # Errors
-    /// [`VerifyError::MissingInput`] where it cannot be had, or is not the vendor's.
+    /// [`VerifyError::MissingInput`] if it cannot be fetched, or is not the vendor's.
     pub(super) async fn get(
         &self,
         scheme: SignatureAlgorithm,

@@ -15,6 +15,7 @@ pub const EXCEPTIONS: &[(&str, Exception)] = &[
     ("alias integ…", NotRun("the shell of each line is its own")),
     ("cargo install…", NotRun("it builds integ")),
     ("cargo run --no-default-features…", NotRun("it builds integ")),
+    ("integ connect https://api.githubcopilot.com/mcp/ --with-token", NotRun("it needs an account")),
     ("integ connect oidc --issuer…", NotRun("it needs a server: see `oidc`")),
     ("integ connect api-key…", NotRun("it needs a service")),
     ("integ connect slack --origin…", NotRun("it needs the emulation of the line before")),
