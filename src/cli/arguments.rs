@@ -10,8 +10,8 @@ use clap_complete::ArgValueCandidates;
 use super::global::GlobalArgs;
 use super::{
     api, app, call, completions, config, connect, connector, disconnect, doctor, endpoint, exec, export,
-    git_credential, help, man, mcp, reconnect, refresh, rename, sandbox, status, sync, test, token, vault, webhook,
-    workspace,
+    git_credential, help, link, man, mcp, reconnect, refresh, rename, sandbox, status, sync, test, token, vault,
+    webhook, workspace,
 };
 
 /// Connects your programs to the services they use: OAuth, encrypted tokens, health checks.
@@ -48,6 +48,7 @@ pub(super) enum CliCommand {
     Cursor(sync::cursor::CursorArgs),
     Job(sync::job::JobArgs),
     Schedule(sync::schedule::ScheduleArgs),
+    Link(link::LinkArgs),
     Endpoint(Box<endpoint::EndpointArgs>),
     App(app::AppArgs),
     Connector(connector::ConnectorArgs),

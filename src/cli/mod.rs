@@ -25,6 +25,7 @@ mod global;
 mod help;
 mod input_file;
 mod junit;
+mod link;
 mod logging;
 mod man;
 mod mcp;
@@ -134,7 +135,8 @@ fn needs_workspace(command: &CliCommand) -> Option<bool> {
         | CliCommand::Records(_)
         | CliCommand::Cursor(_)
         | CliCommand::Job(_)
-        | CliCommand::Schedule(_) => Some(false),
+        | CliCommand::Schedule(_)
+        | CliCommand::Link(_) => Some(false),
         // Workspaces are named in the arguments; connectors and settings belong to all of them.
         CliCommand::Workspace(_)
         | CliCommand::Connector(_)
@@ -257,6 +259,7 @@ fn dispatch(cli: Cli, ui: &mut Ui) -> Result<u8> {
         CliCommand::Cursor(args) => sync::cursor::run(&workspace, ui, &args),
         CliCommand::Job(args) => sync::job::run(&workspace, ui, &args),
         CliCommand::Schedule(args) => sync::schedule::run(&workspace, ui, &args),
+        CliCommand::Link(args) => link::run(&workspace, ui, args),
         CliCommand::Sandbox(args) => sandbox::run(&workspace, ui, args),
         CliCommand::Workspace(args) => workspace::run(&workspace, ui, args),
         CliCommand::Vault(args) => vault::run(&workspace, ui, args),

@@ -85,6 +85,7 @@ fn request_for(
         token: options.token.clone(),
         client: None,
         origin: connection.origin.clone(),
+        user: connection.user.clone(),
         is_sandbox: connection.mode == ConnectionMode::Sandbox,
         purpose: ConnectPurpose::Reconnect,
     }

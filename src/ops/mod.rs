@@ -10,6 +10,7 @@ pub mod connections;
 pub mod connectors;
 pub mod endpoints;
 pub mod git_credential;
+pub mod links;
 pub mod mcp;
 pub mod sandbox;
 #[cfg(test)]
@@ -55,6 +56,7 @@ pub enum OperationScope {
     Sync,
     Webhooks,
     Endpoints,
+    Links,
     Sandbox,
     Vault,
     Workspaces,
@@ -67,6 +69,7 @@ words!(OperationScope {
     Sync => "sync",
     Webhooks => "webhooks",
     Endpoints => "endpoints",
+    Links => "links",
     Sandbox => "sandbox",
     Vault => "vault",
     Workspaces => "workspaces",
@@ -104,6 +107,7 @@ pub fn operations() -> impl Iterator<Item = &'static Operation> {
         connectors::OPERATIONS,
         endpoints::OPERATIONS,
         git_credential::OPERATIONS,
+        links::OPERATIONS,
         mcp::OPERATIONS,
         sandbox::OPERATIONS,
         sync::OPERATIONS,

@@ -4,7 +4,9 @@ use std::ops::ControlFlow;
 
 use super::sync::{self, SingerTarget};
 use super::webhooks::{self, ListenObserver, ListenStarted, SimulationObserver, SimulationTarget};
-use super::{bundles, calls, connections, connectors, endpoints, git_credential, sandbox, tokens, vault, workspaces};
+use super::{
+    bundles, calls, connections, connectors, endpoints, git_credential, links, sandbox, tokens, vault, workspaces,
+};
 use crate::error::Result;
 use crate::runtime::Workspace;
 use crate::view::listen::ListenEventView;
@@ -109,6 +111,15 @@ fn endpoints_are_send(workspace: &Workspace) {
     check(|| endpoints::remove_event_type(workspace, any()));
 }
 
+fn links_are_send(workspace: &Workspace) {
+    check(|| links::add_link(workspace, any()));
+    check(|| links::read_links(workspace, any(), |_| Ok(ControlFlow::Continue(()))));
+    check(|| links::list_links(workspace, any()));
+    check(|| links::find_links(workspace, any()));
+    check(|| links::remove_link(workspace, any()));
+    check(|| links::import_links(workspace, any()));
+}
+
 fn sandbox_are_send(workspace: &Workspace) {
     check(|| sandbox::run_emulators(workspace, any(), std::future::pending(), |_| Ok(())));
     check(|| sandbox::list_faults(workspace, any()));
@@ -211,11 +222,12 @@ fn workspaces_are_send(workspace: &Workspace) {
 
 #[test]
 fn no_operation_is_missing_here() {
-    let _: [fn(&Workspace); 10] = [
+    let _: [fn(&Workspace); 11] = [
         calls_are_send,
         connections_are_send,
         connectors_are_send,
         endpoints_are_send,
+        links_are_send,
         sandbox_are_send,
         sync_are_send,
         tokens_are_send,

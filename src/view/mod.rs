@@ -7,6 +7,7 @@ pub mod connection;
 pub mod connector;
 pub mod doctor;
 pub mod endpoint;
+pub mod link;
 pub mod listen;
 pub mod records;
 pub mod sandbox;

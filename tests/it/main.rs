@@ -24,6 +24,7 @@ mod guided;
 mod harness;
 mod help;
 mod keyring;
+mod link;
 mod lists;
 mod masking;
 mod mcp;

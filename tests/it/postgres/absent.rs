@@ -12,7 +12,7 @@ use integ::model::delivery::{
 use integ::model::*;
 use integ::secret::Secret;
 use integ::store::{
-    Apps, Endpoints, EventTypes, Events, Fence, Jobs, Outbox, Records, Sandbox, Schedules, StoreError, Streams,
+    Apps, Endpoints, EventTypes, Events, Fence, Jobs, Links, Outbox, Records, Sandbox, Schedules, StoreError, Streams,
     Subscriptions, Webhooks,
 };
 use serde_json::Value;
@@ -104,6 +104,12 @@ closed! {
         fn resolve_conflict(EventId, ConflictResolution, Timestamp) -> Option<Vec<EventId>>;
         fn prune(&PruneRequest, u32) -> usize;
         fn count_prunable(&PruneRequest) -> u64;
+    }
+    Links {
+        fn insert(Vec<NewLink>, Timestamp) -> Vec<LinkInsertResult>;
+        fn list(&LinkFilter, LinkId, u32) -> Vec<Link>;
+        fn remove(LinkId) -> bool;
+        fn follow(ConnectionId, Vec<MergedObject>, Timestamp) -> usize;
     }
     Endpoints {
         fn list() -> Vec<Endpoint>;

@@ -168,6 +168,43 @@ fn syncs() {
 }
 
 #[test]
+fn links() {
+    session(
+        "links",
+        |world| {
+            world.write(
+                "links.csv",
+                "entity_type,entity_id,connection,resource,object\ncustomer,7,hubspot,contacts,107\n",
+            );
+            world.write(
+                "wrong.csv",
+                "entity_type,entity_id,connection,resource,object\ncustomer,8,hubspot,contacts,107\n",
+            );
+        },
+        ". connect hubspot --sandbox --user u_1
+        link list
+        link add customer/42 hubspot/contacts 1500017
+        link add customer/42 hubspot/contacts 1500017
+        link add customer/42 hubspot/contacts 1500018
+        link add customer/43 hubspot/contacts 1500017
+        link add customer hubspot/contacts 1
+        link add customer/42 hubspot 1
+        link find customer/42
+        link find hubspot/contacts 1500017
+        link find hubspot/contacts 1
+        link import links.csv
+        link import wrong.csv
+        ~ link list
+        link list --type order
+        link remove customer/42 hubspot/contacts
+        link remove customer/42 hubspot/contacts
+        status --user u_1
+        status --user u_2
+        connect hubspot --sandbox --user u_2",
+    );
+}
+
+#[test]
 fn endpoints() {
     session(
         "endpoints",

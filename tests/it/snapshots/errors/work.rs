@@ -6,6 +6,7 @@ use integ::endpoint::EndpointError;
 use integ::http::HttpError;
 use integ::json::JsonError;
 use integ::model::DeliveryId;
+use integ::ops::links::LinkOperationError;
 use integ::ops::sync::{StreamName, SyncOperationError, SyncTarget};
 use integ::store::StoreError;
 use integ::sync::SyncError;
@@ -39,6 +40,33 @@ fn sync() {
         MissingKey => [E::MissingKey { connection: slack(), stream: users(), at: Pointer::parse("/id").unwrap() }],
     });
     assert_snap("errors_sync", &text);
+}
+
+#[test]
+fn links() {
+    let (entity, resource, object) = ("customer/42".to_owned(), "contacts".to_owned(), "15".to_owned());
+    let remove = "integ link remove customer/42 slack/contacts".to_owned();
+    let text = errors!(LinkOperationError {
+        NotFound => [E::NotFound { what: entity.clone() }],
+        EntityLinked => [E::EntityLinked {
+            entity: entity.clone(),
+            connection: slack(),
+            resource: resource.clone(),
+            object: object.clone(),
+            remove: remove.clone(),
+        }],
+        ObjectLinked => [E::ObjectLinked {
+            entity: entity.clone(),
+            connection: slack(),
+            resource: resource.clone(),
+            object,
+            user: Some("u_1".parse().unwrap()),
+            remove: remove.clone(),
+        }],
+        SeveralUsers => [E::SeveralUsers { entity, connection: slack(), resource, remove }],
+        InvalidImport => [E::InvalidImport { reason: "the heading lacks object".into() }],
+    });
+    assert_snap("errors_links", &text);
 }
 
 #[test]
