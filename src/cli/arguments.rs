@@ -9,7 +9,7 @@ use clap_complete::ArgValueCandidates;
 
 use super::global::GlobalArgs;
 use super::{
-    api, app, call, completions, config, connect, connector, disconnect, doctor, endpoint, exec, export,
+    api, app, calendar, call, completions, config, connect, connector, disconnect, doctor, endpoint, exec, export,
     git_credential, help, link, man, mcp, reconnect, refresh, rename, sandbox, status, sync, test, token, vault,
     webhook, workspace,
 };
@@ -43,6 +43,7 @@ pub(super) enum CliCommand {
     Mcp(mcp::McpArgs),
     Api(api::ApiArgs),
     Call(call::CallArgs),
+    Calendar(Box<calendar::CalendarArgs>),
     Sync(Box<sync::SyncArgs>),
     Records(sync::records::RecordsArgs),
     Cursor(sync::cursor::CursorArgs),

@@ -56,6 +56,15 @@ pub(super) fn connections() -> ArgValueCandidates {
     candidates(|| names().unwrap_or_default().into_iter().map(CompletionCandidate::new).collect())
 }
 
+/// Connections that have calendars.
+pub(super) fn calendars() -> ArgValueCandidates {
+    candidates(|| {
+        let has_calendar =
+            |name: &String| name.split('@').next().and_then(connector).is_some_and(|found| found.calendar.is_some());
+        names().unwrap_or_default().into_iter().filter(has_calendar).map(CompletionCandidate::new).collect()
+    })
+}
+
 /// Connections, and their streams once one is named.
 pub(super) fn streams() -> ArgValueCompleter {
     completer(|current: &OsStr| {

@@ -6,6 +6,7 @@
 mod api;
 mod app;
 mod arguments;
+mod calendar;
 mod call;
 mod client_secret;
 mod complete;
@@ -129,6 +130,7 @@ fn needs_workspace(command: &CliCommand) -> Option<bool> {
         | CliCommand::GitCredential(_)
         | CliCommand::Mcp(_)
         | CliCommand::Api(_)
+        | CliCommand::Calendar(_)
         | CliCommand::Call(_)
         | CliCommand::Webhook(_)
         | CliCommand::Sync(_)
@@ -249,6 +251,7 @@ fn dispatch(cli: Cli, ui: &mut Ui) -> Result<u8> {
         CliCommand::GitCredential(args) => git_credential::run(&workspace, ui, &args),
         CliCommand::Mcp(args) => mcp::run(&workspace, ui, args),
         CliCommand::Api(args) => api::run(&workspace, ui, &args),
+        CliCommand::Calendar(args) => calendar::run(&workspace, ui, *args),
         CliCommand::Call(args) => call::run(&workspace, ui, &args),
         CliCommand::Endpoint(args) => endpoint::run(&workspace, ui, *args),
         CliCommand::App(args) => app::run(&workspace, ui, args),

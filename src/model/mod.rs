@@ -2,6 +2,7 @@
 
 pub mod app;
 pub mod budget;
+pub mod calendar;
 pub mod connection;
 pub mod delivery;
 pub mod endpoint;

@@ -5,6 +5,7 @@
 //! [`operations`] lists them all.
 
 pub mod bundles;
+pub mod calendar;
 pub mod calls;
 pub mod connections;
 pub mod connectors;
@@ -50,6 +51,7 @@ words!(Reach { Local => "local", Api => "api", Agent => "agent" });
 /// The part of integ that an API token must be allowed to use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum OperationScope {
+    Calendars,
     Connections,
     Tokens,
     Connectors,
@@ -63,6 +65,7 @@ pub enum OperationScope {
 }
 
 words!(OperationScope {
+    Calendars => "calendars",
     Connections => "connections",
     Tokens => "tokens",
     Connectors => "connectors",
@@ -102,6 +105,7 @@ impl Operation {
 pub fn operations() -> impl Iterator<Item = &'static Operation> {
     let modules = [
         bundles::OPERATIONS,
+        calendar::OPERATIONS,
         calls::OPERATIONS,
         connections::OPERATIONS,
         connectors::OPERATIONS,

@@ -21,6 +21,7 @@ mod account;
 mod action;
 mod action_call;
 mod authorize;
+mod calendar;
 mod client_auth;
 mod credential;
 mod device;

@@ -2,6 +2,7 @@
 //! them is decided in `cli`.
 
 pub mod bundle;
+pub mod calendar;
 pub mod call;
 pub mod connection;
 pub mod connector;

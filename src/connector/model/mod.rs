@@ -4,6 +4,7 @@
 //! out; every field names what it is for, with its unit.
 
 mod action;
+mod calendar;
 mod oauth2;
 mod stream;
 mod webhook;
@@ -17,6 +18,7 @@ use serde_json::Value;
 use super::pointer::Pointer;
 use super::template::Template;
 pub use action::*;
+pub use calendar::*;
 pub use oauth2::*;
 pub use stream::*;
 pub use webhook::*;
@@ -65,6 +67,9 @@ pub struct Connector {
     /// What can be pulled from it, by names such as `issues`.
     #[serde(default)]
     pub streams: IndexMap<String, Stream>,
+    /// Its calendars, if it has any.
+    #[serde(default)]
+    pub calendar: Option<CalendarDefinition>,
     /// How it tells of events.
     #[serde(default)]
     pub webhook: Option<WebhookDefinition>,

@@ -1,0 +1,87 @@
+//! Why calendars cannot be read or changed.
+
+use std::time::Duration;
+
+use thiserror::Error;
+
+use crate::error::{Diagnostic, Error as AnyError, Hint, Kind, Remedy};
+use crate::model::ConnectionName;
+use crate::model::calendar::CalendarName;
+
+/// Why something cannot be done with calendars.
+#[derive(Debug, Error)]
+pub enum CalendarError {
+    #[error("no connection has a calendar")]
+    NoCalendars,
+    #[error("{connection} has no calendar")]
+    NotACalendar { connection: ConnectionName },
+    #[error("{connector} does not let integ {what}")]
+    Unsupported { connection: ConnectionName, connector: String, what: &'static str },
+    #[error("{what} is unknown: {} cannot be read: {reason}", names(calendars))]
+    Unreadable {
+        /// `free/busy`, `the conflicts`.
+        what: &'static str,
+        calendars: Vec<CalendarName>,
+        /// Of the first calendar.
+        reason: String,
+        kind: Kind,
+        hint: Option<Hint>,
+    },
+    #[error("no answer within {} s", limit.as_secs())]
+    Late { limit: Duration },
+    #[error("the answer is not a whole list of events: {problem}")]
+    Incomplete { problem: String },
+    #[error("it kept changing while it was read")]
+    Changing,
+    #[error("the service says: {reason}")]
+    Reported { reason: String },
+    #[error("it was asked about together with another calendar")]
+    SameQuery,
+    #[error("an event of {calendar} cannot be read: {problem}")]
+    MalformedEvent { calendar: CalendarName, problem: String },
+    #[error("{calendar}: the event ends before it starts")]
+    EndsBeforeStart { calendar: CalendarName },
+}
+
+fn names(calendars: &[CalendarName]) -> String {
+    calendars.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+impl CalendarError {
+    /// Combines the failures of several calendars, of which there is at least one.
+    pub fn unreadable(what: &'static str, failures: Vec<(CalendarName, AnyError)>) -> Self {
+        let first = failures.first().map(|(_, error)| error);
+        let reason = first.map(AnyError::on_one_line).unwrap_or_default();
+        let (kind, hint) = first.map_or((Kind::Failed, None), |error| (error.kind(), error.hint()));
+        let calendars = failures.into_iter().map(|(calendar, _)| calendar).collect();
+        Self::Unreadable { what, calendars, reason, kind, hint }
+    }
+}
+
+impl Remedy for CalendarError {
+    fn diagnostic(&self) -> Diagnostic {
+        match self {
+            Self::NoCalendars => Diagnostic::new(Kind::NotFound, "no_calendar").hint(Hint::new(
+                "connect one, or try it without an account:",
+                "integ connect google-calendar --sandbox",
+            )),
+            Self::NotACalendar { connection } => Diagnostic::new(Kind::Usage, "no_calendar")
+                .hint(Hint::new("list the services that have one:", "integ connector search calendar"))
+                .connection(connection),
+            Self::Unsupported { connection, connector, .. } => Diagnostic::new(Kind::Usage, "unsupported")
+                .hint(Hint::new("see what it can do:", format!("integ connector show {connector}")))
+                .connection(connection),
+            Self::Unreadable { calendars, kind, hint, .. } => Diagnostic::new(*kind, "calendar_unreadable")
+                .maybe_hint(hint.clone())
+                .maybe_connection(calendars.first().map(|calendar| &calendar.connection)),
+            Self::Late { .. } => {
+                Diagnostic::new(Kind::Temporary, "calendar_late").hint(Hint::text("try again, or allow more time"))
+            }
+            Self::Changing => Diagnostic::new(Kind::Temporary, "calendar_changing").hint(Hint::text("try again")),
+            Self::Incomplete { .. } => Diagnostic::new(Kind::Failed, "calendar_incomplete"),
+            Self::Reported { .. } | Self::SameQuery => Diagnostic::new(Kind::Failed, "calendar_refused"),
+            Self::MalformedEvent { .. } => Diagnostic::new(Kind::Failed, "malformed_event"),
+            Self::EndsBeforeStart { .. } => Diagnostic::new(Kind::Usage, "ends_before_start"),
+        }
+    }
+}
