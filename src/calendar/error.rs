@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use super::event::StoredEvent;
+use crate::connector::Connector;
 use crate::error::{Diagnostic, Error as AnyError, Hint, Kind, Remedy};
-use crate::model::ConnectionName;
-use crate::model::calendar::CalendarName;
+use crate::model::calendar::{CalendarName, EventTime};
+use crate::model::{ConnectionName, Entity};
 
 /// Why something cannot be done with calendars.
 #[derive(Debug, Error)]
@@ -39,8 +41,32 @@ pub enum CalendarError {
     SameQuery,
     #[error("an event of {calendar} cannot be read: {problem}")]
     MalformedEvent { calendar: CalendarName, problem: String },
-    #[error("{calendar}: the event ends before it starts")]
-    EndsBeforeStart { calendar: CalendarName },
+    #[error("{calendar} has no event {id:?}")]
+    EventNotFound { calendar: CalendarName, id: String },
+    #[error("{entity} has no event in {connection}")]
+    NotLinked { connection: ConnectionName, entity: Entity },
+    #[error("event {id:?} is linked with {entity}")]
+    LinkedElsewhere { id: String, entity: Entity },
+    #[error("event {id:?} has been changed meanwhile{}", list(differences))]
+    ChangedMeanwhile {
+        id: String,
+        /// `title from "A" to "B"`; empty if the former state is not known.
+        differences: Vec<String>,
+    },
+    #[error("the service has used the key of this event for one that was deleted")]
+    UsedKey,
+    #[error("the event would end at {end} and start at {start}")]
+    EndsBeforeStart { start: EventTime, end: EventTime },
+    #[error("the start is a day and the end is a time, or the other way round")]
+    MixedSpan,
+    #[error("what changes between whole days and times needs an end or a duration")]
+    LengthNeeded,
+    #[error("the duration of whole days must be whole days")]
+    PartOfDay,
+}
+
+fn list(differences: &[String]) -> String {
+    if differences.is_empty() { String::new() } else { format!(": {}", differences.join("; ")) }
 }
 
 fn names(calendars: &[CalendarName]) -> String {
@@ -48,6 +74,14 @@ fn names(calendars: &[CalendarName]) -> String {
 }
 
 impl CalendarError {
+    pub(super) fn unsupported(calendar: &CalendarName, connector: &Connector, what: &'static str) -> Self {
+        Self::Unsupported { connection: calendar.connection.clone(), connector: connector.id.clone(), what }
+    }
+
+    pub(super) fn not_found(event: &StoredEvent) -> Self {
+        Self::EventNotFound { calendar: event.calendar.clone(), id: event.id.clone() }
+    }
+
     /// Combines the failures of several calendars, of which there is at least one.
     pub fn unreadable(what: &'static str, failures: Vec<(CalendarName, AnyError)>) -> Self {
         let first = failures.first().map(|(_, error)| error);
@@ -81,7 +115,29 @@ impl Remedy for CalendarError {
             Self::Incomplete { .. } => Diagnostic::new(Kind::Failed, "calendar_incomplete"),
             Self::Reported { .. } | Self::SameQuery => Diagnostic::new(Kind::Failed, "calendar_refused"),
             Self::MalformedEvent { .. } => Diagnostic::new(Kind::Failed, "malformed_event"),
+            Self::EventNotFound { calendar, .. } => Diagnostic::new(Kind::NotFound, "event_not_found")
+                .hint(Hint::new(
+                    "list the events of the week:",
+                    format!("integ calendar events {} --week", calendar.connection),
+                ))
+                .connection(&calendar.connection),
+            Self::NotLinked { connection, entity } => Diagnostic::new(Kind::NotFound, "event_not_linked")
+                .hint(Hint::new("see what it is linked with:", format!("integ link find {entity}")))
+                .connection(connection),
+            Self::LinkedElsewhere { entity, .. } => Diagnostic::new(Kind::Failed, "event_linked")
+                .hint(Hint::new("see what that is linked with:", format!("integ link find {entity}"))),
+            Self::ChangedMeanwhile { .. } => {
+                Diagnostic::new(Kind::Failed, "event_changed").hint(Hint::text("look at it, then try again"))
+            }
+            Self::UsedKey => Diagnostic::new(Kind::Failed, "used_event_key"),
             Self::EndsBeforeStart { .. } => Diagnostic::new(Kind::Usage, "ends_before_start"),
+            Self::MixedSpan => {
+                Diagnostic::new(Kind::Usage, "mixed_span").hint(Hint::text("give two dates or two times"))
+            }
+            Self::LengthNeeded => {
+                Diagnostic::new(Kind::Usage, "length_needed").hint(Hint::text("add --end TIME or --duration 45m"))
+            }
+            Self::PartOfDay => Diagnostic::new(Kind::Usage, "part_of_day").hint(Hint::text("write 1d or 2d")),
         }
     }
 }

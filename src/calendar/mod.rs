@@ -9,7 +9,10 @@
 //! [`read::all_events`]) fails if any calendar could not be read, was late or changed meanwhile.
 
 pub mod agenda;
+pub mod change;
+pub mod create;
 mod error;
+mod event;
 pub mod freebusy;
 pub mod icalendar;
 mod interval;

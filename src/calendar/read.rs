@@ -214,15 +214,15 @@ async fn events_of(
 
 /// A whole list.
 #[derive(Debug, Default, PartialEq)]
-struct WholeList {
-    items: Vec<Value>,
+pub(super) struct WholeList {
+    pub(super) items: Vec<Value>,
     first_answer: Option<Value>,
     pages: usize,
 }
 
 /// Reads a list with all its pages. Nothing holds several pages together, so that one of several is read again until two
 /// readings agree.
-async fn read_whole(
+pub(super) async fn read_whole(
     workspace: &Workspace,
     connector: &Connector,
     call: &CalendarAction,

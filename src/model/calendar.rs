@@ -229,3 +229,14 @@ pub struct EventSpan {
     /// The time zone in which the days of an event of whole days begin, for services that want one.
     pub day_zone: TimeZone,
 }
+
+/// An attempt to add an event for an entity of the user's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventCreationAttempt {
+    /// 128 random bits in hexadecimal.
+    pub key: String,
+    /// None for the default calendar.
+    pub calendar: Option<String>,
+    /// When the event was to be.
+    pub window: Interval,
+}

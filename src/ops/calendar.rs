@@ -7,6 +7,10 @@ use jiff::tz::TimeZone;
 use super::{Effect, Operation, OperationScope, Reach};
 use crate::calendar::agenda;
 pub use crate::calendar::agenda::DailyHours;
+use crate::calendar::change::{self, DeletionOutcome};
+pub use crate::calendar::change::{EventSelector, EventUpdate, TimeChange};
+use crate::calendar::create;
+pub use crate::calendar::create::NewCalendarEvent;
 use crate::calendar::read::{self, ReadOptions};
 use crate::calendar::time::zone_name;
 use crate::calendar::{freebusy, icalendar};
@@ -14,13 +18,17 @@ use crate::error::Result;
 use crate::model::calendar::{CalendarName, Interval};
 use crate::runtime::Workspace;
 use crate::view::calendar::{
-    CalendarListView, ConflictListView, ConflictView, EventListView, EventView, FreeBusyView, SlotListView, SpanView,
+    CalendarListView, ChangeOutcome, ChangedEventView, ConflictListView, ConflictView, DeletedEventView, EventListView,
+    EventView, FreeBusyView, SlotListView, SpanView,
 };
 
 /// The operations of this module.
 pub const OPERATIONS: &[Operation] = &[
     Operation::local("calendar list", OperationScope::Calendars, Effect::Read).reachable_by(Reach::Agent),
     Operation::local("calendar events", OperationScope::Calendars, Effect::Read).reachable_by(Reach::Agent),
+    Operation::local("calendar create", OperationScope::Calendars, Effect::Write).reachable_by(Reach::Agent),
+    Operation::local("calendar update", OperationScope::Calendars, Effect::Write).reachable_by(Reach::Agent),
+    Operation::local("calendar delete", OperationScope::Calendars, Effect::Destroy).reachable_by(Reach::Agent),
     Operation::local("calendar freebusy", OperationScope::Calendars, Effect::Read).reachable_by(Reach::Agent),
     Operation::local("calendar conflicts", OperationScope::Calendars, Effect::Read).reachable_by(Reach::Agent),
     Operation::local("calendar slots", OperationScope::Calendars, Effect::Read).reachable_by(Reach::Agent),
@@ -175,4 +183,59 @@ pub async fn list_slots(workspace: &Workspace, request: SlotQuery) -> Result<Slo
         duration_secs: length.as_secs(),
         slots: slots.into_iter().map(|slot| SpanView::new(slot, &query.zone)).collect(),
     })
+}
+
+/// Adds an event. An entity that has an event in this connection keeps it, and the view says so.
+///
+/// # Errors
+/// Connections without a calendar, and those of the request.
+pub async fn create_event(workspace: &Workspace, event: NewCalendarEvent) -> Result<ChangedEventView> {
+    let (created, outcome) = create::create(workspace, &event).await?;
+    Ok(ChangedEventView {
+        outcome: outcome.into(),
+        entity: event.entity.as_ref().map(ToString::to_string),
+        event: EventView::new(created, &event.span.day_zone),
+    })
+}
+
+/// Changes an event.
+///
+/// # Errors
+/// Unknown events, and those that somebody else has changed meanwhile.
+pub async fn update_event(workspace: &Workspace, update: EventUpdate) -> Result<ChangedEventView> {
+    let changed = change::update(workspace, &update).await?;
+    let entity = match &update.event {
+        EventSelector::Entity(entity) => Some(entity.to_string()),
+        EventSelector::Id(_) => None,
+    };
+    Ok(ChangedEventView { outcome: ChangeOutcome::Updated, entity, event: EventView::new(changed, &update.zone) })
+}
+
+/// An event to delete.
+#[derive(Clone, Debug)]
+pub struct DeleteEventRequest {
+    pub calendar: CalendarName,
+    pub event: EventSelector,
+    /// The ETag that the event must still have.
+    pub etag: Option<String>,
+    /// The time zone in which the deleted event is shown.
+    pub zone: TimeZone,
+}
+
+/// Deletes an event and its link. An entity's event that somebody has deleted already is no error.
+///
+/// # Errors
+/// Those of [`update_event`].
+pub async fn delete_event(workspace: &Workspace, request: DeleteEventRequest) -> Result<DeletedEventView> {
+    let DeleteEventRequest { calendar, event, etag, zone } = request;
+    let outcome = change::delete(workspace, &calendar, &event, etag.as_deref()).await?;
+    let entity = match &event {
+        EventSelector::Entity(entity) => Some(entity.to_string()),
+        EventSelector::Id(_) => None,
+    };
+    let (was_there, event) = match outcome {
+        DeletionOutcome::Deleted(event) => (true, Some(EventView::new(*event, &zone))),
+        DeletionOutcome::Missing => (false, None),
+    };
+    Ok(DeletedEventView { deleted: was_there, entity, event })
 }

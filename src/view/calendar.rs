@@ -5,16 +5,17 @@ use serde::Serialize;
 
 use super::{optional_word, word};
 use crate::calendar::agenda::{self, Conflict};
+use crate::calendar::create::CreationOutcome;
 use crate::calendar::freebusy::CalendarBusyTime;
 use crate::calendar::merge;
 use crate::calendar::read::CalendarDescription;
 use crate::calendar::time::{with_offset, zone_name};
 use crate::error::Error;
-use crate::model::ConnectionName;
 use crate::model::calendar::{
     Attendee, CalendarEvent, CalendarName, EventStatus, EventTime, FreeBusyStatus, Interval, ParticipationStatus,
     Privacy,
 };
+use crate::model::{ConnectionName, words};
 
 /// A calendar of an account.
 #[derive(Clone, Debug, Serialize)]
@@ -308,4 +309,44 @@ pub struct SlotListView {
     /// How long a slot is at least.
     pub duration_secs: u64,
     pub slots: Vec<SpanView>,
+}
+
+/// What was done with an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChangeOutcome {
+    Created,
+    /// It was there already; nothing was done.
+    Existing,
+    Updated,
+}
+
+words!(ChangeOutcome { Created => "created", Existing => "existing", Updated => "updated" });
+
+impl From<CreationOutcome> for ChangeOutcome {
+    fn from(outcome: CreationOutcome) -> Self {
+        match outcome {
+            CreationOutcome::Created => Self::Created,
+            CreationOutcome::Existing => Self::Existing,
+        }
+    }
+}
+
+/// An event as it is after a change.
+#[derive(Clone, Debug, Serialize)]
+pub struct ChangedEventView {
+    #[serde(serialize_with = "word")]
+    pub outcome: ChangeOutcome,
+    /// The user's entity that it is linked with.
+    pub entity: Option<String>,
+    pub event: EventView,
+}
+
+/// An event that was deleted.
+#[derive(Clone, Debug, Serialize)]
+pub struct DeletedEventView {
+    /// False if somebody had deleted it already.
+    pub deleted: bool,
+    pub entity: Option<String>,
+    /// As it was; null if it did not exist any more.
+    pub event: Option<EventView>,
 }

@@ -5,9 +5,11 @@ use std::time::Duration;
 use clap::Args;
 use jiff::civil::{Date, Time};
 use jiff::tz::TimeZone;
-use jiff::{SignedDuration, Span, ToSpan, Zoned};
+use jiff::{ToSpan, Zoned};
 
 use super::error::CalendarArgumentError;
+use crate::calendar::CalendarError;
+use crate::calendar::change::end_after;
 use crate::calendar::time::{self, TimeError};
 use crate::cli::ui::Ui;
 use crate::cli::value_parser;
@@ -73,7 +75,7 @@ pub(super) fn zone(name: Option<&str>) -> Result<TimeZone, TimeError> {
 }
 
 /// The word CONNECTION[/CALENDAR].
-fn calendar(ui: &Ui, word: &str) -> Result<CalendarName> {
+pub(super) fn calendar(ui: &Ui, word: &str) -> Result<CalendarName> {
     let (connection, id) = match word.split_once('/') {
         Some((connection, id)) if !id.is_empty() => (connection, Some(id.to_owned())),
         Some((connection, _)) => (connection, None),
@@ -158,25 +160,10 @@ pub(super) fn span(
         (None, None) => return Err(CalendarArgumentError::NoEnd.into()),
     };
     if start.is_date() != end.is_date() {
-        return Err(CalendarArgumentError::MixedSpan.into());
+        return Err(CalendarError::MixedSpan.into());
     }
     window_of(&start, &end, zone)?;
     Ok(EventSpan { start, end, day_zone: zone.clone() })
-}
-
-/// The end of something that begins then and is so long. Days are days of the calendar, hours are elapsed time.
-pub(super) fn end_after(start: &EventTime, length: Duration) -> Result<EventTime> {
-    const DAY_SECS: u64 = 86_400;
-    let out_of_range = || TimeError::OutOfRange { text: start.to_string() };
-    let seconds = i64::try_from(length.as_secs()).map_err(|_| out_of_range())?;
-    let span: Span = match start {
-        EventTime::Date(_) if !length.as_secs().is_multiple_of(DAY_SECS) => {
-            return Err(CalendarArgumentError::PartOfDay.into());
-        }
-        EventTime::Date(_) => (seconds / DAY_SECS.cast_signed()).days(),
-        EventTime::At(_) => Span::try_from(SignedDuration::from_secs(seconds)).map_err(|_| out_of_range())?,
-    };
-    Ok(start.plus(span).ok_or_else(out_of_range)?)
 }
 
 /// The time between two moments; the first must be before the second.

@@ -13,10 +13,8 @@ pub(super) enum CalendarArgumentError {
     EmptyWindow { from: String, to: String },
     #[error("a start needs an end or a duration")]
     NoEnd,
-    #[error("the start is a day and the end is a time, or the other way round")]
-    MixedSpan,
-    #[error("a duration for a day must be whole days")]
-    PartOfDay,
+    #[error("nothing to change")]
+    NothingToChange,
 }
 
 impl Remedy for CalendarArgumentError {
@@ -25,10 +23,8 @@ impl Remedy for CalendarArgumentError {
             Self::Date { .. } => Diagnostic::new(Kind::Usage, "invalid_date").hint(Hint::text("write 2026-12-01")),
             Self::EmptyWindow { .. } => Diagnostic::new(Kind::Usage, "empty_window"),
             Self::NoEnd => Diagnostic::new(Kind::Usage, "no_end").hint(Hint::text("add --end TIME or --duration 45m")),
-            Self::MixedSpan => {
-                Diagnostic::new(Kind::Usage, "mixed_span").hint(Hint::text("give two dates or two times"))
-            }
-            Self::PartOfDay => Diagnostic::new(Kind::Usage, "part_of_day").hint(Hint::text("write 1d or 2d")),
+            Self::NothingToChange => Diagnostic::new(Kind::Usage, "nothing_to_change")
+                .hint(Hint::new("see what can be changed:", "integ help calendar update")),
         }
     }
 }

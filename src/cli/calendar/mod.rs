@@ -3,6 +3,7 @@
 mod arguments;
 mod error;
 mod render;
+mod write;
 
 use std::time::Duration;
 
@@ -25,7 +26,7 @@ Examples:
   integ calendar events --week
   integ calendar freebusy google-calendar outlook-calendar --day=2026-12-01
   integ calendar slots --duration 45m --hours 09:00-17:00
-  integ calendar conflicts --from 2026-12-01 --to 2026-12-15")]
+  integ calendar create google-calendar --title Demo --start 2026-12-01T09:00 --duration 45m --entity appointment/123")]
 pub(super) struct CalendarArgs {
     #[command(subcommand)]
     command: CalendarCommand,
@@ -56,6 +57,30 @@ Examples:
         #[arg(long, value_name = "FORMAT", default_value = "table")]
         format: EventFormat,
     },
+    /// Add an event
+    ///
+    /// With an entity of your own the event is linked with it, and is added once: a second run finds it, even if the first
+    /// was cut off before the service had answered.
+    #[command(after_help = "\
+Examples:
+  integ calendar create google-calendar --title 'Check-up' --start 2026-12-01T09:00 --duration 45m --entity appointment/123
+  integ calendar create outlook-calendar --title Demo --start +45m --duration 30m --attendee ada@example.com --meet
+  integ calendar create google-calendar --title Offsite --start 2026-12-10 --end 2026-12-12")]
+    Create(Box<write::CreateArgs>),
+    /// Change or move an event
+    ///
+    /// Fails if somebody else changes it at the same time, and says what they changed.
+    #[command(after_help = "\
+Examples:
+  integ calendar update google-calendar --entity appointment/123 --start 2026-12-02T10:00
+  integ calendar update outlook-calendar EVENT --title 'Demo, second part' --duration 1h")]
+    Update(Box<write::UpdateArgs>),
+    /// Delete an event
+    #[command(after_help = "\
+Examples:
+  integ calendar delete google-calendar --entity appointment/123
+  integ calendar delete outlook-calendar EVENT")]
+    Delete(Box<write::DeleteArgs>),
     /// Show when calendars are busy
     ///
     /// Fails if any of the calendars cannot be read.
@@ -117,6 +142,9 @@ pub(super) fn run(workspace: &Workspace, ui: &Ui, args: CalendarArgs) -> Result<
             ui.show(&workspace.run(calendar::list_calendars(workspace, query))?)?;
         }
         CalendarCommand::Events { query, format } => return events(workspace, ui, &query, format),
+        CalendarCommand::Create(args) => return write::create(workspace, ui, &args),
+        CalendarCommand::Update(args) => return write::update(workspace, ui, &args),
+        CalendarCommand::Delete(args) => return write::delete(workspace, ui, &args),
         CalendarCommand::Freebusy { query } => {
             let query = query.parse(workspace, ui)?;
             ui.show(&workspace.run(calendar::free_busy(workspace, query))?)?;

@@ -170,12 +170,9 @@ impl Render for EventListView {
             }
         }
         let notes: Vec<TableNote> = self.unread.iter().map(unread_note).collect();
-        let heading = format!(
-            "{} to {}, {}",
-            day_of(self.interval.start, &self.zone),
-            last_day(self.interval.end, &self.zone),
-            zone_label(self.interval, &self.zone, &self.time_zone)
-        );
+        let (first, last) = (day_of(self.interval.start, &self.zone), last_day(self.interval.end, &self.zone));
+        let days = if first == last { first } else { format!("{first} to {last}") };
+        let heading = format!("{days}, {}", zone_label(self.interval, &self.zone, &self.time_zone));
         let body = if rows.is_empty() {
             "No events.".to_owned()
         } else {

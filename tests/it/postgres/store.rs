@@ -156,6 +156,10 @@ impl Store for PostgresStore {
         self
     }
 
+    fn event_creations(&self) -> &dyn EventCreations {
+        self
+    }
+
     fn streams(&self) -> &dyn Streams {
         self
     }

@@ -289,6 +289,23 @@ CREATE TABLE links (
     UNIQUE (connection_id, resource, object_id)
 ) STRICT;
 
+-- The keys by which services know the events of the user's entities. Committed before a service is asked to add an event,
+-- so that an event whose answer was lost is found again; removed with the event.
+CREATE TABLE event_creations (
+    connection_id INTEGER NOT NULL REFERENCES connections (id) ON DELETE CASCADE,
+    entity_type   TEXT NOT NULL,
+    entity_id     TEXT NOT NULL,
+    -- 128 random bits in hexadecimal, which each service is given in a format of its own.
+    key           TEXT NOT NULL,
+    -- NULL for the default calendar.
+    calendar      TEXT,
+    -- When the event was to be: what is known by no id is looked for there.
+    starts_at     INTEGER NOT NULL,
+    ends_at       INTEGER NOT NULL,
+    created_at    INTEGER NOT NULL,
+    PRIMARY KEY (connection_id, entity_type, entity_id)
+) STRICT, WITHOUT ROWID;
+
 -- Links are found by their entity whoever's it is.
 CREATE INDEX links_entity ON links (entity_type, entity_id);
 
