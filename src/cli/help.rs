@@ -30,6 +30,7 @@ pub(super) struct HelpArgs {
 /// What can be explained beside commands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Topic {
+    Calendar,
     Ci,
     Connectors,
     Environment,
@@ -44,7 +45,8 @@ enum Topic {
 }
 
 impl Topic {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
+        Self::Calendar,
         Self::Ci,
         Self::Connectors,
         Self::Environment,
@@ -60,6 +62,7 @@ impl Topic {
 
     fn name(self) -> &'static str {
         match self {
+            Self::Calendar => "calendar",
             Self::Ci => "ci",
             Self::Connectors => "connectors",
             Self::Environment => "environment",
@@ -77,6 +80,7 @@ impl Topic {
     /// The whole text, with its title as the first line.
     fn text(self) -> String {
         match self {
+            Self::Calendar => include_str!("topics/calendar.txt").to_owned(),
             Self::Ci => include_str!("topics/ci.txt").to_owned(),
             Self::Connectors => include_str!("topics/connectors.txt").to_owned(),
             Self::Environment => environment(),

@@ -7,6 +7,7 @@ mod actions;
 mod attack;
 mod broken;
 mod bundle;
+mod calendar;
 mod call;
 mod catalogue;
 mod completion;

@@ -14,7 +14,9 @@ answers with busy, conflicts and slots, worked out minute by minute.
 
     GET /fault?calendar=ID&kind=KIND    late, broken, forbidden, cut, error, missing, changing, or none
 
-makes trouble for one calendar. `/requests` lists what was asked since the last look.
+makes trouble for one calendar. `/requests` lists what was asked since the last look. Events may be added and deleted as the
+vendors let clients do it: `/created` lists them, and `/latency?ms=N` is how long an addition takes, half of it after the event
+is there.
 """
 
 import datetime as dt
@@ -294,6 +296,8 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.events = read_calendars(seed)
         self.faults, self.requests, self.lock, self.count = {}, [], threading.Lock(), 0
+        # What clients added, by vendor, calendar and id.
+        self.created, self.latency = {}, 0.0
 
     def expected(self, query):
         names = query["calendars"].split(",")
@@ -346,6 +350,9 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         self.answer({})
 
+    def do_DELETE(self):
+        self.answer({})
+
     def do_POST(self):
         self.answer(json.loads(self.rfile.read(int(self.headers.get("content-length") or 0)) or b"{}"))
 
@@ -363,6 +370,13 @@ class Handler(BaseHTTPRequestHandler):
             with server.lock:
                 asked, server.requests = server.requests, []
             return self.reply(asked)
+        if path == ["latency"]:
+            server.latency = int(query["ms"]) / 1000
+            return self.reply({})
+        if path == ["created"]:
+            with server.lock:
+                names = ("vendor", "calendar", "id")
+                return self.reply([dict(zip(names, key)) | event for key, event in server.created.items()])
         with server.lock:
             server.requests.append(f"{self.command} {self.path}")
         match path:
@@ -389,6 +403,46 @@ class Handler(BaseHTTPRequestHandler):
         found = [event for event in self.server.events[calendar] if event.span()[1] > start and event.span()[0] < end]
         return sorted(found, key=lambda event: event.span())
 
+    def add(self, vendor, calendar, event, known):
+        """Adds an event unless `known` finds it; what was there, and whether it was there."""
+        half = self.server.latency / 2
+        time.sleep(half)
+        with self.server.lock:
+            there = next((found for key, found in self.server.created.items() if key[0] == vendor and known(key, found)), None)
+            if there is None:
+                self.server.created[vendor, calendar, event["id"]] = event
+        time.sleep(half)
+        return there or event, there is not None
+
+    def single(self, vendor, calendar, name):
+        """One event that was added: read or deleted."""
+        with self.server.lock:
+            found = next(
+                (key for key in self.server.created if key[0] == vendor and key[2] == name and calendar in (None, key[1])), None
+            )
+            event = self.server.created.get(found)
+            if event is None or event.get("deleted"):
+                return self.reply({"error": {"code": 404, "message": "Not Found"}}, 404)
+            if self.command == "DELETE":
+                event["deleted"] = True
+                self.send_response(204)
+                self.send_header("content-length", "0")
+                return self.end_headers()
+        return self.reply(event)
+
+    def added(self, vendor, calendar, start, end):
+        """The events that were added and are within a window."""
+
+        def instant(time):
+            text = time["dateTime"][:19] if "timeZone" in time and vendor == "graph" else time["dateTime"]
+            found = dt.datetime.fromisoformat(text)
+            return found if found.tzinfo else found.replace(tzinfo=ZoneInfo(time["timeZone"]))
+
+        with self.server.lock:
+            events = [event for key, event in self.server.created.items() if key[:2] == (vendor, calendar)]
+        events = [event for event in events if not event.get("deleted")]
+        return [event for event in events if instant(event["end"]) > start and instant(event["start"]) < end]
+
     def page(self, calendar, items, query):
         """One page, and the number of the next; a calendar that keeps changing has another event each time."""
         if self.server.faults.get(calendar) == "changing":
@@ -412,6 +466,16 @@ class Handler(BaseHTTPRequestHandler):
                     for name, zone in ZONES.items()
                 ]
                 return self.reply({"items": items})
+            case ["calendars", name, "events"] if self.command == "POST":
+                name = "work" if name == "primary" else name
+                event = {"id": f"random{len(self.server.created)}", "status": "confirmed", "etag": '"1"'} | body
+                event, duplicate = self.add("google", name, event, lambda key, _: key[1:] == (name, event["id"]))
+                if duplicate:
+                    error = {"code": 409, "errors": [{"reason": "duplicate"}], "message": "The requested identifier already exists."}
+                    return self.reply({"error": error}, 409)
+                return self.reply(event)
+            case ["calendars", name, "events", event]:
+                return self.single("google", "work" if name == "primary" else name, event)
             case ["calendars", name, "events"]:
                 name = "work" if name == "primary" else name
                 if name not in ZONES:
@@ -420,6 +484,7 @@ class Handler(BaseHTTPRequestHandler):
                     return None
                 start, end = (dt.datetime.fromisoformat(query[key]) for key in ("timeMin", "timeMax"))
                 items = [google_event(event) for event in self.within(name, start, end)]
+                items += self.added("google", name, start, end)
                 page, more = self.page(name, items, query)
                 answer = {"kind": "calendar#events", "timeZone": ZONES[name], "items": page}
                 if self.server.faults.get(name) == "error":
@@ -456,6 +521,12 @@ class Handler(BaseHTTPRequestHandler):
             case ["calendars"]:
                 items = [{"id": name, "name": name, "isDefaultCalendar": name == "work", "canEdit": True} for name in ZONES]
                 return self.reply({"value": items})
+            case ["events"] if self.command == "POST":
+                return self.graph_create("work", body)
+            case ["calendars", name, "events"] if self.command == "POST":
+                return self.graph_create(name, body)
+            case ["events", event]:
+                return self.single("graph", None, event)
             case ["calendarView"]:
                 return self.graph_view("work", query)
             case ["calendars", name, "calendarView"] if name in ZONES:
@@ -469,6 +540,7 @@ class Handler(BaseHTTPRequestHandler):
             return None
         start, end = (dt.datetime.fromisoformat(query[key]) for key in ("startDateTime", "endDateTime"))
         items = [graph_event(event) for event in self.within(name, start, end)]
+        items += self.added("graph", name, start, end)
         page, more = self.page(name, items, query)
         answer = {"value": page}
         fault = self.server.faults.get(name)
@@ -481,6 +553,17 @@ class Handler(BaseHTTPRequestHandler):
             path = urllib.parse.urlsplit(self.path).path
             answer["@odata.nextLink"] = f"https://graph.microsoft.com{path}?{rest}"
         return self.reply(answer)
+
+    def graph_create(self, name, body):
+        event = body | {"id": f"AAMk{len(self.server.created)}=", "@odata.etag": 'W/"1"', "isCancelled": False}
+        transaction = body.get("transactionId")
+        event, duplicate = self.add(
+            "graph", name, event, lambda _, found: transaction and found.get("transactionId") == transaction
+        )
+        if duplicate:
+            error = {"code": "ErrorDuplicateTransactionId", "message": "the transaction id was used before"}
+            return self.reply({"error": error}, 409)
+        return self.reply(event, 201)
 
     def graph_schedule(self, body):
         start, end = (dt.datetime.fromisoformat(body[name]["dateTime"][:19] + "+00:00") for name in ("startTime", "endTime"))
