@@ -54,7 +54,8 @@ pub struct EventUpdate {
 /// What deleting an event came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DeletionOutcome {
-    Deleted(Box<CalendarEvent>),
+    /// With the event as it was, if the service still showed it.
+    Deleted(Option<Box<CalendarEvent>>),
     /// Somebody had deleted it.
     Missing,
 }
@@ -106,7 +107,7 @@ pub async fn update(workspace: &Workspace, update: &EventUpdate) -> Result<Calen
     let mut values =
         Placeholders::of_calendar(&stored.calendar).with_changes(&changes, call, &key, Some(&before.start));
     values.set("key", json!(key));
-    let answer = send(workspace, &located, call, values, &before).await?;
+    let answer = send(workspace, &located, call, values, Some(&before)).await?;
     match answer.and_then(|item| read_event(&definition.event, &item, &stored.calendar, None).ok()) {
         Some(changed) => Ok(changed),
         None => {
@@ -130,15 +131,17 @@ pub async fn delete(
     let Located { connector, definition, connection, stored, .. } = &located;
     let unsupported = || CalendarError::unsupported(&stored.calendar, connector, "delete events");
     let call = definition.delete.as_ref().ok_or_else(unsupported)?;
-    let outcome = match &located.event {
-        Some(before) => {
-            ensure_unchanged(before, etag)?;
-            let values = Placeholders::of_calendar(&stored.calendar);
-            send(workspace, &located, call, values, before).await?;
-            DeletionOutcome::Deleted(Box::new(before.clone()))
-        }
-        None if matches!(selector, EventSelector::Id(_)) => return Err(CalendarError::not_found(stored).into()),
-        None => DeletionOutcome::Missing,
+    if let Some(before) = &located.event {
+        ensure_unchanged(before, etag)?;
+    }
+    let values = Placeholders::of_calendar(&stored.calendar);
+    // What the service does not show it may have all the same.
+    let outcome = match send(workspace, &located, call, values, located.event.as_ref()).await {
+        Ok(_) => DeletionOutcome::Deleted(located.event.clone().map(Box::new)),
+        Err(error) => match (error.downcast_ref(), selector) {
+            (Some(CalendarError::EventNotFound { .. }), EventSelector::Entity(_)) => DeletionOutcome::Missing,
+            _ => return Err(error),
+        },
     };
     if let EventSelector::Entity(entity) = selector {
         event::unlink(workspace, connection, entity).await?;
@@ -161,17 +164,19 @@ async fn send(
     located: &Located,
     call: &CalendarAction,
     mut values: Placeholders,
-    before: &CalendarEvent,
+    before: Option<&CalendarEvent>,
 ) -> Result<Option<serde_json::Value>> {
     let Located { connector, definition, stored, .. } = located;
     values.set("event", json!(stored.id));
-    if let Some(etag) = &before.etag {
+    if let Some(etag) = before.and_then(|before| before.etag.as_ref()) {
         values.set("etag", json!(etag));
     }
     let done = read::call(workspace, call, &stored.calendar, &values, None).await?;
     let answer = &done.response;
     let Some(class) = answer.error_class else { return Ok(answer.response.json()) };
-    if matches!(answer.response.status, 409 | 412) {
+    if let Some(before) = before
+        && matches!(answer.response.status, 409 | 412)
+    {
         let now = event::read(workspace, connector, definition, stored).await?;
         let now = now.ok_or_else(|| CalendarError::not_found(stored))?;
         if now.etag != before.etag {

@@ -96,10 +96,15 @@ pub async fn create(workspace: &Workspace, event: &NewCalendarEvent) -> Result<(
         }
         return attempt.send().await;
     };
-    if let Some(stored) = event::of_entity(workspace, &connection, entity).await?
-        && let Some(found) = event::read(workspace, &connector, &definition, &stored).await?
-    {
-        return Ok((found, CreationOutcome::Existing));
+    if let Some(stored) = event::of_entity(workspace, &connection, entity).await? {
+        // A service that does not find it may have deleted it, or hide it: only the user knows whether to add another.
+        let missing = || CalendarError::LinkedEventMissing {
+            connection: connection.name.clone(),
+            entity: entity.clone(),
+            id: stored.id.clone(),
+        };
+        let found = event::read(workspace, &connector, &definition, &stored).await?;
+        return Ok((found.ok_or_else(missing)?, CreationOutcome::Existing));
     }
     create_for_entity(workspace, (&connector, &definition, creation), event, (connection.id, entity), window).await
 }

@@ -45,6 +45,8 @@ pub enum CalendarError {
     EventNotFound { calendar: CalendarName, id: String },
     #[error("{entity} has no event in {connection}")]
     NotLinked { connection: ConnectionName, entity: Entity },
+    #[error("{entity} is linked with event {id:?}, which {connection} does not have any more")]
+    LinkedEventMissing { connection: ConnectionName, entity: Entity, id: String },
     #[error("event {id:?} is linked with {entity}")]
     LinkedElsewhere { id: String, entity: Entity },
     #[error("event {id:?} has been changed meanwhile{}", list(differences))]
@@ -63,6 +65,12 @@ pub enum CalendarError {
     LengthNeeded,
     #[error("the duration of whole days must be whole days")]
     PartOfDay,
+}
+
+/// An entity as a word of a command line.
+fn shell_word(entity: &Entity) -> String {
+    let text = entity.to_string();
+    shlex::try_quote(&text).map_or_else(|_| "TYPE/ID".to_owned(), std::borrow::Cow::into_owned)
 }
 
 fn list(differences: &[String]) -> String {
@@ -122,10 +130,18 @@ impl Remedy for CalendarError {
                 ))
                 .connection(&calendar.connection),
             Self::NotLinked { connection, entity } => Diagnostic::new(Kind::NotFound, "event_not_linked")
-                .hint(Hint::new("see what it is linked with:", format!("integ link find {entity}")))
+                .hint(Hint::new("see what it is linked with:", format!("integ link find {}", shell_word(entity))))
                 .connection(connection),
+            Self::LinkedEventMissing { connection, entity, .. } => {
+                Diagnostic::new(Kind::Failed, "linked_event_missing")
+                    .hint(Hint::new(
+                        "remove the link, then add the event again:",
+                        format!("integ calendar delete {connection} --entity {}", shell_word(entity)),
+                    ))
+                    .connection(connection)
+            }
             Self::LinkedElsewhere { entity, .. } => Diagnostic::new(Kind::Failed, "event_linked")
-                .hint(Hint::new("see what that is linked with:", format!("integ link find {entity}"))),
+                .hint(Hint::new("see what that is linked with:", format!("integ link find {}", shell_word(entity)))),
             Self::ChangedMeanwhile { .. } => {
                 Diagnostic::new(Kind::Failed, "event_changed").hint(Hint::text("look at it, then try again"))
             }

@@ -234,7 +234,7 @@ pub async fn delete_event(workspace: &Workspace, request: DeleteEventRequest) ->
         EventSelector::Id(_) => None,
     };
     let (was_there, event) = match outcome {
-        DeletionOutcome::Deleted(event) => (true, Some(EventView::new(*event, &zone))),
+        DeletionOutcome::Deleted(event) => (true, event.map(|event| EventView::new(*event, &zone))),
         DeletionOutcome::Missing => (false, None),
     };
     Ok(DeletedEventView { deleted: was_there, entity, event })

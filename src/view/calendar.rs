@@ -347,6 +347,6 @@ pub struct DeletedEventView {
     /// False if somebody had deleted it already.
     pub deleted: bool,
     pub entity: Option<String>,
-    /// As it was; null if it did not exist any more.
+    /// As it was; null if the service did not show it any more.
     pub event: Option<EventView>,
 }

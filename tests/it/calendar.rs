@@ -411,3 +411,40 @@ fn events_are_written_as_icalendar_that_others_read() {
     assert_eq!(read, json!(expected));
     assert!(expected.len() > 2);
 }
+
+#[test]
+fn bodies_are_as_the_vendors_publish_them_and_a_lost_update_says_what_changed() {
+    let Some(calendars) = Calendars::start() else { return };
+    let described = peers().join("descriptions/packages").is_dir();
+    for connection in ["google-calendar", "outlook-calendar"] {
+        let entity = format!("{connection} --entity appointment/1");
+        let details =
+            "--attendee ada@example.com --location Hall --description Text --show-as free --privacy private --meet";
+        calendars
+            .home
+            .ok(&format!("calendar create {entity} --title A --start 2024-06-01T09:00 --duration 45m {details}"));
+        calendars.home.ok(&format!("calendar create {connection} --title Days --start 2024-06-01 --end 2024-06-03"));
+        calendars.home.ok(&format!("calendar update {entity} --start 2024-06-02 --end 2024-06-03"));
+        calendars.home.ok(&format!("calendar update {entity} --start 2024-06-02T10:00 --duration 1h --show-as busy"));
+        calendars.get("/touch?title=B");
+        let lost = calendars.home.run(&format!("calendar update {entity} --title C --json"));
+        assert_eq!((lost.code, lost.error_code().as_str()), (1, "event_changed"), "{lost:?}");
+        assert!(lost.stderr.contains(r#"title from \"A\" to \"B\""#), "{lost:?}");
+        calendars.get("/touch?title=D");
+        let lost = calendars.home.run(&format!("calendar delete {entity} --json"));
+        assert_eq!((lost.code, lost.error_code().as_str()), (1, "event_changed"), "{lost:?}");
+        calendars.home.ok(&format!("calendar delete {entity}"));
+        calendars.home.ok(&format!("calendar freebusy {connection} --from 2024-06-01 --to 2024-06-02"));
+    }
+    if !needs("Google's descriptions (tests/run brings them)", described) {
+        return;
+    }
+    let mut check = Command::new("python3");
+    check.arg(peers().join("calendar-bodies.py")).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut check = check.spawn().unwrap();
+    check.stdin.take().unwrap().write_all(calendars.get("/bodies").to_string().as_bytes()).unwrap();
+    let checked = check.wait_with_output().unwrap();
+    let said = String::from_utf8(checked.stdout).unwrap();
+    assert!(checked.status.success(), "{said}");
+    assert!(serde_json::from_str::<Value>(&said).unwrap()["checked"].as_u64() >= Some(9), "{said}");
+}

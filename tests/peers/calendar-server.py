@@ -15,8 +15,8 @@ answers with busy, conflicts and slots, worked out minute by minute.
     GET /fault?calendar=ID&kind=KIND    late, broken, forbidden, cut, error, missing, changing, or none
 
 makes trouble for one calendar. `/requests` lists what was asked since the last look. Events may be added and deleted as the
-vendors let clients do it: `/created` lists them, and `/latency?ms=N` is how long an addition takes, half of it after the event
-is there.
+vendors let clients do it: `/created` lists them, `/bodies` what was sent, and `/latency?ms=N` is how long an addition takes, half
+of it after the event is there. `/touch?title=T` changes the next event that is read, once it was read.
 """
 
 import datetime as dt
@@ -289,6 +289,17 @@ class Minutes:
         return [[self.at(first), self.at(last)] for first, last in runs]
 
 
+def merge(below, above):
+    """As a PATCH does: null empties."""
+    for name, value in above.items():
+        if isinstance(value, dict) and isinstance(below.get(name), dict):
+            merge(below[name], value)
+        elif value is None:
+            below.pop(name, None)
+        else:
+            below[name] = value
+
+
 class Server(ThreadingHTTPServer):
     daemon_threads = True
 
@@ -298,6 +309,8 @@ class Server(ThreadingHTTPServer):
         self.faults, self.requests, self.lock, self.count = {}, [], threading.Lock(), 0
         # What clients added, by vendor, calendar and id.
         self.created, self.latency = {}, 0.0
+        # The bodies of requests that write, and a title that somebody else gives to the next event that is read.
+        self.bodies, self.touch = [], None
 
     def expected(self, query):
         names = query["calendars"].split(",")
@@ -353,6 +366,9 @@ class Handler(BaseHTTPRequestHandler):
     def do_DELETE(self):
         self.answer({})
 
+    def do_PATCH(self):
+        self.do_POST()
+
     def do_POST(self):
         self.answer(json.loads(self.rfile.read(int(self.headers.get("content-length") or 0)) or b"{}"))
 
@@ -373,12 +389,19 @@ class Handler(BaseHTTPRequestHandler):
         if path == ["latency"]:
             server.latency = int(query["ms"]) / 1000
             return self.reply({})
+        if path == ["bodies"]:
+            return self.reply(server.bodies)
+        if path == ["touch"]:
+            server.touch = query["title"]
+            return self.reply({})
         if path == ["created"]:
             with server.lock:
                 names = ("vendor", "calendar", "id")
                 return self.reply([dict(zip(names, key)) | event for key, event in server.created.items()])
         with server.lock:
             server.requests.append(f"{self.command} {self.path}")
+            if body:
+                server.bodies.append({"method": self.command, "path": self.path, "body": body})
         match path:
             case ["calendar", "v3", *rest]:
                 return self.google(rest, query, body)
@@ -423,6 +446,18 @@ class Handler(BaseHTTPRequestHandler):
             event = self.server.created.get(found)
             if event is None or event.get("deleted"):
                 return self.reply({"error": {"code": 404, "message": "Not Found"}}, 404)
+            etag = "etag" if vendor == "google" else "@odata.etag"
+            title = "summary" if vendor == "google" else "subject"
+            if self.command != "GET" and self.headers.get("if-match") not in (None, event[etag]):
+                return self.reply({"error": {"code": 412, "message": "Precondition Failed"}}, 412)
+            if self.command == "PATCH":
+                merge(event, self.server.bodies[-1]["body"])
+                event[etag] += "+"
+            if self.command == "GET" and self.server.touch:
+                before, self.server.touch, touched = dict(event), None, self.server.touch
+                event[title] = touched
+                event[etag] += "+"
+                return self.reply(before)
             if self.command == "DELETE":
                 event["deleted"] = True
                 self.send_response(204)

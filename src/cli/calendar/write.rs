@@ -244,6 +244,7 @@ impl Render for DeletedEventView {
     fn text(&self, _ui: &Ui) -> String {
         match &self.event {
             Some(event) => format!("Deleted {}.", describe(event)),
+            None if self.deleted => "Deleted the event.".to_owned(),
             None => "The event had been deleted already; its link is removed.".to_owned(),
         }
     }

@@ -168,6 +168,33 @@ fn syncs() {
 }
 
 #[test]
+fn calendars() {
+    session(
+        "calendars",
+        |_| {},
+        ". connect google-calendar --sandbox --add-scope https://www.googleapis.com/auth/calendar.freebusy --add-scope https://www.googleapis.com/auth/calendar.events.owned
+        . connect outlook-calendar --sandbox
+        . connect slack --sandbox
+        calendar list outlook-calendar --jq '.calendars[:2]'
+        calendar events --week=2031-01-07 --zone Europe/Berlin
+        calendar freebusy google-calendar outlook-calendar --day=2031-01-08 --zone Europe/Berlin
+        calendar conflicts --week=2031-01-07 --zone Europe/Berlin
+        calendar slots google-calendar --duration 1h --hours 09:00-17:00 --day=2031-01-08 --zone Europe/Berlin
+        calendar create google-calendar --title Check-up --start 2031-01-07T09:00 --duration 45m --entity appointment/1 --zone Europe/Berlin --jq .outcome
+        calendar update google-calendar --entity appointment/1 --start 2031-01-07T10:00 --zone Europe/Berlin --jq .event.end
+        calendar update google-calendar --entity appointment/1
+        calendar delete google-calendar --entity appointment/1 --zone Europe/Berlin
+        calendar delete google-calendar --entity appointment/1
+        calendar create outlook-calendar --title Demo --start 2031-01-07T09:00 --duration 45m --zone Europe/Berlin
+        calendar create outlook-calendar --title Demo --start 2031-01-07 --duration 45m --zone Europe/Berlin
+        calendar create outlook-calendar --title Demo --start 2031-01-07T09:00 --end 2031-01-07T08:00 --zone Europe/Berlin
+        calendar events slack --day
+        calendar events --from 2031-01-07 --to 2031-01-07 --zone Europe/Berlin
+        calendar events --week=soon",
+    );
+}
+
+#[test]
 fn links() {
     session(
         "links",
