@@ -5,7 +5,8 @@ use std::ops::ControlFlow;
 use super::sync::{self, SingerTarget};
 use super::webhooks::{self, ListenObserver, ListenStarted, SimulationObserver, SimulationTarget};
 use super::{
-    bundles, calls, connections, connectors, endpoints, git_credential, links, sandbox, tokens, vault, workspaces,
+    bundles, calendar, calls, connections, connectors, endpoints, git_credential, links, sandbox, tokens, vault,
+    workspaces,
 };
 use crate::error::Result;
 use crate::runtime::Workspace;
@@ -53,6 +54,18 @@ fn any<T>() -> T {
 }
 
 fn check<F: Future + Send>(_: impl FnOnce() -> F) {}
+
+fn calendar_are_send(workspace: &Workspace) {
+    check(|| calendar::list_calendars(workspace, any()));
+    check(|| calendar::list_events(workspace, any()));
+    check(|| calendar::export_events(workspace, any()));
+    check(|| calendar::free_busy(workspace, any()));
+    check(|| calendar::list_conflicts(workspace, any()));
+    check(|| calendar::list_slots(workspace, any()));
+    check(|| calendar::create_event(workspace, any()));
+    check(|| calendar::update_event(workspace, any()));
+    check(|| calendar::delete_event(workspace, any()));
+}
 
 fn calls_are_send(workspace: &Workspace) {
     check(|| calls::list_actions(workspace, any()));
@@ -222,7 +235,8 @@ fn workspaces_are_send(workspace: &Workspace) {
 
 #[test]
 fn no_operation_is_missing_here() {
-    let _: [fn(&Workspace); 11] = [
+    let _: [fn(&Workspace); 12] = [
+        calendar_are_send,
         calls_are_send,
         connections_are_send,
         connectors_are_send,

@@ -448,3 +448,32 @@ fn bodies_are_as_the_vendors_publish_them_and_a_lost_update_says_what_changed() 
     assert!(checked.status.success(), "{said}");
     assert!(serde_json::from_str::<Value>(&said).unwrap()["checked"].as_u64() >= Some(9), "{said}");
 }
+
+/// The commands of a text: lines that begin with `integ`, and those that they go on with.
+fn commands(text: &str) -> Vec<String> {
+    let joined = text.replace("\\\n", " ");
+    let lines = joined.lines().map(str::trim).filter(|line| line.starts_with("integ "));
+    lines.map(|line| line.split(" # ").next().unwrap().trim().to_owned()).collect()
+}
+
+#[test]
+fn the_topic_and_the_readme_run_in_the_sandbox() {
+    let root = env!("CARGO_MANIFEST_DIR");
+    let topic = std::fs::read_to_string(format!("{root}/src/cli/topics/calendar.txt")).unwrap();
+    let readme = std::fs::read_to_string(format!("{root}/README.md")).unwrap();
+    let section = readme.split("\n## ").find(|section| section.starts_with("One calendar")).unwrap();
+    let home = Home::new().with("TZ", "Europe/Berlin");
+    let lines: Vec<String> = commands(&topic).into_iter().chain(commands(section)).collect();
+    assert!(lines.len() > 15, "{lines:?}");
+    for line in &lines {
+        let mut shell = Command::new("sh");
+        let script = line.replacen("integ ", "\"$INTEG\" ", 1);
+        shell.args(["-c", &script]).env("INTEG", crate::harness::INTEG).current_dir(home.path());
+        for (name, value) in home.command([""]).get_envs() {
+            shell.env(name, value.unwrap_or_default());
+        }
+        let ran = crate::harness::finish(shell);
+        // A check finds conflicts or does not.
+        assert!(ran.code == 0 || (line.contains("--check") && ran.code == 6), "{line}: {ran:?}");
+    }
+}

@@ -7,8 +7,8 @@ use std::error::Error as _;
 
 use async_trait::async_trait;
 use integ::store::{
-    Apps, Connections, Endpoints, EventTypes, Events, Grants, Jobs, Links, Locks, MalformedValue, Outbox, Records,
-    Sandbox, Schedules, Store, StoreError, Streams, Subscriptions, Webhooks,
+    Apps, Connections, Endpoints, EventCreations, EventTypes, Events, Grants, Jobs, Links, Locks, MalformedValue,
+    Outbox, Records, Sandbox, Schedules, Store, StoreError, Streams, Subscriptions, Webhooks,
 };
 use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard};
 use tokio_postgres::{Client, Config, NoTls};
