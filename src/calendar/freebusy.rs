@@ -16,7 +16,7 @@ use crate::connector::{FreeBusyQuery, TimeFields, any_holds};
 use crate::error::{Error, Result};
 use crate::model::ConnectionName;
 use crate::model::calendar::{CalendarName, EventTime, Interval};
-use crate::runtime::Workspace;
+use crate::runtime::{BoxFuture, Workspace};
 
 /// When a calendar is busy.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,11 +73,14 @@ pub async fn busy(
     }
     let mut times: BTreeMap<CalendarName, Vec<Interval>> = BTreeMap::new();
     let mut failures: Vec<(CalendarName, Error)> = Vec::new();
-    let answers = stream::iter(&queries).map(async |query| {
-        let sent = ask(workspace, query);
-        (query, within(workspace, query.connection, options.limit, sent).await)
-    });
-    let mut answers = std::pin::pin!(answers.buffered(MAX_CONCURRENT_READS));
+    let answers: Vec<BoxFuture<'_, (&Query<'_>, Result<Value>)>> = queries
+        .iter()
+        .map(|query| {
+            let answer = within(workspace, query.connection, options.limit, ask(workspace, query));
+            Box::pin(async move { (query, answer.await) }) as BoxFuture<'_, _>
+        })
+        .collect();
+    let mut answers = stream::iter(answers).buffered(MAX_CONCURRENT_READS);
     while let Some((query, answer)) = answers.next().await {
         match answer {
             Ok(answer) => {

@@ -19,7 +19,7 @@ use crate::http::Response;
 use crate::model::ConnectionName;
 use crate::model::calendar::{CalendarEvent, CalendarName, Interval};
 use crate::oauth::refresh::{self, Freshness};
-use crate::runtime::Workspace;
+use crate::runtime::{BoxFuture, Workspace};
 
 /// Calendars that are read at the same time.
 pub(super) const MAX_CONCURRENT_READS: usize = 8;
@@ -141,14 +141,17 @@ pub async fn events(
             definitions.insert(&calendar.connection, connector_of(workspace, &calendar.connection).await?);
         }
     }
-    let reads = stream::iter(calendars).map(async |calendar| {
-        let Some((connector, definition)) = definitions.get(&calendar.connection) else {
-            return (calendar, Ok(Vec::new()));
-        };
-        let read = events_of(workspace, connector, definition, calendar, window, &options.zone);
-        (calendar, within(workspace, &calendar.connection, options.limit, read).await)
-    });
-    let mut reads = std::pin::pin!(reads.buffered(MAX_CONCURRENT_READS));
+    // Boxed one by one: an async closure over borrowed items would keep the whole from being sent to another thread.
+    let reads: Vec<BoxFuture<'_, (&CalendarName, Result<Vec<CalendarEvent>>)>> = calendars
+        .iter()
+        .filter_map(|calendar| Some((calendar, definitions.get(&calendar.connection)?)))
+        .map(|(calendar, (connector, definition))| {
+            let read = events_of(workspace, connector, definition, calendar, window, &options.zone);
+            let read = within(workspace, &calendar.connection, options.limit, read);
+            Box::pin(async move { (calendar, read.await) }) as BoxFuture<'_, _>
+        })
+        .collect();
+    let mut reads = stream::iter(reads).buffered(MAX_CONCURRENT_READS);
     let (mut all, mut failures) = (Vec::new(), Vec::new());
     while let Some((calendar, result)) = reads.next().await {
         match result {
