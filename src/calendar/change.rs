@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Span, ToSpan};
 use serde_json::json;
 
 use super::error::CalendarError;
-use super::event::{self, StoredEvent};
+use super::event::{self, EventLocation};
 use super::mapping::{Placeholders, read_event};
 use super::read::{self, action_name, connector_of};
 use super::time::TimeError;
@@ -65,7 +65,7 @@ struct Located {
     connector: Connector,
     definition: CalendarDefinition,
     connection: Connection,
-    stored: StoredEvent,
+    stored: EventLocation,
     /// None if it does not exist any more.
     event: Option<CalendarEvent>,
 }
@@ -74,7 +74,7 @@ async fn locate(workspace: &Workspace, calendar: &CalendarName, selector: &Event
     let (connector, definition) = connector_of(workspace, &calendar.connection).await?;
     let connection = workspace.connection(&calendar.connection).await?;
     let stored = match selector {
-        EventSelector::Id(id) => StoredEvent { calendar: calendar.clone(), id: id.clone() },
+        EventSelector::Id(id) => EventLocation { calendar: calendar.clone(), id: id.clone() },
         EventSelector::Entity(entity) => {
             let found = event::of_entity(workspace, &connection, entity).await?;
             let found = found.ok_or_else(|| CalendarError::NotLinked {
@@ -83,7 +83,7 @@ async fn locate(workspace: &Workspace, calendar: &CalendarName, selector: &Event
             })?;
             // A calendar that is named wins over the one that is known.
             let id = calendar.id.clone().or(found.calendar.id);
-            StoredEvent { calendar: CalendarName { id, ..found.calendar }, id: found.id }
+            EventLocation { calendar: CalendarName { id, ..found.calendar }, id: found.id }
         }
     };
     let event = event::read(workspace, &connector, &definition, &stored).await?;

@@ -7,7 +7,7 @@
 use serde_json::Value;
 
 use super::error::CalendarError;
-use super::event::{self, StoredEvent};
+use super::event::{self, EventLocation};
 use super::mapping::{Placeholders, read_event};
 use super::read::{self, connector_of, read_whole};
 use super::time;
@@ -168,7 +168,7 @@ impl Attempt<'_> {
         let key = self.service_key();
         let fields = &self.definition.event;
         if self.creation.key.at == fields.id {
-            let stored = StoredEvent { calendar: self.calendar.clone(), id: key };
+            let stored = EventLocation { calendar: self.calendar.clone(), id: key };
             return event::read(self.workspace, self.connector, self.definition, &stored).await;
         }
         let listing = &self.definition.events.call;

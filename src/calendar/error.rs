@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use super::event::StoredEvent;
+use super::event::EventLocation;
 use crate::connector::Connector;
 use crate::error::{Diagnostic, Error as AnyError, Hint, Kind, Remedy};
 use crate::model::calendar::{CalendarName, EventTime};
@@ -86,7 +86,7 @@ impl CalendarError {
         Self::Unsupported { connection: calendar.connection.clone(), connector: connector.id.clone(), what }
     }
 
-    pub(super) fn not_found(event: &StoredEvent) -> Self {
+    pub(super) fn not_found(event: &EventLocation) -> Self {
         Self::EventNotFound { calendar: event.calendar.clone(), id: event.id.clone() }
     }
 
@@ -95,7 +95,12 @@ impl CalendarError {
         let first = failures.first().map(|(_, error)| error);
         let reason = first.map(AnyError::on_one_line).unwrap_or_default();
         let (kind, hint) = first.map_or((Kind::Failed, None), |error| (error.kind(), error.hint()));
-        let calendars = failures.into_iter().map(|(calendar, _)| calendar).collect();
+        let mut calendars: Vec<CalendarName> = Vec::new();
+        for (calendar, _) in failures {
+            if !calendars.contains(&calendar) {
+                calendars.push(calendar);
+            }
+        }
         Self::Unreadable { what, calendars, reason, kind, hint }
     }
 }

@@ -8,7 +8,7 @@ use super::read::{self, action_name};
 use crate::api::refusal_error;
 use crate::connector::{CalendarDefinition, Connector, ErrorClass};
 use crate::error::Result;
-use crate::model::calendar::{CalendarEvent, CalendarName, EventStatus};
+use crate::model::calendar::{CalendarEvent, CalendarEventStatus, CalendarName};
 use crate::model::{
     Connection, ConnectionId, Entity, Link, LinkFilter, LinkId, LinkInsertResult, LinkedObject, NewLink,
 };
@@ -19,7 +19,7 @@ const RESOURCE: &str = "events";
 
 /// Where an event is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct StoredEvent {
+pub(super) struct EventLocation {
     pub(super) calendar: CalendarName,
     pub(super) id: String,
 }
@@ -45,12 +45,12 @@ pub(super) async fn of_entity(
     workspace: &Workspace,
     connection: &Connection,
     entity: &Entity,
-) -> Result<Option<StoredEvent>> {
+) -> Result<Option<EventLocation>> {
     let Some(link) = link_of(workspace, connection, entity).await? else { return Ok(None) };
     let attempt = workspace.store().await?.event_creations().find(connection.id, entity).await?;
     let calendar =
         CalendarName { connection: connection.name.clone(), id: attempt.and_then(|attempt| attempt.calendar) };
-    Ok(Some(StoredEvent { calendar, id: link.object.id().to_owned() }))
+    Ok(Some(EventLocation { calendar, id: link.object.id().to_owned() }))
 }
 
 /// Links an entity with its event. An event that was there before and was deleted gives way.
@@ -98,7 +98,7 @@ pub(super) async fn read(
     workspace: &Workspace,
     connector: &Connector,
     definition: &CalendarDefinition,
-    event: &StoredEvent,
+    event: &EventLocation,
 ) -> Result<Option<CalendarEvent>> {
     let unsupported = || CalendarError::unsupported(&event.calendar, connector, "read single events");
     let call = definition.get.as_ref().ok_or_else(unsupported)?;
@@ -118,7 +118,7 @@ pub(super) async fn read(
     let malformed = |problem| CalendarError::MalformedEvent { calendar: event.calendar.clone(), problem };
     let item = answer.response.json().ok_or_else(|| malformed("the answer is not JSON".to_owned()))?;
     match read_event(&definition.event, &item, &event.calendar, None) {
-        Ok(found) if found.status == EventStatus::Cancelled => Ok(None),
+        Ok(found) if found.status == CalendarEventStatus::Cancelled => Ok(None),
         Ok(found) => Ok(Some(found)),
         Err(_) if crate::connector::any_holds(&definition.event.cancelled, &item) => Ok(None),
         Err(problem) => Err(malformed(problem).into()),

@@ -12,7 +12,9 @@ use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
 
 use crate::clock::Timestamp;
-use crate::model::calendar::{CalendarEvent, EventStatus, EventTime, FreeBusyStatus, ParticipationStatus, Privacy};
+use crate::model::calendar::{
+    CalendarEvent, CalendarEventStatus, EventTime, FreeBusyStatus, ParticipationStatus, Privacy,
+};
 
 /// Writes events as one calendar; `now` is when.
 pub fn write(events: &[CalendarEvent], now: Timestamp) -> String {
@@ -52,9 +54,9 @@ fn component(event: &CalendarEvent, now: Timestamp) -> ICalendarComponent {
         }
     }
     let status = match event.status {
-        EventStatus::Confirmed => "CONFIRMED",
-        EventStatus::Tentative => "TENTATIVE",
-        EventStatus::Cancelled => "CANCELLED",
+        CalendarEventStatus::Confirmed => "CONFIRMED",
+        CalendarEventStatus::Tentative => "TENTATIVE",
+        CalendarEventStatus::Cancelled => "CANCELLED",
     };
     component.add_property(ICalendarProperty::Status, text(status));
     component.add_property(

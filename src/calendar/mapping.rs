@@ -10,7 +10,7 @@ use crate::connector::{
     AnswerConditions, AttendeeFields, CalendarAction, EventFields, Pointer, TimeFields, any_holds, service_zone,
 };
 use crate::model::calendar::{
-    Attendee, CalendarEvent, CalendarName, EventChanges, EventSpan, EventStatus, EventTime, FreeBusyStatus,
+    Attendee, CalendarEvent, CalendarEventStatus, CalendarName, EventChanges, EventSpan, EventTime, FreeBusyStatus,
     ParticipationStatus, Privacy,
 };
 
@@ -45,11 +45,11 @@ pub(super) fn read_event(
     };
     let original = fields.original_start.as_ref().map(|at| at.read(event, is_all_day)).transpose()?;
     let status = if any_holds(&fields.cancelled, event) {
-        EventStatus::Cancelled
+        CalendarEventStatus::Cancelled
     } else if any_holds(&fields.tentative, event) {
-        EventStatus::Tentative
+        CalendarEventStatus::Tentative
     } else {
-        EventStatus::Confirmed
+        CalendarEventStatus::Confirmed
     };
     let privacy = if any_holds(&fields.secret, event) {
         Privacy::Secret

@@ -100,7 +100,7 @@ pub struct CalendarEvent {
     pub end: EventTime,
     /// The time zone in which its days begin, if it is an event of whole days and the service says so.
     pub day_zone: Option<TimeZone>,
-    pub status: EventStatus,
+    pub status: CalendarEventStatus,
     pub free_busy: FreeBusyStatus,
     pub privacy: Privacy,
     /// What the account's owner answered to the invitation.
@@ -115,7 +115,7 @@ pub struct CalendarEvent {
 impl CalendarEvent {
     /// Whether it takes up time: a cancelled, declined or transparent event does not.
     pub fn is_busy(&self) -> bool {
-        self.status != EventStatus::Cancelled
+        self.status != CalendarEventStatus::Cancelled
             && self.free_busy == FreeBusyStatus::Busy
             && self.own_participation != Some(ParticipationStatus::Declined)
     }
@@ -128,14 +128,14 @@ impl CalendarEvent {
 
 /// Whether an event takes place.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum EventStatus {
+pub enum CalendarEventStatus {
     #[default]
     Confirmed,
     Tentative,
     Cancelled,
 }
 
-words!(EventStatus { Confirmed => "confirmed", Tentative => "tentative", Cancelled => "cancelled" });
+words!(CalendarEventStatus { Confirmed => "confirmed", Tentative => "tentative", Cancelled => "cancelled" });
 
 /// Whether an event takes up time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -18,8 +18,8 @@ use crate::error::Result;
 use crate::model::calendar::{CalendarName, Interval};
 use crate::runtime::Workspace;
 use crate::view::calendar::{
-    CalendarListView, ChangeOutcome, ChangedEventView, ConflictListView, ConflictView, DeletedEventView, EventListView,
-    EventView, FreeBusyView, SlotListView, SpanView,
+    CalendarEventListView, CalendarEventView, CalendarListView, ChangeOutcome, ChangedEventView, ConflictListView,
+    ConflictView, DeletedEventView, FreeBusyView, SlotListView, SpanView,
 };
 
 /// The operations of this module.
@@ -99,10 +99,10 @@ pub async fn list_calendars(workspace: &Workspace, query: CalendarQuery) -> Resu
 ///
 /// # Errors
 /// Unknown connections, and those without a calendar.
-pub async fn list_events(workspace: &Workspace, query: CalendarQuery) -> Result<EventListView> {
+pub async fn list_events(workspace: &Workspace, query: CalendarQuery) -> Result<CalendarEventListView> {
     let calendars = query.resolve(workspace).await?;
     let (events, failures) = read::events(workspace, &calendars, query.window, &query.options()).await?;
-    Ok(EventListView::new(events, failures, query.window, &query.zone))
+    Ok(CalendarEventListView::new(events, failures, query.window, &query.zone))
 }
 
 /// Returns the events of calendars as iCalendar (RFC 5545).
@@ -147,7 +147,10 @@ pub async fn list_conflicts(workspace: &Workspace, request: ConflictQuery) -> Re
         let busy = events.into_iter().filter(crate::model::calendar::CalendarEvent::is_busy);
         let taken = busy.filter_map(|event| {
             let overlap = agenda::interval(&event, zone)?.intersection(window)?;
-            Some(ConflictView { overlap: SpanView::new(overlap, zone), events: vec![EventView::new(event, zone)] })
+            Some(ConflictView {
+                overlap: SpanView::new(overlap, zone),
+                events: vec![CalendarEventView::new(event, zone)],
+            })
         });
         taken.collect()
     } else {
@@ -194,7 +197,7 @@ pub async fn create_event(workspace: &Workspace, event: NewCalendarEvent) -> Res
     Ok(ChangedEventView {
         outcome: outcome.into(),
         entity: event.entity.as_ref().map(ToString::to_string),
-        event: EventView::new(created, &event.span.day_zone),
+        event: CalendarEventView::new(created, &event.span.day_zone),
     })
 }
 
@@ -208,7 +211,11 @@ pub async fn update_event(workspace: &Workspace, update: EventUpdate) -> Result<
         EventSelector::Entity(entity) => Some(entity.to_string()),
         EventSelector::Id(_) => None,
     };
-    Ok(ChangedEventView { outcome: ChangeOutcome::Updated, entity, event: EventView::new(changed, &update.zone) })
+    Ok(ChangedEventView {
+        outcome: ChangeOutcome::Updated,
+        entity,
+        event: CalendarEventView::new(changed, &update.zone),
+    })
 }
 
 /// An event to delete.
@@ -234,7 +241,7 @@ pub async fn delete_event(workspace: &Workspace, request: DeleteEventRequest) ->
         EventSelector::Id(_) => None,
     };
     let (was_there, event) = match outcome {
-        DeletionOutcome::Deleted(event) => (true, event.map(|event| EventView::new(*event, &zone))),
+        DeletionOutcome::Deleted(event) => (true, event.map(|event| CalendarEventView::new(*event, &zone))),
         DeletionOutcome::Missing => (false, None),
     };
     Ok(DeletedEventView { deleted: was_there, entity, event })

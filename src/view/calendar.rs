@@ -12,8 +12,8 @@ use crate::calendar::read::CalendarDescription;
 use crate::calendar::time::{with_offset, zone_name};
 use crate::error::Error;
 use crate::model::calendar::{
-    Attendee, CalendarEvent, CalendarName, EventStatus, EventTime, FreeBusyStatus, Interval, ParticipationStatus,
-    Privacy,
+    Attendee, CalendarEvent, CalendarEventStatus, CalendarName, EventTime, FreeBusyStatus, Interval,
+    ParticipationStatus, Privacy,
 };
 use crate::model::{ConnectionName, words};
 
@@ -81,7 +81,7 @@ impl From<&Attendee> for AttendeeView {
 
 /// An event, or one occurrence of a recurring one, in the terms of JSCalendar (RFC 8984).
 #[derive(Clone, Debug, Serialize)]
-pub struct EventView {
+pub struct CalendarEventView {
     #[serde(serialize_with = "word")]
     pub connection: ConnectionName,
     /// Null for the default calendar.
@@ -98,7 +98,7 @@ pub struct EventView {
     pub duration: Option<String>,
     pub show_without_time: bool,
     #[serde(serialize_with = "word")]
-    pub status: EventStatus,
+    pub status: CalendarEventStatus,
     #[serde(serialize_with = "word")]
     pub free_busy_status: FreeBusyStatus,
     #[serde(serialize_with = "word")]
@@ -130,7 +130,7 @@ fn time_text(time: &EventTime, zone: &TimeZone) -> String {
     }
 }
 
-impl EventView {
+impl CalendarEventView {
     /// Creates the view of an event, with its times in a time zone.
     pub fn new(event: CalendarEvent, zone: &TimeZone) -> Self {
         let own_zone = match &event.start {
@@ -197,11 +197,11 @@ impl From<(CalendarName, Error)> for UnreadCalendarView {
 
 /// The events of several calendars, sorted by their start.
 #[derive(Debug, Serialize)]
-pub struct EventListView {
+pub struct CalendarEventListView {
     #[serde(flatten)]
     pub window: SpanView,
     pub time_zone: String,
-    pub events: Vec<EventView>,
+    pub events: Vec<CalendarEventView>,
     /// The calendars whose events are missing.
     pub unread: Vec<UnreadCalendarView>,
     #[serde(skip)]
@@ -210,7 +210,7 @@ pub struct EventListView {
     pub zone: TimeZone,
 }
 
-impl EventListView {
+impl CalendarEventListView {
     /// Creates the view of what was read, and of what was not.
     pub fn new(
         events: Vec<CalendarEvent>,
@@ -221,7 +221,7 @@ impl EventListView {
         Self {
             window: SpanView::new(interval, zone),
             time_zone: zone_name(zone),
-            events: events.into_iter().map(|event| EventView::new(event, zone)).collect(),
+            events: events.into_iter().map(|event| CalendarEventView::new(event, zone)).collect(),
             unread: failures.into_iter().map(UnreadCalendarView::from).collect(),
             interval,
             zone: zone.clone(),
@@ -229,7 +229,7 @@ impl EventListView {
     }
 
     /// The moment at which an event starts, for those who sort or group.
-    pub fn interval_of(&self, event: &EventView) -> Option<Interval> {
+    pub fn interval_of(&self, event: &CalendarEventView) -> Option<Interval> {
         agenda::interval(&event.event, &self.zone)
     }
 }
@@ -279,14 +279,14 @@ pub struct ConflictView {
     /// The time that is taken twice.
     #[serde(flatten)]
     pub overlap: SpanView,
-    pub events: Vec<EventView>,
+    pub events: Vec<CalendarEventView>,
 }
 
 impl ConflictView {
     /// Creates the view of two events that take the same time.
     pub fn new(conflict: Conflict, zone: &TimeZone) -> Self {
         let Conflict { first, second, overlap } = conflict;
-        let events = [first, second].map(|event| EventView::new(event, zone)).into();
+        let events = [first, second].map(|event| CalendarEventView::new(event, zone)).into();
         Self { overlap: SpanView::new(overlap, zone), events }
     }
 }
@@ -338,7 +338,7 @@ pub struct ChangedEventView {
     pub outcome: ChangeOutcome,
     /// The user's entity that it is linked with.
     pub entity: Option<String>,
-    pub event: EventView,
+    pub event: CalendarEventView,
 }
 
 /// An event that was deleted.
@@ -348,5 +348,5 @@ pub struct DeletedEventView {
     pub deleted: bool,
     pub entity: Option<String>,
     /// As it was; null if the service did not show it any more.
-    pub event: Option<EventView>,
+    pub event: Option<CalendarEventView>,
 }

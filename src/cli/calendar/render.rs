@@ -8,10 +8,10 @@ use crate::cli::table::{TableCell, TableNote, fitted, table, with_notes};
 use crate::cli::ui::{Render, Tone, Ui};
 use crate::clock::Timestamp;
 use crate::model::ConnectionName;
-use crate::model::calendar::{EventStatus, FreeBusyStatus, Interval};
+use crate::model::calendar::{CalendarEventStatus, FreeBusyStatus, Interval};
 use crate::view::calendar::{
-    CalendarListView, CalendarView, ConflictListView, ConflictView, EventListView, EventView, FreeBusyView,
-    SlotListView, SpanView, UnreadCalendarView,
+    CalendarEventListView, CalendarEventView, CalendarListView, CalendarView, ConflictListView, ConflictView,
+    FreeBusyView, SlotListView, SpanView, UnreadCalendarView,
 };
 
 /// The longest name of a calendar in a table; the JSON has it whole.
@@ -23,7 +23,7 @@ fn calendar_name(connection: &ConnectionName, calendar: Option<&str>) -> String 
 }
 
 /// A title that can be read where there is none.
-fn title(event: &EventView) -> String {
+fn title(event: &CalendarEventView) -> String {
     event.title.clone().unwrap_or_else(|| "(no title)".to_owned())
 }
 
@@ -42,10 +42,10 @@ fn zone_label(interval: Interval, zone: &TimeZone, name: &str) -> String {
 /// A local day of a window, and what is on it.
 struct Day<'v> {
     date: Date,
-    rows: Vec<(String, &'v EventView)>,
+    rows: Vec<(String, &'v CalendarEventView)>,
 }
 
-impl EventListView {
+impl CalendarEventListView {
     /// The days of the window, each with the events that touch it.
     fn days(&self) -> Vec<Day<'_>> {
         let local = |time: Timestamp| time.to_zoned(self.zone.clone());
@@ -75,7 +75,7 @@ impl EventListView {
     }
 
     /// Whether a busy event takes the same time as another busy one of the list.
-    fn overlaps(&self, event: &EventView) -> bool {
+    fn overlaps(&self, event: &CalendarEventView) -> bool {
         let Some(own) = self.interval_of(event).filter(|_| event.event.is_busy() && !event.show_without_time) else {
             return false;
         };
@@ -90,7 +90,7 @@ impl EventListView {
 }
 
 /// What the time column says of an event on a day; None if it is not on that day.
-fn time_on(event: &EventView, day: Date, zone: &TimeZone) -> Option<String> {
+fn time_on(event: &CalendarEventView, day: Date, zone: &TimeZone) -> Option<String> {
     use crate::model::calendar::EventTime;
     match (&event.event.start, &event.event.end) {
         (EventTime::Date(start), EventTime::Date(end)) => (*start <= day && day < *end).then(|| "all day".to_owned()),
@@ -113,12 +113,12 @@ fn time_on(event: &EventView, day: Date, zone: &TimeZone) -> Option<String> {
 }
 
 /// What to know of an event beside its title.
-fn remarks(view: &EventListView, event: &EventView) -> Vec<&'static str> {
+fn remarks(view: &CalendarEventListView, event: &CalendarEventView) -> Vec<&'static str> {
     let mut remarks = Vec::new();
     match event.status {
-        EventStatus::Confirmed => {}
-        EventStatus::Tentative => remarks.push("tentative"),
-        EventStatus::Cancelled => remarks.push("cancelled"),
+        CalendarEventStatus::Confirmed => {}
+        CalendarEventStatus::Tentative => remarks.push("tentative"),
+        CalendarEventStatus::Cancelled => remarks.push("cancelled"),
     }
     if event.participation_status == Some(crate::model::calendar::ParticipationStatus::Declined) {
         remarks.push("declined");
@@ -140,7 +140,7 @@ fn unread_note(unread: &UnreadCalendarView) -> TableNote {
     }
 }
 
-impl Render for EventListView {
+impl Render for CalendarEventListView {
     fn text(&self, ui: &Ui) -> String {
         let mut calendars: Vec<_> = self.events.iter().map(|event| (&event.connection, &event.calendar)).collect();
         calendars.sort_unstable();
@@ -262,7 +262,7 @@ impl Render for ConflictListView {
         if self.conflicts.is_empty() {
             return format!("No conflicts from {} to {}.", readable(&self.window.start), readable(&self.window.end));
         }
-        let event = |event: &EventView| {
+        let event = |event: &CalendarEventView| {
             format!("{} ({})", title(event), calendar_name(&event.connection, event.calendar.as_deref()))
         };
         let row = |conflict: &ConflictView| {

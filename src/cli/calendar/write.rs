@@ -16,7 +16,7 @@ use crate::ops::calendar::{
     self as operations, DeleteEventRequest, EventSelector, EventUpdate, NewCalendarEvent, TimeChange,
 };
 use crate::runtime::Workspace;
-use crate::view::calendar::{ChangeOutcome, ChangedEventView, DeletedEventView, EventView};
+use crate::view::calendar::{CalendarEventView, ChangeOutcome, ChangedEventView, DeletedEventView};
 
 /// What an event is beside its title and its time.
 #[derive(Debug, Args)]
@@ -213,7 +213,7 @@ pub(super) fn delete(workspace: &Workspace, ui: &Ui, args: &DeleteArgs) -> Resul
 }
 
 /// A title and a time with its offset.
-fn describe(event: &EventView) -> String {
+fn describe(event: &CalendarEventView) -> String {
     let title = event.title.clone().unwrap_or_else(|| "(no title)".to_owned());
     format!("{:?} from {} to {}", title, event.start, event.end)
 }
