@@ -156,7 +156,7 @@ impl Remedy for CalendarError {
                 Diagnostic::new(Kind::Usage, "mixed_span").hint(Hint::text("give two dates or two times"))
             }
             Self::LengthNeeded => {
-                Diagnostic::new(Kind::Usage, "length_needed").hint(Hint::text("add --end TIME or --duration 45m"))
+                Diagnostic::new(Kind::Usage, "length_needed").hint(Hint::text("give an end or a duration as well"))
             }
             Self::PartOfDay => Diagnostic::new(Kind::Usage, "part_of_day").hint(Hint::text("write 1d or 2d")),
         }

@@ -26,9 +26,9 @@ use crate::view::calendar::{
 pub const OPERATIONS: &[Operation] = &[
     Operation::local("calendar list", OperationScope::Calendars, Effect::Read).reachable_by(Reach::Agent),
     Operation::local("calendar events", OperationScope::Calendars, Effect::Read).reachable_by(Reach::Agent),
-    Operation::local("calendar create", OperationScope::Calendars, Effect::Write).reachable_by(Reach::Agent),
-    Operation::local("calendar update", OperationScope::Calendars, Effect::Write).reachable_by(Reach::Agent),
-    Operation::local("calendar delete", OperationScope::Calendars, Effect::Destroy).reachable_by(Reach::Agent),
+    Operation::local("calendar create", OperationScope::Calendars, Effect::Write).reachable_by(Reach::Api),
+    Operation::local("calendar update", OperationScope::Calendars, Effect::Write).reachable_by(Reach::Api),
+    Operation::local("calendar delete", OperationScope::Calendars, Effect::Destroy).reachable_by(Reach::Api),
     Operation::local("calendar freebusy", OperationScope::Calendars, Effect::Read).reachable_by(Reach::Agent),
     Operation::local("calendar conflicts", OperationScope::Calendars, Effect::Read).reachable_by(Reach::Agent),
     Operation::local("calendar slots", OperationScope::Calendars, Effect::Read).reachable_by(Reach::Agent),

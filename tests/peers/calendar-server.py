@@ -418,6 +418,7 @@ class Handler(BaseHTTPRequestHandler):
         """Does what the fault of a calendar says; True if that was the whole answer."""
         kind = self.server.faults.get(calendar)
         if kind == "late":
+            # Longer than the clients of the tests wait.
             time.sleep(4)
         elif kind == "broken":
             self.reply({"error": {"code": 501, "message": "not today"}}, 501)
@@ -434,11 +435,13 @@ class Handler(BaseHTTPRequestHandler):
     def add(self, vendor, calendar, event, known):
         """Adds an event unless `known` finds it; what was there, and whether it was there."""
         half = self.server.latency / 2
+        # What the service takes: clients are killed meanwhile.
         time.sleep(half)
         with self.server.lock:
             there = next((found for key, found in self.server.created.items() if key[0] == vendor and known(key, found)), None)
             if there is None:
                 self.server.created[vendor, calendar, event["id"]] = event
+        # And what its answer takes.
         time.sleep(half)
         return there or event, there is not None
 

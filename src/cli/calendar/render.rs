@@ -219,8 +219,12 @@ fn length(span: &SpanView) -> String {
     }
 }
 
+/// A start and an end, the latter without its date on the same day, and what is in between.
 fn span_row(span: &SpanView) -> Vec<TableCell> {
-    vec![readable(&span.start).into(), readable(&span.end).into(), length(span).into()]
+    let (start, end) = (readable(&span.start), readable(&span.end));
+    let same_day = span.start.split('T').next() == span.end.split('T').next();
+    let end = end.rsplit_once(' ').filter(|_| same_day).map_or(end.as_str(), |(_, clock)| clock).to_owned();
+    vec![start.into(), end.into(), length(span).into()]
 }
 
 impl Render for FreeBusyView {
