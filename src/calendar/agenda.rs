@@ -120,3 +120,56 @@ pub(super) fn without_duplicates(events: Vec<CalendarEvent>) -> Vec<CalendarEven
     let mut seen = HashSet::new();
     events.into_iter().filter(|event| seen.insert((event.calendar.clone(), event.id.clone()))).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Timestamp;
+
+    fn interval(start: &str, end: &str) -> Interval {
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        Interval { start: at(start), end: at(end) }
+    }
+
+    fn berlin() -> TimeZone {
+        TimeZone::get("Europe/Berlin").unwrap()
+    }
+
+    #[test]
+    fn hours_are_those_of_the_local_clock_also_on_days_with_a_clock_change() {
+        let hours = DailyHours { start: Time::constant(0, 0, 0, 0), end: Time::constant(9, 0, 0, 0) };
+        let length = |date: &str| {
+            let day: jiff::civil::Date = date.parse().unwrap();
+            let window = Interval {
+                start: day.to_zoned(berlin()).unwrap().timestamp(),
+                end: day.tomorrow().unwrap().to_zoned(berlin()).unwrap().timestamp(),
+            };
+            let parts = within_hours(window, hours, &berlin());
+            assert_eq!(parts.len(), 1, "{date}");
+            parts[0].end.duration_since(parts[0].start).as_hours()
+        };
+        assert_eq!([length("2026-03-28"), length("2026-03-29"), length("2026-10-25")], [9, 8, 10]);
+    }
+
+    #[test]
+    fn a_slot_is_free_long_enough_and_within_hours() {
+        let window = interval("2026-12-01T00:00:00Z", "2026-12-02T00:00:00Z");
+        let busy = vec![
+            interval("2026-12-01T09:00:00Z", "2026-12-01T10:00:00Z"),
+            interval("2026-12-01T10:30:00Z", "2026-12-01T12:00:00Z"),
+        ];
+        let hours = DailyHours { start: Time::constant(9, 0, 0, 0), end: Time::constant(17, 0, 0, 0) };
+        let hour = Duration::from_secs(3600);
+        let found = slots(window, busy.clone(), hour, Some(hours), &berlin());
+        // From nine to five in Berlin is from eight to four in UTC, and half an hour is too short.
+        assert_eq!(
+            found,
+            [
+                interval("2026-12-01T08:00:00Z", "2026-12-01T09:00:00Z"),
+                interval("2026-12-01T12:00:00Z", "2026-12-01T16:00:00Z")
+            ]
+        );
+        let half = slots(window, busy, hour / 2, Some(hours), &berlin());
+        assert_eq!(half.len(), 3);
+    }
+}
