@@ -62,8 +62,8 @@ pub enum DeletionOutcome {
 
 /// A changed event with the one that it was.
 struct Located {
-    connector: Connector,
-    definition: CalendarDefinition,
+    connector: Box<Connector>,
+    definition: Box<CalendarDefinition>,
     connection: Connection,
     stored: EventLocation,
     /// None if it does not exist any more.
@@ -95,7 +95,7 @@ async fn locate(workspace: &Workspace, calendar: &CalendarName, selector: &Event
 /// # Errors
 /// [`CalendarError::EventNotFound`]; [`CalendarError::ChangedMeanwhile`] with what changed.
 pub async fn update(workspace: &Workspace, update: &EventUpdate) -> Result<CalendarEvent> {
-    let located = locate(workspace, &update.calendar, &update.event).await?;
+    let located = Box::pin(locate(workspace, &update.calendar, &update.event)).await?;
     let Located { connector, definition, stored, .. } = &located;
     let unsupported = || CalendarError::unsupported(&stored.calendar, connector, "change events");
     let call = definition.update.as_ref().ok_or_else(unsupported)?;
@@ -107,7 +107,7 @@ pub async fn update(workspace: &Workspace, update: &EventUpdate) -> Result<Calen
     let mut values =
         Placeholders::of_calendar(&stored.calendar).with_changes(&changes, call, &key, Some(&before.start));
     values.set("key", json!(key));
-    let answer = send(workspace, &located, call, values, Some(&before)).await?;
+    let answer = Box::pin(send(workspace, &located, call, values, Some(&before))).await?;
     match answer.and_then(|item| read_event(&definition.event, &item, &stored.calendar, None).ok()) {
         Some(changed) => Ok(changed),
         None => {
@@ -127,7 +127,7 @@ pub async fn delete(
     selector: &EventSelector,
     etag: Option<&str>,
 ) -> Result<DeletionOutcome> {
-    let located = locate(workspace, calendar, selector).await?;
+    let located = Box::pin(locate(workspace, calendar, selector)).await?;
     let Located { connector, definition, connection, stored, .. } = &located;
     let unsupported = || CalendarError::unsupported(&stored.calendar, connector, "delete events");
     let call = definition.delete.as_ref().ok_or_else(unsupported)?;
@@ -136,7 +136,7 @@ pub async fn delete(
     }
     let values = Placeholders::of_calendar(&stored.calendar);
     // What the service does not show it may have all the same.
-    let outcome = match send(workspace, &located, call, values, located.event.as_ref()).await {
+    let outcome = match Box::pin(send(workspace, &located, call, values, located.event.as_ref())).await {
         Ok(_) => DeletionOutcome::Deleted(located.event.clone().map(Box::new)),
         Err(error) => match (error.downcast_ref(), selector) {
             (Some(CalendarError::EventNotFound { .. }), EventSelector::Entity(_)) => DeletionOutcome::Missing,

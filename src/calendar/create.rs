@@ -94,7 +94,7 @@ pub async fn create(workspace: &Workspace, event: &NewCalendarEvent) -> Result<(
         if is_repeatable && let Some(found) = attempt.find().await? {
             return Ok((found, CreationOutcome::Existing));
         }
-        return attempt.send().await;
+        return Box::pin(attempt.send()).await;
     };
     if let Some(stored) = event::of_entity(workspace, &connection, entity).await? {
         // A service that does not find it may have deleted it, or hide it: only the user knows whether to add another.
@@ -106,7 +106,8 @@ pub async fn create(workspace: &Workspace, event: &NewCalendarEvent) -> Result<(
         let found = event::read(workspace, &connector, &definition, &stored).await?;
         return Ok((found.ok_or_else(missing)?, CreationOutcome::Existing));
     }
-    create_for_entity(workspace, (&connector, &definition, creation), event, (connection.id, entity), window).await
+    let parts = (&*connector, &*definition, creation);
+    Box::pin(create_for_entity(workspace, parts, event, (connection.id, entity), window)).await
 }
 
 /// The same for an entity that has no event yet, as far as is known.
@@ -136,7 +137,7 @@ async fn create_for_entity(
             Some(found) => Ok(found),
             // The same key means another event in another calendar.
             None if event.calendar.id != attempt.calendar.id => Err(CalendarError::UsedKey.into()),
-            None => attempt.send().await,
+            None => Box::pin(attempt.send()).await,
         };
         match result {
             Ok((created, outcome)) => {

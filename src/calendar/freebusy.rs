@@ -26,6 +26,9 @@ pub struct CalendarBusyTime {
     pub busy: Vec<Interval>,
 }
 
+/// The calendars of a connection that its service's own query is asked about, each with the id by which it knows it.
+type AskedCalendars<'a> = (&'a FreeBusyQuery, Vec<(&'a CalendarName, String)>);
+
 /// One request to a service's own query.
 struct Query<'a> {
     connection: &'a ConnectionName,
@@ -52,7 +55,7 @@ pub async fn busy(
             definitions.insert(calendar.connection.clone(), connector_of(workspace, &calendar.connection).await?.1);
         }
     }
-    let mut asked: BTreeMap<&ConnectionName, (&FreeBusyQuery, Vec<(&CalendarName, String)>)> = BTreeMap::new();
+    let mut asked: BTreeMap<&ConnectionName, AskedCalendars<'_>> = BTreeMap::new();
     let mut listed = Vec::new();
     for calendar in calendars {
         let query = definitions.get(&calendar.connection).and_then(|definition| definition.freebusy.as_ref());
@@ -76,7 +79,7 @@ pub async fn busy(
     let answers: Vec<BoxFuture<'_, (&Query<'_>, Result<Value>)>> = queries
         .iter()
         .map(|query| {
-            let answer = within(workspace, query.connection, options.limit, ask(workspace, query));
+            let answer = Box::pin(within(workspace, query.connection, options.limit, ask(workspace, query)));
             Box::pin(async move { (query, answer.await) }) as BoxFuture<'_, _>
         })
         .collect();

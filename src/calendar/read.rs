@@ -50,12 +50,12 @@ pub struct CalendarDescription {
 pub(super) async fn connector_of(
     workspace: &Workspace,
     name: &ConnectionName,
-) -> Result<(Connector, CalendarDefinition)> {
+) -> Result<(Box<Connector>, Box<CalendarDefinition>)> {
     let connection = workspace.connection(name).await?;
     let connector = workspace.engine.catalogue.get(connection.name.connector())?;
     let definition = connector.calendar.clone();
     let definition = definition.ok_or_else(|| CalendarError::NotACalendar { connection: name.clone() })?;
-    Ok((connector, definition))
+    Ok((Box::new(connector), definition))
 }
 
 /// Returns the connections that have a calendar, by their names.
@@ -93,7 +93,7 @@ pub async fn calendars(
     };
     let values = Placeholders::default();
     let listed = read_whole(workspace, &connector, &listing.call, &whole, &values);
-    let pages = within(workspace, connection, options.limit, listed).await?;
+    let pages = Box::pin(within(workspace, connection, options.limit, listed)).await?;
     let describe = |item: &Value| {
         let id =
             listing.id.text(item).ok_or(CalendarError::Incomplete { problem: "a calendar has no id".to_owned() })?;
@@ -122,6 +122,9 @@ pub(super) async fn within<T>(
     }
 }
 
+/// One calendar that is read.
+type EventRead<'a> = BoxFuture<'a, (&'a CalendarName, Result<Vec<CalendarEvent>>)>;
+
 /// The failures of calendars, each with its calendar.
 pub type Failures = Vec<(CalendarName, Error)>;
 
@@ -142,12 +145,12 @@ pub async fn events(
         }
     }
     // Boxed one by one: an async closure over borrowed items would keep the whole from being sent to another thread.
-    let reads: Vec<BoxFuture<'_, (&CalendarName, Result<Vec<CalendarEvent>>)>> = calendars
+    let reads: Vec<EventRead<'_>> = calendars
         .iter()
         .filter_map(|calendar| Some((calendar, definitions.get(&calendar.connection)?)))
         .map(|(calendar, (connector, definition))| {
             let read = events_of(workspace, connector, definition, calendar, window, &options.zone);
-            let read = within(workspace, &calendar.connection, options.limit, read);
+            let read = Box::pin(within(workspace, &calendar.connection, options.limit, read));
             Box::pin(async move { (calendar, read.await) }) as BoxFuture<'_, _>
         })
         .collect();

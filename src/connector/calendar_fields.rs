@@ -102,7 +102,7 @@ mod tests {
         }
     }
 
-    fn read(start: Value, is_all_day: bool) -> Result<Option<String>, String> {
+    fn read(start: &Value, is_all_day: bool) -> Result<Option<String>, String> {
         let read = fields(true).read(&json!({ "start": start }), is_all_day)?;
         Ok(read.map(|time| time.to_string()))
     }
@@ -131,15 +131,15 @@ mod tests {
                 "2026-10-25T02:30:00+02:00[Europe/Berlin]",
             ),
         ] {
-            assert_eq!(read(start.clone(), is_all_day), Ok(Some(expected.to_owned())), "{start}");
+            assert_eq!(read(&start, is_all_day), Ok(Some(expected.to_owned())), "{start}");
         }
-        assert_eq!(read(json!({}), false), Ok(None));
+        assert_eq!(read(&json!({}), false), Ok(None));
         for start in [
             json!({"date": "soon"}),
             json!({"dateTime": "9:00"}),
             json!({"dateTime": "2026-12-01T09:00:00", "timeZone": "Mars"}),
         ] {
-            assert!(read(start.clone(), false).is_err(), "{start}");
+            assert!(read(&start, false).is_err(), "{start}");
         }
     }
 

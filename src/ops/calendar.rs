@@ -63,7 +63,7 @@ impl CalendarQuery {
         let mut calendars: Vec<CalendarName> = Vec::new();
         for name in named {
             let found = if self.every_calendar && name.id.is_none() {
-                let listed = read::calendars(workspace, &name.connection, &self.options()).await?;
+                let listed = Box::pin(read::calendars(workspace, &name.connection, &self.options())).await?;
                 listed.into_iter().map(|found| found.calendar).collect()
             } else {
                 vec![name]
@@ -89,7 +89,7 @@ pub async fn list_calendars(workspace: &Workspace, query: CalendarQuery) -> Resu
     }
     let mut calendars = Vec::new();
     for connection in connections {
-        let listed = read::calendars(workspace, &connection, &query.options()).await?;
+        let listed = Box::pin(read::calendars(workspace, &connection, &query.options())).await?;
         calendars.extend(listed.into_iter().map(Into::into));
     }
     Ok(CalendarListView { calendars })
@@ -193,7 +193,7 @@ pub async fn list_slots(workspace: &Workspace, request: SlotQuery) -> Result<Slo
 /// # Errors
 /// Connections without a calendar, and those of the request.
 pub async fn create_event(workspace: &Workspace, event: NewCalendarEvent) -> Result<ChangedEventView> {
-    let (created, outcome) = create::create(workspace, &event).await?;
+    let (created, outcome) = Box::pin(create::create(workspace, &event)).await?;
     Ok(ChangedEventView {
         outcome: outcome.into(),
         entity: event.entity.as_ref().map(ToString::to_string),
@@ -206,7 +206,7 @@ pub async fn create_event(workspace: &Workspace, event: NewCalendarEvent) -> Res
 /// # Errors
 /// Unknown events, and those that somebody else has changed meanwhile.
 pub async fn update_event(workspace: &Workspace, update: EventUpdate) -> Result<ChangedEventView> {
-    let changed = change::update(workspace, &update).await?;
+    let changed = Box::pin(change::update(workspace, &update)).await?;
     let entity = match &update.event {
         EventSelector::Entity(entity) => Some(entity.to_string()),
         EventSelector::Id(_) => None,
@@ -235,7 +235,7 @@ pub struct DeleteEventRequest {
 /// Those of [`update_event`].
 pub async fn delete_event(workspace: &Workspace, request: DeleteEventRequest) -> Result<DeletedEventView> {
     let DeleteEventRequest { calendar, event, etag, zone } = request;
-    let outcome = change::delete(workspace, &calendar, &event, etag.as_deref()).await?;
+    let outcome = Box::pin(change::delete(workspace, &calendar, &event, etag.as_deref())).await?;
     let entity = match &event {
         EventSelector::Entity(entity) => Some(entity.to_string()),
         EventSelector::Id(_) => None,

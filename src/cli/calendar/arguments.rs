@@ -101,7 +101,7 @@ impl QueryArgs {
         let zone = self.zone()?;
         let window = match window {
             Some(window) => window,
-            None => self.window(workspace.engine.clock.now().to_zoned(zone.clone()))?,
+            None => self.window(&workspace.engine.clock.now().to_zoned(zone.clone()))?,
         };
         let calendars = self.targets.iter().map(|word| calendar(ui, word)).collect::<Result<_>>()?;
         Ok(CalendarQuery { calendars, every_calendar: self.all_calendars, window, zone, limit: self.timeout })
@@ -111,7 +111,7 @@ impl QueryArgs {
         zone(self.zone.as_deref())
     }
 
-    fn window(&self, now: Zoned) -> Result<Interval> {
+    fn window(&self, now: &Zoned) -> Result<Interval> {
         let zone = now.time_zone().clone();
         let today = now.date();
         let days = |first: Date, count: i64| {

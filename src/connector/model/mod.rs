@@ -69,7 +69,7 @@ pub struct Connector {
     pub streams: IndexMap<String, Stream>,
     /// Its calendars, if it has any.
     #[serde(default)]
-    pub calendar: Option<CalendarDefinition>,
+    pub calendar: Option<Box<CalendarDefinition>>,
     /// How it tells of events.
     #[serde(default)]
     pub webhook: Option<WebhookDefinition>,

@@ -37,7 +37,7 @@ const CHANGES: &[&str] = &[
 ];
 
 pub(super) fn check(connector: &Connector, found: &mut Diagnostics) {
-    let Some(calendar) = &connector.calendar else { return };
+    let Some(calendar) = connector.calendar.as_deref() else { return };
     let CalendarDefinition { calendars, events, freebusy, get, create, update, delete, .. } = calendar;
     let mut checker = CalendarChecker { connector, found };
     if let Some(listing) = calendars {
