@@ -14,6 +14,7 @@
 //! | [`worker`] | workers that deliver, refresh, sync, renew and prune |
 //! | [`webhook`] | receives, verifies, queues, replays and simulates webhooks |
 //! | [`endpoint`] | sends the user's own events: endpoints, messages, the schedule of attempts |
+//! | [`calendar`] | one calendar over several services: events, free/busy, conflicts, changes |
 //! | [`export`] | writes synced records for other programs: Parquet files, Singer messages |
 //! | [`sync`] | pulls a service's data into the store |
 //! | [`health`] | checks whether connections work |
@@ -105,6 +106,7 @@
 pub mod api;
 mod backoff;
 pub mod bundle;
+pub mod calendar;
 pub mod cli;
 pub mod clock;
 pub mod config;

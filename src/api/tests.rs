@@ -25,6 +25,7 @@ fn session((name, mode, origin): (&str, ConnectionMode, Option<&str>)) -> Sessio
         params: Default::default(),
         metadata: Default::default(),
         account: None,
+        user: None,
         scopes_requested: Vec::new(),
         scopes_granted: Some(Vec::new()),
         grant_status: GrantStatus::Active,

@@ -173,6 +173,7 @@ fn from_document(
         account: document
             .account
             .map(|account| Account { id: account.id.into_owned(), name: account.name.map(Cow::into_owned) }),
+        user: None,
         scopes_requested: document.scopes_requested.into_owned(),
         scopes_granted: document.scopes_granted.map(Cow::into_owned),
         connected_at: created_at,
@@ -207,6 +208,7 @@ mod tests {
             params: [("site".to_owned(), "acme".to_owned())].into(),
             metadata: BTreeMap::new(),
             account: Some(Account { id: "1".to_owned(), name: None }),
+            user: None,
             scopes_requested: vec!["read".to_owned()],
             scopes_granted: None,
             connected_at: at(5),

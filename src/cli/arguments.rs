@@ -10,9 +10,9 @@ use clap_complete::ArgValueCandidates;
 use super::examples::with_examples;
 use super::global::GlobalArgs;
 use super::{
-    api, app, call, completions, config, connect, connector, disconnect, doctor, endpoint, exec, export,
-    git_credential, help, man, mcp, reconnect, refresh, rename, sandbox, status, sync, test, token, vault, webhook,
-    workspace,
+    api, app, calendar, call, completions, config, connect, connector, disconnect, doctor, endpoint, exec, export,
+    git_credential, help, link, man, mcp, reconnect, refresh, rename, sandbox, status, sync, test, token, vault,
+    webhook, workspace,
 };
 
 /// Connects your programs to the services they use: OAuth, encrypted tokens, health checks.
@@ -44,11 +44,13 @@ pub(super) enum CliCommand {
     Mcp(mcp::McpArgs),
     Api(api::ApiArgs),
     Call(call::CallArgs),
+    Calendar(Box<calendar::CalendarArgs>),
     Sync(Box<sync::SyncArgs>),
     Records(sync::records::RecordsArgs),
     Cursor(sync::cursor::CursorArgs),
     Job(sync::job::JobArgs),
     Schedule(sync::schedule::ScheduleArgs),
+    Link(link::LinkArgs),
     Endpoint(Box<endpoint::EndpointArgs>),
     App(app::AppArgs),
     Connector(connector::ConnectorArgs),

@@ -68,7 +68,7 @@ pub(super) fn connections() -> ArgValueCandidates {
 
 fn described(is_offered: impl Fn(&ConnectionView) -> bool) -> Vec<CompletionCandidate> {
     let Some(workspace) = open_workspace() else { return Vec::new() };
-    let all = StatusRequest { connections: Vec::new() };
+    let all = StatusRequest::default();
     let found = workspace.run(status(&workspace, all)).map(|view| view.connections).unwrap_or_default();
     let candidate = |connection: ConnectionView| {
         let account = connection.account.map(|account| account.name.unwrap_or(account.id));
@@ -185,6 +185,15 @@ fn without_flags(command: clap::Command) -> clap::Command {
         .disable_version_flag(true)
         .mut_args(|arg| if arg.is_positional() { arg } else { arg.hide(true) })
         .mut_subcommands(without_flags)
+}
+
+/// Connections that have calendars.
+pub(super) fn calendars() -> ArgValueCandidates {
+    candidates(|| {
+        let has_calendar =
+            |name: &String| name.split('@').next().and_then(connector).is_some_and(|found| found.calendar.is_some());
+        names().unwrap_or_default().into_iter().filter(has_calendar).map(CompletionCandidate::new).collect()
+    })
 }
 
 /// Connections, and their streams once one is named.

@@ -14,6 +14,7 @@ use crate::connect::{ConnectPurpose, ConnectRequest, ReconnectOptions, parse_url
 use crate::connector::MCP;
 use crate::error::{Diagnostic, Kind, Remedy, Result};
 use crate::http::Route;
+use crate::model::UserId;
 use crate::ops::connections;
 use crate::runtime::Workspace;
 use crate::view::connection::{ConnectEventView, ConnectView};
@@ -60,6 +61,9 @@ pub(super) struct ConnectArgs {
     pub resource: Option<String>,
     #[command(flatten)]
     pub sign_in: SignInArgs,
+    /// The user of yours whom the account belongs to, by any id; it is shown by `status` and given to links
+    #[arg(long, value_name = "ID")]
+    pub user: Option<UserId>,
     /// Send all of this connection's traffic to another origin: an emulator or a recording proxy
     #[arg(long, value_name = "URL", value_parser = Route::parse_origin, conflicts_with = "sandbox")]
     pub origin: Option<Url>,
@@ -122,6 +126,7 @@ pub(super) fn run(workspace: &Workspace, ui: &Ui, args: ConnectArgs) -> Result<u
         sign_in,
         token,
         origin: args.origin,
+        user: args.user,
         is_sandbox: args.sandbox,
         purpose: ConnectPurpose::Connect,
     };

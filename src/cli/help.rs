@@ -32,6 +32,7 @@ pub(super) struct HelpArgs {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Topic {
     Calls,
+    Calendar,
     Ci,
     Connectors,
     Endpoints,
@@ -50,8 +51,9 @@ enum Topic {
 }
 
 impl Topic {
-    const ALL: [Self; 16] = [
+    const ALL: [Self; 17] = [
         Self::Calls,
+        Self::Calendar,
         Self::Ci,
         Self::Connectors,
         Self::Endpoints,
@@ -72,6 +74,7 @@ impl Topic {
     fn name(self) -> &'static str {
         match self {
             Self::Calls => "calls",
+            Self::Calendar => "calendar",
             Self::Ci => "ci",
             Self::Connectors => "connectors",
             Self::Endpoints => "endpoints",
@@ -94,6 +97,7 @@ impl Topic {
     fn text(self) -> String {
         match self {
             Self::Calls => include_str!("topics/calls.txt").to_owned(),
+            Self::Calendar => include_str!("topics/calendar.txt").to_owned(),
             Self::Ci => include_str!("topics/ci.txt").to_owned(),
             Self::Connectors => include_str!("topics/connectors.txt").to_owned(),
             Self::Endpoints => include_str!("topics/endpoints.txt").to_owned(),

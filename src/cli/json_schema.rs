@@ -8,6 +8,10 @@ use serde_json::{Map, Value, json};
 use super::ui::FORMAT_VERSION;
 use crate::connector::Descriptor;
 use crate::view::bundle::BundleView;
+use crate::view::calendar::{
+    CalendarEventListView, CalendarListView, ChangedEventView, ConflictListView, DeletedEventView, FreeBusyView,
+    SlotListView,
+};
 use crate::view::call::{ActionListView, CallResultView, RequestPreviewView};
 use crate::view::connection::{
     ConnectEventView, DisconnectView, RefreshListView, RenameView, StatusView, TestListView,
@@ -23,7 +27,9 @@ use crate::view::endpoint::{
     EventTypeListView, MessagePruneView, SentMessageView,
 };
 use crate::view::error::ErrorView;
+use crate::view::link::{AddedLinkView, ImportedLinksView, LinkListView, LinkView, RemovedLinkView};
 use crate::view::listen::ListenEventView;
+use crate::view::mcp::ServerEntryView;
 use crate::view::records::{StoredStreamListView, WrittenStreamListView};
 use crate::view::sandbox::{EmulatorView, FaultListView, SandboxAdvanceView, SandboxRecordsView};
 use crate::view::sync::{
@@ -78,6 +84,14 @@ const OUTPUTS: &[(&str, Output)] = &[
     ("app list", Objects(&[document::<AppListView>()])),
     ("app remove", NOTHING),
     ("app set", NOTHING),
+    ("calendar conflicts", Objects(&[document::<ConflictListView>()])),
+    ("calendar create", Objects(&[document::<ChangedEventView>()])),
+    ("calendar delete", Objects(&[document::<DeletedEventView>()])),
+    ("calendar events", Objects(&[document::<CalendarEventListView>()])),
+    ("calendar freebusy", Objects(&[document::<FreeBusyView>()])),
+    ("calendar list", Objects(&[document::<CalendarListView>()])),
+    ("calendar slots", Objects(&[document::<SlotListView>()])),
+    ("calendar update", Objects(&[document::<ChangedEventView>()])),
     ("call", Objects(&[document::<ActionListView>(), document::<CallResultView>(), document::<RequestPreviewView>()])),
     ("completions", Other("a script for the shell")),
     ("config get", Objects(&[document::<SettingView>()])),
@@ -132,8 +146,15 @@ const OUTPUTS: &[(&str, Output)] = &[
     ("job list", Objects(&[document::<JobListView>()])),
     ("job retry", Objects(&[document::<SyncListView>()])),
     ("job show", Objects(&[document::<JobView>()])),
+    ("link add", Objects(&[document::<AddedLinkView>()])),
+    ("link find", Objects(&[document::<LinkListView>()])),
+    ("link import", Objects(&[document::<ImportedLinksView>()])),
+    ("link list", Objects(&[line::<LinkView>()])),
+    ("link remove", Objects(&[document::<RemovedLinkView>()])),
     ("man", Other("a manual page")),
+    ("mcp install", Objects(&[document::<ServerEntryView>()])),
     ("mcp proxy", Other("messages of the Model Context Protocol")),
+    ("mcp uninstall", Objects(&[document::<ServerEntryView>()])),
     ("reconnect", Objects(&[line::<ConnectEventView>()])),
     ("records", Objects(&[document::<StoredStreamListView>(), document::<WrittenStreamListView>()])),
     ("refresh", Objects(&[document::<RefreshListView>()])),

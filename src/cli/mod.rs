@@ -6,6 +6,7 @@
 mod api;
 mod app;
 mod arguments;
+mod calendar;
 mod call;
 mod client_secret;
 mod complete;
@@ -27,6 +28,7 @@ mod help;
 mod input_file;
 mod json_schema;
 mod junit;
+mod link;
 mod logging;
 mod man;
 mod mcp;
@@ -155,13 +157,15 @@ fn needs_workspace(command: &CliCommand) -> Option<bool> {
         | CliCommand::GitCredential(_)
         | CliCommand::Mcp(_)
         | CliCommand::Api(_)
+        | CliCommand::Calendar(_)
         | CliCommand::Call(_)
         | CliCommand::Webhook(_)
         | CliCommand::Sync(_)
         | CliCommand::Records(_)
         | CliCommand::Cursor(_)
         | CliCommand::Job(_)
-        | CliCommand::Schedule(_) => Some(false),
+        | CliCommand::Schedule(_)
+        | CliCommand::Link(_) => Some(false),
         // Workspaces are named in the arguments; connectors and settings belong to all of them.
         CliCommand::Workspace(_)
         | CliCommand::Connector(_)
@@ -274,6 +278,7 @@ fn dispatch(cli: Cli, ui: &mut Ui) -> Result<u8> {
         CliCommand::GitCredential(args) => git_credential::run(&workspace, ui, &args),
         CliCommand::Mcp(args) => mcp::run(&workspace, ui, args),
         CliCommand::Api(args) => api::run(&workspace, ui, &args),
+        CliCommand::Calendar(args) => calendar::run(&workspace, ui, *args),
         CliCommand::Call(args) => call::run(&workspace, ui, &args),
         CliCommand::Endpoint(args) => endpoint::run(&workspace, ui, *args),
         CliCommand::App(args) => app::run(&workspace, ui, args),
@@ -284,6 +289,7 @@ fn dispatch(cli: Cli, ui: &mut Ui) -> Result<u8> {
         CliCommand::Cursor(args) => sync::cursor::run(&workspace, ui, &args),
         CliCommand::Job(args) => sync::job::run(&workspace, ui, &args),
         CliCommand::Schedule(args) => sync::schedule::run(&workspace, ui, &args),
+        CliCommand::Link(args) => link::run(&workspace, ui, args),
         CliCommand::Sandbox(args) => sandbox::run(&workspace, ui, args),
         CliCommand::Workspace(args) => workspace::run(&workspace, ui, args),
         CliCommand::Vault(args) => vault::run(&workspace, ui, args),

@@ -12,7 +12,7 @@ use super::ui::{Render, Tone, Ui};
 use super::webhook::subscription_note;
 use crate::error::{Diagnostic, Kind, Remedy, Result};
 use crate::health::{ConnectionStatus, StatusSummary};
-use crate::model::WorkspaceName;
+use crate::model::{UserId, WorkspaceName};
 use crate::ops::connections::{self, StatusRequest};
 use crate::ops::workspaces;
 use crate::runtime::Workspace;
@@ -30,11 +30,14 @@ pub(super) struct StatusArgs {
     /// Exit with 6 if something is unhealthy, 4 if all it needs is to be reconnected, 3 if there is nothing to check
     #[arg(long)]
     pub check: bool,
+    /// Only connections of this user of yours (default: all)
+    #[arg(long, value_name = "ID")]
+    pub user: Option<UserId>,
     /// Redraw it every two seconds
     #[arg(long)]
     pub watch: bool,
     /// Show the connections of every workspace
-    #[arg(long, conflicts_with_all = ["connections", "watch"])]
+    #[arg(long, conflicts_with_all = ["connections", "user", "watch"])]
     pub all_workspaces: bool,
 }
 
@@ -70,6 +73,8 @@ const ALL_COLUMNS: usize = 6;
 struct StatusListing<'a> {
     view: StatusView,
     workspace: &'a Workspace,
+    /// Whether it is of one user.
+    is_filtered: bool,
 }
 
 impl Serialize for StatusListing<'_> {
@@ -80,6 +85,9 @@ impl Serialize for StatusListing<'_> {
 
 impl Render for StatusListing<'_> {
     fn text(&self, ui: &Ui) -> String {
+        if self.view.connections.is_empty() && self.is_filtered {
+            return "No connections of this user.".to_owned();
+        }
         if self.view.connections.is_empty() {
             let workspace = super::ui::escape(&self.workspace.workspace_note());
             return format!("No connections yet{workspace}. Try `integ connect slack --sandbox`.");
@@ -181,11 +189,11 @@ pub(super) fn run(workspace: &Workspace, ui: &Ui, args: &StatusArgs) -> Result<u
         return run_all(workspace, ui, args.check);
     }
     let connections = args.connections.iter().map(|word| ui.project.resolve(word)).collect::<Result<Vec<_>, _>>()?;
-    let request = StatusRequest { connections };
+    let request = StatusRequest { connections, user: args.user.clone() };
     loop {
         let view = workspace.run(connections::status(workspace, request.clone()))?;
         let summary = view.summary;
-        let listing = StatusListing { view, workspace };
+        let listing = StatusListing { view, workspace, is_filtered: args.user.is_some() };
         if args.watch && !ui.json && ui.width.is_some() {
             ui.redraw(&listing);
         }

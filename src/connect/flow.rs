@@ -67,6 +67,7 @@ pub async fn connect(
     let mode = request.mode();
     ensure_name_available(store, request, &name).await?;
     let before = store.connections().find(&name).await?;
+    ensure_same_user(request, before.as_ref())?;
     let previous = match before.filter(|before| before.has_target(mode, request.origin.as_ref())) {
         Some(connection) => {
             let loaded = workspace.engine.token_vault.load(store, &name).await.ok().flatten();
@@ -121,6 +122,22 @@ fn outcome(workspace: &Workspace, connector: &Connector, result: &Result<Connect
             let title = format!("{} could not be connected: ", connector.id);
             SignInOutcome::Failed { reason: reason.strip_prefix(&title).unwrap_or(&reason).to_owned(), hint }
         }
+    }
+}
+
+/// Refuses to give a connection of one of the caller's users to another one.
+fn ensure_same_user(request: &ConnectRequest, before: Option<&Connection>) -> Result<(), ConnectError> {
+    let before = before.filter(|before| before.has_target(request.mode(), request.origin.as_ref()));
+    match (before, &request.user) {
+        (Some(before), Some(user)) => match &before.user {
+            Some(current) if current != user => Err(ConnectError::OtherUser {
+                name: before.name.clone(),
+                user: current.clone(),
+                command: request.command_as("NAME"),
+            }),
+            _ => Ok(()),
+        },
+        _ => Ok(()),
     }
 }
 
@@ -293,6 +310,7 @@ impl ConnectFlow<'_> {
             params,
             metadata: BTreeMap::new(),
             account: None,
+            user: self.request.user.clone(),
             scopes_requested: Vec::new(),
             scopes_granted: None,
             grant_status: GrantStatus::Active,
@@ -407,6 +425,7 @@ async fn save_connection(
         params: connection.params,
         metadata: connection.metadata,
         account: connection.account,
+        user: connection.user,
         scopes_requested: connection.scopes_requested,
         scopes_granted: connection.scopes_granted,
         connected_at: workspace.engine.clock.now(),

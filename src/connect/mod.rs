@@ -34,7 +34,9 @@ pub use resource::parse_url;
 use crate::connector::AuthorizationServer;
 use crate::connector::scopes::add_scope_command;
 use crate::error::{Diagnostic, Hint, Kind, Remedy};
-use crate::model::{ClientCredentials, Connection, ConnectionMode, ConnectionName, connect_command, reconnect_command};
+use crate::model::{
+    ClientCredentials, Connection, ConnectionMode, ConnectionName, UserId, connect_command, reconnect_command,
+};
 use crate::oauth::protected_resource::ResourceError;
 use crate::oauth::{AuthCapabilities, OAuthError, callback_listener};
 use crate::secret::Secret;
@@ -63,6 +65,8 @@ pub struct ConnectRequest {
     pub token: Option<Secret>,
     pub client: Option<ClientCredentials>,
     pub origin: Option<Url>,
+    /// The caller's end user whom the account belongs to; absent to leave the connection's as it is.
+    pub user: Option<UserId>,
     pub is_sandbox: bool,
     pub purpose: ConnectPurpose,
 }
@@ -143,6 +147,9 @@ impl ConnectRequest {
                 command.push_str(&format!(" --param {}", shlex::try_quote(&given).unwrap_or_default()));
             }
         }
+        if let Some(user) = &self.user {
+            command.push_str(&format!(" --user {}", shlex::try_quote(user.as_str()).unwrap_or_default()));
+        }
         command
     }
 }
@@ -219,6 +226,8 @@ pub enum ConnectError {
     FollowUp { status: u16 },
     #[error("{name} is already a live connection{target}")]
     NameTaken { name: ConnectionName, target: String, command: String },
+    #[error("{name} belongs to user {user}")]
+    OtherUser { name: ConnectionName, user: UserId, command: String },
     #[error("the sandbox's consent page did not redirect: status {status}")]
     SandboxConsentFailed { status: u16 },
     #[error("the pasted text is not a callback URL of this sign-in")]
@@ -296,6 +305,9 @@ impl Remedy for ConnectError {
             Self::FollowUp { .. } => Diagnostic::new(Kind::Failed, "follow_up_failed"),
             Self::SandboxConsentFailed { status } => consent_diagnostic(*status),
             Self::NameTaken { command, .. } => Diagnostic::new(Kind::Usage, "name_taken").run(command),
+            Self::OtherUser { name, command, .. } => Diagnostic::new(Kind::Usage, "other_user")
+                .hint(Hint::new("connect the other user's account under a name of its own:", command))
+                .connection(name),
             Self::InvalidCallback => Diagnostic::new(Kind::Usage, "invalid_callback")
                 .hint(Hint::text("paste the whole address that the browser shows after you have consented")),
             Self::OAuth { command: requested, offers, source } => {

@@ -91,6 +91,7 @@ fn request_for(
         token: options.token.clone(),
         client: options.client.clone(),
         origin: connection.origin.clone(),
+        user: connection.user.clone(),
         is_sandbox: connection.mode == ConnectionMode::Sandbox,
         purpose: ConnectPurpose::Reconnect,
     }

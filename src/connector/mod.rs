@@ -3,6 +3,7 @@
 //! The catalogue is compiled in and parsed file by file: a command parses the connectors that it touches. Adding a
 //! service writes no Rust.
 
+mod calendar_fields;
 mod capability;
 mod catalogue;
 mod charset;
@@ -33,6 +34,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+pub use calendar_fields::{any_holds, service_zone};
 pub use capability::{Capabilities, HostUse, url_templates};
 pub use catalogue::{BUILT_IN, Catalogue, ConnectorSource, parse};
 pub use charset::is_shell_safe;

@@ -127,9 +127,10 @@ pub fn missing(connector: &Connector, asked: &[String], granted: Option<&[String
     loop {
         let before = covered.len();
         for (name, scope) in &connector.scopes {
-            if let Some(detail) = scope.detail()
-                && covered.contains(name.as_str())
-            {
+            let Some(detail) = scope.detail() else { continue };
+            let is_reported = detail.reported_as.as_deref().is_some_and(|reported| covered.contains(reported));
+            if is_reported || covered.contains(name.as_str()) {
+                covered.insert(name);
                 covered.extend(detail.includes.iter().map(String::as_str));
             }
         }
@@ -179,6 +180,14 @@ mod tests {
         );
         let asked = list(&["repo", "deep", "email", "offline"]);
         assert!(missing(&connector, &asked, Some(&list(&["repo", "https://e"]))).is_empty());
+    }
+
+    #[test]
+    fn a_scope_that_is_reported_by_another_name_covers_what_it_includes() {
+        let connector =
+            connector("read = { purpose = '', reported_as = 'https://x/read', includes = ['basic'] }\nbasic = ''");
+        assert!(missing(&connector, &list(&["basic", "read"]), Some(&list(&["https://x/read"]))).is_empty());
+        assert_eq!(missing(&connector, &list(&["read"]), Some(&list(&["basic"]))), ["read"]);
     }
 
     #[test]

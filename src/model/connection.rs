@@ -7,6 +7,7 @@ use url::Url;
 
 use super::grant::Expiry;
 use super::name::ConnectionName;
+use super::user::UserId;
 use super::words::words;
 use crate::clock::Timestamp;
 
@@ -61,6 +62,8 @@ pub struct Connection {
     /// What was kept from the vendor's answers: `cloud_id`, `realm_id`.
     pub metadata: BTreeMap<String, String>,
     pub account: Option<Account>,
+    /// The caller's end user whom it belongs to.
+    pub user: Option<UserId>,
     pub scopes_requested: Vec<String>,
     /// Absent where the vendor does not say.
     pub scopes_granted: Option<Vec<String>>,
@@ -191,6 +194,8 @@ pub struct NewConnection {
     pub params: BTreeMap<String, String>,
     pub metadata: BTreeMap<String, String>,
     pub account: Option<Account>,
+    /// The caller's end user whom it belongs to. One that has a user keeps it if this is absent.
+    pub user: Option<UserId>,
     pub scopes_requested: Vec<String>,
     pub scopes_granted: Option<Vec<String>>,
     pub connected_at: Timestamp,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::connection::ConnectionId;
+use super::link::MergedObject;
 use super::name::ConnectionName;
 use super::words::words;
 use crate::clock::Timestamp;
@@ -89,6 +90,8 @@ pub struct NewEvent {
     pub occurred_at: Option<Timestamp>,
     /// The event within a batch, as JSON.
     pub batch_item: Option<String>,
+    /// The object that has another id since; links follow it if the event is verified.
+    pub merged: Option<MergedObject>,
 }
 
 /// What became of an event that came.

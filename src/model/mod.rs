@@ -2,6 +2,7 @@
 
 pub mod app;
 pub mod budget;
+pub mod calendar;
 pub mod connection;
 pub mod delivery;
 pub mod endpoint;
@@ -9,6 +10,7 @@ pub mod event;
 pub mod event_type;
 pub mod grant;
 pub mod job;
+pub mod link;
 pub mod mcp;
 pub mod message;
 pub mod name;
@@ -18,6 +20,7 @@ pub mod schedule;
 pub mod secrets;
 pub mod stream;
 pub mod subscription;
+pub mod user;
 pub mod webhook;
 pub mod words;
 
@@ -43,6 +46,9 @@ pub use grant::{
     StoredGrant,
 };
 pub use job::{Job, JobId, JobResult, JobStatus, NewJob, SyncMode};
+pub use link::{
+    Entity, Link, LinkFilter, LinkId, LinkInsertResult, LinkPartError, LinkedObject, MergedObject, NewLink,
+};
 pub use mcp::{
     MCP_HEADER_MISMATCH, MCP_META_CAPABILITIES, MCP_META_CLIENT, MCP_META_REVISION, MCP_META_SERVER,
     MCP_SESSION_REVISIONS, MCP_STATELESS_REVISION, MCP_UNSUPPORTED_REVISION,
@@ -57,6 +63,7 @@ pub use record::{
 pub use schedule::Schedule;
 pub use stream::{FormerCursor, Partition, PartitionId, StoredStream, StreamId, StreamParams};
 pub use subscription::{Subscription, SubscriptionId, SubscriptionRequest, SubscriptionResult, SubscriptionStatus};
+pub use user::{UserId, UserIdError};
 pub use webhook::Webhook;
 pub use words::UnknownWord;
 pub(crate) use words::words;

@@ -24,6 +24,8 @@ pub struct NewRecord {
     pub hash: Hash,
     /// It says of itself that it is gone.
     pub is_deleted: bool,
+    /// The keys of records that became part of it.
+    pub former_keys: Vec<String>,
 }
 
 /// Where a list stands once a page of it is kept.

@@ -105,6 +105,7 @@ fn new_connection(connection: Connection) -> NewConnection {
         params: connection.params,
         metadata: connection.metadata,
         account: connection.account,
+        user: None,
         scopes_requested: connection.scopes_requested,
         scopes_granted: connection.scopes_granted,
         connected_at: connection.connected_at,

@@ -12,7 +12,7 @@ use crate::connect::{self, ConnectEvent, ConnectRequest, ConnectResult, Prompter
 use crate::connector::{Connector, scopes};
 use crate::error::{self, Diagnostic, Kind, Remedy, Result};
 use crate::health::{self, ConnectionStatus, HealthReport, StatusSummary, status_of};
-use crate::model::{Account, Connection, ConnectionId, ConnectionName, reconnect_command};
+use crate::model::{Account, Connection, ConnectionId, ConnectionName, UserId, reconnect_command};
 use crate::runtime::worker::{self, RunUntil};
 use crate::runtime::{BoxFuture, Workspace};
 use crate::view::connection::{
@@ -234,6 +234,8 @@ pub async fn list_connection_names(workspace: &Workspace) -> Result<Vec<Connecti
 pub struct StatusRequest {
     /// All if empty.
     pub connections: Vec<ConnectionName>,
+    /// Only those of this user of the caller's.
+    pub user: Option<UserId>,
 }
 
 /// Returns the status of connections from what is stored; no service is asked.
@@ -244,6 +246,9 @@ pub async fn status(workspace: &Workspace, request: StatusRequest) -> Result<Sta
     }
     if request.connections.is_empty() && workspace.has_vault() {
         connections = workspace.store().await?.connections().list().await?;
+    }
+    if let Some(user) = &request.user {
+        connections.retain(|connection| connection.user.as_ref() == Some(user));
     }
     let now = workspace.engine.clock.now();
     let mut subscriptions: HashMap<ConnectionId, Vec<SubscriptionView>> = HashMap::new();
@@ -502,6 +507,7 @@ fn connection_view(
         origin: connection.origin.as_ref().map(ToString::to_string),
         auth,
         account: connection.account.as_ref().map(account_view),
+        user: connection.user.clone(),
         status,
         reason,
         hint: fix_command(workspace, connection, status, &missing_scopes),

@@ -5,11 +5,13 @@
 //! [`operations`] lists them all.
 
 pub mod bundles;
+pub mod calendar;
 pub mod calls;
 pub mod connections;
 pub mod connectors;
 pub mod endpoints;
 pub mod git_credential;
+pub mod links;
 pub mod mcp;
 pub mod sandbox;
 #[cfg(test)]
@@ -49,24 +51,28 @@ words!(Reach { Local => "local", Api => "api", Agent => "agent" });
 /// The part of integ that an API token must be allowed to use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum OperationScope {
+    Calendars,
     Connections,
     Tokens,
     Connectors,
     Sync,
     Webhooks,
     Endpoints,
+    Links,
     Sandbox,
     Vault,
     Workspaces,
 }
 
 words!(OperationScope {
+    Calendars => "calendars",
     Connections => "connections",
     Tokens => "tokens",
     Connectors => "connectors",
     Sync => "sync",
     Webhooks => "webhooks",
     Endpoints => "endpoints",
+    Links => "links",
     Sandbox => "sandbox",
     Vault => "vault",
     Workspaces => "workspaces",
@@ -99,11 +105,13 @@ impl Operation {
 pub fn operations() -> impl Iterator<Item = &'static Operation> {
     let modules = [
         bundles::OPERATIONS,
+        calendar::OPERATIONS,
         calls::OPERATIONS,
         connections::OPERATIONS,
         connectors::OPERATIONS,
         endpoints::OPERATIONS,
         git_credential::OPERATIONS,
+        links::OPERATIONS,
         mcp::OPERATIONS,
         sandbox::OPERATIONS,
         sync::OPERATIONS,

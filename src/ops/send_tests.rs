@@ -5,7 +5,8 @@ use std::ops::ControlFlow;
 use super::sync::{self, SingerTarget};
 use super::webhooks::{self, ListenObserver, ListenStarted, SimulationObserver, SimulationTarget};
 use super::{
-    bundles, calls, connections, connectors, endpoints, git_credential, mcp, sandbox, tokens, vault, workspaces,
+    bundles, calendar, calls, connections, connectors, endpoints, git_credential, links, mcp, sandbox, tokens, vault,
+    workspaces,
 };
 use crate::error::Result;
 use crate::runtime::Workspace;
@@ -53,6 +54,18 @@ fn any<T>() -> T {
 }
 
 fn check<F: Future + Send>(_: impl FnOnce() -> F) {}
+
+fn calendar_are_send(workspace: &Workspace) {
+    check(|| calendar::list_calendars(workspace, any()));
+    check(|| calendar::list_events(workspace, any()));
+    check(|| calendar::export_events(workspace, any()));
+    check(|| calendar::free_busy(workspace, any()));
+    check(|| calendar::list_conflicts(workspace, any()));
+    check(|| calendar::list_slots(workspace, any()));
+    check(|| calendar::create_event(workspace, any()));
+    check(|| calendar::update_event(workspace, any()));
+    check(|| calendar::delete_event(workspace, any()));
+}
 
 fn calls_are_send(workspace: &Workspace) {
     check(|| calls::list_actions(workspace, any()));
@@ -109,6 +122,15 @@ fn endpoints_are_send(workspace: &Workspace) {
     check(|| endpoints::add_event_type(workspace, any()));
     check(|| endpoints::list_event_types(workspace));
     check(|| endpoints::remove_event_type(workspace, any()));
+}
+
+fn links_are_send(workspace: &Workspace) {
+    check(|| links::add_link(workspace, any()));
+    check(|| links::read_links(workspace, any(), |_| Ok(ControlFlow::Continue(()))));
+    check(|| links::list_links(workspace, any()));
+    check(|| links::find_links(workspace, any()));
+    check(|| links::remove_link(workspace, any()));
+    check(|| links::import_links(workspace, any()));
 }
 
 fn mcp_are_send(workspace: &Workspace) {
@@ -218,11 +240,13 @@ fn workspaces_are_send(workspace: &Workspace) {
 
 #[test]
 fn no_operation_is_missing_here() {
-    let _: [fn(&Workspace); 11] = [
+    let _: [fn(&Workspace); 13] = [
+        calendar_are_send,
         calls_are_send,
         connections_are_send,
         connectors_are_send,
         endpoints_are_send,
+        links_are_send,
         mcp_are_send,
         sandbox_are_send,
         sync_are_send,

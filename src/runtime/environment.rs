@@ -175,6 +175,7 @@ fn token_connection(
         params: BTreeMap::new(),
         metadata: BTreeMap::new(),
         account: None,
+        user: None,
         scopes_requested: Vec::new(),
         scopes_granted: None,
         connected_at: now,

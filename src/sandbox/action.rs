@@ -76,9 +76,10 @@ impl VendorEmulator {
         if let Some(reply) = key.as_ref().and_then(|key| state.objects.idempotent_response(name, key)) {
             return reply;
         }
-        let reply = match self.routes.relation(name) {
-            Some(relation) => self.act_on_record(visit, relation, given, &account, state),
-            None => {
+        let reply = match (self.calendar_call(visit, name, given, &account, state), self.routes.relation(name)) {
+            (Some(reply), _) => reply,
+            (None, Some(relation)) => self.act_on_record(visit, relation, given, &account, state),
+            (None, None) => {
                 if action.method == HttpMethod::Delete {
                     state.objects.delete(&path);
                 }

@@ -22,6 +22,7 @@ mod action;
 mod action_call;
 mod assertion;
 mod authorize;
+mod calendar;
 mod client_auth;
 mod credential;
 mod device;

@@ -124,7 +124,7 @@ impl VendorEmulator {
     }
 
     /// What a new record differs by from a generated one: what was sent, and nothing where something could have been sent.
-    fn new_record(&self, set: &RecordSet<'_>, given: &EmulatedActionCall<'_>) -> Value {
+    pub(super) fn new_record(&self, set: &RecordSet<'_>, given: &EmulatedActionCall<'_>) -> Value {
         let sample = set.sample_row();
         let mut patch = json!({});
         for (name, param) in &given.action.params {
@@ -154,7 +154,7 @@ impl VendorEmulator {
     }
 
     /// What was sent, as the stream's sample has it: forms and queries write numbers as text. Keys stay as they are.
-    fn typed_body(&self, set: &RecordSet<'_>, given: &EmulatedActionCall<'_>) -> Value {
+    pub(super) fn typed_body(&self, set: &RecordSet<'_>, given: &EmulatedActionCall<'_>) -> Value {
         let sample = set.sample_row();
         let mut sent = if given.document.is_object() { given.document.clone() } else { json!({}) };
         if let Some(message) = &given.action.message {

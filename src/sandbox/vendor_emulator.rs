@@ -163,7 +163,10 @@ impl VendorEmulator {
             RouteMatch::WrongMethod(_) | RouteMatch::Unknown => (EmulatedEndpoint::Other, PathParams::new()),
         };
         let stream_request = match asked {
-            Some(Ok(found)) if self.is_stream_request(&found, endpoint, &actions, request) => {
+            Some(Ok(found))
+                if self.is_stream_request(&found, endpoint, &actions, request)
+                    && !self.is_event_query(request, &actions) =>
+            {
                 if endpoint != EmulatedEndpoint::Health {
                     endpoint = EmulatedEndpoint::Stream;
                     path_params.clone_from(&found.values);

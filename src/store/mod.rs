@@ -7,7 +7,9 @@
 
 mod connections;
 mod error;
+mod event_creations;
 mod inbox;
+mod links;
 mod locks;
 mod outbox;
 mod record_hasher;
@@ -19,7 +21,9 @@ use async_trait::async_trait;
 
 pub use connections::{Apps, Connections, Grants};
 pub use error::{BackendError, MalformedValue, SqliteError, StoreError};
+pub use event_creations::EventCreations;
 pub use inbox::{Events, Subscriptions, Webhooks};
+pub use links::Links;
 pub use locks::{Fence, LEASE_DURATION, Lease, LockKey, Locks};
 pub use outbox::{Endpoints, EventTypes, Outbox};
 pub use record_hasher::RecordHasher;
@@ -54,6 +58,10 @@ pub trait Store: Send + Sync {
     fn event_types(&self) -> &dyn EventTypes;
     /// Returns the outbound messages and their deliveries to endpoints.
     fn outbox(&self) -> &dyn Outbox;
+    /// Returns the keys of the events that are added for the user's entities.
+    fn event_creations(&self) -> &dyn EventCreations;
+    /// Returns the links between the user's entities and objects of services.
+    fn links(&self) -> &dyn Links;
     /// Returns the streams of connections with their partitions and cursors.
     fn streams(&self) -> &dyn Streams;
     /// Returns the records synced from services.

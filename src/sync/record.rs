@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::cursor_value::CursorValue;
 use super::document::Document;
 use crate::connector::{DeletionMarker, Pointer, Stream};
-use crate::json::{self, Json, minified};
+use crate::json::{self, Json, JsonType, minified};
 use crate::model::NewRecord;
 use crate::store::RecordHasher;
 
@@ -113,8 +113,9 @@ fn finish(
         let text = Pointer::default().text(&value)?;
         Some((CursorValue::from_json(&rule.format, &value)?, text))
     });
+    let former_keys = former_keys(&stream.merged, &document);
     let hash = hasher.hash(&json);
-    Ok(ParsedRecord { record: NewRecord { key, json, hash, is_deleted: deleted }, cursor: at })
+    Ok(ParsedRecord { record: NewRecord { key, json, hash, is_deleted: deleted, former_keys }, cursor: at })
 }
 
 /// A record with the members that it is given, at its end, where it is an object and has none of that name.
@@ -141,6 +142,23 @@ fn key(parts: &[Pointer], document: &Document<'_>) -> Result<String, MissingKey>
         1 => Ok(texts.swap_remove(0)),
         _ => Ok(json!(texts).to_string()),
     }
+}
+
+/// The keys of the records that became part of one.
+fn former_keys(places: &[Pointer], document: &Document<'_>) -> Vec<String> {
+    let found = places.iter().flat_map(|at| document.all(at));
+    found
+        .flat_map(|value| -> Vec<String> {
+            match value.kind() {
+                JsonType::Array => value.items().filter_map(|item| Some(item.text()?.into_owned())).collect(),
+                _ => value
+                    .text()
+                    .map(|text| text.split(';').map(|id| id.trim().to_owned()).collect())
+                    .unwrap_or_default(),
+            }
+        })
+        .filter(|key: &String| !key.is_empty())
+        .collect()
 }
 
 /// The rows of a table as records, each cell as it was written. The first row that is not blank names the columns; `_row`

@@ -6,11 +6,11 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::webhook::SubscriptionView;
-use super::word;
+use super::{optional_word, word};
 use crate::connect::DisconnectResult;
 use crate::error::Kind;
 use crate::health::{ConnectionStatus, HealthOutcome, StatusSummary};
-use crate::model::{ConnectionMode, ConnectionName, WorkspaceName, words};
+use crate::model::{ConnectionMode, ConnectionName, UserId, WorkspaceName, words};
 
 /// The account that a connection is connected to, as the vendor names it.
 #[derive(Clone, Debug, JsonSchema, Serialize)]
@@ -33,6 +33,9 @@ pub struct ConnectionView {
     /// The kind of authentication: `oauth2`, `api_key`; `unknown` if the connector cannot be read.
     pub auth: &'static str,
     pub account: Option<AccountView>,
+    /// The caller's end user whom it belongs to.
+    #[serde(serialize_with = "optional_word")]
+    pub user: Option<UserId>,
     #[serde(serialize_with = "word")]
     pub status: ConnectionStatus,
     /// Why the status is not `active`.

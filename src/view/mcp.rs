@@ -1,9 +1,10 @@
 //! Views of the settings of MCP clients.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// The entry of a server in a client's settings.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct ServerEntryView {
     /// The client, as on the command line.
     pub client: &'static str,

@@ -2,6 +2,7 @@
 //! them is decided in `cli`.
 
 pub mod bundle;
+pub mod calendar;
 pub mod call;
 pub mod connection;
 pub mod connector;
@@ -9,6 +10,7 @@ pub mod doctor;
 pub mod draft;
 pub mod endpoint;
 pub mod error;
+pub mod link;
 pub mod listen;
 pub mod mcp;
 pub mod records;

@@ -7,7 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use crate::model::{
     BackoffPolicy, ConnectionMode, ConnectionName, DeliveryId, DeliveryStatus, DisabledReason, EndpointId,
     EventPattern, EventStatus, EventType, EventVerification, HandlerKind, JobStatus, RecordChange, SubscriptionStatus,
-    SyncMode, WorkspaceName,
+    SyncMode, UserId, WorkspaceName, calendar,
 };
 
 /// Gives closed enums a schema that lists their words.
@@ -61,16 +61,22 @@ word_schemas!(
     SubscriptionStatus,
     SyncMode,
     super::bundle::BundleLifetime,
+    super::calendar::ChangeOutcome,
     super::connection::ReconnectOutcome,
     super::connection::RefreshOutcome,
     super::connection::RenewalOutcome,
     super::connector::SetupTask,
     super::endpoint::DeliveryEvent,
     super::endpoint::EndpointStatus,
+    super::link::LinkOutcome,
     super::sandbox::EmulatorEvent,
     super::sync::JobViewStatus,
     super::sync::SyncStatus,
     super::workspace::AppScope,
+    calendar::CalendarEventStatus,
+    calendar::FreeBusyStatus,
+    calendar::ParticipationStatus,
+    calendar::Privacy,
     crate::connect::DisconnectResult,
     crate::doctor::Severity,
     crate::health::ConnectionStatus,
@@ -87,6 +93,7 @@ word_schemas!(
 text_schemas!(
     ConnectionName => "The name of a connection, such as `slack` or `slack@work`",
     WorkspaceName => "The name of a workspace",
+    UserId => "The id of one of your own users",
     EndpointId => "The id of an endpoint",
     DeliveryId => "The id of a delivery",
     EventType => "The type of an event, such as `invoice.paid`",

@@ -22,6 +22,7 @@ fn connection(lifetime: i64) -> Connection {
         params: BTreeMap::new(),
         metadata: BTreeMap::new(),
         account: None,
+        user: None,
         scopes_requested: Vec::new(),
         scopes_granted: None,
         grant_status: GrantStatus::Active,

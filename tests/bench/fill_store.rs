@@ -48,6 +48,7 @@ fn fill(count: usize) -> integ::error::Result<()> {
             params: BTreeMap::new(),
             metadata: BTreeMap::new(),
             account: None,
+            user: None,
             scopes_requested: vec!["chat:write".to_owned()],
             scopes_granted: Some(vec!["chat:write".to_owned()]),
             connected_at: now,

@@ -27,6 +27,7 @@ fn insert(home: &Home, count: usize, account: impl Fn(usize) -> Account) {
             params: std::collections::BTreeMap::new(),
             metadata: std::collections::BTreeMap::new(),
             account: Some(account(number)),
+            user: None,
             scopes_requested: vec!["chat:write".to_owned()],
             scopes_granted: Some(vec!["chat:write".to_owned()]),
             connected_at: now,

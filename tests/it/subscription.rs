@@ -444,6 +444,7 @@ fn came(home: &Home, name: &str, delivery: &str, days: i64, handled: bool) -> Ev
         actor: None,
         occurred_at: None,
         batch_item: None,
+        merged: None,
     };
     let received_at = Timestamp::from_second(now() - days * 86_400).unwrap();
     let (headers, query, body) = (Vec::new(), String::new(), b"{}".to_vec());

@@ -21,11 +21,6 @@ use crate::view::mcp::ServerEntryView;
 /// that integ does not know stay. A user's settings name the program by its path,
 /// because programs that a desktop starts have another PATH; a project's say
 /// `integ`, for everybody who shares them.
-///
-/// Examples:
-///   integ mcp install claude-code mcp --dry-run
-///   integ mcp install codex mcp --ignore-tool 'delete*' --yes
-///   integ mcp install vscode mcp --scope project --yes
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(super) struct ClientInstallArgs {
@@ -40,10 +35,6 @@ pub(super) struct ClientInstallArgs {
 }
 
 /// Remove a server that `mcp install` added from a client's settings
-///
-/// Examples:
-///   integ mcp uninstall claude-code mcp --dry-run
-///   integ mcp uninstall vscode mcp --scope project --yes
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(super) struct ClientUninstallArgs {

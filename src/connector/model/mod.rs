@@ -4,6 +4,7 @@
 //! out; every field names what it is for, with its unit.
 
 mod action;
+mod calendar;
 mod credential;
 mod oauth2;
 mod stream;
@@ -18,6 +19,7 @@ use serde_json::Value;
 use super::pointer::Pointer;
 use super::template::Template;
 pub use action::*;
+pub use calendar::*;
 pub use credential::*;
 pub use oauth2::*;
 pub use stream::*;
@@ -67,6 +69,9 @@ pub struct Connector {
     /// What can be pulled from it, by names such as `issues`.
     #[serde(default)]
     pub streams: IndexMap<String, Stream>,
+    /// Its calendars, if it has any.
+    #[serde(default)]
+    pub calendar: Option<Box<CalendarDefinition>>,
     /// How it tells of events.
     #[serde(default)]
     pub webhook: Option<WebhookDefinition>,

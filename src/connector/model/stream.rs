@@ -70,6 +70,10 @@ pub struct Stream {
     #[serde(default)]
     #[schemars(extend("propertyNames" = {"format": Pointer::FORMAT}))]
     pub deleted_unless: IndexMap<Pointer, Vec<Value>>,
+    /// Where a record has the keys of the records that became part of it, each place a list, or a text with `;` between
+    /// them: links follow them.
+    #[serde(default)]
+    pub merged: Vec<Pointer>,
     /// The vendor forgets old records: what it no longer lists is not gone.
     #[serde(default)]
     pub forgets: bool,

@@ -27,6 +27,9 @@ pub struct WebhookDefinition {
     pub handshakes: Vec<Handshake>,
     #[serde(default)]
     pub event: EventSelectors,
+    /// Events that say that objects became one, or that one has another id: links follow them.
+    #[serde(default)]
+    pub merges: Vec<ObjectMerge>,
     /// What a request that was taken is answered with.
     #[serde(default)]
     pub reply: WebhookAck,
@@ -55,6 +58,20 @@ pub struct WebhookDefinition {
 /// Ten times what most vendors send at most.
 fn max_body_mib() -> u32 {
     4
+}
+
+/// An event that tells of objects that became one.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ObjectMerge {
+    /// The type of the event.
+    pub event: String,
+    /// What the objects are, by the name that links have for it: a stream.
+    pub resource: String,
+    /// Where the ids are that there were before, each place one or a list.
+    pub former: Vec<Pointer>,
+    /// Where the id is that there is now.
+    pub id: Pointer,
 }
 
 /// A value that receiving needs.

@@ -63,6 +63,11 @@ pub(super) fn check(connector: &Connector, found: &mut Diagnostics) {
     for (index, handshake) in webhook.handshakes.iter().enumerate() {
         check_handshake(&format!("webhook.handshakes.{index}"), handshake, &given, found);
     }
+    for (index, merge) in webhook.merges.iter().enumerate() {
+        if !connector.events.contains_key(&merge.event) {
+            found.push((format!("webhook.merges.{index}.event"), format!("there is no event {:?}", merge.event)));
+        }
+    }
     for (name, param) in &webhook.params {
         if let Some(from) = &param.from {
             names(&format!("webhook.params.{name}.from"), from, &given, found);

@@ -11,6 +11,7 @@ pub(super) mod time;
 
 use serde_json::{Value, json};
 
+pub(super) use self::page::with_query;
 use self::page::{DEFAULT_CURSOR_PARAM, EmulatedCursor, Page, PageLinks, SortOrder};
 use self::records::{GeneratedRecord, RecordSet, World};
 use self::request::DELTA_TOKEN_PARAM;
@@ -401,7 +402,7 @@ impl VendorEmulator {
     }
 
     /// The scheme and host of links: the vendor's own, which the route leads here, or the emulator's for other programs.
-    fn link_origin(&self, request: &SandboxRequest, path: &Template) -> String {
+    pub(super) fn link_origin(&self, request: &SandboxRequest, path: &Template) -> String {
         if self.serves_external_clients
             && let Some(host) = request.header("host")
         {

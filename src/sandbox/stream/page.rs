@@ -249,7 +249,7 @@ pub(super) fn write_page_info(document: &mut Value, pages: &Pagination, page: &P
 }
 
 /// A query with another value for a name.
-pub(super) fn with_query(query: &str, dropped: &[&str], name: &str, value: &str) -> String {
+pub(in crate::sandbox) fn with_query(query: &str, dropped: &[&str], name: &str, value: &str) -> String {
     let kept =
         form_urlencoded::parse(query.as_bytes()).filter(|(known, _)| known != name && !dropped.contains(&&**known));
     form_urlencoded::Serializer::new(String::new()).extend_pairs(kept).append_pair(name, value).finish()

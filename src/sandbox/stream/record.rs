@@ -8,6 +8,7 @@ use super::records::{GeneratedRecord, RecordSet, partition_names};
 use super::sample::{SampleWriter, date};
 use super::time::format_cursor_value;
 use crate::connector::{Connector, Param, Pointer, Stream, Values, fill_document};
+use crate::sandbox::calendar::{CalendarRole, mark_default, place_in_week, set_etag};
 use crate::sandbox::state::merge_json;
 
 /// One of so many records of a tree has records below it: fewer than there are in a list, so that trees end.
@@ -42,6 +43,11 @@ impl<'a> RecordSet<'a> {
                 make_differ(&mut record, at, values);
             }
         }
+        match self.calendar {
+            CalendarRole::Events(calendar) => place_in_week(self, calendar, row.index, &mut record),
+            CalendarRole::Calendars(listing) => mark_default(listing, row.index, &mut record),
+            CalendarRole::None => {}
+        }
         if row.is_aged {
             record["sandbox_change"] = json!(row.updated_tick);
         }
@@ -49,6 +55,11 @@ impl<'a> RecordSet<'a> {
             && edit.patch.is_object()
         {
             merge_json(&mut record, &edit.patch);
+        }
+        if let CalendarRole::Events(calendar) = self.calendar
+            && let Some(at) = &calendar.event.etag
+        {
+            set_etag(&mut record, at);
         }
         record
     }

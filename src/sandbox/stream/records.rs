@@ -11,6 +11,7 @@ use super::time::is_time;
 use crate::connector::{Connector, Pagination, PaginationKind, Pointer, Stream};
 use crate::hash;
 use crate::sandbox::account::{SandboxAccount, code_number};
+use crate::sandbox::calendar::CalendarRole;
 use crate::sandbox::state::{ListKey, RecordEdit, StreamState, created_number};
 
 /// Records with one time, so that such groups lie over the edges of pages.
@@ -49,6 +50,8 @@ pub(in crate::sandbox) struct RecordSet<'a> {
     pub(super) sample: Value,
     /// Whether `{n}` is all that tells keys apart: it then differs from list to list as well.
     is_keyed_by_count: bool,
+    /// What its records are to the connector's calendars.
+    pub(super) calendar: CalendarRole<'a>,
     /// What of the parent's values are numbers in its record.
     pub(super) numbers: BTreeSet<&'a str>,
     /// The ticks that reach it; all where absent.
@@ -116,6 +119,7 @@ impl<'a> RecordSet<'a> {
             first_number: 0,
             is_keyed_by_count,
             sample,
+            calendar: CalendarRole::of(world.connector, name),
             numbers: numbers(world.connector, stream),
             active_ticks: None,
             changed: BTreeMap::new(),
@@ -135,7 +139,7 @@ impl<'a> RecordSet<'a> {
         !self.stream.parents.is_empty()
     }
 
-    pub(super) fn hash(&self, purpose: &str, number: u64) -> u64 {
+    pub(in crate::sandbox) fn hash(&self, purpose: &str, number: u64) -> u64 {
         let part = self.partition.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("\n");
         let World { connector, account, .. } = self.world;
         let text = format!("{}\n{}\n{}\n{part}\n{purpose}\n{number}", connector.id, account.login(), self.name);
@@ -204,13 +208,18 @@ impl<'a> RecordSet<'a> {
     }
 
     /// How many records time knows of, deleted ones among them.
-    pub(super) fn len(&self) -> u64 {
+    pub(in crate::sandbox) fn len(&self) -> u64 {
         self.count + self.added
     }
 
     /// The record at a place.
     pub(in crate::sandbox) fn row(&self, index: u64) -> GeneratedRecord {
         self.changed.get(&index).copied().unwrap_or_else(|| self.initial_row(index))
+    }
+
+    /// The places of the records to which something happened.
+    pub(in crate::sandbox) fn changed_places(&self) -> impl Iterator<Item = u64> {
+        self.changed.keys().copied()
     }
 
     /// Finds out which record every tick added, changed or deleted, and what actions did.

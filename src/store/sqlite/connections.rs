@@ -8,14 +8,14 @@ use url::Url;
 
 use super::row::{
     Row, collect, connection_name, first, get_json, get_optional_json, get_optional_seconds, get_seconds, get_word,
-    parse_word, query, to_json,
+    parse_word, query, to_json, user,
 };
 use super::transitions::ConnectionRef;
 use super::{MalformedValue, SqliteStore, StoreError, grants};
 use crate::clock::Timestamp;
 use crate::model::{
     Account, Check, CheckRecord, Connection, ConnectionId, ConnectionMode, ConnectionName, ConnectionTransition,
-    Expiry, Grant, GrantStatus, NewConnection, RefreshMethod, SecretStorage, StoredGrant,
+    Expiry, Grant, GrantStatus, NewConnection, RefreshMethod, SecretStorage, StoredGrant, UserId,
 };
 use crate::store::{Connections, state_key};
 
@@ -24,7 +24,7 @@ macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT c.id, c.connector, c.account, c.mode, c.auth, c.origin, c.params, c.metadata, c.account_id, \
-             c.account_name, c.scopes_requested, c.scopes_granted, c.grant_status, c.status_reason, c.connected_at, \
+             c.account_name, c.user_id, c.scopes_requested, c.scopes_granted, c.grant_status, c.status_reason, c.connected_at, \
              c.checked_at, c.check_passed, c.error_count, c.last_error, g.issued_at, g.expires_at, g.refresh_method, \
              g.refresh_started_at, g.refresh_expires_at, g.client_id, g.generation, g.refresh_generation, \
              g.from_backup, g.in_keyring, g.secrets FROM connections c LEFT JOIN grants g ON g.connection_id = c.id ",
@@ -211,14 +211,15 @@ fn connect(
     };
     let id: i64 = transaction.query_row(
         "INSERT INTO connections (connector, account, mode, auth, origin, params, metadata, account_id, account_name,
-             scopes_requested, scopes_granted, grant_status, connected_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, 'active', ?12)
+             scopes_requested, scopes_granted, grant_status, connected_at, user_id)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, 'active', ?12, ?13)
          ON CONFLICT (connector, account) DO UPDATE SET
              mode = excluded.mode, auth = excluded.auth, origin = excluded.origin, params = excluded.params,
              metadata = excluded.metadata, account_id = excluded.account_id, account_name = excluded.account_name,
              scopes_requested = excluded.scopes_requested, scopes_granted = excluded.scopes_granted,
              grant_status = 'active', status_reason = NULL, connected_at = excluded.connected_at, checked_at = NULL,
-             check_passed = NULL, check_unauthorized = 0, error_count = 0, last_error = NULL
+             check_passed = NULL, check_unauthorized = 0, error_count = 0, last_error = NULL,
+             user_id = coalesce(excluded.user_id, user_id)
          RETURNING id",
         (
             new.name.connector(),
@@ -233,6 +234,7 @@ fn connect(
             &columns.scopes_requested,
             &columns.scopes_granted,
             new.connected_at.as_second(),
+            new.user.as_ref().map(UserId::as_str),
         ),
         |row| row.get(0),
     )?;
@@ -325,6 +327,7 @@ fn from_row(row: &Row<'_>) -> Result<Connection, StoreError> {
         params: get_json(row, "params")?,
         metadata: get_json(row, "metadata")?,
         account: row.get::<Option<String>>("account_id")?.map(|id| Account { id, name: account_name }),
+        user: user(row, "user_id")?,
         scopes_requested: get_json(row, "scopes_requested")?,
         scopes_granted: get_optional_json(row, "scopes_granted")?,
         grant_status: get_word(row, "grant_status")?,

@@ -188,6 +188,7 @@ mod tests {
             actor: None,
             occurred_at: None,
             batch_item: None,
+            merged: None,
         };
         InboundDelivery {
             connection,

@@ -6,10 +6,10 @@
 
 use rusqlite::{Connection, Transaction};
 
-use super::StoreError;
 use super::conflicts::{self, ConflictInsertResult};
 use super::event_keys::{self, EventKeys};
 use super::row::{Row, first, get_word, query, to_json};
+use super::{StoreError, links};
 use crate::clock::Timestamp;
 use crate::model::{
     ConnectionId, EventId, EventInsertResult, EventStatus, EventVerification, InboundDelivery, NewEvent,
@@ -146,6 +146,10 @@ fn insert_event(
     keys.add(key, id);
     if let Some(key) = signed_key {
         keys.add(key, id);
+    }
+    // What is not proved moves no link.
+    if let Some(merged) = event.merged.as_ref().filter(|_| delivery.verification == EventVerification::Verified) {
+        links::follow(transaction, delivery.connection, merged, delivery.received_at)?;
     }
     Ok(id)
 }

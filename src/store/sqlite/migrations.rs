@@ -121,11 +121,13 @@ mod tests {
         endpoints: id url description events secrets backoff max_attempts ttl_secs timeout_secs rate_requests rate_secs disabled_reason disabled_at failing_since last_failed_at paused_until created_at
         event_attempts: event_id number attempt handler started_at duration_ms status error output
         event_conflicts: id event_id received_at digest signed_digest verification kind account resource actor occurred_at headers query body batch_item
+        event_creations: connection_id entity_type entity_id key calendar starts_at ends_at created_at
         event_dedup_keys: key event_id
         event_types: kind description sample
         events: id connection_id delivery_id has_delivery_id dedup_key digest signed_digest signed_dedup_key verification kind account resource actor occurred_at received_at headers query body batch_event_id batch_item status attempts completed_handlers due_at last_error
         grants: connection_id secrets in_keyring client_id issued_at expires_at refresh_expires_at refresh_method generation refresh_started_at refresh_generation from_backup
         jobs: id stream_id mode status since until started_at started_by ended_at resumes_at added changed deleted unchanged requests retries bytes error error_code cancel_requested
+        links: id connection_id user_id entity_type entity_id resource object_id merged_into created_at changed_at
         locks: key holder fence expires_at
         messages: id kind body created_at
         meta: only_row vault_id sequence created_at restored_at dedup_indexed_to

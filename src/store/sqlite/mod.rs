@@ -16,6 +16,7 @@ mod apps;
 mod conflicts;
 mod connections;
 mod endpoints;
+mod event_creations;
 mod event_keys;
 mod event_types;
 mod events;
@@ -24,6 +25,7 @@ mod grants;
 mod id_set;
 mod insert_events;
 mod jobs;
+mod links;
 mod locks;
 mod meta;
 mod migrations;
@@ -64,8 +66,8 @@ pub use snapshot::{BackupConnection, BackupContents, Snapshot};
 use self::readers::Readers;
 use self::writer::{WriteContext, Writer};
 use super::{
-    Apps, Connections, Endpoints, EventTypes, Events, Grants, Jobs, Locks, MalformedValue, Outbox, Records, Sandbox,
-    Schedules, Store, StoreError, Streams, Subscriptions, Webhooks,
+    Apps, Connections, Endpoints, EventCreations, EventTypes, Events, Grants, Jobs, Links, Locks, MalformedValue,
+    Outbox, Records, Sandbox, Schedules, Store, StoreError, Streams, Subscriptions, Webhooks,
 };
 
 /// The version of the SQLite underneath.
@@ -188,6 +190,14 @@ impl Store for SqliteStore {
     }
 
     fn outbox(&self) -> &dyn Outbox {
+        self
+    }
+
+    fn links(&self) -> &dyn Links {
+        self
+    }
+
+    fn event_creations(&self) -> &dyn EventCreations {
         self
     }
 

@@ -186,6 +186,7 @@ mod tests {
             actor: None,
             occurred_at: None,
             batch_item: None,
+            merged: None,
         };
         let delivery = InboundDelivery {
             connection,

@@ -12,7 +12,7 @@ use super::id_set::pack;
 use super::jobs::progress;
 use super::row::{Row, collect, first, get_optional_seconds, get_seconds, query};
 use super::streams::keep_history;
-use super::{SqliteStore, StoreError, locks, sweep};
+use super::{SqliteStore, StoreError, links, locks, sweep};
 use crate::clock::Timestamp;
 use crate::json;
 use crate::model::{
@@ -213,6 +213,10 @@ fn push(transaction: &Transaction<'_>, pushed: &PushedRecord) -> Result<Option<R
     let deleted_cursor = pushed.cursor_value.as_ref().filter(|_| pushed.record.is_deleted);
     let values = (id, pushed.vendor_updated_at.as_millisecond(), pushed.event.0, deleted_cursor);
     transaction.prepare_cached(sql)?.execute(values)?;
+    if !pushed.record.former_keys.is_empty() && !pushed.record.is_deleted {
+        let merged = [(pushed.record.key.as_str(), pushed.record.former_keys.as_slice())];
+        links::follow_records(transaction, pushed.stream.0, &merged, pushed.now)?;
+    }
     if !pushed.record.is_deleted {
         // A full list that was cut off may have gone past its place.
         let sql = "INSERT INTO seen_ids (partition_id, ids) \
@@ -235,6 +239,7 @@ pub(super) fn next_version(transaction: &Transaction<'_>) -> Result<u64, StoreEr
 fn store_page(transaction: &Transaction<'_>, page: &NewPage, version: u64) -> Result<RecordCounts, StoreError> {
     let mut counts = RecordCounts::default();
     let mut seen = Vec::with_capacity(if page.is_full_list { page.records.len() } else { 0 });
+    let mut merged = Vec::new();
     let mut expects_new = true;
     let slot =
         RecordLocation { stream: page.stream, partition: page.partition, now: page.now, sweeping: page.is_full_list };
@@ -251,6 +256,12 @@ fn store_page(transaction: &Transaction<'_>, page: &NewPage, version: u64) -> Re
         if page.is_full_list && !record.is_deleted {
             seen.push(id);
         }
+        if !record.former_keys.is_empty() && !record.is_deleted {
+            merged.push((record.key.as_str(), record.former_keys.as_slice()));
+        }
+    }
+    if !merged.is_empty() {
+        links::follow_records(transaction, page.stream.0, &merged, page.now)?;
     }
     for key in &page.unchanged_keys {
         let sql = "SELECT id FROM records WHERE stream_id = ?1 AND key = ?2";
@@ -471,7 +482,13 @@ mod tests {
     use crate::store::{LockKey, Store};
 
     fn record(key: &str, hash: u8) -> NewRecord {
-        NewRecord { key: key.to_owned(), json: format!("{{\"v\":{hash}}}"), hash: [hash; 16], is_deleted: false }
+        NewRecord {
+            key: key.to_owned(),
+            json: format!("{{\"v\":{hash}}}"),
+            hash: [hash; 16],
+            is_deleted: false,
+            former_keys: Vec::new(),
+        }
     }
 
     #[tokio::test]

@@ -14,6 +14,7 @@ use rusqlite::{Params, Statement};
 
 use super::{MalformedValue, StoreError};
 use crate::clock::Timestamp;
+use crate::model::UserId;
 use crate::model::name::ConnectionName;
 
 /// The rows of a query.
@@ -97,6 +98,12 @@ pub(super) fn connection_name(row: &Row<'_>) -> Result<ConnectionName, StoreErro
     let (connector, account): (String, String) = (row.get("connector")?, row.get("account")?);
     let account = Some(account.as_str()).filter(|account| !account.is_empty());
     Ok(ConnectionName::new(&connector, account).map_err(|_| MalformedValue::Name)?)
+}
+
+/// Reads the id of a user. None and the empty text, which unique columns have in place of NULL, mean that there is none.
+pub(super) fn user(row: &Row<'_>, column: &str) -> Result<Option<UserId>, StoreError> {
+    let id = row.get::<Option<String>>(column)?.filter(|id| !id.is_empty());
+    Ok(id.map(|id| id.parse().map_err(|_| MalformedValue::Name)).transpose()?)
 }
 
 /// Reads a time in Unix seconds.

@@ -59,6 +59,7 @@ fn new_connection(text: &str) -> NewConnection {
         params: BTreeMap::from([("subdomain".to_owned(), "acme".to_owned())]),
         metadata: BTreeMap::new(),
         account: Some(Account { id: "T024".to_owned(), name: None }),
+        user: None,
         scopes_requested: vec!["chat:write".to_owned()],
         scopes_granted: None,
         connected_at: at(10),

@@ -119,6 +119,7 @@ fn new_connection(text: &str) -> NewConnection {
         params: Default::default(),
         metadata: Default::default(),
         account: None,
+        user: None,
         scopes_requested: Vec::new(),
         scopes_granted: None,
         connected_at: NOW,

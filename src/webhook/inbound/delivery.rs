@@ -64,6 +64,7 @@ pub(in crate::webhook) fn new_event(event: event::ParsedEvent, item: Option<Stri
         actor: event.actor,
         occurred_at: event.time,
         batch_item: item,
+        merged: None,
     }
 }
 

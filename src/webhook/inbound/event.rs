@@ -13,9 +13,10 @@ use thiserror::Error;
 
 use super::body::{self, Content};
 use crate::clock::Timestamp;
-use crate::connector::{DuplicateBodyPolicy, EventSelectors, TimeUnit, ValueSelector};
+use crate::connector::{DuplicateBodyPolicy, EventSelectors, ObjectMerge, TimeUnit, ValueSelector};
 use crate::hex;
 use crate::json;
+use crate::model::MergedObject;
 use crate::signing::request::WebhookRequest;
 use crate::signing::verify::ParsedRequest;
 
@@ -112,6 +113,24 @@ pub fn parse_event(
 ) -> ParsedEvent {
     let ids: Vec<&ValueSelector> = shape.id.iter().collect();
     parse_event_with(shape, &DeliveryIdSource { sources: &ids, timestamp: "" }, judged, index, item, received)
+}
+
+/// The object that an event says to have another id since, and the ids that it had. Pure.
+pub(super) fn merged_object(merges: &[ObjectMerge], kind: &str, item: &Value) -> Option<MergedObject> {
+    let merge = merges.iter().find(|merge| merge.event == kind)?;
+    let id = merge.id.text(item)?;
+    let former_ids = merge.former.iter().filter_map(|at| at.find(item)).flat_map(ids_in).collect();
+    Some(MergedObject { resource: merge.resource.clone(), former_ids, id })
+}
+
+/// The ids that a value is: one, or a list of them.
+fn ids_in(value: &Value) -> Vec<String> {
+    match value {
+        Value::Array(items) => items.iter().flat_map(ids_in).collect(),
+        Value::String(text) => vec![text.clone()],
+        Value::Number(number) => vec![number.to_string()],
+        _ => Vec::new(),
+    }
 }
 
 /// How the delivery of an event is identified.

@@ -203,7 +203,8 @@ impl Receiver {
             let read = event::parse_event_with(&rules.event, &ids, &judged, index, item, now);
             let repeated = proof.filter(|_| coverage.as_ref().is_some_and(|coverage| coverage.dedupes_by_signed_bytes));
             let signed = repeated.and_then(|proof| signed_digest(proof, &judged, &keys.values, index));
-            NewEvent { signed_digest: signed, ..new_event(read, text, &request.body) }
+            let merged = event::merged_object(&rules.merges, &read.kind, item);
+            NewEvent { signed_digest: signed, merged, ..new_event(read, text, &request.body) }
         });
         let events: Vec<NewEvent> = events.collect();
         let state = match &coverage {

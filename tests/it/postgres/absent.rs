@@ -6,14 +6,15 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use integ::clock::Timestamp;
+use integ::model::calendar::EventCreationAttempt;
 use integ::model::delivery::{
     AttemptRecord, Delivery, DeliveryAttempt, DeliveryFilter, DeliveryId, MessageInsertResult, RecordedAttempt,
 };
 use integ::model::*;
 use integ::secret::Secret;
 use integ::store::{
-    Apps, Endpoints, EventTypes, Events, Fence, Jobs, Outbox, Records, Sandbox, Schedules, StoreError, Streams,
-    Subscriptions, Webhooks,
+    Apps, Endpoints, EventCreations, EventTypes, Events, Fence, Jobs, Links, Outbox, Records, Sandbox, Schedules,
+    StoreError, Streams, Subscriptions, Webhooks,
 };
 use serde_json::Value;
 
@@ -104,6 +105,17 @@ closed! {
         fn resolve_conflict(EventId, ConflictResolution, Timestamp) -> Option<Vec<EventId>>;
         fn prune(&PruneRequest, u32) -> usize;
         fn count_prunable(&PruneRequest) -> u64;
+    }
+    Links {
+        fn insert(Vec<NewLink>, Timestamp) -> Vec<LinkInsertResult>;
+        fn list(&LinkFilter, LinkId, u32) -> Vec<Link>;
+        fn remove(LinkId) -> bool;
+        fn follow(ConnectionId, Vec<MergedObject>, Timestamp) -> usize;
+    }
+    EventCreations {
+        fn begin(ConnectionId, &Entity, &EventCreationAttempt, Timestamp) -> EventCreationAttempt;
+        fn find(ConnectionId, &Entity) -> Option<EventCreationAttempt>;
+        fn remove(ConnectionId, &Entity, &str) -> bool;
     }
     Endpoints {
         fn list() -> Vec<Endpoint>;

@@ -287,6 +287,7 @@ fn from_row(row: &Row) -> Result<Connection, StoreError> {
         params: from_json(&get::<String>(row, "params")?)?,
         metadata: from_json(&get::<String>(row, "metadata")?)?,
         account: get::<Option<String>>(row, "account_id")?.map(|id| Account { id, name: account_name }),
+        user: None,
         scopes_requested: from_json(&get::<String>(row, "scopes_requested")?)?,
         scopes_granted: get::<Option<String>>(row, "scopes_granted")?.as_deref().map(from_json).transpose()?,
         grant_status: word(&get::<String>(row, "grant_status")?)?,

@@ -160,6 +160,7 @@ fn new_connection(name: &str, mode: ConnectionMode) -> NewConnection {
         params: [("tenant".to_owned(), "acme".to_owned())].into(),
         metadata: [("cloud_id".to_owned(), "cloud".to_owned())].into(),
         account: None,
+        user: None,
         scopes_requested: vec!["read".to_owned(), "write".to_owned()],
         scopes_granted: None,
         connected_at: at(1_700_000_000),

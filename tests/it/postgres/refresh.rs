@@ -45,6 +45,7 @@ async fn copy(from: &dyn Store, to: &dyn Store) {
         params: connection.params,
         metadata: connection.metadata,
         account: connection.account,
+        user: connection.user,
         scopes_requested: connection.scopes_requested,
         scopes_granted: connection.scopes_granted,
         connected_at: connection.connected_at,

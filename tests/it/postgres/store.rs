@@ -7,8 +7,8 @@ use std::error::Error as _;
 
 use async_trait::async_trait;
 use integ::store::{
-    Apps, Connections, Endpoints, EventTypes, Events, Grants, Jobs, Locks, MalformedValue, Outbox, Records, Sandbox,
-    Schedules, Store, StoreError, Streams, Subscriptions, Webhooks,
+    Apps, Connections, Endpoints, EventCreations, EventTypes, Events, Grants, Jobs, Links, Locks, MalformedValue,
+    Outbox, Records, Sandbox, Schedules, Store, StoreError, Streams, Subscriptions, Webhooks,
 };
 use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard};
 use tokio_postgres::{Client, Config, NoTls};
@@ -149,6 +149,14 @@ impl Store for PostgresStore {
     }
 
     fn outbox(&self) -> &dyn Outbox {
+        self
+    }
+
+    fn links(&self) -> &dyn Links {
+        self
+    }
+
+    fn event_creations(&self) -> &dyn EventCreations {
         self
     }
 

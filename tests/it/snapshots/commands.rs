@@ -195,6 +195,70 @@ fn syncs() {
 }
 
 #[test]
+fn calendars() {
+    session(
+        "calendars",
+        |_| {},
+        ". connect google-calendar --sandbox --add-scope https://www.googleapis.com/auth/calendar.freebusy --add-scope https://www.googleapis.com/auth/calendar.events.owned
+        . connect outlook-calendar --sandbox
+        . connect slack --sandbox
+        calendar list outlook-calendar --jq '.calendars[:2]'
+        calendar events --week=2031-01-07 --zone Europe/Berlin
+        calendar freebusy google-calendar outlook-calendar --day=2031-01-08 --zone Europe/Berlin
+        calendar conflicts --week=2031-01-07 --zone Europe/Berlin
+        calendar slots google-calendar --duration 1h --hours 09:00-17:00 --day=2031-01-08 --zone Europe/Berlin
+        calendar create google-calendar --title Check-up --start 2031-01-07T09:00 --duration 45m --entity appointment/1 --zone Europe/Berlin --jq .outcome
+        calendar update google-calendar --entity appointment/1 --start 2031-01-07T10:00 --zone Europe/Berlin --jq .event.end
+        calendar update google-calendar --entity appointment/1
+        calendar delete google-calendar --entity appointment/1 --zone Europe/Berlin
+        calendar delete google-calendar --entity appointment/1
+        calendar create outlook-calendar --title Demo --start 2031-01-07T09:00 --duration 45m --zone Europe/Berlin
+        calendar create outlook-calendar --title Demo --start 2031-01-07 --duration 45m --zone Europe/Berlin
+        calendar create outlook-calendar --title Demo --start 2031-01-07T09:00 --end 2031-01-07T08:00 --zone Europe/Berlin
+        calendar events slack --day
+        calendar events --from 2031-01-07 --to 2031-01-07 --zone Europe/Berlin
+        calendar events --week=soon",
+    );
+}
+
+#[test]
+fn links() {
+    session(
+        "links",
+        |world| {
+            world.write(
+                "links.csv",
+                "entity_type,entity_id,connection,resource,object\ncustomer,7,hubspot,contacts,107\n",
+            );
+            world.write(
+                "wrong.csv",
+                "entity_type,entity_id,connection,resource,object\ncustomer,8,hubspot,contacts,107\n",
+            );
+        },
+        ". connect hubspot --sandbox --user u_1
+        link list
+        link add customer/42 hubspot/contacts 1500017
+        link add customer/42 hubspot/contacts 1500017
+        link add customer/42 hubspot/contacts 1500018
+        link add customer/43 hubspot/contacts 1500017
+        link add customer hubspot/contacts 1
+        link add customer/42 hubspot 1
+        link find customer/42
+        link find hubspot/contacts 1500017
+        link find hubspot/contacts 1
+        link import links.csv
+        link import wrong.csv
+        ~ link list
+        link list --type order
+        link remove customer/42 hubspot/contacts
+        link remove customer/42 hubspot/contacts
+        status --user u_1
+        status --user u_2
+        connect hubspot --sandbox --user u_2",
+    );
+}
+
+#[test]
 fn endpoints() {
     session(
         "endpoints",

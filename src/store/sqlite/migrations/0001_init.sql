@@ -269,6 +269,46 @@ CREATE TABLE subscriptions (
 
 CREATE INDEX subscriptions_connection ON subscriptions (connection_id);
 
+-- Pairs of an entity of the user's and an object of a service.
+CREATE TABLE links (
+    id            INTEGER PRIMARY KEY AUTOINCREMENT,
+    connection_id INTEGER NOT NULL REFERENCES connections (id) ON DELETE CASCADE,
+    -- The caller's own end user. Empty for none rather than NULL: NULLs are all different to UNIQUE.
+    user_id       TEXT NOT NULL DEFAULT '',
+    entity_type   TEXT NOT NULL,
+    entity_id     TEXT NOT NULL,
+    -- What the object is one of: a stream, a calendar.
+    resource      TEXT NOT NULL,
+    object_id     TEXT NOT NULL,
+    -- The object that the service made of this one and of another one, which has a link of its own.
+    merged_into   TEXT,
+    created_at    INTEGER NOT NULL,
+    -- When the object was last given another id.
+    changed_at    INTEGER NOT NULL,
+    UNIQUE (user_id, entity_type, entity_id, connection_id, resource),
+    UNIQUE (connection_id, resource, object_id)
+) STRICT;
+
+-- The keys by which services know the events of the user's entities. Committed before a service is asked to add an event,
+-- so that an event whose answer was lost is found again; removed with the event.
+CREATE TABLE event_creations (
+    connection_id INTEGER NOT NULL REFERENCES connections (id) ON DELETE CASCADE,
+    entity_type   TEXT NOT NULL,
+    entity_id     TEXT NOT NULL,
+    -- 128 random bits in hexadecimal, which each service is given in a format of its own.
+    key           TEXT NOT NULL,
+    -- NULL for the default calendar.
+    calendar      TEXT,
+    -- When the event was to be: what is known by no id is looked for there.
+    starts_at     INTEGER NOT NULL,
+    ends_at       INTEGER NOT NULL,
+    created_at    INTEGER NOT NULL,
+    PRIMARY KEY (connection_id, entity_type, entity_id)
+) STRICT, WITHOUT ROWID;
+
+-- Links are found by their entity whoever's it is.
+CREATE INDEX links_entity ON links (entity_type, entity_id);
+
 -- The types of the user's own events.
 CREATE TABLE event_types (
     kind        TEXT PRIMARY KEY,

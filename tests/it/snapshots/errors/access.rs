@@ -197,6 +197,7 @@ fn connect() {
         }],
         FollowUp => [E::FollowUp { status: 500 }],
         NameTaken => [E::NameTaken { name: slack(), target: " in the workspace work".into(), command: RECONNECT.into() }],
+        OtherUser => [E::OtherUser { name: slack(), user: "u_1".parse().unwrap(), command: RECONNECT.into() }],
         SandboxConsentFailed => [E::SandboxConsentFailed { status: 500 }],
         InvalidCallback => [E::InvalidCallback],
         OAuth => [

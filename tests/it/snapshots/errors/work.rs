@@ -1,11 +1,15 @@
 //! Syncs, outbound webhooks.
 
 use integ::api::PagingError;
+use integ::calendar::CalendarError;
+use integ::calendar::time::{TimeError, resolve, zone};
 use integ::connector::Pointer;
 use integ::endpoint::EndpointError;
 use integ::http::HttpError;
 use integ::json::JsonError;
 use integ::model::DeliveryId;
+use integ::model::calendar::{CalendarName, EventTime};
+use integ::ops::links::LinkOperationError;
 use integ::ops::sync::{StreamName, SyncOperationError, SyncTarget};
 use integ::store::StoreError;
 use integ::sync::SyncError;
@@ -39,6 +43,83 @@ fn sync() {
         MissingKey => [E::MissingKey { connection: slack(), stream: users(), at: Pointer::parse("/id").unwrap() }],
     });
     assert_snap("errors_sync", &text);
+}
+
+#[test]
+fn calendars() {
+    let calendar = |id: Option<&str>| CalendarName { connection: slack(), id: id.map(str::to_owned) };
+    let late = || CalendarError::Late { limit: MINUTE }.into();
+    let entity = || "appointment/123".parse().unwrap();
+    let day = |text: &str| EventTime::Date(text.parse().unwrap());
+    let differences = vec!["title from \"A\" to \"B\"".to_owned(), "start from 2026-12-01 to 2026-12-02".to_owned()];
+    let text = errors!(CalendarError {
+        NoCalendars => [E::NoCalendars],
+        NotACalendar => [E::NotACalendar { connection: slack() }],
+        Unsupported => [E::Unsupported { connection: slack(), connector: "slack".into(), what: "add events" }],
+        Unreadable => [E::unreadable("free/busy", vec![(calendar(None), late()), (calendar(Some("team")), late())])],
+        Late => [E::Late { limit: MINUTE }],
+        Incomplete => [E::Incomplete { problem: "there is no list at /items".into() }],
+        Changing => [E::Changing],
+        Reported => [E::Reported { reason: "notFound".into() }],
+        SameQuery => [E::SameQuery],
+        MalformedEvent => [E::MalformedEvent { calendar: calendar(None), problem: "it has no start".into() }],
+        EventNotFound => [E::EventNotFound { calendar: calendar(Some("team")), id: "e1".into() }],
+        NotLinked => [E::NotLinked { connection: slack(), entity: entity() }],
+        LinkedEventMissing => [E::LinkedEventMissing { connection: slack(), entity: entity(), id: "e1".into() }],
+        LinkedElsewhere => [E::LinkedElsewhere { id: "e1".into(), entity: entity() }],
+        ChangedMeanwhile => [
+            E::ChangedMeanwhile { id: "e1".into(), differences: Vec::new() },
+            E::ChangedMeanwhile { id: "e1".into(), differences },
+        ],
+        UsedKey => [E::UsedKey],
+        EndsBeforeStart => [E::EndsBeforeStart { start: day("2026-12-02"), end: day("2026-12-01") }],
+        MixedSpan => [E::MixedSpan],
+        LengthNeeded => [E::LengthNeeded],
+        PartOfDay => [E::PartOfDay],
+    });
+    assert_snap("errors_calendars", &text);
+}
+
+#[test]
+fn event_times() {
+    let berlin = zone("Europe/Berlin").unwrap();
+    let local = |text: &str| resolve(text.parse().unwrap(), &berlin).unwrap_err();
+    let text = errors!(TimeError {
+        Invalid => [E::Invalid { text: "soon".into() }],
+        UnknownZone => [zone("berlin").unwrap_err(), zone("Nowhere/At/All").unwrap_err()],
+        Nonexistent => [local("2027-03-28T02:30")],
+        Ambiguous => [local("2027-10-31T02:30")],
+        WrongOffset => [E::WrongOffset { text: "2026-12-01T09:00+02:00[Europe/Berlin]".into(), zone: "Europe/Berlin".into() }],
+        OutOfRange => [E::OutOfRange { text: "+100y".into() }],
+    });
+    assert_snap("errors_event_times", &text);
+}
+
+#[test]
+fn links() {
+    let (entity, resource, object) = ("customer/42".to_owned(), "contacts".to_owned(), "15".to_owned());
+    let remove = "integ link remove customer/42 slack/contacts".to_owned();
+    let text = errors!(LinkOperationError {
+        NotFound => [E::NotFound { what: entity.clone() }],
+        EntityLinked => [E::EntityLinked {
+            entity: entity.clone(),
+            connection: slack(),
+            resource: resource.clone(),
+            object: object.clone(),
+            remove: remove.clone(),
+        }],
+        ObjectLinked => [E::ObjectLinked {
+            entity: entity.clone(),
+            connection: slack(),
+            resource: resource.clone(),
+            object,
+            user: Some("u_1".parse().unwrap()),
+            remove: remove.clone(),
+        }],
+        SeveralUsers => [E::SeveralUsers { entity, connection: slack(), resource, remove }],
+        InvalidImport => [E::InvalidImport { reason: "the heading lacks object".into() }],
+    });
+    assert_snap("errors_links", &text);
 }
 
 #[test]

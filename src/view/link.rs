@@ -1,0 +1,91 @@
+//! Views of links. Times are RFC 3339.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::schema::Time;
+use super::{optional_word, word};
+use crate::clock::Timestamp;
+use crate::model::{ConnectionName, Link, UserId, words};
+
+/// A pair of an entity of the user's and an object of a service. What `link list --json` prints, `link import` reads.
+#[derive(Clone, Debug, JsonSchema, Serialize)]
+pub struct LinkView {
+    #[serde(serialize_with = "optional_word")]
+    pub user: Option<UserId>,
+    pub entity_type: String,
+    pub entity_id: String,
+    #[serde(serialize_with = "word")]
+    pub connection: ConnectionName,
+    pub resource: String,
+    pub object: String,
+    /// The object that the service made of this one and another, which has a link of its own.
+    pub merged_into: Option<String>,
+    #[schemars(with = "Time")]
+    pub created_at: Timestamp,
+    /// When the object was last given another id.
+    #[schemars(with = "Time")]
+    pub changed_at: Timestamp,
+}
+
+impl From<Link> for LinkView {
+    fn from(link: Link) -> Self {
+        Self {
+            user: link.user,
+            entity_type: link.entity.kind().to_owned(),
+            entity_id: link.entity.id().to_owned(),
+            connection: link.connection,
+            resource: link.object.resource().to_owned(),
+            object: link.object.id().to_owned(),
+            merged_into: link.merged_into,
+            created_at: link.created_at,
+            changed_at: link.changed_at,
+        }
+    }
+}
+
+/// Links, in the order in which they were added.
+#[derive(Clone, Debug, JsonSchema, Serialize)]
+pub struct LinkListView {
+    pub links: Vec<LinkView>,
+}
+
+/// What became of a link that was added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkOutcome {
+    Added,
+    /// The same link was there.
+    Unchanged,
+}
+
+words!(LinkOutcome { Added => "added", Unchanged => "unchanged" });
+
+/// A link that was added.
+#[derive(Clone, Debug, JsonSchema, Serialize)]
+pub struct AddedLinkView {
+    #[serde(serialize_with = "word")]
+    pub outcome: LinkOutcome,
+    pub link: LinkView,
+}
+
+/// A link that was removed.
+#[derive(Clone, Debug, JsonSchema, Serialize)]
+pub struct RemovedLinkView {
+    pub removed: LinkView,
+}
+
+/// A line of an import that was not stored.
+#[derive(Clone, Debug, JsonSchema, Serialize)]
+pub struct RejectedLineView {
+    /// From 1.
+    pub line: u64,
+    pub error: String,
+}
+
+/// What became of the lines of an import.
+#[derive(Clone, Debug, JsonSchema, Serialize)]
+pub struct ImportedLinksView {
+    pub added: usize,
+    pub unchanged: usize,
+    pub rejected: Vec<RejectedLineView>,
+}
