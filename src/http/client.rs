@@ -9,9 +9,7 @@ use serde_json::Value;
 use url::Url;
 
 use super::egress::{EgressGuard, EgressRefusal, SystemResolver};
-use super::{
-    Challenge, ClientIdentity, HttpError, Route, redact_body, redact_header, redact_url, transport_error,
-};
+use super::{Challenge, ClientIdentity, HttpError, Route, redact_body, redact_header, redact_url, transport_error};
 use crate::clock::{RunningLimit, Stopwatch, Timestamp};
 use crate::config::AllowedAddress;
 use crate::connector::Pointer;
