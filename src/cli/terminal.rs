@@ -115,7 +115,7 @@ impl Prompter for Terminal {
         }
         match event {
             ConnectEvent::Waiting { .. } if !self.animates && WAIT_SHOWN.swap(true, Ordering::Relaxed) => {}
-            ConnectEvent::Waiting { waits_for, remaining } if !self.quiet && !(self.interactive && self.animates) => {
+            ConnectEvent::Waiting { waits_for, remaining } if !(self.quiet || self.interactive && self.animates) => {
                 self.print_message(&connect_events::wait(*waits_for, *remaining));
             }
             ConnectEvent::Waiting { waits_for, remaining } if !self.quiet => {

@@ -126,6 +126,7 @@ const UNLISTED: &[(&str, &str)] = &[
     ("ConnectInterrupted", "private to the library; a test of `flow` interrupts a sign-in"),
     ("DisconnectError", "its code is that of its cause; the session `connections` runs into it"),
     ("ExecError", "the system refuses to start a program that is there"),
+    ("ProxyError", "of `mcp proxy`, which is in no session: see `mcp_proxy`"),
     ("RateLimitError", "only the library makes it; `sync_faults` runs into a rate limit"),
     ("ReportError", "the XML of a report cannot be written"),
 ];

@@ -608,7 +608,6 @@ const USAGE: &str = "nonsense
         webhook subscribe stripe
         webhook unsubscribe stripe
         webhook listen stripe --forward-to http://10.0.0.1/
-        mcp proxy stripe
         sandbox fault nothing
         sandbox fault slack nothing
         endpoint add ftp://x

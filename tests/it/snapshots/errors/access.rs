@@ -123,6 +123,11 @@ fn invalid_host(command: ConnectCommand) -> ConnectError {
     }
 }
 
+fn unknown_auth() -> ConnectError {
+    let command = ConnectCommand { connector: "slack".into(), command: "integ connect slack --sandbox".into() };
+    ConnectError::UnknownAuth { command, auth: "saml".into(), known: vec!["oauth".into()] }
+}
+
 fn other_resource() -> ConnectError {
     ConnectError::OtherResource {
         name: slack(),
@@ -155,7 +160,7 @@ fn connect() {
     let failed =
         |source| ConnectError::OAuth { command: requested(), offers: offers.clone(), source: Box::new(source) };
     let text = errors!(ConnectError {
-        UnknownAuth => [E::UnknownAuth { command: ConnectCommand { connector: "slack".into(), command: "integ connect slack --sandbox".into() }, auth: "saml".into(), known: vec!["oauth".into()] }],
+        UnknownAuth => [unknown_auth()],
         MissingApp => [E::MissingApp { command: requested() }],
         MissingAppForServer => [E::MissingAppForServer { command: requested(), server: Box::new(server) }],
         MissingClientSecret => [E::MissingClientSecret { command: requested() }],
