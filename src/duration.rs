@@ -74,7 +74,9 @@ pub fn format(duration: Duration) -> String {
 pub fn format_rounded(duration: Duration) -> String {
     let seconds = duration.as_secs();
     let units = [("d", 86_400), ("h", 3_600), ("m", 60)];
-    let (unit, size) = units.into_iter().find(|(_, size)| seconds >= 2 * size).unwrap_or(("s", 1));
+    // One and a half of a unit would lose too much.
+    let fits = |size: u64| seconds >= 2 * size || seconds == size;
+    let (unit, size) = units.into_iter().find(|(_, size)| fits(*size)).unwrap_or(("s", 1));
     format!("{}{unit}", seconds / size)
 }
 
@@ -86,8 +88,8 @@ mod tests {
     fn a_rounded_duration_has_one_unit() {
         let rounded = |seconds| format_rounded(Duration::from_secs(seconds));
         assert_eq!(
-            [0, 90, 119, 120, 3528, 7199, 7200, 90_000, 200_000].map(rounded),
-            ["0s", "90s", "119s", "2m", "58m", "119m", "2h", "25h", "2d"]
+            [0, 60, 90, 119, 120, 3528, 3600, 7199, 7200, 90_000, 200_000].map(rounded),
+            ["0s", "1m", "90s", "119s", "2m", "58m", "1h", "119m", "2h", "25h", "2d"]
         );
     }
 

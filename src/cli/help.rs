@@ -31,8 +31,8 @@ pub(super) struct HelpArgs {
 /// What can be explained beside commands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Topic {
-    Calls,
     Calendar,
+    Calls,
     Ci,
     Connectors,
     Endpoints,
@@ -52,8 +52,8 @@ enum Topic {
 
 impl Topic {
     const ALL: [Self; 17] = [
-        Self::Calls,
         Self::Calendar,
+        Self::Calls,
         Self::Ci,
         Self::Connectors,
         Self::Endpoints,

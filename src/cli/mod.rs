@@ -264,6 +264,11 @@ fn dispatch(cli: Cli, ui: &mut Ui) -> Result<u8> {
     if let Some(makes) = needs_workspace {
         workspace::ensure_exists(&workspace, chosen_by, makes)?;
     }
+    run_in(workspace, ui, command)
+}
+
+/// Runs a command that works in a workspace.
+fn run_in(workspace: Workspace, ui: &mut Ui, command: CliCommand) -> Result<u8> {
     let result = match command {
         CliCommand::Connect(args) => connect::run(&workspace, ui, *args),
         CliCommand::Reconnect(args) => reconnect::run(&workspace, ui, *args),

@@ -117,8 +117,8 @@ fn connection_table(ui: &Ui, connections: &[ConnectionView]) -> String {
     let headings = ["connection", "account", "status", "expires", "checked", "mode"];
     // A narrow terminal shows what matters most and folds nothing into slivers.
     let columns = match ui.width {
-        Some(0..50) => 3,
-        Some(50..72) => 4,
+        Some(0..60) => 3,
+        Some(60..72) => 4,
         // Live connections alone need no word for it.
         _ if connections.iter().all(|connection| connection.target.is_none()) => ALL_COLUMNS - 1,
         _ => ALL_COLUMNS,

@@ -241,7 +241,7 @@ pub enum ConnectError {
     #[error("cannot connect {command}")]
     Resource { command: ConnectCommand, source: Box<ResourceError> },
     #[error("cannot connect {command}")]
-    OAuth { command: ConnectCommand, offers: AuthCapabilities, source: Box<OAuthError> },
+    OAuth { command: ConnectCommand, offers: Box<AuthCapabilities>, source: Box<OAuthError> },
     #[error(transparent)]
     Prompt(#[from] PromptError),
 }

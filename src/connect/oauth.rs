@@ -240,7 +240,7 @@ impl ConnectFlow<'_> {
     pub(super) fn oauth_error(&self, source: OAuthError) -> ConnectError {
         ConnectError::OAuth {
             command: self.request.command(),
-            offers: self.capabilities.clone(),
+            offers: Box::new(self.capabilities.clone()),
             source: Box::new(source),
         }
     }

@@ -10,7 +10,7 @@ use super::{ConnectError, ConnectRequest, find_client};
 use crate::connector::{AuthMethod, AuthorizationServer, MCP, OAuth2};
 use crate::env;
 use crate::error::Result;
-use crate::http::is_loopback;
+use crate::http::{Response, is_loopback};
 use crate::mcp_client;
 use crate::model::{ClientCredentials, Connection, ConnectionName};
 use crate::oauth::discovery::{self, MetadataScope};
@@ -160,7 +160,9 @@ pub(super) async fn discover(
     let url = template.fill_url(&values).map_err(|error| flow.oauth_error(error.into()))?;
     let named = session.connection.params.get(ISSUER).map(String::as_str);
     let http = &flow.workspace.engine.http;
-    let found = protected_resource::discover(http, &session.route, mcp_client::probes(url), named).await;
+    let probe = mcp_client::discover_probe(url.clone());
+    let other = |answer: &Response| mcp_client::session_probe(url, answer);
+    let found = protected_resource::discover(http, &session.route, probe, other, named).await;
     let found =
         found.map_err(|source| ConnectError::Resource { command: flow.request.command(), source: Box::new(source) })?;
     let scope = if found.resource.is_some() { MetadataScope::First } else { MetadataScope::Origin };

@@ -24,7 +24,7 @@ pub use refusal::{Refusal, RefusalCause, describe_refusal};
 
 use crate::api::{self, ApiResponse, GrantToken, RetryLimits, SendError};
 use crate::connector::ErrorClass;
-use crate::http::Request;
+use crate::http::{Request, Response};
 use crate::model::{
     Grant, MCP_META_CAPABILITIES, MCP_META_CLIENT, MCP_META_REVISION, MCP_META_SERVER, MCP_SESSION_REVISIONS,
     MCP_STATELESS_REVISION,
@@ -74,19 +74,25 @@ pub enum McpError {
     Send(SendError),
 }
 
-/// Returns the requests with which a server can be asked without a token: that of the newest revision, and the one with which
-/// the sessions of earlier revisions begin.
-pub fn probes(url: Url) -> [Request; 2] {
-    let discover = ("server/discover", with_meta(json!({})), Protocol::Stateless);
-    let initialize = ("initialize", initialize_params(), Protocol::Session { revision: None, id: None });
-    [discover, initialize].map(|(method, params, protocol)| {
-        let mut request = Request::new("POST", url.clone());
-        request.max_response_bytes = MAX_RESPONSE_BYTES;
-        request.is_complete = Some(message::has_response);
-        set_headers(&mut request, &protocol, method);
-        let body = message::request(1, method, &params);
-        request.body("application/json", body.to_string().into_bytes())
-    })
+/// Returns the request with which a server of the newest revision is asked what it is, without a token.
+pub fn discover_probe(url: Url) -> Request {
+    probe(url, "server/discover", &with_meta(json!({})), &Protocol::Stateless)
+}
+
+/// Returns the request with which the sessions of earlier revisions begin, without a token, if the answer to
+/// [`discover_probe`] does not come from a server that understood it.
+pub fn session_probe(url: Url, answer: &Response) -> Option<Request> {
+    let is_understood = message::supported_revisions(answer).is_some();
+    let protocol = Protocol::Session { revision: None, id: None };
+    (!is_understood).then(|| probe(url, "initialize", &initialize_params(), &protocol))
+}
+
+fn probe(url: Url, method: &str, params: &Value, protocol: &Protocol) -> Request {
+    let mut request = Request::new("POST", url);
+    request.max_response_bytes = MAX_RESPONSE_BYTES;
+    request.is_complete = Some(message::has_response);
+    set_headers(&mut request, protocol, method);
+    request.body("application/json", message::request(1, method, params).to_string().into_bytes())
 }
 
 /// Adds what every request of the stateless revision says.

@@ -7,7 +7,7 @@ use url::form_urlencoded::Serializer;
 use super::quirks::{self, TokenRequestKind};
 use super::{ErrorDescription, OAuthClient, OAuthError, Tokens};
 use crate::clock;
-use crate::connector::{BodyFormat, ClientAuth, ErrorClass, GrantType, Values};
+use crate::connector::{BodyFormat, ClientAuth, ErrorClass, GrantType, Template, Values};
 use crate::hex;
 use crate::http::{Request, Response, classify};
 use crate::secret::Secret;
@@ -91,7 +91,7 @@ impl OAuthClient<'_> {
             vec![("grant_type".to_owned(), JWT_BEARER.to_owned()), ("assertion".to_owned(), signed.expose().clone())];
         // Scopes that the assertion names are not named a second time.
         let claims = self.rules.assertion.iter().flat_map(|assertion| assertion.claims.values());
-        let is_claimed = claims.flat_map(|claim| claim.placeholders()).any(|name| name == "scope");
+        let is_claimed = claims.flat_map(Template::placeholders).any(|name| name == "scope");
         let param = &self.rules.scope.param;
         if let Some(scope) = values.get("scope").filter(|_| !is_claimed && !param.is_empty()) {
             form.push((param.clone(), scope.to_owned()));

@@ -65,8 +65,8 @@ impl Remedy for ResourceError {
     }
 }
 
-/// Asks a resource, by requests that carry no token, and its metadata. The next of `probes` is sent if the resource does not
-/// understand the one before. `issuer` is the authorization server that the user named, if any: it has to be one of the
+/// Asks a resource, by requests that carry no token, and its metadata. `other` makes another one if the resource did not
+/// understand `probe`. `issuer` is the authorization server that the user named, if any: it has to be one of the
 /// resource's.
 ///
 /// # Errors
@@ -74,13 +74,14 @@ impl Remedy for ResourceError {
 pub async fn discover(
     http: &Client,
     route: &Route,
-    probes: [Request; 2],
+    probe: Request,
+    other: impl FnOnce(&Response) -> Option<Request>,
     issuer: Option<&str>,
 ) -> Result<ProtectedResource, ResourceError> {
-    let [probe, other] = probes;
     let url = probe.url.clone();
     let mut answer = http.send(probe, route).await?;
-    if (400..=499).contains(&answer.status) && !matches!(answer.status, 401 | 403 | 429) {
+    let is_misunderstood = (400..=499).contains(&answer.status) && !matches!(answer.status, 401 | 403 | 429);
+    if is_misunderstood && let Some(other) = other(&answer) {
         answer = http.send(other, route).await?;
     }
     let challenge = answer.bearer_challenge().filter(|_| answer.status == 401);

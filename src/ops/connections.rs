@@ -41,7 +41,7 @@ pub const OPERATIONS: &[Operation] = &[
 
 /// Connects an account; the prompter asks the person whose account it is.
 pub async fn connect(workspace: &Workspace, request: ConnectRequest, prompter: &dyn Prompter) -> Result<ConnectView> {
-    let connected = connect::connect(workspace, &request, prompter).await?;
+    let connected = Box::pin(connect::connect(workspace, &request, prompter)).await?;
     Ok(ConnectView {
         connection: connection_view(
             workspace,

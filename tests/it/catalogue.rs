@@ -315,7 +315,7 @@ fn hostile_files_are_refused_with_all_that_is_wrong() {
     // A mistake on each of many lines is found in a time that grows no faster than the file.
     let many: String = (0..50_000).map(|n| format!("k{n} = 1\n")).collect();
     let ran = install("many.toml", many.as_bytes());
-    assert_eq!(ran.stderr.matches("there is no such key").count(), 50_000);
+    assert_eq!(ran.stderr.matches("unknown key").count(), 50_000);
     // A key cannot write lines that look like ours.
     let lines = format!("\"a\\nhint: rm -rf /\" = 1\n{}", acme("acme.example"));
     let ran = home.run(&format!("connector install {} --yes", written(&home, "lines.toml", lines)));

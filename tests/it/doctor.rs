@@ -285,7 +285,7 @@ fn a_hook_that_could_tell_nobody_is_a_problem() {
     find(&doctor(&home).0, "notify", "ok", "127.0.0.1");
     home.ok("config set notify.on failure");
     fs::write(home.path().join("config.toml"), "[notify]\ncommand = \"sh\"\non = []\n").unwrap();
-    find(&doctor(&home).0, "notify", "warning", "lets nothing be told");
+    find(&doctor(&home).0, "notify", "warning", "notify.on is empty");
 }
 
 #[test]
@@ -315,6 +315,6 @@ fn proxies_and_browsers_are_said_without_their_passwords() {
         .with("HTTPS_PROXY", "http://user:MARKERpw@proxy.example:3128")
         .with("BROWSER", "/no/such/browser %s");
     let ran: Ran = home.run("doctor");
-    assert!(ran.stdout.contains("HTTPS_PROXY leads https requests through proxy.example:3128"), "{ran:?}");
+    assert!(ran.stdout.contains("HTTPS_PROXY sends https requests through proxy.example:3128"), "{ran:?}");
     assert!(ran.stdout.contains("BROWSER names no program") && !ran.stdout.contains("MARKER"), "{ran:?}");
 }

@@ -391,7 +391,10 @@ fn what_was_missed_is_asked_for_and_taken_in_once() {
     }
     provider.trouble("/api/log/7", log());
     let rehearsed = home.run("webhook backfill fake --since 1h --dry-run");
-    assert!(rehearsed.code == 0 && rehearsed.stderr.contains("2 would be kept, 1 had come."), "{rehearsed:?}");
+    assert!(
+        rehearsed.code == 0 && rehearsed.stderr.contains("2 would be stored, 1 already received."),
+        "{rehearsed:?}"
+    );
     assert_eq!(events(&home, "fake").len(), 1);
     provider.trouble("/api/log/7", log());
     let ran = home.run("webhook backfill fake --since 1h --json");
@@ -420,7 +423,7 @@ fn vendors_of_the_catalogue_are_asked_for_what_was_missed() {
         home.ok(&format!("webhook backfill {name} --since 1d"));
         // What was found is known the second time.
         let ran = home.run(&format!("webhook backfill {name} --since 1d"));
-        assert!(ran.code == 0 && ran.stderr.contains("0 were kept"), "{name}: {ran:?}");
+        assert!(ran.code == 0 && ran.stderr.contains("0 were stored"), "{name}: {ran:?}");
     }
     home.ok("connect github --sandbox --scope admin:repo_hook --scope repo");
     let ran = home.run("webhook backfill github --since 1d --json");

@@ -270,7 +270,7 @@ fn a_captured_request_is_explained() {
     );
     assert_eq!(
         (&view["checks"][0]["status"], &view["checks"][1]["status"]),
-        (&json!("right"), &json!("wrong")),
+        (&json!("valid"), &json!("invalid")),
         "{view}"
     );
 }
@@ -331,7 +331,7 @@ fn kept_events_are_sent_again_signed_anew() {
 fn simulate_goes_to_this_machine_or_by_https_and_says_what_is_missing() {
     let home = home(&["stripe", "gmail"]);
     let told = home.ok("webhook secret gmail");
-    assert!(told.contains("without a secret of its own"), "{told}");
+    assert!(told.contains("verified without a secret"), "{told}");
     for (line, code, error) in [
         ("webhook secret gmail --rotate", 2, "secret_unsupported"),
         ("webhook simulate stripe charge.refunded --to http://example.com/", 2, "insecure_url"),

@@ -108,8 +108,11 @@ async fn resolve(
     }
 }
 
+/// The number of a line, from 1, and what it says.
+type NumberedLine = (u64, std::result::Result<LinkLine, String>);
+
 /// The lines of a text that are not empty, with their numbers.
-fn parse(text: &str) -> Result<Vec<(u64, std::result::Result<LinkLine, String>)>, LinkOperationError> {
+fn parse(text: &str) -> Result<Vec<NumberedLine>> {
     let text = text.trim_start_matches('\u{feff}');
     if text.trim_start().starts_with('{') || text.trim().is_empty() {
         let lines = (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty());
@@ -123,7 +126,7 @@ fn parse(text: &str) -> Result<Vec<(u64, std::result::Result<LinkLine, String>)>
         needed.into_iter().filter(|needed| !headings.iter().any(|heading| heading == *needed)).collect();
     if !missing.is_empty() {
         let reason = format!("the heading lacks {}", missing.join(", "));
-        return Err(LinkOperationError::InvalidImport { reason });
+        return Err(LinkOperationError::InvalidImport { reason }.into());
     }
     let mut lines = Vec::new();
     for record in reader.records() {
@@ -163,7 +166,7 @@ mod tests {
         let lines = parse(csv).unwrap();
         assert_eq!(lines[0].1.as_ref().unwrap().entity_id, "a, b");
         assert_eq!((lines[0].0, lines[1].0, lines[1].1.is_err()), (2, 3, true));
-        assert!(parse("a,b\n1,2\n").unwrap_err().to_string().contains("lacks entity_type"));
+        assert!(parse("a,b\n1,2\n").unwrap_err().message().contains("lacks entity_type"));
         assert!(parse("").unwrap().is_empty());
     }
 }

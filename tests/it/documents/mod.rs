@@ -7,6 +7,7 @@ mod world;
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use std::io::Write;
 
 use blocks::{Block, Kind, Step};
 use exceptions::{EXCEPTIONS, Exception};
@@ -30,7 +31,7 @@ fn run(what: &str, blocks: &[Block], world: &World) -> Vec<String> {
             continue;
         }
         match exceptions::of(&step.line) {
-            Some(Exception::NotRun(why)) => println!("{what}: not run, for {why}: {}", step.line),
+            Some(Exception::NotRun(why)) => say(&format!("{what}: not run, for {why}: {}", step.line)),
             Some(Exception::Serves) => wrong.extend(world.serve(&step.line).err()),
             None => wrong.extend(world.run(step).err()),
         }
@@ -50,8 +51,13 @@ fn parse(line: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// Says something beside the results of the tests.
+fn say(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
 fn report(wrong: &[String], counted: usize) {
-    println!("{counted} command lines");
+    say(&format!("{counted} command lines"));
     assert!(wrong.is_empty(), "{} of {counted} lines:\n{}", wrong.len(), wrong.join("\n"));
 }
 

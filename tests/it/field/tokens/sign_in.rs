@@ -31,7 +31,7 @@ fn field_22_a_second_consent_keeps_the_refresh_token_of_the_same_account_and_cli
     let line = connect_line(&provider);
     provider.trouble("/token", [without_refresh_token()]);
     let (_, stderr) = connect(&home, &line);
-    assert!(stderr.contains("the one from before is kept"), "{stderr}");
+    assert!(stderr.contains("the old one stays in use"), "{stderr}");
     assert_eq!(status(&home)["refreshable"], true);
     home.ok("refresh fake");
     assert_eq!(provider.state().presented.keys().collect::<Vec<_>>(), ["refresh-2"]);

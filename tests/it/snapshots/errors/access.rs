@@ -140,6 +140,17 @@ fn no_server() -> ResourceError {
     ResourceError::NotFound { url: "https://mcp.example/mcp".parse().unwrap(), status: 404 }
 }
 
+fn prompt_errors() -> String {
+    errors!(PromptError {
+        NoTerminal => [E::NoTerminal { prompt: "A client id".into(), missing: "give it with --client-id".into() }],
+        Empty => [E::Empty],
+        Interrupted => [E::Interrupted],
+        TooLong => [E::TooLong { limit: 65_536 }],
+        File => [E::File { path: "key.pem".into(), source: io() }],
+        Read => [E::Read { source: io() }],
+    })
+}
+
 #[test]
 fn connect() {
     let requested = || ConnectCommand { connector: "slack".into(), command: RECONNECT.into() };
@@ -157,8 +168,11 @@ fn connect() {
         client_auth_param: Some("client_auth".into()),
         key_field: None,
     };
-    let failed =
-        |source| ConnectError::OAuth { command: requested(), offers: offers.clone(), source: Box::new(source) };
+    let failed = |source| ConnectError::OAuth {
+        command: requested(),
+        offers: Box::new(offers.clone()),
+        source: Box::new(source),
+    };
     let text = errors!(ConnectError {
         UnknownAuth => [unknown_auth()],
         MissingApp => [E::MissingApp { command: requested() }],
@@ -213,15 +227,7 @@ fn connect() {
         ],
         Prompt => [E::Prompt(PromptError::Empty)],
     });
-    let ask = errors!(PromptError {
-        NoTerminal => [E::NoTerminal { prompt: "A client id".into(), missing: "give it with --client-id".into() }],
-        Empty => [E::Empty],
-        Interrupted => [E::Interrupted],
-        TooLong => [E::TooLong { limit: 65_536 }],
-        File => [E::File { path: "key.pem".into(), source: io() }],
-        Read => [E::Read { source: io() }],
-    });
-    assert_snap("errors_connect", &(text + &ask));
+    assert_snap("errors_connect", &(text + &prompt_errors()));
 }
 
 #[test]
