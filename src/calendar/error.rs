@@ -134,8 +134,8 @@ impl Remedy for CalendarError {
                     format!("integ calendar events {} --week", calendar.connection),
                 ))
                 .connection(&calendar.connection),
-            Self::NotLinked { connection, entity } => Diagnostic::new(Kind::NotFound, "event_not_linked")
-                .hint(Hint::new("see what it is linked with:", format!("integ link find {}", shell_word(entity))))
+            Self::NotLinked { connection, .. } => Diagnostic::new(Kind::NotFound, "event_not_linked")
+                .hint(Hint::new("list the links:", "integ link list"))
                 .connection(connection),
             Self::LinkedEventMissing { connection, entity, .. } => {
                 Diagnostic::new(Kind::Failed, "linked_event_missing")

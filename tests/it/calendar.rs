@@ -171,7 +171,7 @@ fn other_peoples_calendars_are_asked_about_by_address() {
 #[test]
 fn what_depends_on_every_calendar_fails_if_one_cannot_be_read() {
     let Some(calendars) = Calendars::start() else { return };
-    let window = "--from 2024-03-25T00:00:00Z --to 2024-05-25T00:00:00Z --timeout 2s";
+    let window = "--from 2024-03-25T00:00:00Z --to 2024-05-25T00:00:00Z --timeout";
     let cases: &[(&str, &str, i32)] = &[
         ("late", "no answer within 2 s", 5),
         ("broken", "501", 5),
@@ -182,6 +182,8 @@ fn what_depends_on_every_calendar_fails_if_one_cannot_be_read() {
         ("changing", "", 0),
     ];
     for (kind, says, code) in cases {
+        // Only the calendar that is late has to be given up on.
+        let window = format!("{window} {}", if *kind == "late" { "2s" } else { "30s" });
         calendars.fault("team", kind);
         for connection in ["google-calendar", "outlook-calendar"] {
             for command in ["freebusy", "conflicts", "slots --duration 1h"] {

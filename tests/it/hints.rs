@@ -126,9 +126,11 @@ const UNLISTED: &[(&str, &str)] = &[
     ("ConnectInterrupted", "private to the library; a test of `flow` interrupts a sign-in"),
     ("DisconnectError", "its code is that of its cause; the session `connections` runs into it"),
     ("ExecError", "the system refuses to start a program that is there"),
+    ("LinkPartError", "clap prints it: see `link`"),
     ("ProxyError", "of `mcp proxy`, which is in no session: see `mcp_proxy`"),
     ("RateLimitError", "only the library makes it; `sync_faults` runs into a rate limit"),
     ("ReportError", "the XML of a report cannot be written"),
+    ("UserIdError", "clap prints it: see `link`"),
 ];
 
 fn is_code(text: &str) -> bool {

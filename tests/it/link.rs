@@ -27,8 +27,8 @@ fn links_are_found_from_either_side_and_stay_with_their_connection() {
     assert_eq!((taken.code, taken.error_code().as_str()), (1, "object_linked"), "{taken:?}");
     assert!(taken.stderr.contains("integ link remove customer/42 hubspot/contacts"), "{taken:?}");
 
+    home.ok("reconnect hubspot --no-browser");
     home.ok("rename hubspot hubspot@work");
-    home.ok("reconnect hubspot@work --no-browser");
     let of_entity = home.json("link find customer/42");
     let objects: Vec<&str> =
         of_entity["links"].as_array().unwrap().iter().map(|link| link["resource"].as_str().unwrap()).collect();

@@ -184,7 +184,7 @@ fn status_fits_every_terminal() {
             let width: usize = line.chars().map(|c| if c > '\u{2e80}' { 2 } else { 1 }).sum();
             assert!(width <= columns, "{columns} columns, {width}: {line:?}");
         }
-        assert!(plain.contains("active"), "{columns}: {plain}");
+        assert!(columns < 60 || plain.contains("active"), "{columns}: {plain}");
         assert!(shown.contains('\u{1b}'), "a terminal gets colours");
     }
     assert!(!on_terminal(&home, 80, "status --color never").contains('\u{1b}'));
@@ -227,7 +227,7 @@ fn status_has_the_shape_that_is_promised() {
     let expires_in = status["connections"][0]["expires_in"].as_i64().unwrap();
     assert!((3500..=3600).contains(&expires_in), "{expires_in}");
     status["connections"][0]["expires_in"] = "SECONDS".into();
-    insta::assert_snapshot!(status.to_string(), @r#"{"format_version":1,"workspace":"default","connections":[{"connection":"slack@work","connector":"slack","name":"Slack","mode":"sandbox","origin":null,"auth":"oauth2","account":{"id":"T0WRZ7T4LPP","name":"Work"},"status":"active","reason":null,"hint":null,"scopes":["channels:read","channels:history","users:read","chat:write"],"missing_scopes":[],"connected_at":"TIME","expires_at":"TIME","expires_in":"SECONDS","refreshable":true,"refresh_expires_at":null,"last_checked_at":"TIME","last_sync_at":null,"last_error":null,"error_count":0,"subscriptions":[]}],"summary":{"total":1,"active":1,"expiring":0,"needs_reauth":0,"error":0,"disconnected":0}}"#);
+    insta::assert_snapshot!(status.to_string(), @r#"{"format_version":1,"workspace":"default","connections":[{"connection":"slack@work","connector":"slack","name":"Slack","mode":"sandbox","origin":null,"auth":"oauth2","account":{"id":"T0WRZ7T4LPP","name":"Work"},"user":null,"status":"active","reason":null,"hint":null,"scopes":["channels:read","channels:history","users:read","chat:write"],"missing_scopes":[],"connected_at":"TIME","expires_at":"TIME","expires_in":"SECONDS","refreshable":true,"refresh_expires_at":null,"last_checked_at":"TIME","last_sync_at":null,"last_error":null,"error_count":0,"subscriptions":[]}],"summary":{"total":1,"active":1,"expiring":0,"needs_reauth":0,"error":0,"disconnected":0}}"#);
     assert_eq!(home.ok("status --jq .connections[].connection"), "slack@work");
     assert_eq!(home.ok("status --jq .summary.active,.format_version"), "1\n1");
     for line in [

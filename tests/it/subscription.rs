@@ -404,7 +404,7 @@ fn what_was_missed_is_asked_for_and_taken_in_once() {
     assert_eq!(known, [true, false, false], "{lines:?}");
     provider.trouble("/api/log/7", log());
     let again = home.run("webhook backfill fake --since 1h");
-    assert!(again.stderr.contains("0 were kept, 3 had come."), "{again:?}");
+    assert!(again.stderr.contains("0 were stored, 3 already received."), "{again:?}");
     // One that is delivered after all is the same, though its bytes are others.
     home.ok(&format!("webhook simulate fake ping --to {} --set x=1 --json", listening.url("fake")));
     let kept = events(&home, "fake");

@@ -268,7 +268,7 @@ impl<'a> CalendarCall<'a> {
         partitions.into_iter().find_map(|partition| {
             let set = RecordSet::new(self.world(state), &self.stream, partition.clone())?;
             let index = week::find(&set, self.definition, &id)
-                .or_else(|| set.find(&[(&self.definition.event.id, &id)]).map(|row| row.index))?;
+                .or_else(|| set.find_likely(&[(&self.definition.event.id, &id)]).map(|row| row.index))?;
             (!set.row(index).is_deleted()).then_some((partition, index))
         })
     }

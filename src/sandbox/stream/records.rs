@@ -376,17 +376,24 @@ impl<'a> RecordSet<'a> {
 
     /// The record that holds these texts; one that was deleted is found, too. A number in an id says where to look first.
     pub(in crate::sandbox) fn find(&self, wanted: &[(&Pointer, &str)]) -> Option<GeneratedRecord> {
-        let fits = |row: &GeneratedRecord| {
-            let record = self.record(row);
-            wanted.iter().all(|(at, text)| at.text(&record).as_deref() == Some(*text))
+        let scan = || {
+            let mut rows = (0..self.len().min(MAX_SCANNED)).map(|index| self.row(index));
+            rows.find(|row| self.has_texts(row, wanted))
         };
+        self.find_likely(wanted).or_else(scan)
+    }
+
+    /// Finds a record as [`Self::find`] does, but only where its texts say that it may be, and among those that were changed.
+    pub(in crate::sandbox) fn find_likely(&self, wanted: &[(&Pointer, &str)]) -> Option<GeneratedRecord> {
+        let fits = |row: &GeneratedRecord| self.has_texts(row, wanted);
         let likely = wanted.iter().flat_map(|(_, text)| self.likely_places(text));
         let mut likely = likely.filter(|index| *index < self.len()).map(|index| self.row(index));
-        let edited = || self.changed.values().copied().find(fits);
-        likely
-            .find(fits)
-            .or_else(edited)
-            .or_else(|| (0..self.len().min(MAX_SCANNED)).map(|index| self.row(index)).find(fits))
+        likely.find(fits).or_else(|| self.changed.values().copied().find(fits))
+    }
+
+    fn has_texts(&self, row: &GeneratedRecord, wanted: &[(&Pointer, &str)]) -> bool {
+        let record = self.record(row);
+        wanted.iter().all(|(at, text)| at.text(&record).as_deref() == Some(*text))
     }
 
     /// Where a record with this text in it may be.
