@@ -41,7 +41,10 @@ const CONNECTIONS: &[&str] = &[
     "twilio",
     "jira",
     "gmail",
-    "google-calendar",
+    "google-calendar --add-scope https://www.googleapis.com/auth/calendar.freebusy \
+        --add-scope https://www.googleapis.com/auth/calendar.events.owned",
+    "outlook-calendar --add-scope Calendars.ReadWrite",
+    "hubspot",
     "oidc",
     "mcp",
     "https://mcp.linear.app/mcp",
@@ -72,6 +75,10 @@ static PREPARED: LazyLock<(TempDir, String)> = LazyLock::new(|| {
         "mv id.age copy.age",
         "integ token stripe > key.txt",
         "integ cursor export github > cursors.json",
+        "integ link add customer/42 hubspot/contacts 1500017",
+        "integ link add customer/43 hubspot/contacts 1500018 --user u_17",
+        "integ calendar create google-calendar --title Check-up --start 2026-12-03T09:00 --duration 45m \
+            --entity appointment/123",
     ] {
         world.ok(line);
     }
@@ -104,6 +111,7 @@ impl World {
         write("key.txt", "sk_test_sandbox\n");
         write("secret.txt", "whsec_c2VjcmV0IG9mIHRoZSBkb2N1bWVudHM=\n");
         write("stdin.txt", "secret-of-the-documents\n");
+        write("links.csv", "entity_type,entity_id,connection,resource,object\ncustomer,44,hubspot,contacts,1500019\n");
         write("openapi.json", OPENAPI);
         write("acme.toml", ACME);
         write("my-service.toml", &ACME.replace("acme", "my-service"));
