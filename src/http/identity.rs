@@ -27,7 +27,7 @@ impl ClientIdentity {
     /// Reads a certificate with the chain to its root, and its key, in PEM.
     ///
     /// # Errors
-    /// [`IdentityError`].
+    /// `IdentityError`.
     pub fn from_pem(certificate: &Secret, key: &Secret) -> Result<Self, IdentityError> {
         let (certificate, key) = (normalize_pem(certificate.expose()), Secret::new(normalize_pem(key.expose())));
         let pem = Secret::new(format!("{certificate}\n{}\n", key.expose()));

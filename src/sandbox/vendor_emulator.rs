@@ -36,7 +36,7 @@ pub struct VendorEmulator {
     /// The connection's parameters, over those of [`sandbox_params`].
     pub(super) params: BTreeMap<String, String>,
     pub(super) fields: BTreeMap<String, Secret>,
-    /// The key that clients of this vendor sign with; its secret half is among what [`account_fields`] gives.
+    /// The key that clients of this vendor sign with; its secret half is among what `account_fields` gives.
     pub(super) client_key: RsaKey,
     pub(super) routes: RouteTable,
     pub(super) signer: TokenSigner,
