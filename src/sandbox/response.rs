@@ -153,7 +153,8 @@ impl VendorEmulator {
         if status == 401 { reply.with_header("www-authenticate", "Basic realm=\"sandbox\"") } else { reply }
     }
 
-    /// An answer that the file's first rule of this class recognises.
+    /// An answer that the file's first rule of this class recognises. Rules for failures differ too much for another status to
+    /// stand for them.
     pub(super) fn error_response(
         &self,
         class: ErrorClass,
@@ -162,8 +163,9 @@ impl VendorEmulator {
         success: &IndexMap<Pointer, Value>,
     ) -> SandboxResponse {
         let rules = || self.connector.errors.iter().filter(|rule| rule.class == class);
-        let usual = rules().find(|rule| class == ErrorClass::NotFound && rule.status.contains(&otherwise));
-        let rule = usual.or_else(|| rules().next());
+        let by_status = matches!(class, ErrorClass::NotFound | ErrorClass::Fail);
+        let usual = rules().find(|rule| by_status && rule.status.contains(&otherwise));
+        let rule = usual.or_else(|| rules().next().filter(|_| class != ErrorClass::Fail));
         let in_body = |rule: &ErrorRule| rule.status.is_empty() && !rule.body.is_empty() && !success.is_empty();
         let status = match rule {
             Some(rule) if class == ErrorClass::Auth && in_body(rule) => 200,

@@ -53,8 +53,16 @@ impl<'c> CalendarRole<'c> {
     }
 }
 
-/// The stream of the records that events are.
+/// The stream of a calendar's events: the one below the path that lists them, or the one that an event is created in.
 fn event_stream(connector: &Connector, calendar: &CalendarDefinition) -> Option<String> {
+    let listed = connector.actions.get(&calendar.events.call.action)?.path.to_string();
+    let mut below = connector.streams.iter().filter(|(_, stream)| {
+        let path = stream.path.to_string();
+        path.strip_prefix(&listed).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    });
+    if let Some((name, _)) = below.next() {
+        return Some(name.clone());
+    }
     let create = calendar.create.as_ref().map(|create| &create.call);
     let calls = [create, calendar.get.as_ref()].into_iter().flatten();
     let mut relations = calls.filter_map(|call| relate(connector, &call.action, connector.actions.get(&call.action)?));

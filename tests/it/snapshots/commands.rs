@@ -252,8 +252,8 @@ fn links() {
         link list --type order
         link remove customer/42 hubspot/contacts
         link remove customer/42 hubspot/contacts
-        status --user u_1
-        status --user u_2
+        ~ status --user u_1
+        ~ status --user u_2
         connect hubspot --sandbox --user u_2",
     );
 }
