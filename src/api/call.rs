@@ -8,10 +8,10 @@ use super::pager::{PagePosition, Pager, apply_page_token};
 use super::paging::{WholePage, with_page_size};
 use super::repeat_detector::{PageNovelty, hash_of};
 use super::request::{ActionRequest, PathRequest, check_own_host};
-use super::send::{ApiResponse, GrantToken, RetryLimits, SendError, send};
+use super::send::{ApiResponse, GrantToken, RetryLimits, SendError, is_success, send};
 use super::{ApiError, check_allowed, find_action, refusal_error};
 use crate::clock::random;
-use crate::connector::{Action, HttpMethod, Pagination, ParamKind};
+use crate::connector::{Action, ErrorClass, HttpMethod, Pagination, ParamKind};
 use crate::error::Result;
 use crate::hex;
 use crate::http::{Request, Response};
@@ -79,9 +79,12 @@ pub async fn try_call(workspace: &Workspace, order: &ActionCall<'_>) -> Result<C
         refresh::fresh_grant(workspace, order.connection, Freshness::Usable).await.map_err(SendError::Grant)?;
     let mut token = GrantToken::from(&loaded);
     let limits = retry_limits(&session, call.is_repeatable(), action.cost);
-    let answer = send(workspace, &session, &mut token, limits, |grant| call.request(grant)).await?;
+    let mut response = send(workspace, &session, &mut token, limits, |grant| call.request(grant)).await?;
+    if response.error_class.is_none() && !is_success(&action.success, &response.response) {
+        response.error_class = Some(ErrorClass::Fail);
+    }
     let action = action.clone();
-    Ok(CompletedCall { session, action, response: answer })
+    Ok(CompletedCall { session, action, response })
 }
 
 /// Finds the action of an order and checks its parameters. Whether the connection may call it is for the caller to check.

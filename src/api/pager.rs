@@ -79,13 +79,10 @@ pub fn apply_page_token(request: &mut Request, page_token: &PageToken) {
         PageToken::Query(name, value) => request.url = with_param(&request.url, name, value),
         // The templates of the request have filled it in.
         PageToken::Count(_) => {}
-        PageToken::Body(name, value) => {
+        PageToken::Body(at, value) => {
             let bytes = request.body.as_ref().map(|body| body.bytes.expose().clone()).unwrap_or_default();
             let mut document: Value = serde_json::from_slice(&bytes).unwrap_or_default();
-            if !document.is_object() {
-                document = Value::Object(serde_json::Map::new());
-            }
-            document[name] = value.clone();
+            at.set(&mut document, value.clone());
             let bytes = Secret::new(document.to_string().into_bytes());
             request.body = Some(Body { content_type: "application/json".to_owned(), bytes });
         }

@@ -7,7 +7,7 @@ use url::Url;
 
 use super::pager::PagePosition;
 use super::repeat_detector::hash_of;
-use crate::connector::{Pagination, PaginationKind, Pointer, first_page};
+use crate::connector::{PageParam, Pagination, PaginationKind, Pointer, first_page};
 use crate::http::Response;
 use crate::json::{Json, JsonType};
 
@@ -19,8 +19,8 @@ pub enum PageToken {
     Url(Url),
     /// By this parameter of the query.
     Query(String, String),
-    /// By this member of the JSON body.
-    Body(String, Value),
+    /// By the value at this place of the JSON body.
+    Body(Pointer, Value),
     /// By this page or offset, which templates name.
     Count(u64),
 }
@@ -107,7 +107,8 @@ impl PageContext<'_> {
         if let Some(PageToken::Count(count)) = self.position.page_token {
             return count;
         }
-        let said = pages.param.as_deref().and_then(|param| query(self.url, param)).and_then(|text| text.parse().ok());
+        let name = pages.param.as_ref().and_then(PageParam::query_name);
+        let said = name.and_then(|name| query(self.url, name)).and_then(|text| text.parse().ok());
         said.unwrap_or_else(|| first_page(pages))
     }
 }
@@ -244,15 +245,17 @@ fn remaining_pages(pages: &Pagination, listed: &PageContext<'_>) -> Option<Vec<P
 }
 
 fn cursor_page(pages: &Pagination, value: String) -> Option<PageToken> {
-    let param = pages.param.clone()?;
-    Some(if pages.in_body { PageToken::Body(param, Value::String(value)) } else { PageToken::Query(param, value) })
+    Some(match pages.param.clone()? {
+        PageParam::Query(name) => PageToken::Query(name, value),
+        PageParam::Body(at) => PageToken::Body(at, Value::String(value)),
+    })
 }
 
 fn numbered_page(pages: &Pagination, count: u64) -> Option<PageToken> {
     Some(match &pages.param {
         None => PageToken::Count(count),
-        Some(param) if pages.in_body => PageToken::Body(param.clone(), count.into()),
-        Some(param) => PageToken::Query(param.clone(), count.to_string()),
+        Some(PageParam::Body(at)) => PageToken::Body(at.clone(), count.into()),
+        Some(PageParam::Query(name)) => PageToken::Query(name.clone(), count.to_string()),
     })
 }
 
@@ -355,7 +358,9 @@ fn next_link(listed: &PageContext<'_>) -> Result<Option<PageToken>, PagingError>
 /// A URL that asks for pages of the usual size, where it does not say one itself.
 pub(super) fn with_page_size(pages: &Pagination, url: &Url) -> Url {
     match (&pages.size_param, pages.size) {
-        (Some(name), Some(size)) if query(url, name).is_none() => with_param(url, name, &size.to_string()),
+        (Some(PageParam::Query(name)), Some(size)) if query(url, name).is_none() => {
+            with_param(url, name, &size.to_string())
+        }
         _ => url.clone(),
     }
 }
@@ -419,7 +424,7 @@ mod tests {
         let cursor = "kind='cursor'\nparam='cursor'\nnext='/meta/next'";
         assert_eq!(next(cursor, r#"{"meta":{"next":"a b"}}"#, 2).unwrap(), "/v1/things?limit=2&page=4&cursor=a+b");
         assert_eq!(next(cursor, r#"{"meta":{"next":""}}"#, 2), None);
-        let in_body = "kind='cursor'\nparam='start_cursor'\nnext='/next'\nin_body=true\nmore='/more'";
+        let in_body = "kind='cursor'\nparam='/start_cursor'\nnext='/next'\nmore='/more'";
         assert_eq!(next(in_body, r#"{"next":"c","more":true}"#, 2).unwrap(), "start_cursor=\"c\"");
         assert_eq!(next(in_body, r#"{"next":"c","more":false}"#, 2), None);
         let url = "kind='next_url'\nnext='/next'";

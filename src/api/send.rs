@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use indexmap::IndexMap;
+use serde_json::Value;
 use thiserror::Error;
 use url::Url;
 
 use crate::clock::{Stopwatch, Timestamp, random};
-use crate::connector::ErrorClass;
+use crate::connector::{ErrorClass, Pointer};
 use crate::error::{self, Diagnostic, Error, Kind, Remedy};
 use crate::http::{HttpError, MIN_RETRY_AFTER, Request, Response, RetryAttempt, classify, pause};
 use crate::json::Json;
@@ -161,14 +163,17 @@ pub async fn send(
 /// The class of an answer by the connector's rules, a success that is none among them.
 pub(crate) fn classify_response(session: &Session, response: &Response) -> Option<ErrorClass> {
     let class = classify(&session.connector.errors, response);
-    let success = &session.connector.api.success;
-    if class.is_some() || success.is_empty() {
-        return class;
+    class.or_else(|| (!is_success(&session.connector.api.success, response)).then_some(ErrorClass::Fail))
+}
+
+/// Whether an answer holds these values.
+pub(super) fn is_success(success: &IndexMap<Pointer, Value>, response: &Response) -> bool {
+    if success.is_empty() {
+        return true;
     }
     let text = response.text().unwrap_or_default();
     let document = Json::validate(&text).unwrap_or(Json::NULL);
-    let holds = success.iter().all(|(at, want)| at.find_in(document).is_some_and(|found| found.equals(want)));
-    (!holds).then_some(ErrorClass::Fail)
+    success.iter().all(|(at, want)| at.find_in(document).is_some_and(|found| found.equals(want)))
 }
 
 /// Waits until the connection's budget allows another request.

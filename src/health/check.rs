@@ -253,12 +253,18 @@ fn evaluate_response(session: &Session, health: &Health, answer: &ApiResponse, f
     let holds = |(at, want): (&Pointer, &Value)| at.find_in(document).is_some_and(|found| found.equals(want));
     let unfulfilled = || !health.success.iter().all(holds);
     let unreadable = || read.as_ref().err().filter(|_| api::expects_json(response, expects_json(health)));
+    let name = health.account.name.as_ref().and_then(|at| at.text_in(document));
+    let id = health.account.id.as_ref().and_then(|at| at.text_in(document)).or_else(|| name.clone());
+    let account = id.map(|id| Account { id, name });
     let (outcome, detail) = match answer.error_class {
         None if unreadable().is_some() => {
             let why = unreadable().map(ToString::to_string).unwrap_or_default();
             (HealthOutcome::Failed, Some(format!("cannot read the answer: {why}")))
         }
         None if unfulfilled() => (HealthOutcome::Failed, Some(format!("the answer is not a success{}", said()))),
+        None if account.is_none() && health.account.id.is_some() => {
+            (HealthOutcome::Failed, Some(format!("the answer does not say whose account it is{}", said())))
+        }
         None => (HealthOutcome::Healthy, None),
         Some(ErrorClass::Auth) => (HealthOutcome::NeedsReauth, Some(format!("the vendor refused the token{}", said()))),
         Some(ErrorClass::Permission) => {
@@ -275,12 +281,8 @@ fn evaluate_response(session: &Session, health: &Health, answer: &ApiResponse, f
     report.outcome = outcome;
     report.error_message = detail;
     report.hint = (outcome == HealthOutcome::NeedsReauth).then(|| refresh::reconnect_command(&session.connection.name));
-    if outcome == HealthOutcome::Healthy {
-        let id = health.account.id.as_ref().and_then(|at| at.text_in(document));
-        let name = health.account.name.as_ref().and_then(|at| at.text_in(document));
-        if let Some(id) = id.or_else(|| name.clone()) {
-            report.account = Some(Account { id, name });
-        }
+    if outcome == HealthOutcome::Healthy && account.is_some() {
+        report.account = account;
     }
     let granted = health.scopes_header.as_ref().and_then(|name| response.header(name));
     found.granted_scopes = granted.and_then(|text| {

@@ -1,5 +1,6 @@
 //! The actions of the connector's file: each checks its parameters as the vendor would, and keeps what it creates.
 
+use indexmap::IndexMap;
 use serde_json::{Value, json};
 
 use super::account::SandboxAccount;
@@ -86,6 +87,7 @@ impl VendorEmulator {
                 self.build_response(given, &path, &account, visit.now, state)
             }
         };
+        let reply = with_success(reply, &action.success);
         if let Some(key) = key.filter(|_| (200..300).contains(&reply.status)) {
             state.objects.store_response(name, &key, &reply);
         }
@@ -243,4 +245,16 @@ impl VendorEmulator {
         place.unwrap_or(&Pointer::from_member("message")).set(&mut document, json!(format!("sandbox: {problem}")));
         SandboxResponse::json(if rule.is_some() { 200 } else { 400 }, &document)
     }
+}
+
+/// An answer that holds what a success of its action does.
+fn with_success(mut reply: SandboxResponse, success: &IndexMap<Pointer, Value>) -> SandboxResponse {
+    if !success.is_empty() && (200..300).contains(&reply.status) {
+        let mut document: Value = serde_json::from_str(&reply.body).unwrap_or_default();
+        for (at, value) in success {
+            at.set(&mut document, value.clone());
+        }
+        reply.body = document.to_string();
+    }
+    reply
 }

@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use ring::signature::KeyPair;
 use ring::{digest, hmac, signature};
-use serde_json::{Value, json};
+use serde_json::{Number, Value, json};
 
 use super::request::WebhookRequest;
 use super::rsa::{KEY_ID, RsaKey};
@@ -39,9 +39,6 @@ pub fn sign(
     vendor: &EmulatorKeys,
     at: Timestamp,
 ) -> Result<(), VerifyError> {
-    if let Some(name) = &proof.body_hash {
-        request.set_query(name, &hex::encode(digest::digest(&digest::SHA256, &request.body).as_ref()));
-    }
     let timestamp = proof.timestamp.as_ref().map(|rule| match rule.unit {
         TimeUnit::Seconds => at.as_second().to_string(),
         TimeUnit::Milliseconds => at.as_millisecond().to_string(),
@@ -49,7 +46,16 @@ pub fn sign(
     });
     let mut written: Vec<(&SignatureLocation, &str, String)> = Vec::new();
     if let (Some(rule), Some(text)) = (&proof.timestamp, &timestamp) {
-        written.push((&rule.place, "timestamp", text.clone()));
+        let timestamp = (&rule.place, "timestamp", text.clone());
+        if rule.place.at.is_some() {
+            // What is in the body is signed with it.
+            put(shape, request, document, &[timestamp]);
+        } else {
+            written.push(timestamp);
+        }
+    }
+    if let Some(name) = &proof.body_hash {
+        request.set_query(name, &hex::encode(digest::digest(&digest::SHA256, &request.body).as_ref()));
     }
     for text in signatures(proof, request, document, keys, vendor, timestamp.as_deref(), at)? {
         written.push((&proof.signature, "signature", text));
@@ -204,7 +210,11 @@ fn put(
         } else if let Some(query) = &carrier.query {
             request.set_query(query, &text);
         } else if let Some(at) = &carrier.at {
-            change_items(&shape.items, document, &mut |item| at.set(item, json!(text)));
+            change_items(&shape.items, document, &mut |item| {
+                // A number in the sample stays one.
+                let number = at.find(item).filter(|known| known.is_number()).and_then(|_| text.parse::<Number>().ok());
+                at.set(item, number.map_or_else(|| json!(text), Value::Number));
+            });
             request.body = document.to_string().into_bytes();
         }
     }

@@ -7,7 +7,8 @@ use super::checkpoint::{Checkpoint, TieBreak, since_text, until_text};
 use crate::api::{ApiError, PageToken, apply_page_token, check_own_host};
 use crate::clock::Timestamp;
 use crate::connector::{
-    DetailRequest, HttpMethod, InitialToken, Pagination, Pointer, Stream, Template, TemplateError, Values, first_page,
+    DetailRequest, HttpMethod, InitialToken, PageParam, Pagination, Pointer, Stream, Template, TemplateError, Values,
+    first_page,
 };
 use crate::error::Result;
 use crate::http::Request;
@@ -210,15 +211,19 @@ impl ListRequestBuilder<'_> {
 
 /// Asks for pages of the usual size, where the request does not say one itself.
 fn size(pages: &Pagination, method: HttpMethod, request: &mut Request) {
-    let (Some(name), Some(size)) = (&pages.size_param, pages.size) else { return };
-    if pages.in_body && method != HttpMethod::Get {
-        let bytes = request.body.as_ref().map(|body| body.bytes.expose().clone()).unwrap_or_default();
-        let document: Value = serde_json::from_slice(&bytes).unwrap_or_default();
-        if document.get(name).is_none() {
-            apply_page_token(request, &PageToken::Body(name.clone(), size.into()));
+    let (Some(param), Some(size)) = (&pages.size_param, pages.size) else { return };
+    match param {
+        PageParam::Body(at) if method != HttpMethod::Get => {
+            let bytes = request.body.as_ref().map(|body| body.bytes.expose().clone()).unwrap_or_default();
+            let document: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+            if at.find(&document).is_none() {
+                apply_page_token(request, &PageToken::Body(at.clone(), size.into()));
+            }
         }
-    } else if !request.url.query_pairs().any(|(known, _)| known == name.as_str()) {
-        request.url.query_pairs_mut().append_pair(name, &size.to_string());
+        PageParam::Query(name) if !request.url.query_pairs().any(|(known, _)| known == name.as_str()) => {
+            request.url.query_pairs_mut().append_pair(name, &size.to_string());
+        }
+        _ => {}
     }
 }
 

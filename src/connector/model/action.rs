@@ -57,6 +57,9 @@ pub struct Action {
     /// The status of a success.
     #[serde(default = "ok")]
     pub status: u16,
+    /// The values of a successful answer, besides those of `api.success`: `{ "/data/issueCreate/success" = true }`.
+    #[serde(default)]
+    pub success: IndexMap<Pointer, Value>,
     /// The list in the answer of an action that lists.
     #[serde(default)]
     pub list: Option<Pointer>,
@@ -199,16 +202,14 @@ pub struct Pagination {
     /// The next cursor or URL in an answer.
     #[serde(default)]
     pub next: Option<Pointer>,
-    /// The parameter that takes the cursor, the page's number, the offset or the last record's id. A stream's templates may
-    /// name `{page}`, `{offset}` and `{size}` instead.
+    /// The parameter that takes the cursor, the page's number, the offset or the last record's id: a query parameter, or a
+    /// JSON Pointer into the request's JSON body. Page numbers and offsets may go into a stream's templates as `{page}`,
+    /// `{offset}` and `{size}` instead.
     #[serde(default)]
-    pub param: Option<String>,
-    /// The cursor goes into the JSON body.
+    pub param: Option<PageParam>,
+    /// The parameter that takes the page size, and the size to ask for.
     #[serde(default)]
-    pub in_body: bool,
-    /// The parameter that says how many records a page holds, and how many to ask for.
-    #[serde(default)]
-    pub size_param: Option<String>,
+    pub size_param: Option<PageParam>,
     #[serde(default)]
     pub size: Option<u32>,
     /// False in the last answer.
@@ -234,6 +235,35 @@ pub struct Pagination {
     /// The first page's number, 1 where absent; the first offset, 0 where absent.
     #[serde(default)]
     pub first: Option<u32>,
+}
+
+/// Where a request says which page it wants, or of which size.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(try_from = "String")]
+#[schemars(with = "String")]
+pub enum PageParam {
+    /// A parameter of the query.
+    Query(String),
+    /// A place in the JSON body, written as a JSON Pointer: `/variables/after`.
+    Body(Pointer),
+}
+
+impl PageParam {
+    /// Returns the name of the query parameter, if it is one.
+    pub fn query_name(&self) -> Option<&str> {
+        match self {
+            Self::Query(name) => Some(name),
+            Self::Body(_) => None,
+        }
+    }
+}
+
+impl TryFrom<String> for PageParam {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        if text.starts_with('/') { Pointer::parse(&text).map(Self::Body) } else { Ok(Self::Query(text)) }
+    }
 }
 
 /// How the next page of a list is requested.

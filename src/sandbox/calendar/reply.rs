@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{CalendarCall, week};
-use crate::connector::{CalendarAction, FreeBusyQuery, PaginationKind, any_holds};
+use crate::connector::{CalendarAction, FreeBusyQuery, PageParam, PaginationKind, any_holds};
 use crate::model::calendar::{EventTime, Interval};
 use crate::sandbox::message::SandboxResponse;
 use crate::sandbox::state::SandboxState;
@@ -39,10 +39,12 @@ impl CalendarCall<'_> {
         }
         let connector = &self.emulator.connector;
         let pages = connector.api.pages.as_ref();
-        let number = |name: Option<&String>| visit.request.query_all(name?).pop()?.parse::<usize>().ok();
-        let param = pages.and_then(|pages| pages.param.clone()).unwrap_or_else(|| CURSOR.to_owned());
-        let size = number(pages.and_then(|pages| pages.size_param.as_ref())).unwrap_or(DEFAULT_PAGE_SIZE).max(1);
-        let start = number(Some(&param)).unwrap_or_default();
+        let number = |name: &str| visit.request.query_all(name).pop()?.parse::<usize>().ok();
+        let named = |param: Option<&'_ PageParam>| param.and_then(PageParam::query_name).map(str::to_owned);
+        let param = named(pages.and_then(|pages| pages.param.as_ref())).unwrap_or_else(|| CURSOR.to_owned());
+        let size_param = named(pages.and_then(|pages| pages.size_param.as_ref()));
+        let size = size_param.and_then(|name| number(&name)).unwrap_or(DEFAULT_PAGE_SIZE).max(1);
+        let start = number(&param).unwrap_or_default();
         let rest = events.get(start..).unwrap_or_default();
         let page = rest.get(..size).unwrap_or(rest);
         if let Some(at) = &self.given.action.list {

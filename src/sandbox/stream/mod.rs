@@ -26,7 +26,8 @@ use super::routes::ORIGIN;
 use super::state::SandboxState;
 use super::vendor_emulator::{RequestContext, VendorEmulator, success_document};
 use crate::connector::{
-    ErrorClass, PaginationKind, ParamKind, ParamLocation, Pointer, Stream, SyncToken, Template, Values,
+    ErrorClass, PageParam, Pagination, PaginationKind, ParamKind, ParamLocation, Pointer, Stream, SyncToken, Template,
+    Values,
 };
 
 /// What a path of a stream is for.
@@ -302,7 +303,8 @@ impl VendorEmulator {
     ) -> Vec<(Pointer, String)> {
         let incremental = ask.stream.incremental.iter().flat_map(|rule| rule.query.keys().chain(rule.until.keys()));
         let paging = ask.pages.into_iter().flat_map(|pages| pages.param.iter().chain(&pages.size_param));
-        let other: Vec<&String> = incremental.chain(paging).collect();
+        let paging = paging.filter_map(PageParam::query_name);
+        let other: Vec<&str> = incremental.map(String::as_str).chain(paging).collect();
         let query = visit.request.query_params();
         let actions = visit.actions.iter().filter_map(|(name, _)| self.connector.actions.get(name));
         let params = actions.flat_map(|action| action.params.iter().map(move |param| (action, param)));
@@ -314,7 +316,7 @@ impl VendorEmulator {
             // The file's own list says this to get all there are.
             let is_usual = ask.stream.query.get(&label).is_some_and(|usual| usual.to_string() == value);
             let is_scalar = at.find(&set.sample).is_some_and(|value| !value.is_array() && !value.is_object());
-            (is_scalar && !is_usual && !other.contains(&&label)).then(|| (at, value.to_owned()))
+            (is_scalar && !is_usual && !other.contains(&label.as_str())).then(|| (at, value.to_owned()))
         });
         filters.collect()
     }
@@ -360,7 +362,7 @@ impl VendorEmulator {
         let query = &visit.request.query;
         let mut reply_link = None;
         if let Some(pages) = ask.pages {
-            let name = pages.param.as_deref().unwrap_or(DEFAULT_CURSOR_PARAM);
+            let name = page_query_param(pages);
             let link = |next: &str| {
                 let origin = if pages.kind == PaginationKind::NextUrl && self.links_are_relative(ask.stream) {
                     String::new()
@@ -389,7 +391,7 @@ impl VendorEmulator {
         if !token.url {
             return text;
         }
-        let turning = ask.pages.and_then(|pages| pages.param.as_deref()).unwrap_or(DEFAULT_CURSOR_PARAM);
+        let turning = ask.pages.map_or(DEFAULT_CURSOR_PARAM, page_query_param);
         let home = self.link_origin(request, &ask.stream.path);
         format!("{home}{}?{}", request.path, page::with_query(&request.query, &[turning], DELTA_TOKEN_PARAM, &text))
     }
@@ -466,4 +468,9 @@ fn sort_order(ask: &StreamRequest<'_>, request: &SandboxRequest) -> SortOrder {
     } else {
         SortOrder::Created
     }
+}
+
+/// The query parameter in which links of a list carry the cursor.
+fn page_query_param(pages: &Pagination) -> &str {
+    pages.param.as_ref().and_then(PageParam::query_name).unwrap_or(DEFAULT_CURSOR_PARAM)
 }

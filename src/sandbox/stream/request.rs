@@ -7,7 +7,9 @@ use serde_json::Value;
 use super::StreamRequestKind;
 use super::page::{DEFAULT_CURSOR_PARAM, EmulatedCursor, is_sync_token};
 use super::records::{pagination, partition_names};
-use crate::connector::{Connector, CursorFormat, Pagination, PaginationKind, Pointer, Stream, SyncToken, Template};
+use crate::connector::{
+    Connector, CursorFormat, PageParam, Pagination, PaginationKind, Pointer, Stream, SyncToken, Template,
+};
 use crate::sandbox::message::{RequestParams, SandboxRequest};
 use crate::sandbox::pattern::{PathParams, TemplatePattern};
 use crate::sandbox::state::merge_json;
@@ -122,8 +124,10 @@ impl<'a> StreamRequest<'a> {
 
     fn list(&mut self, params: &RequestParams, body: &[u8]) -> Result<(), String> {
         let document: Value = serde_json::from_slice(body).unwrap_or_default();
-        let turning = self.pages.and_then(|pages| pages.param.as_deref());
-        let sizing = self.pages.and_then(|pages| pages.size_param.as_deref());
+        let page_param = self.pages.and_then(|pages| pages.param.as_ref());
+        let size_param = self.pages.and_then(|pages| pages.size_param.as_ref());
+        let turning = page_param.and_then(PageParam::query_name);
+        let sizing = size_param.and_then(PageParam::query_name);
         let stream = self.stream;
         let token =
             stream.token.as_ref().filter(|token| self.role == StreamRequestKind::Changes || token.path.is_none());
@@ -161,11 +165,12 @@ impl<'a> StreamRequest<'a> {
             }
         }
         self.body(&document)?;
-        self.read_page_token(params, &document, turning);
+        self.read_page_token(params, &document, page_param);
         let said =
             |name: &str| params.get(name).map(str::to_owned).or_else(|| Pointer::from_member(name).text(&document));
-        let unnamed = || SIZE_PARAMS.into_iter().filter(|_| sizing.is_none()).find_map(said);
-        let size = sizing.and_then(said).or_else(unnamed).or_else(|| self.values.get("size").cloned());
+        let unnamed = || SIZE_PARAMS.into_iter().filter(|_| size_param.is_none()).find_map(said);
+        let named = size_param.and_then(|param| page_value(param, params, &document));
+        let size = named.or_else(unnamed).or_else(|| self.values.get("size").cloned());
         let usual = self.pages.and_then(|pages| pages.size).map(u64::from);
         let size = size.and_then(|size| size.parse().ok()).or(usual).or_else(|| self.literal_size());
         self.size = size.unwrap_or(DEFAULT_PAGE_SIZE).max(1);
@@ -214,19 +219,14 @@ impl<'a> StreamRequest<'a> {
         if own.is_some() { Err(format!("the body is not as the stream {} asks", self.name)) } else { Ok(()) }
     }
 
-    fn read_page_token(&mut self, params: &RequestParams, document: &Value, param: Option<&str>) {
+    fn read_page_token(&mut self, params: &RequestParams, document: &Value, param: Option<&PageParam>) {
         let Some(pages) = self.pages else { return };
-        let named = match pages.kind {
-            PaginationKind::None => None,
-            PaginationKind::LinkHeader | PaginationKind::NextUrl | PaginationKind::Links => {
-                Some(param.unwrap_or(DEFAULT_CURSOR_PARAM))
-            }
-            _ => param,
-        };
-        self.page_token = match named {
-            Some(name) if pages.in_body => Pointer::from_member(name).text(document),
-            Some(name) => params.get(name).map(str::to_owned),
-            None => self.values.get("page").or_else(|| self.values.get("offset")).cloned(),
+        let is_link =
+            matches!(pages.kind, PaginationKind::LinkHeader | PaginationKind::NextUrl | PaginationKind::Links);
+        self.page_token = match param {
+            Some(param) if pages.kind != PaginationKind::None => page_value(param, params, document),
+            None if is_link => params.get(DEFAULT_CURSOR_PARAM).map(str::to_owned),
+            _ => self.values.get("page").or_else(|| self.values.get("offset")).cloned(),
         };
         self.page_token.take_if(|turn| is_sync_token(turn));
     }
@@ -288,4 +288,12 @@ fn match_body(document: &Value, wanted: &Value, values: &mut PathParams, is_stri
 
 fn read(template: &str, text: &str) -> Option<PathParams> {
     TemplatePattern::of(&Template::parse(template).ok()?).match_text(text)
+}
+
+/// What a request says in the place of a cursor or a page size.
+fn page_value(param: &PageParam, params: &RequestParams, document: &Value) -> Option<String> {
+    match param {
+        PageParam::Query(name) => params.get(name).map(str::to_owned),
+        PageParam::Body(at) => at.text(document),
+    }
 }

@@ -139,8 +139,13 @@ fn what_is_new_is_told_and_little_else() {
         for (name, stream) in &connector.streams {
             let may = stream.auth.is_empty() || stream.auth.contains(auth);
             let filters = stream.incremental.as_ref().is_some_and(|new| !new.query.is_empty() || new.body.is_some());
-            let by_id = stream.pages.as_ref().or(connector.api.pages.as_ref()).and_then(|pages| pages.param.as_ref());
-            let is_cursor = stream.incremental.iter().flat_map(|new| new.query.keys()).any(|name| Some(name) == by_id);
+            let by_id = stream
+                .pages
+                .as_ref()
+                .or(connector.api.pages.as_ref())
+                .and_then(|pages| pages.param.as_ref()?.query_name());
+            let mut filtered = stream.incremental.iter().flat_map(|new| new.query.keys());
+            let is_cursor = filtered.any(|name| Some(name.as_str()) == by_id);
             if !may || !(filters || stream.token.is_some()) || is_cursor {
                 continue;
             }

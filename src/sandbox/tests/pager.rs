@@ -194,11 +194,11 @@ impl TestPager {
         for (name, template) in token.iter().flat_map(|token| &token.query) {
             lay(name, template);
         }
-        if let Some((name, size)) = pages.as_ref().and_then(|pages| Some((pages.size_param.clone()?, pages.size?)))
-            && !pages.as_ref().is_some_and(|pages| pages.in_body)
+        let sizing = pages.as_ref().and_then(|pages| Some((pages.size_param.as_ref()?.query_name()?, pages.size?)));
+        if let Some((name, size)) = sizing
             && !query.iter().any(|(known, _)| *known == name)
         {
-            query.push((name, size.to_string()));
+            query.push((name.to_owned(), size.to_string()));
         }
         let mut document = stream.body.clone();
         if let Some(over) = stream.incremental.as_ref().and_then(|incremental| incremental.body.as_ref())
@@ -212,7 +212,7 @@ impl TestPager {
                 query.retain(|(known, _)| known != name);
                 query.push((name.clone(), value.clone()));
             }
-            Some(PageToken::Body(name, value)) => document.get_or_insert(json!({}))[name] = value.clone(),
+            Some(PageToken::Body(at, value)) => at.set(document.get_or_insert(json!({})), value.clone()),
             _ => {}
         }
         let path = token.and_then(|token| token.path.as_ref()).unwrap_or(&stream.path);

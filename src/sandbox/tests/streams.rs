@@ -76,7 +76,7 @@ fn a_cursor_of_a_body_and_an_offset_in_a_query_language() {
     let mut posted = things(
         r#"method = "POST"
 body = { filter = { kind = "thing" }, page_size = 50 }
-pages = { kind = "cursor", next = "/next", param = "start", in_body = true, more = "/more", size_param = "page_size" }"#,
+pages = { kind = "cursor", next = "/next", param = "/start", more = "/more", size_param = "/page_size" }"#,
     );
     let walked = posted.read_all(&ListQuery::default());
     assert_eq!(walked.pages, [50, 50, 50, 50, 50]);

@@ -2,5 +2,6 @@
 
 mod changes;
 mod endings;
+mod graphql;
 mod random_endings;
 mod service;
