@@ -33,8 +33,9 @@
 //! | [`signing`] | verifies and signs webhooks, reads keys and certificates, signs assertions; pure |
 //! | [`connector`] | the TOML files that describe services |
 //! | [`config`] | settings |
+//! | [`mapping`] | bindings: a record or an event in the user's own shape; pure |
 //! | [`model`] | the domain's types, without I/O |
-//! | [`jq`], [`program`], [`mask`] | expressions over JSON, programs of the user's own, secrets hidden in what they print |
+//! | [`jq`], [`program`], [`mask`], `converter` | expressions over JSON, programs of the user's own, secrets hidden in what they print, conversions of times, money and texts |
 //! | [`files`], [`json`] | private files; JSON from outside, read without loss |
 //! | [`nesting`], `near`, [`size`], [`duration`] | limits of TOML, suggestions, sizes and durations as people write them |
 //! | [`env`](mod@env), `hex`, `hash`, [`error`], [`secret`], [`clock`], `task`, `backoff` | the environment, hexadecimal text, digests, failures, secrets, time and randomness, blocking work, growing delays |
@@ -112,6 +113,7 @@ pub mod clock;
 pub mod config;
 pub mod connect;
 pub mod connector;
+mod converter;
 pub mod doctor;
 pub mod duration;
 pub mod endpoint;
@@ -126,6 +128,7 @@ mod hex;
 pub mod http;
 pub mod jq;
 pub mod json;
+pub mod mapping;
 pub mod mask;
 pub mod mcp_client;
 pub mod mcp_settings;

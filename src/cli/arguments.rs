@@ -10,9 +10,9 @@ use clap_complete::ArgValueCandidates;
 use super::examples::with_examples;
 use super::global::GlobalArgs;
 use super::{
-    api, app, calendar, call, completions, config, connect, connector, disconnect, doctor, endpoint, exec, export,
-    git_credential, help, link, man, mcp, reconnect, refresh, rename, sandbox, status, sync, test, token, vault,
-    webhook, workspace,
+    api, app, binding, calendar, call, completions, config, connect, connector, disconnect, doctor, endpoint, exec,
+    export, git_credential, help, link, man, mcp, reconnect, refresh, rename, sandbox, status, sync, test, token,
+    vault, webhook, workspace,
 };
 
 /// Connects your programs to the services they use: OAuth, encrypted tokens, health checks.
@@ -50,6 +50,7 @@ pub(super) enum CliCommand {
     Cursor(sync::cursor::CursorArgs),
     Job(sync::job::JobArgs),
     Schedule(sync::schedule::ScheduleArgs),
+    Binding(binding::BindingArgs),
     Link(link::LinkArgs),
     Endpoint(Box<endpoint::EndpointArgs>),
     App(app::AppArgs),

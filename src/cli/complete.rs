@@ -13,6 +13,7 @@ use crate::config::{ConfigKey, Folders, KEYS, ProjectConfig};
 use crate::connector::{Action, Catalogue, Connector, ConnectorSource, Scope, Stream, is_shell_safe};
 use crate::model::{ConnectionName, WorkspaceName};
 use crate::notify::Notifier;
+use crate::ops::bindings::list_bindings;
 use crate::ops::connections::{StatusRequest, list_connection_names, status};
 use crate::ops::endpoints::list_endpoints;
 use crate::ops::sync::{JobListRequest, list_jobs, list_synced_streams};
@@ -20,6 +21,7 @@ use crate::ops::vault::list_recipients;
 use crate::ops::webhooks::{ListEventsRequest, list_events};
 use crate::runtime::{Engine, Workspace};
 use crate::sandbox::{EmulatedEndpoint, FaultKind};
+use crate::view::binding::BindingSummaryView;
 use crate::view::connection::ConnectionView;
 use crate::view::endpoint::EndpointView;
 use crate::view::sync::JobView;
@@ -511,5 +513,17 @@ pub(super) fn workspaces() -> ArgValueCandidates {
     candidates(|| {
         let Ok(folders) = Folders::from_env() else { return Vec::new() };
         crate::ops::workspaces::workspace_names(&folders).into_iter().map(CompletionCandidate::new).collect()
+    })
+}
+
+/// The bindings of the live store, each with what it is for.
+pub(super) fn bindings() -> ArgValueCandidates {
+    candidates(|| {
+        let found = open_workspace().and_then(|workspace| workspace.run(list_bindings(&workspace)).ok());
+        let found = found.map(|list| list.bindings).unwrap_or_default();
+        let candidate = |one: BindingSummaryView| {
+            CompletionCandidate::new(one.name.as_str()).help(Some(one.from.to_string().into()))
+        };
+        found.into_iter().map(candidate).collect()
     })
 }

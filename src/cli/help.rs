@@ -40,6 +40,7 @@ enum Topic {
     ExitCodes,
     Files,
     Json,
+    Mapping,
     Mcp,
     Notify,
     Sandbox,
@@ -51,7 +52,7 @@ enum Topic {
 }
 
 impl Topic {
-    const ALL: [Self; 17] = [
+    const ALL: [Self; 18] = [
         Self::Calendar,
         Self::Calls,
         Self::Ci,
@@ -61,6 +62,7 @@ impl Topic {
         Self::ExitCodes,
         Self::Files,
         Self::Json,
+        Self::Mapping,
         Self::Mcp,
         Self::Notify,
         Self::Sandbox,
@@ -82,6 +84,7 @@ impl Topic {
             Self::ExitCodes => "exit-codes",
             Self::Files => "files",
             Self::Json => "json",
+            Self::Mapping => "mapping",
             Self::Mcp => "mcp",
             Self::Notify => "notify",
             Self::Sandbox => "sandbox",
@@ -105,6 +108,7 @@ impl Topic {
             Self::ExitCodes => exit_codes(),
             Self::Files => include_str!("topics/files.txt").to_owned(),
             Self::Json => include_str!("topics/json.txt").to_owned(),
+            Self::Mapping => mapping(),
             Self::Mcp => include_str!("topics/mcp.txt").to_owned(),
             Self::Notify => {
                 let variables =
@@ -166,6 +170,21 @@ fn exit_codes() -> String {
 #[cfg(test)]
 pub(super) fn is_topic(name: &str) -> bool {
     Topic::named(name).is_some()
+}
+
+/// The topic of bindings, with the converters that there are.
+fn mapping() -> String {
+    let mut lines = String::new();
+    for (name, arguments, about) in crate::mapping::CONVERTERS {
+        let call = match arguments {
+            0 => (*name).to_owned(),
+            1 => format!("{name}(a)"),
+            _ => format!("{name}(a; b)"),
+        };
+        let about = super::escape::wrap(about, 80 - 23).join("\n                       ");
+        let _ = writeln!(lines, "    {call:<19}{about}");
+    }
+    include_str!("topics/mapping.txt").replace("{converters}\n", &lines)
 }
 
 /// The line that names the topics, for the end of `--help`.

@@ -7,6 +7,10 @@ use serde_json::{Map, Value, json};
 
 use super::ui::FORMAT_VERSION;
 use crate::connector::Descriptor;
+use crate::view::binding::{
+    BindingExportView, BindingListView, BindingPreviewView, BindingTestView, BindingView, ImportedBindingsView,
+    RemovedBindingView, SetBindingView,
+};
 use crate::view::bundle::BundleView;
 use crate::view::calendar::{
     CalendarEventListView, CalendarListView, ChangedEventView, ConflictListView, DeletedEventView, FreeBusyView,
@@ -84,6 +88,15 @@ const OUTPUTS: &[(&str, Output)] = &[
     ("app list", Objects(&[document::<AppListView>()])),
     ("app remove", NOTHING),
     ("app set", NOTHING),
+    ("binding export", Objects(&[line::<BindingExportView>()])),
+    ("binding import", Objects(&[document::<ImportedBindingsView>()])),
+    ("binding list", Objects(&[document::<BindingListView>()])),
+    ("binding preview", Objects(&[document::<BindingPreviewView>()])),
+    ("binding remove", Objects(&[document::<RemovedBindingView>()])),
+    ("binding retry", Other("the records that were mapped, one a line, as the binding writes them")),
+    ("binding set", Objects(&[document::<SetBindingView>()])),
+    ("binding show", Objects(&[document::<BindingView>()])),
+    ("binding test", Objects(&[document::<BindingTestView>()])),
     ("calendar conflicts", Objects(&[document::<ConflictListView>()])),
     ("calendar create", Objects(&[document::<ChangedEventView>()])),
     ("calendar delete", Objects(&[document::<DeletedEventView>()])),

@@ -6,6 +6,7 @@
 mod api;
 mod app;
 mod arguments;
+mod binding;
 mod calendar;
 mod call;
 mod client_secret;
@@ -143,6 +144,7 @@ fn needs_workspace(command: &CliCommand) -> Option<bool> {
         CliCommand::Connect(_) => Some(true),
         CliCommand::Endpoint(args) => Some(args.makes_workspace()),
         CliCommand::App(args) => Some(args.makes_workspace()),
+        CliCommand::Binding(args) => Some(args.makes_workspace()),
         CliCommand::Sandbox(args) => Some(args.makes_workspace()),
         CliCommand::Vault(args) => Some(args.makes_workspace()),
         CliCommand::Reconnect(_)
@@ -294,6 +296,7 @@ fn run_in(workspace: Workspace, ui: &mut Ui, command: CliCommand) -> Result<u8> 
         CliCommand::Cursor(args) => sync::cursor::run(&workspace, ui, &args),
         CliCommand::Job(args) => sync::job::run(&workspace, ui, &args),
         CliCommand::Schedule(args) => sync::schedule::run(&workspace, ui, &args),
+        CliCommand::Binding(args) => binding::run(&workspace, ui, args),
         CliCommand::Link(args) => link::run(&workspace, ui, args),
         CliCommand::Sandbox(args) => sandbox::run(&workspace, ui, args),
         CliCommand::Workspace(args) => workspace::run(&workspace, ui, args),

@@ -3,7 +3,10 @@
 //! An expression may come from a connector's file and documents come from services, so neither may use up the machine. What
 //! is known to be cheap (`plain`) is evaluated here; everything else is evaluated by a process with limits (`worker`).
 
+mod converters;
 mod plain;
+mod program;
+mod rewrite;
 mod worker;
 
 use std::cell::RefCell;
@@ -20,6 +23,9 @@ use self::worker::WorkerProcess;
 pub(crate) use self::worker::{WORKER_ARGUMENT, serve};
 use crate::error::{Diagnostic, Hint, Kind, Remedy};
 use crate::json::{self, Json, without_lone_surrogates};
+
+pub(crate) use self::program::{Program, missing_path, with_term};
+pub(crate) use self::rewrite::path_text;
 
 /// The longest expression.
 const MAX_EXPRESSION_BYTES: usize = 8 << 10;
@@ -101,18 +107,14 @@ impl Expression {
             let here = Some(Compiled::new(text)?);
             return Ok(Self { text: text.to_owned(), here, worker: Mutex::new(WorkerState::Idle) });
         }
-        // Whether it is right is seen at once, and on a stack that brackets inside brackets do not use up.
-        let parsed = std::thread::scope(|scope| {
-            let thread = std::thread::Builder::new().stack_size(STACK);
-            let parsing = thread.spawn_scoped(scope, || Compiled::new(text).map(drop));
-            parsing.map(std::thread::ScopedJoinHandle::join)
-        });
-        match parsed {
-            Ok(Ok(parsed)) => parsed?,
-            Ok(Err(_)) => return Err(JqError::invalid(text, "too many levels".to_owned(), 0)),
-            Err(source) => return Err(JqError::WorkerStart { source }),
-        }
-        Ok(Self { text: text.to_owned(), here: None, worker: Mutex::new(WorkerState::Idle) })
+        // Whether it is right is seen at once.
+        on_large_stack(text, || Compiled::new(text).map(drop))??;
+        Ok(Self::for_worker(text.to_owned()))
+    }
+
+    /// An expression that is known to be right, for the worker.
+    fn for_worker(text: String) -> Self {
+        Self { text, here: None, worker: Mutex::new(WorkerState::Idle) }
     }
 
     /// Its results as JSON texts.
@@ -139,12 +141,13 @@ impl Expression {
                 })?;
                 Ok(results)
             }
-            // The worker reads a document from one line.
-            _ => {
-                let mut worker = self.worker.lock().unwrap_or_else(PoisonError::into_inner);
-                worker.results(&self.text, &json::minified(&document))
-            }
+            _ => self.results_by_worker(&json::minified(&document)),
         }
+    }
+
+    /// Its results by the worker, which reads the document from one line.
+    fn results_by_worker(&self, document: &str) -> Result<Vec<String>, JqError> {
+        self.worker.lock().unwrap_or_else(PoisonError::into_inner).results(&self.text, document)
     }
 
     /// Whether any of its results is neither false nor null, as `select` judges. What fails lets nothing through.
@@ -188,13 +191,32 @@ impl JqError {
     }
 }
 
+/// Does something with an expression on a stack that brackets inside brackets do not use up.
+fn on_large_stack<T: Send>(expression: &str, work: impl FnOnce() -> T + Send) -> Result<T, JqError> {
+    let done = std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(STACK);
+        thread.spawn_scoped(scope, work).map(std::thread::ScopedJoinHandle::join)
+    });
+    match done {
+        Ok(Ok(done)) => Ok(done),
+        Ok(Err(_)) => Err(JqError::invalid(expression, "too many levels".to_owned(), 0)),
+        Err(source) => Err(JqError::WorkerStart { source }),
+    }
+}
+
 /// What jaq has made of a text.
 struct Compiled(jaq_core::Filter<data::JustLut<Val>>);
+
+impl std::fmt::Debug for Compiled {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Compiled")
+    }
+}
 
 impl Compiled {
     fn new(text: &str) -> Result<Self, JqError> {
         let definitions = jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs());
-        let functions = jaq_core::funs().chain(jaq_std::funs()).chain(jaq_json::funs());
+        let functions = jaq_core::funs().chain(jaq_std::funs()).chain(jaq_json::funs()).chain(converters::funs());
         let arena = Arena::default();
         let modules = Loader::new(definitions).load(&arena, File { code: text, path: () });
         let modules = modules.map_err(|errors| {
@@ -215,9 +237,18 @@ impl Compiled {
     }
 
     /// Hands on each result as a JSON text, until nobody takes more.
-    fn each(&self, document: &str, mut take: impl FnMut(String) -> bool) -> Result<(), JqError> {
-        let failed = |error: &dyn std::fmt::Display| JqError::Failed(error.to_string());
-        let input = read::parse_single(document.as_bytes()).map_err(|error| failed(&error))?;
+    fn each(&self, document: &str, take: impl FnMut(String) -> bool) -> Result<(), JqError> {
+        let input = read::parse_single(document.as_bytes()).map_err(|error| JqError::Failed(error.to_string()))?;
+        self.each_of(input, take)
+    }
+
+    /// The same for a document that was read.
+    fn each_of(&self, input: Val, mut take: impl FnMut(String) -> bool) -> Result<(), JqError> {
+        // An error that is a text is shown without its quotes.
+        let failed = |error: &dyn std::fmt::Display| {
+            let text = error.to_string();
+            JqError::Failed(serde_json::from_str::<String>(&text).unwrap_or(text))
+        };
         let context = Ctx::<data::JustLut<Val>>::new(&self.0.lut, Vars::new([]));
         let mut printed = 0;
         for result in self.0.id.run((context, input)).map(unwrap_valr) {

@@ -8,6 +8,8 @@ use jaq_core::load::parse::{BinaryOp, Term};
 use jaq_core::ops::Math;
 use jaq_core::path::Part;
 
+use crate::converter::Converter;
+
 /// A longer text is not looked at: its size also bounds how deep a parser goes and what a literal adds to each element.
 const LONGEST: usize = 256;
 
@@ -152,12 +154,25 @@ fn call(name: &str, arguments: &[Term<&str>], doublings: &mut u32) -> Option<Out
             let given = gives(argument, doublings)?;
             Some(if name == "map" { OutputCount::One } else { given })
         }
+        // Each of its results is a short one, or grows with a literal replacement, which has a limit of its own.
+        arguments if Converter::exists(name, arguments.len()) => {
+            arguments.iter().all(is_literal).then_some(OutputCount::One)
+        }
         [argument] if BY.contains(&name) => single(argument, doublings).map(|()| OutputCount::One),
         [Term::Num(_)] if LITERAL.contains(&name) => Some(OutputCount::One),
         [Term::Str(None, parts)] if LITERAL.contains(&name) => {
             parts.iter().all(|part| !matches!(part, StrPart::Term(_))).then_some(OutputCount::One)
         }
         _ => None,
+    }
+}
+
+/// Whether a term is a number or a text without other terms in it.
+fn is_literal(term: &Term<&str>) -> bool {
+    match term {
+        Term::Num(_) => true,
+        Term::Str(None, parts) => parts.iter().all(|part| !matches!(part, StrPart::Term(_))),
+        _ => false,
     }
 }
 

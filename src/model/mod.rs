@@ -1,6 +1,7 @@
 //! The types of the domain: what a connection, a grant, an event, a delivery, a record and a job are. Nothing here does I/O.
 
 pub mod app;
+pub mod binding;
 pub mod budget;
 pub mod calendar;
 pub mod connection;
@@ -25,6 +26,10 @@ pub mod webhook;
 pub mod words;
 
 pub use app::OAuthApp;
+pub use binding::{
+    Binding, BindingChange, BindingFailure, BindingId, BindingInput, BindingName, BindingNameError, BindingOrigin,
+    BindingResults, BoundInput,
+};
 pub use budget::Budget;
 pub use connection::{
     Account, Check, CheckRecord, Connection, ConnectionHealth, ConnectionId, ConnectionMode, ConnectionTransition,

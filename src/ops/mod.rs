@@ -4,6 +4,7 @@
 //! files and words of the command line are read before, in `cli`. Each module declares its operations in a constant;
 //! [`operations`] lists them all.
 
+pub mod bindings;
 pub mod bundles;
 pub mod calendar;
 pub mod calls;
@@ -59,6 +60,7 @@ pub enum OperationScope {
     Webhooks,
     Endpoints,
     Links,
+    Bindings,
     Sandbox,
     Vault,
     Workspaces,
@@ -73,6 +75,7 @@ words!(OperationScope {
     Webhooks => "webhooks",
     Endpoints => "endpoints",
     Links => "links",
+    Bindings => "bindings",
     Sandbox => "sandbox",
     Vault => "vault",
     Workspaces => "workspaces",
@@ -104,6 +107,7 @@ impl Operation {
 /// Every operation, module by module.
 pub fn operations() -> impl Iterator<Item = &'static Operation> {
     let modules = [
+        bindings::OPERATIONS,
         bundles::OPERATIONS,
         calendar::OPERATIONS,
         calls::OPERATIONS,

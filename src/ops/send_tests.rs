@@ -5,8 +5,8 @@ use std::ops::ControlFlow;
 use super::sync::{self, SingerTarget};
 use super::webhooks::{self, ListenObserver, ListenStarted, SimulationObserver, SimulationTarget};
 use super::{
-    bundles, calendar, calls, connections, connectors, endpoints, git_credential, links, mcp, sandbox, tokens, vault,
-    workspaces,
+    bindings, bundles, calendar, calls, connections, connectors, endpoints, git_credential, links, mcp, sandbox,
+    tokens, vault, workspaces,
 };
 use crate::error::Result;
 use crate::runtime::Workspace;
@@ -54,6 +54,20 @@ fn any<T>() -> T {
 }
 
 fn check<F: Future + Send>(_: impl FnOnce() -> F) {}
+
+fn bindings_are_send(workspace: &Workspace) {
+    check(|| bindings::list_bindings(workspace));
+    check(|| bindings::show_binding(workspace, any()));
+    check(|| bindings::set_binding(workspace, any()));
+    check(|| bindings::remove_binding(workspace, any()));
+    check(|| bindings::bound_mapper(workspace, any()));
+    check(|| bindings::event_mapper(workspace, any()));
+    check(|| bindings::preview_binding(workspace, any()));
+    check(|| bindings::test_bindings(workspace, any()));
+    check(|| bindings::export_bindings(workspace, any()));
+    check(|| bindings::import_bindings(workspace, any()));
+    check(|| bindings::retry_binding(workspace, any(), |_| Ok(())));
+}
 
 fn calendar_are_send(workspace: &Workspace) {
     check(|| calendar::list_calendars(workspace, any()));
@@ -159,6 +173,7 @@ fn sync_are_send(workspace: &Workspace) {
     check(|| sync::retry_job(workspace, any(), any()));
     check(|| sync::retry_job_allowing_deletes(workspace, any(), any()));
     check(|| sync::cancel_job(workspace, any()));
+    check(|| sync::stream_of_binding(workspace, any()));
     check(|| sync::read_records(workspace, any(), |_| Ok(ControlFlow::Continue(()))));
     check(|| sync::sync_streams(workspace, any(), any()));
     check(|| sync::sync_streams_allowing_deletes(workspace, any(), any()));
@@ -240,7 +255,8 @@ fn workspaces_are_send(workspace: &Workspace) {
 
 #[test]
 fn no_operation_is_missing_here() {
-    let _: [fn(&Workspace); 13] = [
+    let _: [fn(&Workspace); 14] = [
+        bindings_are_send,
         calendar_are_send,
         calls_are_send,
         connections_are_send,

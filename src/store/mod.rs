@@ -5,6 +5,7 @@
 //!
 //! No caller blocks a thread of the runtime: an implementation does its I/O elsewhere.
 
+mod bindings;
 mod connections;
 mod error;
 mod event_creations;
@@ -19,6 +20,7 @@ mod sqlite;
 
 use async_trait::async_trait;
 
+pub use bindings::Bindings;
 pub use connections::{Apps, Connections, Grants};
 pub use error::{BackendError, MalformedValue, SqliteError, StoreError};
 pub use event_creations::EventCreations;
@@ -60,6 +62,8 @@ pub trait Store: Send + Sync {
     fn outbox(&self) -> &dyn Outbox;
     /// Returns the keys of the events that are added for the user's entities.
     fn event_creations(&self) -> &dyn EventCreations;
+    /// Returns the bindings.
+    fn bindings(&self) -> &dyn Bindings;
     /// Returns the links between the user's entities and objects of services.
     fn links(&self) -> &dyn Links;
     /// Returns the streams of connections with their partitions and cursors.

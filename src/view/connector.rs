@@ -5,8 +5,9 @@ use serde::Serialize;
 
 use super::word;
 use crate::connector::{
-    ActionDescriptor, AuthMethod, Capabilities, Connector, ConnectorSource, ExistingConnector, FileDiagnostic,
-    InstallCandidate, SearchHit, SearchMatch, SetupGuide, SetupKind, SetupPrompt, SignatureScheme, SignedPart, Stream,
+    ActionDescriptor, AuthMethod, BindingTemplate, Capabilities, Connector, ConnectorSource, ExistingConnector,
+    FileDiagnostic, InstallCandidate, SearchHit, SearchMatch, SetupGuide, SetupKind, SetupPrompt, SignatureScheme,
+    SignedPart, Stream,
 };
 use crate::model::words;
 
@@ -107,6 +108,15 @@ pub struct StreamItemView {
     pub description: String,
 }
 
+/// A text with which a binding can begin.
+#[derive(Clone, Debug, JsonSchema, Serialize)]
+pub struct TemplateItemView {
+    pub template: String,
+    /// The stream, or the type of the events after a `#`, that it maps.
+    pub maps: String,
+    pub description: String,
+}
+
 /// A way in which a service signs its webhooks.
 #[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct WebhookSignatureView {
@@ -135,6 +145,7 @@ pub struct ConnectorDetailView {
     pub scopes: Vec<DeclaredScopeView>,
     pub actions: Vec<ActionItemView>,
     pub streams: Vec<StreamItemView>,
+    pub templates: Vec<TemplateItemView>,
     pub webhook_signatures: Vec<WebhookSignatureView>,
     /// The request that checks a connection: `GET https://…`.
     pub health: Option<String>,
@@ -172,6 +183,7 @@ impl ConnectorDetailView {
             streams: streams
                 .map(|(name, stream)| StreamItemView { stream: name.clone(), description: stream.about.clone() })
                 .collect(),
+            templates: connector.templates.iter().map(template).collect(),
             webhook_signatures: webhook_signatures(connector),
             health: connector
                 .health
@@ -180,6 +192,15 @@ impl ConnectorDetailView {
             limits: connector.rate.limits.clone(),
             unverified: connector.unsure.clone(),
         }
+    }
+}
+
+fn template((name, template): (&String, &BindingTemplate)) -> TemplateItemView {
+    let event = template.event.as_ref().map(|event| format!("#{event}"));
+    TemplateItemView {
+        template: name.clone(),
+        maps: template.stream.clone().or(event).unwrap_or_default(),
+        description: template.about.clone(),
     }
 }
 

@@ -1,6 +1,7 @@
 //! What operations return: the shapes that `--json`, the HTTP API and MCP print. They hold data alone; how a person sees
 //! them is decided in `cli`.
 
+pub mod binding;
 pub mod bundle;
 pub mod calendar;
 pub mod call;

@@ -52,6 +52,8 @@ pub struct WrittenStreamView {
     pub file: String,
     /// Number of records in the file; 0 if it could not be written.
     pub records: u64,
+    /// Number of records that the binding failed on, which are not in the file.
+    pub unmapped: u64,
     /// Size of the file; 0 if it could not be written.
     pub bytes: u64,
     pub error: Option<String>,

@@ -5,9 +5,9 @@ use std::borrow::Cow;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use crate::model::{
-    BackoffPolicy, ConnectionMode, ConnectionName, DeliveryId, DeliveryStatus, DisabledReason, EndpointId,
-    EventPattern, EventStatus, EventType, EventVerification, HandlerKind, JobStatus, RecordChange, SubscriptionStatus,
-    SyncMode, UserId, WorkspaceName, calendar,
+    BackoffPolicy, BindingChange, BindingName, BindingOrigin, ConnectionMode, ConnectionName, DeliveryId,
+    DeliveryStatus, DisabledReason, EndpointId, EventPattern, EventStatus, EventType, EventVerification, HandlerKind,
+    JobStatus, RecordChange, SubscriptionStatus, SyncMode, UserId, WorkspaceName, calendar,
 };
 
 /// Gives closed enums a schema that lists their words.
@@ -50,6 +50,7 @@ macro_rules! text_schemas {
 
 word_schemas!(
     BackoffPolicy,
+    BindingChange,
     ConnectionMode,
     DeliveryStatus,
     DisabledReason,
@@ -60,6 +61,7 @@ word_schemas!(
     RecordChange,
     SubscriptionStatus,
     SyncMode,
+    super::binding::ExampleOutcome,
     super::bundle::BundleLifetime,
     super::calendar::ChangeOutcome,
     super::connection::ReconnectOutcome,
@@ -91,6 +93,8 @@ word_schemas!(
 );
 
 text_schemas!(
+    BindingName => "The name of a binding",
+    BindingOrigin => "What a binding maps, such as `hubspot/contacts` or `stripe#charge.refunded`",
     ConnectionName => "The name of a connection, such as `slack` or `slack@work`",
     WorkspaceName => "The name of a workspace",
     UserId => "The id of one of your own users",

@@ -5,6 +5,7 @@
 
 mod actions;
 mod attack;
+mod binding;
 mod broken;
 mod bundle;
 mod calendar;

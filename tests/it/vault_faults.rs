@@ -128,7 +128,7 @@ fn fault_054_a_store_of_a_newer_version_is_read_and_never_written() {
 pub fn on_small_disk(home: &Home, script: &str) -> Option<Ran> {
     let disk = tempfile::tempdir().unwrap();
     let mut shell = Command::new("unshare");
-    let setup = "set -e; mount -t tmpfs -o size=1m,mode=700 small \"$DISK\"; cp -a \"$FROM\"/. \"$DISK\"; set +e; ";
+    let setup = "set -e; mount -t tmpfs -o size=2m,mode=700 small \"$DISK\"; cp -a \"$FROM\"/. \"$DISK\"; set +e; ";
     shell.args(["-m", "sh", "-c", &format!("{setup}{script}")]);
     shell.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("INTEG", INTEG);
     shell.env("RECIPIENT", age::x25519::Identity::generate().to_public().to_string());

@@ -63,6 +63,13 @@ impl Render for ConnectorDetailView {
                 self.streams.iter().map(|item| vec![item.stream.clone().into(), item.description.clone().into()]);
             out.push(table(ui, &["stream", "what"], rows.collect()));
         }
+        if !self.templates.is_empty() {
+            out.push(String::new());
+            let rows = self.templates.iter().map(|item| {
+                vec![item.template.clone().into(), item.maps.clone().into(), item.description.clone().into()]
+            });
+            out.push(table(ui, &["template", "maps", "what"], rows.collect()));
+        }
         if !self.webhook_signatures.is_empty() {
             out.push(String::new());
             let row = |signature: &WebhookSignatureView| {

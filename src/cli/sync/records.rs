@@ -7,15 +7,18 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use super::arguments::SyncArgumentError;
+use super::number::grouped;
 use super::stored;
 use super::target::parse_target;
 use crate::cli::ui::{Ui, escape_lines, harmless_json, is_reader_closed};
 use crate::cli::value_parser;
-use crate::error::Result;
+use crate::error::{Kind, Result};
 use crate::export::{ExportError, RecordFormat};
+use crate::model::BindingName;
+use crate::ops::bindings::MappingReport;
 use crate::ops::sync::{
     RecordSelection, RecordsRequest, RecordsSince, StreamName, SyncTarget, WriteFilesRequest, read_records,
-    write_records,
+    stream_of_binding, write_records,
 };
 use crate::runtime::Workspace;
 
@@ -39,6 +42,10 @@ pub(in crate::cli) struct RecordsArgs {
     /// Number of records at most, of each stream (default: all)
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
+    /// Binding that maps each record to a shape of your own; `integ help mapping` shows how. Records that it fails on are left
+    /// out, and wait for `integ binding retry`
+    #[arg(long, value_name = "NAME", add = crate::cli::complete::bindings())]
+    binding: Option<BindingName>,
     /// Write the records of each stream into DIR/CONNECTION/STREAM.FORMAT, and replace such files
     #[arg(short, long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
     output: Option<PathBuf>,
@@ -72,7 +79,11 @@ impl From<RecordFormatArg> for RecordFormat {
 
 pub(in crate::cli) fn run(workspace: &Workspace, ui: &Ui, args: &RecordsArgs) -> Result<u8> {
     let parse = |word: &String| parse_target(&ui.project, word);
-    let targets = args.targets.iter().map(parse).collect::<Result<Vec<SyncTarget>>>()?;
+    let mut targets = args.targets.iter().map(parse).collect::<Result<Vec<SyncTarget>>>()?;
+    if let (Some(binding), []) = (&args.binding, targets.as_slice()) {
+        let StreamName { connection, stream } = workspace.run(stream_of_binding(workspace, binding))?;
+        targets.push(SyncTarget { connection, stream: Some(stream) });
+    }
     let since = match &args.since {
         None => None,
         Some(text) => Some(match text.parse() {
@@ -83,16 +94,18 @@ pub(in crate::cli) fn run(workspace: &Workspace, ui: &Ui, args: &RecordsArgs) ->
     let selection = RecordSelection { since, limit: args.limit };
     let format = args.format.map_or(RecordFormat::Jsonl, RecordFormat::from);
     if let Some(folder) = args.output.clone() {
-        let request = WriteFilesRequest { targets, selection, format, folder, force: args.force };
+        let binding = args.binding.clone();
+        let request = WriteFilesRequest { targets, selection, format, folder, force: args.force, binding };
         return stored::write_files(workspace, ui, request, &args.targets);
     }
     match targets.as_slice() {
         [SyncTarget { connection, stream: Some(stream) }] => {
             let stream = StreamName { connection: connection.clone(), stream: stream.clone() };
-            print(workspace, ui, RecordsRequest { stream, selection }, format)
+            print(workspace, ui, RecordsRequest { stream, selection, binding: args.binding.clone() }, format)
         }
         connections
             if args.format.is_none()
+                && args.binding.is_none()
                 && selection == RecordSelection::default()
                 && connections.iter().all(|target| target.stream.is_none()) =>
         {
@@ -104,12 +117,13 @@ pub(in crate::cli) fn run(workspace: &Workspace, ui: &Ui, args: &RecordsArgs) ->
 
 /// Prints the records of one stream.
 fn print(workspace: &Workspace, ui: &Ui, request: RecordsRequest, format: RecordFormat) -> Result<u8> {
+    let binding = request.binding.clone();
     if ui.json {
-        workspace.run(read_records(workspace, request, |record| {
+        let report = workspace.run(read_records(workspace, request, |record| {
             ui.show_text(&record.json())?;
             Ok(if is_reader_closed() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
         }))?;
-        return Ok(0);
+        return Ok(report_mapping(ui, binding.as_ref(), &report));
     }
     let is_terminal = ui.width.is_some();
     if format == RecordFormat::Parquet && is_terminal {
@@ -118,17 +132,29 @@ fn print(workspace: &Workspace, ui: &Ui, request: RecordsRequest, format: Record
     let written = match is_terminal {
         true => {
             let out = TerminalText { format, line: Vec::new() };
-            workspace.run(write_records(workspace, request, format, out)).map(|_| ())
+            workspace.run(write_records(workspace, request, format, out)).map(|(_, report)| report)
         }
         false => {
             let out = io::BufWriter::new(io::stdout());
-            workspace.run(write_records(workspace, request, format, out)).map(|_| ())
+            workspace.run(write_records(workspace, request, format, out)).map(|(_, report)| report)
         }
     };
     match written {
         Err(error) if error.downcast_ref::<ExportError>().is_some_and(ExportError::is_broken_pipe) => Ok(0),
-        written => written.map(|()| 0),
+        written => written.map(|report| report_mapping(ui, binding.as_ref(), &report)),
     }
+}
+
+/// Says how many records a binding failed on, and returns the exit code.
+fn report_mapping(ui: &Ui, binding: Option<&BindingName>, report: &MappingReport) -> u8 {
+    let (Some(binding), Some(first)) = (binding, &report.first_failure) else { return 0 };
+    let total = report.mapped + report.failed;
+    ui.warning(&format!(
+        "{} of {} records could not be mapped, the first of them {first}\nhint: integ binding show {binding}",
+        grouped(report.failed),
+        grouped(total)
+    ));
+    Kind::Partial.exit_code()
 }
 
 /// Text of the service's that a terminal is sent, line by line and harmless.

@@ -39,9 +39,17 @@ pub(super) fn write_files(workspace: &Workspace, ui: &Ui, request: WriteFilesReq
             if let Some(error) = &stream.error {
                 ui.warning(&format!("{}/{}: {error}", stream.connection, stream.stream));
             }
+            if stream.unmapped > 0 {
+                let (connection, name, count) = (&stream.connection, &stream.stream, grouped(stream.unmapped));
+                ui.warning(&format!(
+                    "{connection}/{name}: {count} records could not be mapped and are not in the file"
+                ));
+            }
         }
     }
-    Ok(exit_code(&view.streams))
+    let code = exit_code(&view.streams);
+    let is_partial = code == 0 && view.streams.iter().any(|stream| stream.unmapped > 0);
+    Ok(if is_partial { Kind::Partial.exit_code() } else { code })
 }
 
 /// The refusal of a folder that holds other files, with the command that uses it nevertheless.
@@ -156,6 +164,7 @@ mod tests {
             stream: "issues".to_owned(),
             file: String::new(),
             records: 0,
+            unmapped: 0,
             bytes: 0,
             error: None,
             error_code: None,

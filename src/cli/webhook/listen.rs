@@ -15,6 +15,8 @@ use super::local_url::receiver_url;
 use crate::error::{Kind, Result};
 use crate::http::Route;
 use crate::jq::Expression;
+use crate::model::BindingName;
+use crate::ops::bindings::event_mapper;
 use crate::ops::webhooks;
 use crate::runtime::Workspace;
 use crate::webhook::handle::{EventSelection, Handlers, HandlingOrder, ReplyMode};
@@ -58,6 +60,9 @@ pub(super) struct ListenArgs {
     /// Write each event to a file, one JSON object a line
     #[arg(long, value_name = "FILE")]
     append: Option<PathBuf>,
+    /// Binding that maps events of its type; handlers get what it makes of the payload, and other events as they came
+    #[arg(long = "binding", value_name = "NAME", add = crate::cli::complete::bindings())]
+    bindings: Vec<BindingName>,
     /// Apply events to synced records, or sync the stream that they are about
     #[arg(long)]
     sync: bool,
@@ -122,6 +127,9 @@ pub(super) fn run(workspace: &Workspace, ui: &Ui, args: ListenArgs) -> Result<u8
     let headers = args.headers.iter().map(|header| parse_header(header)).collect::<Result<Vec<_>, _>>()?;
     let filter = args.filter.as_deref().map(Expression::parse).transpose()?;
     let mut handlers = Handlers::new(&workspace.engine.config, EventSelection { types: args.events, filter });
+    for name in &args.bindings {
+        handlers.bindings.push(workspace.run(event_mapper(workspace, name))?);
+    }
     handlers.exec = args.exec;
     handlers.forward = args.forward_to;
     handlers.append = args.append;

@@ -78,6 +78,9 @@ pub struct Connector {
     /// What the service tells of by webhooks, by the vendor's own names.
     #[serde(default)]
     pub events: IndexMap<String, EventDefinition>,
+    /// Texts with which bindings can begin, by the common names of what they make: contact, ticket, payment, message, event.
+    #[serde(default)]
+    pub templates: IndexMap<String, BindingTemplate>,
     /// Facts of this file that no source was found for.
     #[serde(default)]
     pub unsure: Vec<String>,
@@ -119,6 +122,22 @@ impl Category {
             Category::Storage => "storage",
         }
     }
+}
+
+/// A text with which a binding can begin: what makes records of a stream, or events of a type, a common shape.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BindingTemplate {
+    /// One line.
+    pub about: String,
+    /// The stream whose records it maps. A template has a stream or an event.
+    #[serde(default)]
+    pub stream: Option<String>,
+    /// The type of the events that it maps.
+    #[serde(default)]
+    pub event: Option<String>,
+    /// The fields, as `integ help mapping` explains them.
+    pub text: String,
 }
 
 /// A value that the user gives with `--param` or at a prompt.

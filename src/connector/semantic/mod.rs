@@ -2,6 +2,7 @@
 //! authenticating that lack an endpoint.
 
 mod action;
+mod binding;
 mod calendar;
 mod credential;
 mod names;
@@ -45,6 +46,7 @@ pub(super) fn check(connector: &Connector) -> Diagnostics {
     action::check_all(connector, &mut found);
     stream::check_all(connector, &mut found);
     webhook::check(connector, &mut found);
+    binding::check_all(connector, &mut found);
     calendar::check(connector, &mut found);
     untrusted::check(connector, &mut found);
     if connector.rate.budget.is_some_and(|budget| budget.units == 0 || budget.secs == 0 || budget.burst == Some(0)) {

@@ -4,12 +4,13 @@ use std::fs;
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-use super::records::{RecordReader, RecordSelection};
+use super::records::{RecordReader, RecordSelection, RecordsRequest};
 use super::stored::required_streams;
 use super::{StreamName, SyncOperationError, SyncTarget};
 use crate::error::{Error, Result};
 use crate::export::{ExportError, RecordFormat};
 use crate::files::{self, AtomicFile};
+use crate::model::BindingName;
 use crate::runtime::Workspace;
 use crate::view::records::{WrittenStreamListView, WrittenStreamView};
 
@@ -31,6 +32,8 @@ pub struct WriteFilesRequest {
     pub folder: PathBuf,
     /// Uses a folder that holds other files, and replaces those that have the same names.
     pub force: bool,
+    /// Maps the records of the one stream that it is for.
+    pub binding: Option<BindingName>,
 }
 
 /// What is shown while files are written.
@@ -78,6 +81,7 @@ fn view(name: StreamName, path: &Path, written: Result<WrittenFile>) -> WrittenS
         stream: name.stream,
         file: path.display().to_string(),
         records: written.records,
+        unmapped: written.unmapped,
         bytes: written.bytes,
         error: error.as_ref().map(Error::on_one_line),
         error_code: error.as_ref().map(Error::code),
@@ -88,6 +92,7 @@ fn view(name: StreamName, path: &Path, written: Result<WrittenFile>) -> WrittenS
 #[derive(Clone, Copy, Debug, Default)]
 struct WrittenFile {
     records: u64,
+    unmapped: u64,
     bytes: u64,
 }
 
@@ -98,7 +103,8 @@ async fn write_file(
     request: &WriteFilesRequest,
     observer: &dyn WriteObserver,
 ) -> Result<WrittenFile> {
-    let reader = RecordReader::open(workspace, name, request.selection).await?;
+    let (stream, selection, binding) = (name.clone(), request.selection, request.binding.clone());
+    let mut reader = RecordReader::open(workspace, &RecordsRequest { stream, selection, binding }).await?;
     let mut tries = 0;
     loop {
         tries += 1;
@@ -109,7 +115,10 @@ async fn write_file(
             observer.records_written(written);
         };
         match reader.write(request.format, file, count).await {
-            Ok(file) => return Ok(WrittenFile { records, bytes: file.commit().map_err(ExportError::from)? }),
+            Ok((file, report)) => {
+                let bytes = file.commit().map_err(ExportError::from)?;
+                return Ok(WrittenFile { records, unmapped: report.failed, bytes });
+            }
             Err(error) if is_changed(&error) && tries < MAX_TRIES => {}
             Err(error) => return Err(error),
         }

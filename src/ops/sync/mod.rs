@@ -19,7 +19,7 @@ pub use cursors::{
 pub use error::SyncOperationError;
 pub use files::{WriteFilesRequest, WriteObserver, write_record_files};
 pub use jobs::{JobListRequest, cancel_job, list_jobs, retry_job, retry_job_allowing_deletes, show_job};
-pub use records::{RecordSelection, RecordsRequest, RecordsSince, read_records, write_records};
+pub use records::{RecordSelection, RecordsRequest, RecordsSince, read_records, stream_of_binding, write_records};
 pub use run::{SyncRange, SyncStreamsRequest, plan_sync, sync_due, sync_streams, sync_streams_allowing_deletes};
 pub use schedules::{SetScheduleRequest, list_schedules, remove_schedule, set_schedule};
 pub use singer::{SingerRequest, SingerTarget, sync_to_singer};

@@ -85,6 +85,10 @@ impl Connections for SqliteStore {
             if find(transaction, &name, from_row)?.is_some() {
                 return Err(StoreError::NameTaken(name.clone()));
             }
+            // Bindings name their connection.
+            let sql = "UPDATE bindings SET account = nullif(?3, '') WHERE (connector, account) = \
+                       (SELECT connector, account FROM connections WHERE id = ?1) AND ?2 = connector";
+            transaction.execute(sql, (id.0, name.connector(), name.account().unwrap_or_default()))?;
             let sql = "UPDATE connections SET connector = ?2, account = ?3 WHERE id = ?1";
             match transaction.execute(sql, (id.0, name.connector(), name.account().unwrap_or_default()))? {
                 0 => Err(StoreError::ConnectionNotFound),

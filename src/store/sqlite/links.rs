@@ -235,8 +235,8 @@ mod tests {
         let of_object = LinkFilter { object_id: Some("b".into()), ..Default::default() };
         let found = store.links().list(&of_object, LinkId(0), 9).await.unwrap();
         assert_eq!(found[0].user.as_ref().unwrap().as_str(), "u");
-        let gone = other.links().insert(vec![link(ConnectionId(99), "", "a/1", "x")], at(1)).await;
-        assert!(matches!(gone, Err(StoreError::ConnectionNotFound)));
+        let removed = other.links().insert(vec![link(ConnectionId(99), "", "a/1", "x")], at(1)).await;
+        assert!(matches!(removed, Err(StoreError::ConnectionNotFound)));
     }
 
     #[tokio::test]

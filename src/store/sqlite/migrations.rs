@@ -115,6 +115,8 @@ mod tests {
         insta::assert_snapshot!(tables.join("\n"), @r"
         apps: connector server client_id client_secret updated_at
         attempts: id delivery_id started_at duration_ms request_headers response_status response_body error
+        binding_failures: id binding_id record_id event_id reason failed_at
+        bindings: id name connector account stream event text created_at changed_at dropped_failures
         connections: id connector account mode auth origin params metadata account_id account_name scopes_requested scopes_granted grant_status status_reason connected_at connected_by user_id checked_at check_passed check_unauthorized error_count last_error
         cursor_history: id partition_id cursor replaced_at
         deliveries: id message_id endpoint_id status attempts due_at expires_at created_at last_error

@@ -13,6 +13,7 @@
 //! The store knows neither where its key comes from nor whether its file may be trusted: that is `vault`'s.
 
 mod apps;
+mod bindings;
 mod conflicts;
 mod connections;
 mod endpoints;
@@ -66,8 +67,8 @@ pub use snapshot::{BackupConnection, BackupContents, Snapshot};
 use self::readers::Readers;
 use self::writer::{WriteContext, Writer};
 use super::{
-    Apps, Connections, Endpoints, EventCreations, EventTypes, Events, Grants, Jobs, Links, Locks, MalformedValue,
-    Outbox, Records, Sandbox, Schedules, Store, StoreError, Streams, Subscriptions, Webhooks,
+    Apps, Bindings, Connections, Endpoints, EventCreations, EventTypes, Events, Grants, Jobs, Links, Locks,
+    MalformedValue, Outbox, Records, Sandbox, Schedules, Store, StoreError, Streams, Subscriptions, Webhooks,
 };
 
 /// The version of the SQLite underneath.
@@ -190,6 +191,10 @@ impl Store for SqliteStore {
     }
 
     fn outbox(&self) -> &dyn Outbox {
+        self
+    }
+
+    fn bindings(&self) -> &dyn Bindings {
         self
     }
 

@@ -50,6 +50,8 @@ impl HandledEvent {
     pub(super) fn attempt_result(&self, max_attempts: u32, now: Timestamp) -> AttemptResult {
         let status = match &self.result {
             Ok(_) => EventStatus::Processed,
+            // It fails again until the binding is changed: `integ binding retry` then brings the event back.
+            Err(HandleError::Binding { .. }) => EventStatus::Dead,
             Err(_) if self.attempts >= max_attempts => EventStatus::Dead,
             Err(_) => EventStatus::Failed,
         };

@@ -41,11 +41,12 @@ impl EventHandler for ForwardHandler {
     }
 
     async fn handle(&self, input: &EventInput<'_>) -> HandlerResult {
-        // A batch is one request: it is sent on once.
-        if !input.raw.is_first_of_request {
-            return Ok(HandlerOutcome::Covered).into();
-        }
-        let request = renewed(input);
+        let request = match input.mapped {
+            Some(mapped) => Cow::Owned(mapped_request(input, mapped)),
+            // A batch is one request: it is sent on once.
+            None if !input.raw.is_first_of_request => return Ok(HandlerOutcome::Covered).into(),
+            None => renewed(input),
+        };
         let request = with_headers(&request, &self.headers, input.rules);
         let answer = match self.sender.send(&self.url, &request).await {
             Ok(answer) => answer,
@@ -67,6 +68,19 @@ impl EventHandler for ForwardHandler {
         };
         HandlerResult { outcome, status: Some(i32::from(answer.status)), output }
     }
+}
+
+/// A request with what a binding made of an event. The vendor's headers and its proof are of another body; what they said of
+/// the event is in headers of integ's own.
+fn mapped_request(input: &EventInput<'_>, mapped: &str) -> WebhookRequest {
+    let header = |name: &str, value: String| (name.to_owned(), value);
+    let headers = vec![
+        header("Content-Type", "application/json".to_owned()),
+        header("Integ-Event-Id", input.event.id.0.to_string()),
+        header("Integ-Event-Type", input.event.kind.chars().filter(char::is_ascii_graphic).collect()),
+        header("Integ-Connection", input.event.connection.to_string()),
+    ];
+    WebhookRequest { method: "POST".to_owned(), url: String::new(), headers, body: mapped.as_bytes().to_vec() }
 }
 
 /// The request with a signature of now, if the one that it came with is so old that a receiver may refuse it.

@@ -11,7 +11,7 @@ use thiserror::Error;
 use crate::clock::Timestamp;
 use crate::connector::WebhookDefinition;
 use crate::http::HttpError;
-use crate::model::{HandlerKind, RawRequest, StoredEvent};
+use crate::model::{BindingName, HandlerKind, RawRequest, StoredEvent};
 use crate::program::ProgramError;
 use crate::signing::request::WebhookRequest;
 use crate::signing::verify::SigningContext;
@@ -53,6 +53,8 @@ pub(super) struct EventInput<'e> {
     pub(super) document: &'e Value,
     /// The payload letter by letter, if the whole body is JSON.
     pub(super) exact_json: Option<&'e str>,
+    /// What a binding made of the payload, which handlers are given in its place.
+    pub(super) mapped: Option<&'e str>,
     /// What the connector's file says of webhooks.
     pub(super) rules: &'e WebhookDefinition,
     /// What the request can be signed with again.
@@ -102,4 +104,6 @@ pub enum HandleError {
     Forward(#[from] HttpError),
     #[error("{0}")]
     Sync(String),
+    #[error("binding {name} cannot map the event: {reason}")]
+    Binding { name: BindingName, reason: String },
 }

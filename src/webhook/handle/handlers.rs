@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::Value;
 use tokio::sync::Mutex;
@@ -14,6 +15,7 @@ use super::forward::{ForwardHandler, is_reserved_header};
 use super::handler::{
     EventHandler, EventInput, HANDLER_TIMEOUT, HandleError, HandlerOutcome, HandlerResult, completed_bit,
 };
+use super::mapped::map_event;
 use super::sync::SyncHandler;
 use crate::clock::{Clock, Stopwatch};
 use crate::config::Config;
@@ -21,6 +23,7 @@ use crate::connector::WebhookDefinition;
 use crate::error::on_one_line;
 use crate::http::HttpError;
 use crate::jq::Expression;
+use crate::mapping::BoundMapper;
 use crate::model::{HandlerKind, HandlerRun, RawRequest, StoredEvent, matches_any_type};
 use crate::signing::request::WebhookRequest;
 use crate::sync::ingest::EventIngest;
@@ -45,6 +48,8 @@ pub struct Handlers {
     /// Whether the events of a connection are handled one after another, in the order of arrival.
     pub order: HandlingOrder,
     pub selection: EventSelection,
+    /// What maps events before handlers get them; the first one that is for an event.
+    pub bindings: Vec<BoundMapper>,
     sender: Arc<WebhookSender>,
 }
 
@@ -85,6 +90,7 @@ impl Handlers {
             replies: ReplyMode::default(),
             order: HandlingOrder::default(),
             selection: choice,
+            bindings: Vec::new(),
             sender: Arc::new(WebhookSender::new(config, HANDLER_TIMEOUT)),
         }
     }
@@ -181,6 +187,7 @@ impl ConnectionHandlers<'_> {
             return HandledBy { result: Ok(HandleOutcome::Filtered), completed, runs };
         }
         let exact = body::exact_json(rules, &request);
+        let mapped = map_event(&self.wanted.bindings, target, event, raw, clock.now()).await;
         let input = EventInput {
             event,
             raw,
@@ -188,19 +195,28 @@ impl ConnectionHandlers<'_> {
             payload: &payload,
             document: &document,
             exact_json: exact.as_deref(),
+            mapped: None,
             rules,
             keys: &keys,
             now: clock.now(),
             wants_response,
         };
+        let mapped_input = mapped.as_ref().ok().and_then(Option::as_ref).map(|mapped| mapped.input(&input));
         let (mut failed, mut unreachable, mut answer) = (None, None, None);
         for handler in &self.handlers {
             let bit = completed_bit(handler.kind());
+            // Synced records keep the service's own shape.
+            let is_mapped = handler.kind() != HandlerKind::Sync;
             if completed & bit != 0 {
                 continue;
             }
+            if let (true, Err(error)) = (is_mapped, &mapped) {
+                runs.push((unmapped_run(handler.kind(), attempt, error, clock), handler.target()));
+                continue;
+            }
+            let given = mapped_input.as_ref().filter(|_| is_mapped).unwrap_or(&input);
             let (started_at, stopwatch) = (clock.now_millis(), Stopwatch::start());
-            let HandlerResult { outcome, status, output } = handler.handle(&input).await;
+            let HandlerResult { outcome, status, output } = handler.handle(given).await;
             let error = outcome.as_ref().err().map(|error| on_one_line(error));
             match outcome {
                 Ok(HandlerOutcome::Done(answered)) => {
@@ -221,6 +237,7 @@ impl ConnectionHandlers<'_> {
             let duration = stopwatch.elapsed();
             runs.push((HandlerRun { handler, attempt, started_at, duration, status, error, output }, target));
         }
+        let failed = failed.or(mapped.err());
         let result = match (failed, unreachable) {
             (Some(error), _) => Err(error),
             (None, Some(error)) => Ok(HandleOutcome::Unreachable(error)),
@@ -228,4 +245,10 @@ impl ConnectionHandlers<'_> {
         };
         HandledBy { result, completed, runs }
     }
+}
+
+/// The run of a handler that got nothing, because the binding failed.
+fn unmapped_run(handler: HandlerKind, attempt: u32, error: &HandleError, clock: &Clock) -> HandlerRun {
+    let (started_at, error) = (clock.now_millis(), Some(on_one_line(error)));
+    HandlerRun { handler, attempt, started_at, duration: Duration::ZERO, status: None, error, output: Vec::new() }
 }

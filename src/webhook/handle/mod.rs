@@ -1,6 +1,7 @@
 //! From a stored event to its handlers.
 //!
-//! `dispatch` takes the events of one connection and gives each to the `handlers`: `sync`, `append`, `exec` and `forward`.
+//! `dispatch` takes the events of one connection and gives each to the `handlers`: `sync`, `append`, `exec` and `forward`;
+//! `mapped` maps it before by the user's binding.
 //! Several are handled at once and one that fails holds up no other, unless the order of arrival is asked for. What fails is
 //! tried again, and is dead in the end. Where a signature covers too little, `confirm` asks the vendor first. `workers` runs
 //! both for each connection, as connections come and go.
@@ -16,6 +17,7 @@ mod forward;
 mod handler;
 mod handlers;
 pub(super) mod in_flight;
+mod mapped;
 mod sync;
 pub(super) mod workers;
 

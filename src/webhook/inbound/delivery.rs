@@ -2,11 +2,11 @@
 
 use serde_json::Value;
 
-use super::event;
+use super::{body, event};
 use crate::clock::Timestamp;
 use crate::connector::WebhookDefinition;
 use crate::hash;
-use crate::model::{ConnectionId, EventVerification, InboundDelivery, NewEvent};
+use crate::model::{ConnectionId, EventVerification, InboundDelivery, NewEvent, RawRequest};
 use crate::signing::request::WebhookRequest;
 
 /// Headers that carry the vendor's credentials to us are of no use later.
@@ -74,4 +74,11 @@ pub fn payload(rules: &WebhookDefinition, request: &WebhookRequest, item: Option
         Some(text) => crate::json::parse(text).unwrap_or_default(),
         None => event::document(&rules.event, request).unwrap_or_default(),
     }
+}
+
+/// The JSON of an event's payload: as the service wrote it, where the event is the whole of a JSON body.
+pub fn payload_json(rules: &WebhookDefinition, raw: &RawRequest) -> String {
+    let request = WebhookRequest::from_raw(raw);
+    let exact = || body::exact_json(rules, &request).filter(|_| raw.batch_item.is_none());
+    exact().unwrap_or_else(|| payload(rules, &request, raw.batch_item.as_deref()).to_string())
 }

@@ -69,7 +69,9 @@ static PREPARED: LazyLock<(TempDir, String)> = LazyLock::new(|| {
     }
     for line in [
         "integ config set http.allow 127.0.0.1",
-        "integ sync slack/channels github/issues stripe/charges",
+        "integ sync slack/channels github/issues stripe/charges hubspot/contacts",
+        "integ binding set customer --from hubspot/contacts customer.binding",
+        "integ binding export > bindings.json",
         "integ endpoint send invoice.paid --data invoice.json",
         "integ vault identity export id.age",
         "mv id.age copy.age",
@@ -113,6 +115,10 @@ impl World {
         write("stdin.txt", "secret-of-the-documents\n");
         write("links.csv", "entity_type,entity_id,connection,resource,object\ncustomer,44,hubspot,contacts,1500019\n");
         write("openapi.json", OPENAPI);
+        write(
+            "customer.binding",
+            "id = .id\nemail = .properties.email\n\n[example a lead]\ninput = {\"id\": \"1\"}\nerror = \"email\"\n",
+        );
         write("acme.toml", ACME);
         write("my-service.toml", &ACME.replace("acme", "my-service"));
         for name in STUBS {

@@ -13,8 +13,8 @@ use integ::model::delivery::{
 use integ::model::*;
 use integ::secret::Secret;
 use integ::store::{
-    Apps, Endpoints, EventCreations, EventTypes, Events, Fence, Jobs, Links, Outbox, Records, Sandbox, Schedules,
-    StoreError, Streams, Subscriptions, Webhooks,
+    Apps, Bindings, Endpoints, EventCreations, EventTypes, Events, Fence, Jobs, Links, Outbox, Records, Sandbox,
+    Schedules, StoreError, Streams, Subscriptions, Webhooks,
 };
 use serde_json::Value;
 
@@ -105,6 +105,14 @@ closed! {
         fn resolve_conflict(EventId, ConflictResolution, Timestamp) -> Option<Vec<EventId>>;
         fn prune(&PruneRequest, u32) -> usize;
         fn count_prunable(&PruneRequest) -> u64;
+    }
+    Bindings {
+        fn list() -> Vec<Binding>;
+        fn find(&BindingName) -> Option<Binding>;
+        fn put(&BindingName, &BindingOrigin, &str, Timestamp) -> BindingChange;
+        fn remove(&BindingName) -> bool;
+        fn record_results(BindingId, BindingResults, Timestamp) -> ();
+        fn failures(BindingId, u32) -> Vec<BindingFailure>;
     }
     Links {
         fn insert(Vec<NewLink>, Timestamp) -> Vec<LinkInsertResult>;

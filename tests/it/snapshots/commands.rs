@@ -39,7 +39,7 @@ const WITHOUT_SESSION: &[(&str, &str)] = &[
 
 #[test]
 fn every_command_is_in_a_session() {
-    let sessions = [include_str!("commands.rs"), USAGE].concat();
+    let sessions = [include_str!("commands.rs"), include_str!("mapping.rs"), USAGE].concat();
     let shown = |words: &str| {
         sessions.lines().any(|line| {
             let line = line.trim().trim_start_matches(['"', '~', ' ']).trim_start_matches("sorted ~ ");
@@ -218,43 +218,6 @@ fn calendars() {
         calendar events slack --day
         calendar events --from 2031-01-07 --to 2031-01-07 --zone Europe/Berlin
         calendar events --week=soon",
-    );
-}
-
-#[test]
-fn links() {
-    session(
-        "links",
-        |world| {
-            world.write(
-                "links.csv",
-                "entity_type,entity_id,connection,resource,object\ncustomer,7,hubspot,contacts,107\n",
-            );
-            world.write(
-                "wrong.csv",
-                "entity_type,entity_id,connection,resource,object\ncustomer,8,hubspot,contacts,107\n",
-            );
-        },
-        ". connect hubspot --sandbox --user u_1
-        link list
-        link add customer/42 hubspot/contacts 1500017
-        link add customer/42 hubspot/contacts 1500017
-        link add customer/42 hubspot/contacts 1500018
-        link add customer/43 hubspot/contacts 1500017
-        link add customer hubspot/contacts 1
-        link add customer/42 hubspot 1
-        link find customer/42
-        link find hubspot/contacts 1500017
-        link find hubspot/contacts 1
-        link import links.csv
-        link import wrong.csv
-        ~ link list
-        link list --type order
-        link remove customer/42 hubspot/contacts
-        link remove customer/42 hubspot/contacts
-        ~ status --user u_1
-        ~ status --user u_2
-        connect hubspot --sandbox --user u_2",
     );
 }
 

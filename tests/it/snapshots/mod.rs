@@ -6,6 +6,7 @@
 mod commands;
 mod errors;
 pub mod help;
+mod mapping;
 mod operations;
 pub mod scrub;
 pub mod session;

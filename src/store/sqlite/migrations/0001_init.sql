@@ -269,6 +269,41 @@ CREATE TABLE subscriptions (
 
 CREATE INDEX subscriptions_connection ON subscriptions (connection_id);
 
+-- Mappings from the records of a stream, or the events of a type, to the user's own shape. Of connectors rather than of
+-- connections: one mapping serves all accounts, and is not lost with one of them.
+CREATE TABLE bindings (
+    id               INTEGER PRIMARY KEY AUTOINCREMENT,
+    name             TEXT NOT NULL UNIQUE,
+    connector        TEXT NOT NULL,
+    -- The account of the one connection that it is for; NULL for all of the connector's.
+    account          TEXT,
+    stream           TEXT,
+    event            TEXT,
+    text             TEXT NOT NULL,
+    created_at       INTEGER NOT NULL,
+    changed_at       INTEGER NOT NULL,
+    -- Failures since it was set that are not in `binding_failures`, because there were too many.
+    dropped_failures INTEGER NOT NULL DEFAULT 0,
+    CHECK ((stream IS NULL) <> (event IS NULL))
+) STRICT;
+
+-- Inputs that a binding could not map, to be tried again once it is changed.
+CREATE TABLE binding_failures (
+    id         INTEGER PRIMARY KEY AUTOINCREMENT,
+    binding_id INTEGER NOT NULL REFERENCES bindings (id) ON DELETE CASCADE,
+    record_id  INTEGER REFERENCES records (id) ON DELETE CASCADE,
+    event_id   INTEGER REFERENCES events (id) ON DELETE CASCADE,
+    reason     TEXT NOT NULL,
+    failed_at  INTEGER NOT NULL,
+    CHECK ((record_id IS NULL) <> (event_id IS NULL)),
+    UNIQUE (binding_id, record_id),
+    UNIQUE (binding_id, event_id)
+) STRICT;
+
+-- For the deletion of their records and events.
+CREATE INDEX binding_failures_record ON binding_failures (record_id) WHERE record_id IS NOT NULL;
+CREATE INDEX binding_failures_event ON binding_failures (event_id) WHERE event_id IS NOT NULL;
+
 -- Pairs of an entity of the user's and an object of a service.
 CREATE TABLE links (
     id            INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -306,7 +341,7 @@ CREATE TABLE event_creations (
     PRIMARY KEY (connection_id, entity_type, entity_id)
 ) STRICT, WITHOUT ROWID;
 
--- Links are found by their entity whoever's it is.
+-- Links are found by their entity, of any user.
 CREATE INDEX links_entity ON links (entity_type, entity_id);
 
 -- The types of the user's own events.

@@ -6,9 +6,12 @@ use integ::calendar::time::{TimeError, resolve, zone};
 use integ::connector::Pointer;
 use integ::endpoint::EndpointError;
 use integ::http::HttpError;
+use integ::jq::JqError;
 use integ::json::JsonError;
+use integ::mapping::BindingError;
 use integ::model::DeliveryId;
 use integ::model::calendar::{CalendarName, EventTime};
+use integ::ops::bindings::BindingOperationError;
 use integ::ops::links::LinkOperationError;
 use integ::ops::sync::{StreamName, SyncOperationError, SyncTarget};
 use integ::store::StoreError;
@@ -93,6 +96,45 @@ fn event_times() {
         OutOfRange => [E::OutOfRange { text: "+100y".into() }],
     });
     assert_snap("errors_event_times", &text);
+}
+
+#[test]
+fn bindings() {
+    let (name, origin) = (|| "customer".parse().unwrap(), || "slack/users".parse().unwrap());
+    let text = errors!(BindingOperationError {
+        NotFound => [
+            E::NotFound { name: name(), suggestion: Some("customers".into()) },
+            E::NotFound { name: name(), suggestion: None },
+        ],
+        UnknownStream => [
+            E::UnknownStream { connector: "slack".into(), stream: "user".into(), suggestion: Some("users".into()) },
+        ],
+        UnknownEvent => [E::UnknownEvent { connector: "slack".into(), event: "x".into(), suggestion: None }],
+        UnknownTemplate => [
+            E::UnknownTemplate { origin: origin(), template: "ticket".into(), known: vec!["contact".into()] },
+            E::UnknownTemplate { origin: origin(), template: "ticket".into(), known: Vec::new() },
+        ],
+        OtherOrigin => [E::OtherOrigin { name: name(), origin: origin(), requested: "slack/channels".into() }],
+        NoRecords => [E::NoRecords { name: name(), origin: "stripe#charge.refunded".parse().unwrap() }],
+        NoEvents => [E::NoEvents { name: name() }],
+        NoInputs => [
+            E::NoInputs { origin: origin() },
+            E::NoInputs { origin: "stripe#charge.refunded".parse().unwrap() },
+        ],
+        SeveralConnections => [
+            E::SeveralConnections { name: name(), origin: origin(), example: "slack@work/users".into() },
+        ],
+        Unusable => [E::Unusable { name: name(), source: BindingError::Empty }],
+        InvalidImport => [E::InvalidImport { reason: "missing field `bindings`".into() }],
+    });
+    let language = errors!(BindingError {
+        Syntax => [E::Syntax { line: 2, problem: "expected NAME = EXPRESSION".into() }],
+        Expression => [E::Expression { line: 2, field: "email".into(), source: JqError::TooLong { most: 4096 } }],
+        Converter => [E::Converter { line: 2, field: "at".into(), problem: "unknown time zone \"Mars\"".into() }],
+        Empty => [E::Empty],
+        TooLong => [E::TooLong],
+    });
+    assert_snap("errors_bindings", &format!("{text}{language}"));
 }
 
 #[test]

@@ -1,0 +1,194 @@
+//! `integ binding`.
+
+mod render;
+
+use clap::{Args, Subcommand};
+use thiserror::Error;
+
+use super::input_file::read_input_file;
+use super::ui::{Ui, is_reader_closed};
+use crate::error::{Diagnostic, Hint, Kind, Remedy, Result};
+use crate::model::{BindingName, BindingOrigin};
+use crate::ops::bindings::{
+    self, BindingChoice, BindingText, ImportBindingsRequest, PreviewBindingRequest, SetBindingRequest,
+};
+use crate::runtime::Workspace;
+
+/// Map records and events to a shape of your own
+///
+/// A binding is a text with a line for each field, such as `email = .properties.email`; `integ help mapping` explains it. It is
+/// applied by `integ records --binding` and `integ webhook listen --binding`.
+#[derive(Debug, Args)]
+pub(super) struct BindingArgs {
+    #[command(subcommand)]
+    command: BindingCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum BindingCommand {
+    /// List bindings
+    List,
+    /// Show a binding, and what it failed on
+    Show {
+        /// Binding to show
+        #[arg(add = super::complete::bindings())]
+        name: BindingName,
+    },
+    /// Set a binding, in place of one of this name
+    Set {
+        /// Name of the binding
+        #[arg(add = super::complete::bindings())]
+        name: BindingName,
+        /// Stream or event type that it maps; of every connection of the service unless an account is named
+        #[arg(long, value_name = "CONNECTION/STREAM|CONNECTION#EVENT")]
+        from: Option<BindingOrigin>,
+        /// File with its text; - for stdin
+        #[arg(required_unless_present = "template")]
+        file: Option<String>,
+        /// Text that comes with the connector: contact, ticket, payment, message or event
+        #[arg(long, value_name = "TEMPLATE", requires = "from", conflicts_with = "file")]
+        template: Option<String>,
+    },
+    /// Remove a binding
+    Remove {
+        /// Binding to remove
+        #[arg(add = super::complete::bindings())]
+        name: BindingName,
+    },
+    /// Show what a binding makes of stored records or events, field by field
+    Preview {
+        /// Binding to preview
+        #[arg(required_unless_present_all = ["from", "file"], add = super::complete::bindings())]
+        name: Option<BindingName>,
+        /// Text to try in place of the stored one; - for stdin
+        #[arg(long, value_name = "FILE")]
+        file: Option<String>,
+        /// Stream or event type to try the text on, if it is of no binding yet
+        #[arg(long, value_name = "CONNECTION/STREAM|CONNECTION#EVENT", requires = "file", conflicts_with = "name")]
+        from: Option<BindingOrigin>,
+        /// Only records or events of this connection (default: all)
+        #[arg(long, value_name = "CONNECTION", add = super::complete::connections())]
+        connection: Option<String>,
+        /// Number of records or events
+        #[arg(long, value_name = "N", default_value_t = 3)]
+        limit: u32,
+    },
+    /// Run the examples of bindings; exits with 6 if one fails
+    Test {
+        /// Bindings to test (default: all)
+        #[arg(value_name = "NAME", add = super::complete::bindings())]
+        names: Vec<BindingName>,
+    },
+    /// Print bindings as JSON, for `integ binding import`
+    Export {
+        /// Bindings to export (default: all)
+        #[arg(value_name = "NAME", add = super::complete::bindings())]
+        names: Vec<BindingName>,
+    },
+    /// Set bindings from an export; none is set if one is wrong
+    Import {
+        /// File to read; - for stdin
+        file: String,
+    },
+    /// Map what a binding failed on, now that it or the data has changed
+    ///
+    /// Records that are mapped are printed as `integ records` prints them; events are queued for `integ webhook listen`.
+    Retry {
+        /// Binding to try again
+        #[arg(add = super::complete::bindings())]
+        name: BindingName,
+    },
+}
+
+impl BindingArgs {
+    /// Whether the command may make the workspace.
+    pub(super) fn makes_workspace(&self) -> bool {
+        matches!(self.command, BindingCommand::Set { .. } | BindingCommand::Import { .. })
+    }
+}
+
+/// A file of the command line that cannot be used.
+#[derive(Debug, Error)]
+enum BindingFileError {
+    #[error("cannot read {file:?}")]
+    Read { file: String, source: std::io::Error },
+    #[error("{file:?} is not UTF-8 text")]
+    Text { file: String },
+}
+
+impl Remedy for BindingFileError {
+    fn diagnostic(&self) -> Diagnostic {
+        match self {
+            Self::Read { .. } => Diagnostic::new(Kind::Failed, "io"),
+            Self::Text { .. } => Diagnostic::new(Kind::Usage, "invalid_binding").hint(Hint::text("save it as UTF-8")),
+        }
+    }
+}
+
+fn read_text(file: &str) -> Result<String, BindingFileError> {
+    let bytes = read_input_file(file).map_err(|source| BindingFileError::Read { file: file.to_owned(), source })?;
+    String::from_utf8(bytes).map_err(|_| BindingFileError::Text { file: file.to_owned() })
+}
+
+pub(super) fn run(workspace: &Workspace, ui: &Ui, args: BindingArgs) -> Result<u8> {
+    match args.command {
+        BindingCommand::List => ui.show(&workspace.run(bindings::list_bindings(workspace))?)?,
+        BindingCommand::Show { name } => ui.show(&workspace.run(bindings::show_binding(workspace, name))?)?,
+        BindingCommand::Set { name, from, file, template } => {
+            let text = match (template, file) {
+                (Some(template), _) => BindingText::Template(template),
+                (None, file) => BindingText::Text(read_text(file.as_deref().unwrap_or("-"))?),
+            };
+            let request = SetBindingRequest { name, origin: from, text };
+            let set = workspace.run(bindings::set_binding(workspace, request))?;
+            ui.show(&set)?;
+            if set.failed_examples > 0 {
+                let (count, name) = (set.failed_examples, &set.summary.name);
+                ui.warning(&format!("{count} examples fail: `integ binding test {name}`"));
+            }
+        }
+        BindingCommand::Remove { name } => ui.show(&workspace.run(bindings::remove_binding(workspace, name))?)?,
+        BindingCommand::Preview { name, file, from, connection, limit } => {
+            let text = file.as_deref().map(read_text).transpose()?;
+            let binding = match (name, from, text) {
+                (Some(name), _, None) => BindingChoice::Stored(name),
+                (Some(name), _, Some(text)) => BindingChoice::Changed { name, text },
+                (None, Some(origin), Some(text)) => BindingChoice::Text { origin, text },
+                // The parser asks for one of these.
+                (None, ..) => return Ok(Kind::Usage.exit_code()),
+            };
+            let connection = connection.as_deref().map(|word| ui.project.resolve(word)).transpose()?;
+            let request = PreviewBindingRequest { binding, connection, limit };
+            ui.show(&workspace.run(bindings::preview_binding(workspace, request))?)?;
+        }
+        BindingCommand::Test { names } => {
+            let tested = workspace.run(bindings::test_bindings(workspace, names))?;
+            ui.show(&tested)?;
+            return Ok(if tested.failed > 0 { Kind::Unhealthy.exit_code() } else { 0 });
+        }
+        BindingCommand::Export { names } => {
+            let export = workspace.run(bindings::export_bindings(workspace, names))?;
+            // It is JSON in any case.
+            ui.show_document(&serde_json::json!(export).to_string())?;
+        }
+        BindingCommand::Import { file } => {
+            let request = ImportBindingsRequest { text: read_text(&file)? };
+            ui.show(&workspace.run(bindings::import_bindings(workspace, request))?)?;
+        }
+        BindingCommand::Retry { name } => return retry(workspace, ui, name),
+    }
+    Ok(0)
+}
+
+/// Tries again what failed: records to stdout, the counts to stderr.
+fn retry(workspace: &Workspace, ui: &Ui, name: BindingName) -> Result<u8> {
+    let view = workspace.run(bindings::retry_binding(workspace, name, |record| {
+        // A failure is done with once it is mapped, whether or not somebody still reads.
+        if !is_reader_closed() {
+            ui.show_text(&record.json())?;
+        }
+        Ok(())
+    }))?;
+    ui.note(&render::retry_line(&view));
+    Ok(if view.failed > 0 { Kind::Partial.exit_code() } else { 0 })
+}

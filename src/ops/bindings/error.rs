@@ -1,0 +1,92 @@
+//! Why an operation on bindings cannot be done.
+
+use thiserror::Error;
+
+use crate::error::{Diagnostic, Hint, Kind, Remedy};
+use crate::mapping::BindingError;
+use crate::model::{BindingName, BindingOrigin};
+
+/// Why an operation on bindings cannot be done.
+#[derive(Debug, Error)]
+pub enum BindingOperationError {
+    #[error("binding {name} not found")]
+    NotFound { name: BindingName, suggestion: Option<String> },
+    #[error("{connector} has no stream {stream:?}")]
+    UnknownStream { connector: String, stream: String, suggestion: Option<String> },
+    #[error("{connector} has no event {event:?}")]
+    UnknownEvent { connector: String, event: String, suggestion: Option<String> },
+    #[error("unknown template {template:?} for {origin}")]
+    UnknownTemplate { origin: BindingOrigin, template: String, known: Vec<String> },
+    #[error("binding {name} is of {origin}, not of {requested}")]
+    OtherOrigin { name: BindingName, origin: BindingOrigin, requested: String },
+    #[error("binding {name} maps events, not records")]
+    NoRecords { name: BindingName, origin: BindingOrigin },
+    #[error("binding {name} maps records, not events")]
+    NoEvents { name: BindingName },
+    #[error("there is nothing of {origin} to map yet")]
+    NoInputs { origin: BindingOrigin },
+    #[error("{origin} has several connections, and none was named")]
+    SeveralConnections { name: BindingName, origin: BindingOrigin, example: String },
+    #[error("binding {name} cannot be used")]
+    Unusable { name: BindingName, source: BindingError },
+    #[error("cannot read bindings from the import: {reason}")]
+    InvalidImport { reason: String },
+}
+
+impl Remedy for BindingOperationError {
+    fn diagnostic(&self) -> Diagnostic {
+        match self {
+            Self::NotFound { suggestion, .. } => {
+                Diagnostic::new(Kind::NotFound, "binding_not_found").hint(match suggestion {
+                    Some(likely) => Hint::new(format!("did you mean {likely}? list them:"), "integ binding list"),
+                    None => Hint::run("integ binding list"),
+                })
+            }
+            Self::UnknownStream { connector, suggestion, .. } => {
+                Diagnostic::new(Kind::NotFound, "unknown_stream").hint(likely(connector, suggestion.as_deref()))
+            }
+            Self::UnknownEvent { connector, suggestion, .. } => {
+                Diagnostic::new(Kind::NotFound, "unknown_event").hint(likely(connector, suggestion.as_deref()))
+            }
+            Self::UnknownTemplate { origin, known, .. } => {
+                Diagnostic::new(Kind::NotFound, "unknown_template").hint(match known.first() {
+                    Some(known) => Hint::run(format!("integ binding set NAME --from '{origin}' --template {known}")),
+                    None => Hint::new("it has none; write a text of your own:", "integ help mapping"),
+                })
+            }
+            Self::OtherOrigin { name, .. } => {
+                Diagnostic::new(Kind::Usage, "other_origin").run(format!("integ binding show {name}"))
+            }
+            Self::NoRecords { name, origin } => Diagnostic::new(Kind::Usage, "other_origin").hint(Hint::new(
+                "give it to the listener:",
+                format!("integ webhook listen {} --binding {name}", origin.service()),
+            )),
+            Self::NoEvents { name } => Diagnostic::new(Kind::Usage, "other_origin")
+                .hint(Hint::new("print its records:", format!("integ records --binding {name}"))),
+            Self::NoInputs { origin } => {
+                let command = match &origin.input {
+                    crate::model::BindingInput::Stream(_) => format!("integ sync {origin}"),
+                    crate::model::BindingInput::Event(event) => {
+                        format!("integ webhook simulate {} {event}", origin.service())
+                    }
+                };
+                Diagnostic::new(Kind::NotFound, "no_inputs").run(command)
+            }
+            Self::SeveralConnections { name, example, .. } => Diagnostic::new(Kind::Usage, "several_connections")
+                .run(format!("integ records {example} --binding {name}")),
+            Self::Unusable { name, .. } => {
+                Diagnostic::new(Kind::Failed, "invalid_binding").run(format!("integ binding show {name}"))
+            }
+            Self::InvalidImport { .. } => Diagnostic::new(Kind::Usage, "invalid_import")
+                .hint(Hint::new("give what the export wrote:", "integ binding export")),
+        }
+    }
+}
+
+fn likely(connector: &str, suggestion: Option<&str>) -> Hint {
+    let show = format!("integ connector show {connector}");
+    match suggestion {
+        Some(likely) => Hint::new(format!("did you mean {likely}? list them:"), show),
+        None => Hint::run(show),
+    }
+}

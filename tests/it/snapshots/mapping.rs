@@ -1,0 +1,82 @@
+//! What the commands of bindings and links print.
+
+use super::session::session;
+
+#[test]
+fn bindings() {
+    session(
+        "bindings",
+        |world| {
+            world.write(
+                "customer",
+                "id = .id\nemail: text = .properties.email | lower\nphone?: text = .properties.phone\n\
+                stage = .properties.lifecyclestage | lookup(\"stage\")\n\n[lookup.stage]\nlead = \"prospect\"\n\n\
+                [example no address]\ninput = {\"id\": \"1\"}\nerror = \"email\"\n",
+            );
+            world.write("wrong", "id = .id\nemail = .properties.email | lowr\n");
+            world.write("typo", "id = .id\nemail = .properties.emial\n");
+        },
+        ". connect hubspot --sandbox
+        . sandbox data hubspot/contacts --records 2
+        . sync hubspot/contacts
+        binding list
+        binding set customer --from hubspot/contacts customer
+        binding set customer customer
+        binding set customer wrong
+        binding set person --from hubspot/contacts --template contact
+        binding set person --from hubspot/contacts --template ticket
+        binding set x --from hubspot/contact customer
+        binding set x customer
+        binding show customer
+        binding preview customer --limit 1
+        binding preview --from hubspot/contacts --file typo --limit 1
+        ~ records --binding customer --limit 1
+        binding test
+        binding set customer typo
+        ~ records --binding customer
+        ~ binding show customer
+        ~ binding list
+        binding retry customer
+        binding export person
+        binding import wrong
+        binding remove customer
+        binding remove customer",
+    );
+}
+
+#[test]
+fn links() {
+    session(
+        "links",
+        |world| {
+            world.write(
+                "links.csv",
+                "entity_type,entity_id,connection,resource,object\ncustomer,7,hubspot,contacts,107\n",
+            );
+            world.write(
+                "wrong.csv",
+                "entity_type,entity_id,connection,resource,object\ncustomer,8,hubspot,contacts,107\n",
+            );
+        },
+        ". connect hubspot --sandbox --user u_1
+        link list
+        link add customer/42 hubspot/contacts 1500017
+        link add customer/42 hubspot/contacts 1500017
+        link add customer/42 hubspot/contacts 1500018
+        link add customer/43 hubspot/contacts 1500017
+        link add customer hubspot/contacts 1
+        link add customer/42 hubspot 1
+        link find customer/42
+        link find hubspot/contacts 1500017
+        link find hubspot/contacts 1
+        link import links.csv
+        link import wrong.csv
+        ~ link list
+        link list --type order
+        link remove customer/42 hubspot/contacts
+        link remove customer/42 hubspot/contacts
+        ~ status --user u_1
+        status --user u_2
+        connect hubspot --sandbox --user u_2",
+    );
+}
