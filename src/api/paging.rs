@@ -245,13 +245,13 @@ fn remaining_pages(pages: &Pagination, listed: &PageContext<'_>) -> Option<Vec<P
 
 fn cursor_page(pages: &Pagination, value: String) -> Option<PageToken> {
     let param = pages.param.clone()?;
-    Some(if pages.in_body { PageToken::Body(param, Value::String(value)) } else { PageToken::Query(param, value) })
+    Some(if pages.is_in_body(&param) { PageToken::Body(param, Value::String(value)) } else { PageToken::Query(param, value) })
 }
 
 fn numbered_page(pages: &Pagination, count: u64) -> Option<PageToken> {
     Some(match &pages.param {
         None => PageToken::Count(count),
-        Some(param) if pages.in_body => PageToken::Body(param.clone(), count.into()),
+        Some(param) if pages.is_in_body(param) => PageToken::Body(param.clone(), count.into()),
         Some(param) => PageToken::Query(param.clone(), count.to_string()),
     })
 }
@@ -422,6 +422,8 @@ mod tests {
         let in_body = "kind='cursor'\nparam='start_cursor'\nnext='/next'\nin_body=true\nmore='/more'";
         assert_eq!(next(in_body, r#"{"next":"c","more":true}"#, 2).unwrap(), "start_cursor=\"c\"");
         assert_eq!(next(in_body, r#"{"next":"c","more":false}"#, 2), None);
+        let nested = "kind='cursor'\nparam='/variables/after'\nnext='/next'";
+        assert_eq!(next(nested, r#"{"next":"c"}"#, 2).unwrap(), "/variables/after=\"c\"");
         let url = "kind='next_url'\nnext='/next'";
         assert_eq!(next(url, r#"{"next":"/v1/more?x=1"}"#, 2).unwrap(), "/v1/more?x=1");
         assert_eq!(next(url, r#"{"next":null}"#, 2), None);

@@ -36,6 +36,14 @@ impl Pointer {
         Ok(Self(text.to_owned()))
     }
 
+    /// Returns the place of a parameter in a body: a pointer as written, or the member of that name at the top level.
+    pub fn from_param(param: &str) -> Self {
+        match param.starts_with('/').then(|| Self::parse(param)) {
+            Some(Ok(pointer)) => pointer,
+            _ => Self::from_member(param),
+        }
+    }
+
     /// To a member at the top.
     pub fn from_member(name: &str) -> Self {
         Self(format!("/{}", name.replace('~', "~0").replace('/', "~1")))

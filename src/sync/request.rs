@@ -211,10 +211,10 @@ impl ListRequestBuilder<'_> {
 /// Asks for pages of the usual size, where the request does not say one itself.
 fn size(pages: &Pagination, method: HttpMethod, request: &mut Request) {
     let (Some(name), Some(size)) = (&pages.size_param, pages.size) else { return };
-    if pages.in_body && method != HttpMethod::Get {
+    if pages.is_in_body(name) && method != HttpMethod::Get {
         let bytes = request.body.as_ref().map(|body| body.bytes.expose().clone()).unwrap_or_default();
         let document: Value = serde_json::from_slice(&bytes).unwrap_or_default();
-        if document.get(name).is_none() {
+        if Pointer::from_param(name).find(&document).is_none() {
             apply_page_token(request, &PageToken::Body(name.clone(), size.into()));
         }
     } else if !request.url.query_pairs().any(|(known, _)| known == name.as_str()) {

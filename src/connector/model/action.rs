@@ -200,7 +200,7 @@ pub struct Pagination {
     /// The next cursor or URL in a response.
     #[serde(default)]
     pub next: Option<Pointer>,
-    /// The parameter for the cursor, the page number, the offset or the last record's ID. A stream's templates can use
+    /// The parameter for the cursor, the page number, the offset or the last record's ID; a pointer is a place in the JSON body. A stream's templates can use
     /// `{page}`, `{offset}` and `{size}` instead.
     #[serde(default)]
     pub param: Option<String>,
@@ -235,6 +235,13 @@ pub struct Pagination {
     /// The first page number (default: 1) or offset (default: 0).
     #[serde(default)]
     pub first: Option<u32>,
+}
+
+impl Pagination {
+    /// Returns whether a paging parameter is sent in the JSON body: all are with `in_body`, and those that are pointers.
+    pub fn is_in_body(&self, param: &str) -> bool {
+        self.in_body || param.starts_with('/')
+    }
 }
 
 /// How the next page of a list is requested.

@@ -163,7 +163,7 @@ impl<'a> StreamRequest<'a> {
         self.body(&document)?;
         self.read_page_token(params, &document, turning);
         let said =
-            |name: &str| params.get(name).map(str::to_owned).or_else(|| Pointer::from_member(name).text(&document));
+            |name: &str| params.get(name).map(str::to_owned).or_else(|| Pointer::from_param(name).text(&document));
         let unnamed = || SIZE_PARAMS.into_iter().filter(|_| sizing.is_none()).find_map(said);
         let size = sizing.and_then(said).or_else(unnamed).or_else(|| self.values.get("size").cloned());
         let usual = self.pages.and_then(|pages| pages.size).map(u64::from);
@@ -224,7 +224,7 @@ impl<'a> StreamRequest<'a> {
             _ => param,
         };
         self.page_token = match named {
-            Some(name) if pages.in_body => Pointer::from_member(name).text(document),
+            Some(name) if pages.is_in_body(name) => Pointer::from_param(name).text(document),
             Some(name) => params.get(name).map(str::to_owned),
             None => self.values.get("page").or_else(|| self.values.get("offset")).cloned(),
         };

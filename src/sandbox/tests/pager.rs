@@ -195,7 +195,7 @@ impl TestPager {
             lay(name, template);
         }
         if let Some((name, size)) = pages.as_ref().and_then(|pages| Some((pages.size_param.clone()?, pages.size?)))
-            && !pages.as_ref().is_some_and(|pages| pages.in_body)
+            && !pages.as_ref().is_some_and(|pages| pages.is_in_body(&name))
             && !query.iter().any(|(known, _)| *known == name)
         {
             query.push((name, size.to_string()));
@@ -212,7 +212,9 @@ impl TestPager {
                 query.retain(|(known, _)| known != name);
                 query.push((name.clone(), value.clone()));
             }
-            Some(PageToken::Body(name, value)) => document.get_or_insert(json!({}))[name] = value.clone(),
+            Some(PageToken::Body(name, value)) => {
+                Pointer::from_param(name).set(document.get_or_insert(json!({})), value.clone());
+            }
             _ => {}
         }
         let path = token.and_then(|token| token.path.as_ref()).unwrap_or(&stream.path);
