@@ -49,7 +49,12 @@ pub fn sign(
     });
     let mut written: Vec<(&SignatureLocation, &str, String)> = Vec::new();
     if let (Some(rule), Some(text)) = (&proof.timestamp, &timestamp) {
-        written.push((&rule.place, "timestamp", text.clone()));
+        let time = (&rule.place, "timestamp", text.clone());
+        match rule.place.at {
+            // The signature covers the body, so the time must be in it first.
+            Some(_) => put(shape, request, document, &[time]),
+            None => written.push(time),
+        }
     }
     for text in signatures(proof, request, document, keys, vendor, timestamp.as_deref(), at)? {
         written.push((&proof.signature, "signature", text));
@@ -204,7 +209,11 @@ fn put(
         } else if let Some(query) = &carrier.query {
             request.set_query(query, &text);
         } else if let Some(at) = &carrier.at {
-            change_items(&shape.items, document, &mut |item| at.set(item, json!(text)));
+            change_items(&shape.items, document, &mut |item| {
+                let was_number = at.find(item).is_some_and(Value::is_number);
+                let number = was_number.then(|| text.parse::<i64>().ok()).flatten();
+                at.set(item, number.map_or_else(|| json!(text), |number| json!(number)));
+            });
             request.body = document.to_string().into_bytes();
         }
     }
