@@ -56,6 +56,7 @@ impl Response {
                 RetryUnit::Seconds => number,
                 RetryUnit::Milliseconds => number / 1000.0,
                 RetryUnit::EpochSeconds => number - now.as_second() as f64,
+                RetryUnit::EpochMilliseconds => (number - now.as_millisecond() as f64) / 1000.0,
             })
         });
         let plain = || {
@@ -112,6 +113,8 @@ mod tests {
         assert_eq!(seconds(&response(&[("Retry-After", "Tue, 14 Nov 2023 22:13:30 GMT")]), &[]), Some(10));
         let epoch = hint(Some("x-ratelimit-reset"), None, RetryUnit::EpochSeconds);
         assert_eq!(seconds(&response(&[("X-RateLimit-Reset", "1700000060")]), &[epoch]), Some(60));
+        let epoch = hint(Some("x-ratelimit-reset"), None, RetryUnit::EpochMilliseconds);
+        assert_eq!(seconds(&response(&[("X-RateLimit-Reset", "1700000060000")]), &[epoch]), Some(60));
         let body = hint(None, Some("/parameters/retry_after"), RetryUnit::Seconds);
         assert_eq!(seconds(&response(&[]), &[body]), Some(7));
         for passed in ["0", "-5", "0.0", "Tue, 14 Nov 2023 22:13:20 GMT", "Tue, 14 Nov 2023 21:00:00 GMT"] {

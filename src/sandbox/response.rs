@@ -198,6 +198,7 @@ impl VendorEmulator {
                 RetryUnit::Seconds => seconds,
                 RetryUnit::Milliseconds => seconds.saturating_mul(1000),
                 RetryUnit::EpochSeconds => now.saturating_add(seconds),
+                RetryUnit::EpochMilliseconds => now.saturating_add(seconds).saturating_mul(1000),
             };
             if let Some(header) = &hint.header {
                 reply.headers.retain(|(name, _)| !name.eq_ignore_ascii_case(header));

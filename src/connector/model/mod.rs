@@ -461,6 +461,8 @@ pub enum RetryUnit {
     Milliseconds,
     /// Unix time in seconds.
     EpochSeconds,
+    /// Unix time in milliseconds.
+    EpochMilliseconds,
 }
 
 fn yes() -> bool {
