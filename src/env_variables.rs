@@ -64,7 +64,7 @@ pub enum VariableError {
 }
 
 fn known(parts: &[String]) -> String {
-    if parts.is_empty() { "; it has a token alone".to_owned() } else { format!("; it has token, {}", parts.join(", ")) }
+    if parts.is_empty() { "; it has only a token".to_owned() } else { format!("; it has token, {}", parts.join(", ")) }
 }
 
 impl Remedy for VariableError {

@@ -67,7 +67,7 @@ pub async fn create(workspace: &Workspace, event: &NewCalendarEvent) -> Result<(
     let creation = definition
         .create
         .as_ref()
-        .ok_or_else(|| CalendarError::unsupported(&event.calendar, &connector, "add events"))?;
+        .ok_or_else(|| CalendarError::unsupported(&event.calendar, &connector, "creating events"))?;
     let connection = workspace.connection(&event.calendar.connection).await?;
     let instant = |time: &crate::model::calendar::EventTime| {
         time.instant(&event.span.day_zone).map_err(|_| time::TimeError::OutOfRange { text: time.to_string() })

@@ -100,7 +100,7 @@ pub(super) async fn read(
     definition: &CalendarDefinition,
     event: &EventLocation,
 ) -> Result<Option<CalendarEvent>> {
-    let unsupported = || CalendarError::unsupported(&event.calendar, connector, "read single events");
+    let unsupported = || CalendarError::unsupported(&event.calendar, connector, "reading single events");
     let call = definition.get.as_ref().ok_or_else(unsupported)?;
     let mut values = Placeholders::of_calendar(&event.calendar);
     values.set("event", json!(event.id));

@@ -161,7 +161,8 @@ fn row(connection: &ConnectionView, columns: usize, is_given: bool) -> Vec<Table
     };
     let account = connection.account.as_ref().map(|account| account.name.as_ref().unwrap_or(&account.id));
     let mut status = connection.status.as_str().replace('_', " ");
-    if is_given && connection.status == ConnectionStatus::Active && connection.checked_ago.is_none() {
+    let is_unchecked = is_given && connection.status == ConnectionStatus::Active && connection.checked_ago.is_none();
+    if is_unchecked {
         "unchecked".clone_into(&mut status);
     }
     if let Some(target) = connection.target.as_ref().filter(|_| columns < ALL_COLUMNS) {
@@ -175,7 +176,7 @@ fn row(connection: &ConnectionView, columns: usize, is_given: bool) -> Vec<Table
     let mut row: Vec<TableCell> = vec![
         connection.connection.to_string().into(),
         account.map_or("-", String::as_str).into(),
-        TableCell(status, Some(tone)),
+        TableCell(status, (!is_unchecked).then_some(tone)),
         expires.into(),
         connection.checked_ago.map_or_else(|| "never".to_owned(), relative).into(),
         connection.target.as_deref().unwrap_or("live").into(),

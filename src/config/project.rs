@@ -53,7 +53,7 @@ pub enum ProjectError {
     Name(#[from] NameError),
     #[error("{} gives the name {alias:?} to {target:?}, but {alias} is a connector", path.display())]
     AliasConflict { path: PathBuf, alias: String, target: String },
-    #[error("workspace {workspace:?}, chosen by {}, does not exist", path.display())]
+    #[error("workspace \"{workspace}\", chosen by {}, does not exist", path.display())]
     WorkspaceNotFound { path: PathBuf, workspace: WorkspaceName },
 }
 

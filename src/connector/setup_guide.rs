@@ -120,7 +120,7 @@ fn redirects(redirect: &Redirect, port: Option<u16>) -> Vec<SetupRedirectUri> {
         )
     };
     if redirect.https {
-        return vec![tunnel("the service takes only https")];
+        return vec![tunnel("the service accepts only https")];
     }
     let host = match redirect.host {
         LoopbackHost::Address => "127.0.0.1",
@@ -130,18 +130,18 @@ fn redirects(redirect: &Redirect, port: Option<u16>) -> Vec<SetupRedirectUri> {
     let mut entries = match port.or(redirect.port) {
         Some(port) => vec![entry(at(port), "exactly so")],
         None => vec![
-            entry(format!("http://{host}{CALLBACK_PATH}"), "any port of it is used, as RFC 8252 section 7.3 has it"),
-            entry(at(EXAMPLE_PORT), &format!("where the service wants a port: connect with --port {EXAMPLE_PORT}")),
+            entry(format!("http://{host}{CALLBACK_PATH}"), "any port works (RFC 8252 section 7.3)"),
+            entry(at(EXAMPLE_PORT), &format!("if the service requires a port, connect with --port {EXAMPLE_PORT}")),
         ],
     };
-    entries.push(tunnel("where the service wants https"));
+    entries.push(tunnel("if the service requires https"));
     entries
 }
 
 fn settings_to_enable(auth: &AuthMethod) -> Vec<&'static str> {
     let grants = [
-        (GrantType::DeviceCode, "the device flow, where there is a switch for it, to connect with --device"),
-        (GrantType::ClientCredentials, "client credentials, where there is a switch for it, to act as the app itself"),
+        (GrantType::DeviceCode, "the device flow, if it can be turned on, to connect with --device"),
+        (GrantType::ClientCredentials, "client credentials, if they can be turned on, to act as the app"),
     ];
     grants.into_iter().filter(|(grant, _)| has(auth, *grant)).map(|(_, what)| what).collect()
 }

@@ -111,7 +111,7 @@ impl Remedy for HttpError {
             Self::Insecure { .. } => Diagnostic::new(Kind::Usage, "insecure_url")
                 .hint(Hint::text("use an https URL; plain http is for 127.0.0.1 and localhost only")),
             Self::EgressRefused(refusal) => Diagnostic::new(Kind::Usage, "egress_refused").hint(Hint::new(
-                "if it is meant to be called:",
+                "to allow it:",
                 format!("integ config set http.allow {}", refusal.host),
             )),
             Self::SpecialAddress(_) => Diagnostic::new(Kind::Usage, "egress_refused"),

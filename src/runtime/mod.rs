@@ -87,7 +87,7 @@ impl Remedy for RuntimeError {
             Self::NoVault => Diagnostic::new(Kind::Usage, "no_vault"),
             Self::Interrupted => Diagnostic::new(Kind::Interrupted, "interrupted"),
             Self::PortInUse { .. } => Diagnostic::new(Kind::Failed, "port_in_use")
-                .hint(Hint::text("leave out `--port`: a free port is taken then")),
+                .hint(Hint::text("leave out `--port` to use a free port")),
         }
     }
 }

@@ -115,7 +115,7 @@ impl Remedy for BackfillError {
     fn diagnostic(&self) -> Diagnostic {
         match self {
             Self::Unsupported { connection, .. } => Diagnostic::new(Kind::NotFound, "backfill_unsupported")
-                .hint(Hint::new("list what can be asked by hand:", format!("integ call {connection}")))
+                .hint(Hint::new("list the actions that you can call instead:", format!("integ call {connection}")))
                 .connection(connection),
             Self::InvalidParameters { connection, .. } => Diagnostic::new(Kind::Usage, "invalid_parameters")
                 .run(format!("integ webhook backfill {connection} --since 1d -p NAME=VALUE"))

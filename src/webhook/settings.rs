@@ -116,7 +116,7 @@ impl Remedy for WebhookSettingsError {
             Self::InvalidPublicUrl { .. } => Diagnostic::new(Kind::Usage, "invalid_public_url")
                 .hint(Hint::text("give one such as --public-url https://hooks.example.com")),
             Self::UnknownParam { known, .. } => {
-                let known = (!known.is_empty()).then(|| Hint::text(format!("there are: {}", known.join(", "))));
+                let known = (!known.is_empty()).then(|| Hint::text(format!("its parameters are {}", known.join(", "))));
                 Diagnostic::new(Kind::Usage, "unknown_param").maybe_hint(known)
             }
         }

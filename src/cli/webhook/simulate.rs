@@ -174,7 +174,7 @@ pub(super) fn run(workspace: &Workspace, ui: &Ui, args: &SimulateArgs) -> Result
 fn summarize(ui: &Ui, result: &SimulationResult, should_be_rejected: bool) -> u8 {
     let SimulationResult { sent, unexpected, .. } = *result;
     if sent > 1 {
-        ui.note(&format!("{sent} sent, {} as wanted, {unexpected} not.", sent - unexpected));
+        ui.note(&format!("{sent} sent, {} as expected, {unexpected} not.", sent - unexpected));
     }
     if let (Some(error), true) = (&result.first_error, is_loopback(&result.to)) {
         ui.note(&format!("{error}; hint: integ webhook listen {}", result.connector));

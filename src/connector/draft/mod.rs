@@ -171,7 +171,7 @@ impl Remedy for DraftError {
                 Diagnostic::new(Kind::Usage, "invalid_connector").maybe_hint(hint)
             }
             Self::Exists { .. } => Diagnostic::new(Kind::Usage, "connector_exists")
-                .hint(Hint::text("write over it with --replace, or elsewhere with --output FILE")),
+                .hint(Hint::text("overwrite it with --replace, or write elsewhere with --output FILE")),
             Self::BuiltIn { .. } => Diagnostic::new(Kind::Usage, "built_in_connector")
                 .hint(Hint::new("choose another id; or --output FILE, then", "integ connector install FILE --replace")),
             Self::Installed { id } => {

@@ -44,7 +44,7 @@ impl Corruption {
 pub enum CorruptionError {
     #[error("events of {0} are not signed, so none can be invalid")]
     NotSigned(String),
-    #[error("the signature of {0} has no timestamp that is checked")]
+    #[error("the signature of {0} has no timestamp to check")]
     TimestampNotChecked(String),
     #[error("the signature of {0} does not cover the body")]
     BodyNotSigned(String),
