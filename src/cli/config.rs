@@ -29,7 +29,7 @@ enum ConfigCommand {
         #[arg(add = super::complete::settings())]
         key: String,
     },
-    /// Give a setting its default back: `integ config unset vault.tokens`
+    /// Reset a setting to its default: `integ config unset vault.tokens`
     Unset {
         /// The setting, as `integ config show` names it
         #[arg(add = super::complete::settings())]

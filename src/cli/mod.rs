@@ -177,7 +177,7 @@ fn needs_workspace(command: &CliCommand) -> Option<bool> {
     }
 }
 
-/// The workspace to work in, and who named it: the command line, the project's file or the settings.
+/// Workspace to use, and who named it: the command line, the project's file or the settings.
 fn choose_workspace(
     named: Option<&str>,
     command: &CliCommand,

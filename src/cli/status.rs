@@ -21,16 +21,17 @@ use crate::view::workspace::{AllWorkspacesStatusView, WorkspaceStatusView};
 
 /// Show the status of connections (no network)
 ///
-/// It is computed from what is stored; `integ test` asks the services.
+/// It uses only stored information; `integ test` asks the services.
 #[derive(Debug, Args)]
 pub(super) struct StatusArgs {
     /// Connections to show (default: all)
     #[arg(value_name = "CONNECTION", add = super::complete::connections())]
     pub connections: Vec<String>,
-    /// Exit with 6 if something is unhealthy, 4 if all it needs is to be reconnected, 3 if there is nothing to check
+    /// Exit with 6 if a connection is unhealthy, 4 if all that is wrong is fixed by reconnecting, 3 if there are no
+    /// connections
     #[arg(long)]
     pub check: bool,
-    /// Only connections of this user of yours (default: all)
+    /// Only connections of this user (default: all)
     #[arg(long, value_name = "ID")]
     pub user: Option<UserId>,
     /// Redraw it every two seconds

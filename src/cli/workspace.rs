@@ -23,7 +23,7 @@ enum WorkspaceCommand {
     List,
     /// Create a workspace
     Create {
-        /// A name for the workspace
+        /// Name of the workspace
         name: String,
     },
     /// Show a workspace: its folder and what is in it
@@ -32,7 +32,7 @@ enum WorkspaceCommand {
         #[arg(add = super::complete::workspaces())]
         name: Option<String>,
     },
-    /// Delete a workspace with everything in it, its key first
+    /// Delete a workspace with everything in it, starting with its key
     Delete {
         /// The workspace to delete
         #[arg(add = super::complete::workspaces())]

@@ -11,10 +11,10 @@ use crate::ops::connectors::{InstallConnectorRequest, install_connector, review_
 use crate::runtime::Workspace;
 use crate::view::connector::{DefaultScopeView, InstallReviewView, InstallView};
 
-/// Install a connector that somebody else wrote
+/// Install a connector from a file or URL
 ///
-/// Checks the file, shows whom it talks to and what it asks for, and asks before it trusts it. What was installed is pinned
-/// by its SHA-256: a file that is changed afterwards is refused. A file that you write into the folder yourself needs no
+/// Checks the file, shows which hosts it contacts and what it asks for, and asks for confirmation. The installed file
+/// is pinned by its SHA-256: if it changes later, it is refused. Files that you put into the folder yourself need no
 /// installation.
 #[derive(Debug, Args)]
 pub(super) struct InstallArgs {

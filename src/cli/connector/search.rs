@@ -12,10 +12,10 @@ use crate::view::connector::{SearchHitView, SearchResultsView};
 /// Matches that a row of the table names; the JSON has them all.
 const SHOWN: usize = 3;
 
-/// Search connectors by words, in their descriptions, actions, streams and scopes
+/// Search the descriptions, actions, streams and scopes of connectors
 #[derive(Debug, Args)]
 pub(super) struct SearchArgs {
-    /// Words, all of which must be found
+    /// Words that must all be found
     #[arg(required = true)]
     words: Vec<String>,
 }

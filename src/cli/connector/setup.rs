@@ -10,15 +10,16 @@ use crate::ops::connectors::setup_guide;
 use crate::runtime::Workspace;
 use crate::view::connector::{SetupCommandView, SetupGuideView, SetupPromptView, SetupTask};
 
-/// Explain what to do at the service before an account can be connected
+/// Print the setup steps at the service, before you connect an account
 ///
-/// Where to register an app or make a key, which redirect URI to enter, which scopes to tick, and the commands to run then.
+/// Shows where to register an app or create a key, which redirect URI and scopes to enter, and which commands to run
+/// next.
 #[derive(Debug, Args)]
 pub(super) struct SetupArgs {
     /// Connector to set up
     #[arg(add = crate::cli::complete::connectors())]
     connector: String,
-    /// Authentication method, as `integ connector show` names it (default: the usual one)
+    /// Authentication method, as `integ connector show` names it (default: the connector's first)
     #[arg(long, value_name = "NAME")]
     auth: Option<String>,
 }

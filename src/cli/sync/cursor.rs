@@ -34,12 +34,12 @@ enum CursorCommand {
         #[arg(long)]
         history: bool,
     },
-    /// Set a cursor: the next sync asks for what changed since then
+    /// Set a cursor: the next sync requests changes since then
     Set {
         /// Stream whose cursor to set
         #[arg(value_name = "CONNECTION/STREAM", add = crate::cli::complete::synced_streams())]
         target: String,
-        /// The new cursor; left out with --back
+        /// The new cursor; omit it with --back
         #[arg(required_unless_present = "back", conflicts_with = "back")]
         cursor: Option<String>,
         /// Go back this many cursors
@@ -62,7 +62,7 @@ enum CursorCommand {
         #[arg(value_name = "CONNECTION[/STREAM]", add = crate::cli::complete::streams())]
         target: String,
     },
-    /// Set cursors that were exported, of the same connection or another of its connector
+    /// Import cursors, exported from this connection or another of the same connector
     Import {
         /// Connection whose cursors to set
         #[arg(add = crate::cli::complete::connections())]

@@ -13,7 +13,7 @@ use crate::ops::sync::{SetScheduleRequest, list_schedules, remove_schedule, set_
 use crate::runtime::Workspace;
 use crate::view::sync::{ScheduleListView, ScheduleView};
 
-/// Schedule syncs; `integ sync --due`, from your own cron, runs them
+/// Schedule syncs, which your cron runs with `integ sync --due`
 #[derive(Debug, Args)]
 pub(in crate::cli) struct ScheduleArgs {
     #[command(subcommand)]
@@ -27,7 +27,7 @@ enum ScheduleCommand {
         /// Connection or stream to sync
         #[arg(value_name = "CONNECTION[/STREAM]", add = crate::cli::complete::streams())]
         target: String,
-        /// `every 15m`, or a cron expression: `0 6 * * 1-5`, with a time zone after it if you like
+        /// `every 15m`, or a cron expression: `0 6 * * 1-5`, optionally followed by a time zone
         rule: String,
         /// Random delay added to each run, at most (default: none)
         #[arg(long, value_name = "DURATION", value_parser = value_parser::duration)]

@@ -44,7 +44,7 @@ enum VaultCommand {
         #[command(subcommand)]
         command: Option<RecipientCommand>,
     },
-    /// Encrypt the store again under a fresh key
+    /// Encrypt the store with a new key
     Rekey,
     /// Save or import the identity, the key that opens your vaults
     Identity {
@@ -57,7 +57,7 @@ enum VaultCommand {
     Restore(RestoreArgs),
     /// Verify every page of the store, and that its schema is integ's
     Check {
-        /// Accept the store as it is, although its last writes are lost or cannot be counted
+        /// Accept the store as it is, even if its last writes are missing or unknown
         #[arg(long)]
         accept: bool,
     },
@@ -71,16 +71,16 @@ enum VaultCommand {
         /// Where to store it
         to: IdentityStorageArg,
     },
-    /// Enter the passphrase of the identity once, and keep it unlocked for a while
+    /// Keep the identity unlocked for a while, after asking for the passphrase once
     ///
-    /// A process in the background holds the identity in locked memory and opens your vaults for other commands of yours. It
-    /// never gives out the identity. It ends when the time is over, at `integ vault lock`, or when the machine restarts.
+    /// A background process holds the identity in locked memory and opens your vaults for other commands. It never
+    /// gives out the identity. It ends after the time is over, with `integ vault lock`, or when the machine restarts.
     Unlock {
         /// How long to keep it unlocked
         #[arg(long = "for", value_name = "TIME", default_value = "8h", value_parser = lifetime)]
         lifetime: Duration,
     },
-    /// End what `unlock` began: ask for the passphrase again
+    /// Lock the identity again after `unlock`
     Lock,
 }
 
@@ -93,7 +93,7 @@ enum RecipientCommand {
         /// Age public key of the recipient
         #[arg(value_name = "AGE1…")]
         recipient: String,
-        /// Name of its owner
+        /// Name for the recipient
         #[arg(long, default_value = "")]
         label: String,
     },

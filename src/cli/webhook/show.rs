@@ -10,16 +10,16 @@ use crate::ops::webhooks;
 use crate::runtime::Workspace;
 use crate::view::webhook::{EventDetailView, HandlerRunView};
 
-/// One event: what it tells, and the request it came with
+/// Show an event with its data, request and handling attempts
 #[derive(Debug, Args)]
 pub(super) struct EventShowArgs {
     /// Number of the event, as `integ webhook events` lists it
     #[arg(value_parser = event_number, add = crate::cli::complete::events())]
     id: i64,
-    /// The exact body alone
+    /// Only the exact body
     #[arg(long, conflicts_with = "headers")]
     body: bool,
-    /// The headers alone
+    /// Only the headers
     #[arg(long)]
     headers: bool,
 }
