@@ -49,7 +49,7 @@ impl Render for ActionListView {
             let needs: Vec<String> = item.required.iter().cloned().chain(groups).collect();
             vec![item.action.clone().into(), about.into(), needs.join(" ").into()]
         };
-        let actions = table(ui, &["action", "what", "needs"], self.actions.iter().map(row).collect());
+        let actions = table(ui, &["action", "description", "required"], self.actions.iter().map(row).collect());
         format!("{actions}\n\n`integ connector show {} ACTION` lists all its parameters.", self.connector)
     }
 }

@@ -53,7 +53,7 @@ impl Render for SettingsView {
             let value = self.settings.get(key.name).and_then(Value::as_str).unwrap_or("-");
             vec![key.name.into(), value.into(), key.purpose.into()]
         };
-        table(ui, &["setting", "value", "what it does"], KEYS.iter().map(row).collect())
+        table(ui, &["setting", "value", "description"], KEYS.iter().map(row).collect())
     }
 }
 

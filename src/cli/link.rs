@@ -239,6 +239,6 @@ impl Render for ImportedLinksView {
             return counts;
         }
         let rows = self.rejected.iter().map(|line| vec![line.line.to_string().into(), line.error.clone().into()]);
-        format!("{}\n{counts}", table(ui, &["line", "why"], rows.collect()))
+        format!("{}\n{counts}", table(ui, &["line", "error"], rows.collect()))
     }
 }

@@ -94,7 +94,7 @@ enum SandboxCommand {
 impl Render for FaultListView {
     fn text(&self, ui: &Ui) -> String {
         if self.faults.is_empty() {
-            return format!("No faults are scripted for {}.", self.connector);
+            return format!("No faults are injected for {}.", self.connector);
         }
         let row = |fault: &FaultView| {
             let endpoint = fault.endpoint.map_or("any", EmulatedEndpoint::as_str);
@@ -115,7 +115,7 @@ impl Render for SandboxAdvanceView {
 
 impl Render for SandboxRecordsView {
     fn text(&self, _: &Ui) -> String {
-        format!("Each list of {}/{} begins with {} records.", self.connector, self.stream, self.records)
+        format!("Each list of {}/{} now starts with {} records.", self.connector, self.stream, self.records)
     }
 }
 
@@ -166,7 +166,7 @@ pub(super) fn run(workspace: &Workspace, ui: &Ui, args: SandboxArgs) -> Result<u
         SandboxCommand::Reset { connector } => {
             let reset = workspace.run(ops::reset_sandbox(workspace, connector))?.services;
             let services = if reset == 1 { "service" } else { "services" };
-            ui.note(&format!("Forgot the state of {reset} emulated {services}."));
+            ui.note(&format!("Reset {reset} emulated {services}."));
         }
     }
     Ok(0)

@@ -381,7 +381,7 @@ fn parse(path: &Path, bytes: &[u8]) -> Result<IdentityFileContent, VaultError> {
         None => {
             let identity = Identity::parse(text);
             Ok(IdentityFileContent::Plain(
-                identity.ok_or_else(|| invalid("it holds other than one AGE-SECRET-KEY-1…"))?,
+                identity.ok_or_else(|| invalid("it must contain exactly one AGE-SECRET-KEY-1…"))?,
             ))
         }
     }

@@ -258,7 +258,7 @@ impl StreamDetailView {
         let values = stream.parents.first().into_iter().flat_map(|parent| {
             parent.values.keys().map(|name| StreamParamView {
                 name: name.clone(),
-                description: format!("in place of all records of {}", parent.stream),
+                description: format!("instead of all {}", parent.stream),
                 required: false,
             })
         });

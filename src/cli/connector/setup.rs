@@ -46,12 +46,12 @@ impl Render for SetupGuideView {
         };
         let uris =
             self.redirect_uris.iter().map(|redirect| vec![redirect.uri.clone().into(), redirect.when.clone().into()]);
-        rows("Enter a redirect URI", &["redirect uri", "when"], uris.collect());
+        rows("Enter one of these redirect URIs", &["redirect uri", "use"], uris.collect());
         let scopes = self.scopes.iter();
         let scopes =
             scopes.map(|scope| vec![scope.scope.clone().into(), scope.purpose.clone().unwrap_or_default().into()]);
         rows(
-            "Allow the scopes that are asked for unless --scope says otherwise",
+            "Allow these scopes, or those that you pass with --scope",
             &["scope", "purpose"],
             scopes.collect(),
         );
@@ -59,7 +59,7 @@ impl Render for SetupGuideView {
         out.extend(ticks);
         let asks: Vec<&SetupPromptView> = self.prompts.iter().collect();
         if !asks.is_empty() {
-            out.push("2. Have at hand:".to_owned());
+            out.push("2. You need:".to_owned());
             out.extend(asks.into_iter().map(|ask| format!("   {}", asked(ask))));
         }
         out.push(format!("{}. Then:", if self.prompts.is_empty() { 2 } else { 3 }));

@@ -258,7 +258,7 @@ pub(super) fn run(workspace: &Workspace, ui: &Ui, args: EndpointArgs) -> Result<
             let added = workspace
                 .run(ops::add_endpoint(workspace, AddEndpointRequest { url, settings: policy.change(None) }))?;
             show_with_warnings(ui, &added)?;
-            ui.note("The secret is shown once. The receiver verifies with it, by any library of Standard Webhooks.");
+            ui.note("The secret is shown only once. Receivers verify messages with it, using any Standard Webhooks library.");
         }
         EndpointCommand::List => ui.show(&workspace.run(ops::list_endpoints(workspace))?)?,
         EndpointCommand::Show { id } => ui.show(&workspace.run(ops::show_endpoint(workspace, endpoint_id(&id)?))?)?,
@@ -385,7 +385,7 @@ fn deliver(workspace: &Workspace, ui: &Ui, once: bool) -> Result<u8> {
         ops::deliver_messages(workspace, until, workspace.engine.shutdown.requested(), on_attempt).await
     })?;
     let (delivered, failed, dead) = (summary.delivered, summary.failed, summary.dead);
-    ui.note(&format!("{delivered} delivered, {failed} to be tried again, {dead} given up."));
+    ui.note(&format!("{delivered} delivered, {failed} to be retried, {dead} abandoned."));
     Ok(0)
 }
 

@@ -51,7 +51,7 @@ pub(in crate::cli) fn run(workspace: &Workspace, ui: &Ui, args: &ScheduleArgs) -
             let jitter_secs = jitter.map_or(0, |jitter| u32::try_from(jitter.as_secs()).unwrap_or(u32::MAX));
             let request = SetScheduleRequest { target, rule: rule.clone(), jitter_secs };
             let set = workspace.run(set_schedule(workspace, request))?;
-            ui.note(&format!("{word} is synced next at {}, by `integ sync --due`.", set.next_at));
+            ui.note(&format!("The next sync of {word} is due at {}; `integ sync --due` runs it.", set.next_at));
         }
         ScheduleCommand::List => ui.show(&workspace.run(list_schedules(workspace))?)?,
         ScheduleCommand::Remove { target: word } => {
@@ -78,6 +78,6 @@ impl Render for ScheduleListView {
                 view.last_at.map_or_else(|| "never".to_owned(), |at| relative(at.as_second() - now)).into(),
             ]
         };
-        table(ui, &["what", "when", "next", "last"], self.schedules.iter().map(row).collect())
+        table(ui, &["sync", "schedule", "next run", "last run"], self.schedules.iter().map(row).collect())
     }
 }

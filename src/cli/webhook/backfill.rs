@@ -57,7 +57,7 @@ pub(super) fn run(workspace: &Workspace, ui: &Ui, args: &BackfillArgs) -> Result
         *(if event.duplicate { &mut known } else { &mut new }) += 1;
         show(ui, &event)
     }));
-    let verb = if args.dry_run { "would be stored" } else { "were stored" };
+    let verb = if args.dry_run { "would be stored" } else { "new" };
     ui.note(&format!("{new} {verb}, {known} already received."));
     result.map(|()| 0)
 }

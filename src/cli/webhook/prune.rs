@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::super::ui::{Render, Ui};
+use crate::cli::table::count;
 use crate::cli::value_parser::duration;
 use crate::error::Result;
 use crate::ops::webhooks::{self, PruneEventsRequest};
@@ -34,8 +35,8 @@ impl Render for PruneListView {
     fn text(&self, _ui: &Ui) -> String {
         let verb = if self.dry_run { "would be removed" } else { "removed" };
         let line = |pruned: &ConnectionPruneView| {
-            let ids = if pruned.retains_ids { "; the ids stay" } else { "" };
-            format!("{}: {} events {verb}{ids}", pruned.connection, pruned.events)
+            let ids = if pruned.retains_ids { "; their IDs are kept" } else { "" };
+            format!("{}: {} {verb}{ids}", pruned.connection, count(pruned.events, "event"))
         };
         if self.pruned.is_empty() {
             return "No events.".to_owned();

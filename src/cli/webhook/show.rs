@@ -78,7 +78,7 @@ fn handled_lines(runs: &[HandlerRunView]) -> Vec<String> {
             (None, _) => "ok".to_owned(),
         };
         lines.push(format!(
-            "  try {}  {at}  {:7}  {status}  {} ms",
+            "  attempt {}  {at}  {:7}  {status}  {} ms",
             run.attempt,
             run.handler.as_str(),
             run.duration_ms

@@ -92,7 +92,7 @@ fn rate(text: &str) -> Result<f64, String> {
 impl Render for SampleEventListView {
     fn text(&self, ui: &Ui) -> String {
         let row = |item: &WebhookEventTypeView| vec![item.event.clone().into(), item.about.clone().into()];
-        table(ui, &["event", "what"], self.events.iter().map(row).collect())
+        table(ui, &["event", "description"], self.events.iter().map(row).collect())
     }
 }
 
@@ -132,7 +132,7 @@ impl SimulationObserver for SimulationDisplay<'_> {
             SendOutcomeView::Answered { duration_ms, is_success, message, .. } => {
                 let message = message.as_ref().filter(|_| !is_success);
                 let message = message.map(|message| format!("  {}", escape(message))).unwrap_or_default();
-                let word = if *is_success { "taken" } else { "refused" };
+                let word = if *is_success { "accepted" } else { "rejected" };
                 let status = event.status.unwrap_or_default();
                 format!("{}  {status} {word}  {duration_ms:.1} ms{message}", event.kind)
             }

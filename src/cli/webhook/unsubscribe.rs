@@ -31,8 +31,8 @@ impl Render for UnsubscribedView {
             return format!("{} has no subscription.", self.connection);
         }
         let ids = self.unsubscribed.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        let what = if self.local { "Forgot" } else { "Ended" };
-        format!("{what} {ids} of {}", self.connection)
+        let what = if self.local { "Removed locally" } else { "Unsubscribed" };
+        format!("{what}: {} subscription {ids}", self.connection)
     }
 }
 

@@ -25,7 +25,7 @@ impl Render for DraftView {
             }
         };
         line("ways of authenticating", &self.auth_methods);
-        line("scopes asked for", &self.default_scopes);
+        line("default scopes", &self.default_scopes);
         line("actions", &self.actions);
         line("not confirmed", &self.unverified);
         out.join("\n")
