@@ -1,4 +1,4 @@
-//! Views of connectors: what they are, can do and ask for, and what becomes of their files.
+//! Views of connectors: what they are, can do and ask for, and changes to their files.
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -37,7 +37,7 @@ pub struct AuthMethodView {
     pub kind: &'static str,
     pub grants: Vec<String>,
     pub setup_url: Option<String>,
-    /// What the user must know about redirect URIs.
+    /// Instructions for redirect URIs.
     pub redirect: Option<String>,
     pub default_scopes: Vec<String>,
     pub params: Vec<AuthParamView>,
@@ -75,7 +75,7 @@ impl AuthMethodView {
     }
 }
 
-/// A value that connecting needs.
+/// A value needed to connect.
 #[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct AuthParamView {
     pub name: String,
@@ -107,7 +107,7 @@ pub struct StreamItemView {
     pub description: String,
 }
 
-/// A way in which a service signs its webhooks.
+/// A signature scheme of a service's webhooks.
 #[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct WebhookSignatureView {
     pub scheme: String,
@@ -139,7 +139,7 @@ pub struct ConnectorDetailView {
     /// The request that checks a connection: `GET https://…`.
     pub health: Option<String>,
     pub limits: Vec<String>,
-    /// Facts of the file that no source was found for.
+    /// Facts of the file that could not be confirmed from documentation.
     pub unverified: Vec<String>,
 }
 
@@ -217,7 +217,7 @@ pub struct ActionDetailView {
     pub action: ActionDescriptor,
 }
 
-/// A value that a stream takes.
+/// A value for a stream.
 #[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct StreamParamView {
     pub name: String,
@@ -385,7 +385,7 @@ pub struct SetupScopeView {
     pub purpose: Option<String>,
 }
 
-/// A value to have ready.
+/// A value that you need.
 #[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct SetupPromptView {
     pub name: String,
@@ -410,7 +410,7 @@ pub struct AuthChoiceView {
     pub label: String,
 }
 
-/// What is made at the service before an account can be connected.
+/// What to create at the service before an account can be connected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SetupTask {
     App,
@@ -485,7 +485,7 @@ pub struct DefaultScopeView {
     pub purpose: Option<String>,
 }
 
-/// What a person must know before trusting a connector.
+/// What to know before trusting a connector.
 #[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct InstallReviewView {
     pub id: String,
@@ -496,7 +496,7 @@ pub struct InstallReviewView {
     #[serde(flatten)]
     pub capabilities: Capabilities,
     pub default_scopes: Vec<DefaultScopeView>,
-    /// What the file that it replaces could not do.
+    /// Capabilities that the replaced file does not have.
     pub added: Vec<String>,
     /// What it replaces, in words.
     pub replaces: Option<String>,
@@ -558,7 +558,7 @@ pub struct InstallView {
     pub review: InstallReviewView,
 }
 
-/// What removing a connector leads to, before and after.
+/// The effects of removing a connector, before or after it.
 #[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct ConnectorRemovalView {
     pub connector: String,

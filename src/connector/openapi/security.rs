@@ -81,7 +81,7 @@ impl OpenApiDescription {
         };
         let label = match &kind {
             DraftAuthKind::OAuth2(_) => "OAuth".to_owned(),
-            DraftAuthKind::ApiKey { basic: true, .. } => "Name and password (HTTP Basic)".to_owned(),
+            DraftAuthKind::ApiKey { basic: true, .. } => "User name and password (HTTP Basic)".to_owned(),
             DraftAuthKind::ApiKey { headers, query, .. } if headers.is_empty() && query.is_empty() => {
                 "Token".to_owned()
             }
