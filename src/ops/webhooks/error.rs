@@ -1,4 +1,4 @@
-//! What these operations refuse to do.
+//! Errors of operations on webhooks.
 
 use thiserror::Error;
 
