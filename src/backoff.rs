@@ -1,4 +1,4 @@
-//! Delays that grow while something keeps failing. Pure: the caller sleeps, and brings the randomness.
+//! Growing delays for repeated failures. Pure: the caller sleeps, and passes the randomness.
 
 use std::time::Duration;
 

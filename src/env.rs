@@ -1,4 +1,4 @@
-//! Every environment variable that integ reads by itself, declared and documented once.
+//! Every environment variable that integ reads, declared and documented once.
 //!
 //! Beside these, each command-line flag has a variable of its own, made from its name: `INTEG_JSON`, `INTEG_WORKSPACE`
 //! for the global ones, `INTEG_CONNECT_TIMEOUT` for those of one command (see `cli::arguments`).

@@ -1,4 +1,4 @@
-//! Whole calls: an action with its parameters, and a path with all its pages.
+//! Complete calls: an action with its parameters, or a path with all its pages.
 
 use std::ops::ControlFlow;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Talking to a vendor's API through a connection: one action of the connector's file, or any path.
+//! Calls to a vendor's API through a connection: an action of the connector's file, or any path.
 //!
 //! `call` does whole calls: `input` reads and checks what the user gives, `request` and `body` make a request of it, all
 //! pure; `send` sends it with a fresh token, again where that is harmless, within the connection's budget. A list is

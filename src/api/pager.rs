@@ -1,4 +1,4 @@
-//! Follows a list from page to page, and sees to it that it comes to an end. Pure: who reads the list sends the requests.
+//! Follows a list from page to page, and ensures that it ends. Pure: the caller sends the requests.
 //!
 //! `integ api --paginate` and a sync read lists in the same steps, for each page: [`Pager::ask`] before its request is
 //! sent, [`next_page`](super::next_page) on its answer, [`Pager::add`] with its records, and [`PagePosition::after`] for

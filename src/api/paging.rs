@@ -1,4 +1,4 @@
-//! The next page of a list, from the answer that holds this one. Pure.
+//! Finds the next page of a list in the response with the current one. Pure.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

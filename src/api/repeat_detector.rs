@@ -1,4 +1,4 @@
-//! Whether a list comes to its end: what was met of it so far, in bounded memory. Pure.
+//! Detects lists that never end, in bounded memory. Pure.
 
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};

@@ -1,4 +1,4 @@
-//! Changes and deletes events, unless somebody else has changed them meanwhile.
+//! Changes and deletes events, unless they were changed meanwhile.
 
 use std::time::Duration;
 

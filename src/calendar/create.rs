@@ -1,4 +1,4 @@
-//! Adds events, once for each entity, wherever a process is killed.
+//! Creates events, once for each entity, even if a process is killed.
 //!
 //! The key of an event is committed before the service is asked. It is the event's own id where services let clients choose
 //! one, else what they call a transaction id. An attempt that finds a key of an earlier one looks for its event first, and the

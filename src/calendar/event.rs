@@ -1,4 +1,4 @@
-//! One event of a calendar: by its id, or as the one that an entity is linked with.
+//! Finds an event of a calendar by its ID, or by the entity that it is linked to.
 
 use serde_json::json;
 

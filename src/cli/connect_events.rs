@@ -1,4 +1,4 @@
-//! What a person or a program is shown while an account is connected.
+//! Output while an account is connected, for people and programs.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! `integ man`: the manual, made from the arguments themselves.
+//! `integ man`: the manual, generated from the arguments.
 
 use std::path::{Path, PathBuf};
 

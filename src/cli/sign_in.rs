@@ -1,4 +1,4 @@
-//! How a person signs in: the arguments that `connect` and `reconnect` share.
+//! Signing in: the arguments shared by `connect` and `reconnect`.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;

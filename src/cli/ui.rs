@@ -1,4 +1,4 @@
-//! How results, notes and errors reach a person or a program: data on stdout, everything else on stderr.
+//! Writes results, notes and errors for people and programs: data to stdout, everything else to stderr.
 
 use std::io::{self, IsTerminal, Write};
 

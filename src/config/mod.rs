@@ -1,4 +1,4 @@
-//! Settings: `config.toml`, its defaults, and where everything is kept.
+//! Settings: `config.toml`, its defaults, and the locations of files.
 //!
 //! Settings hold no secrets, and may lie on a read-only mount: nothing but `integ config set` writes them.
 

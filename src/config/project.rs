@@ -1,4 +1,4 @@
-//! `.integ.toml`: what a project says of itself, found upward from the working directory.
+//! `.integ.toml`: the settings of a project, found upward from the working directory.
 //!
 //! It comes with other people's code, or from anyone who can write to a folder above. So it may choose a workspace and name
 //! connections, and nothing that runs a program or holds a secret; it takes no name that means something already, and

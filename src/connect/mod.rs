@@ -1,4 +1,4 @@
-//! Connecting and disconnecting an account: from a connector and a person to a grant in the vault, and back.
+//! Connects and disconnects accounts: from a connector and a user to a grant in the vault, and back.
 
 mod api_key;
 mod apps;

@@ -1,4 +1,4 @@
-//! The machine's view of a connector, for engines that run actions and builders that offer them.
+//! The descriptor of a connector, for programs that run actions or offer them.
 //!
 //! The shape is stable: members are added, never renamed or removed, without a new [`VERSION`]. `connectors/README.md`
 //! documents it.

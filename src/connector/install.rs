@@ -1,4 +1,4 @@
-//! Taking connectors of others into the user's folder, and out of it again.
+//! Installs connectors into the user's folder, and removes them.
 //!
 //! What is installed was checked and shown before; its pin holds the catalogue to that very text. Installations take turns
 //! by a lock on the folder, and a reader needs none (see `pin`).

@@ -1,4 +1,4 @@
-//! What a person does at the vendor before an account can be connected, and the commands that follow. Pure.
+//! The setup steps at the vendor before an account can be connected, and the commands to run afterwards. Pure.
 
 use super::{
     AuthMethod, ClientSecretPolicy, Connector, ConnectorError, CredentialField, FieldKind, GrantType, LoopbackHost,

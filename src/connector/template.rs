@@ -1,4 +1,4 @@
-//! The one small template language of connector files: `{name}` stands for a value, `{{` and `}}` for braces.
+//! The template language of connector files: `{name}` is replaced by a value, `{{` and `}}` are braces.
 //!
 //! Values come from the user, from the vendor and from the vault. In a URL each is percent-encoded for the place it
 //! stands in, so that no value can change the host or add a parameter; one that opens a URL template is itself a URL.

@@ -1,4 +1,4 @@
-//! What is wrong with this machine's integ, and the command that fixes it.
+//! Finds problems of integ on this machine, and the commands that fix them.
 //!
 //! The doctor looks and changes nothing. It asks nobody: no passphrase, no program of the user's, and no network unless
 //! it is asked to. It works where nothing else does, without a home, with settings that do not parse, beside a vault that

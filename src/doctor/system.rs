@@ -1,4 +1,4 @@
-//! What surrounds integ: the program itself, the keyring, a browser, proxies, the shell.
+//! Checks the environment: the program itself, the keyring, a browser, proxies, the shell.
 
 use std::path::{Path, PathBuf};
 

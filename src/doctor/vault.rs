@@ -1,4 +1,4 @@
-//! The vault: whether it is there, opens, is whole, and who can open it.
+//! Checks the vault: that it exists, opens and is intact, and who can open it.
 
 use std::{fs, io};
 

@@ -1,5 +1,5 @@
-//! What an attempt leads to. Pure: given how things stand, how it ended, the time and a random number, it says when the
-//! delivery is tried again, and what becomes of its endpoint.
+//! Decides what follows an attempt. Pure: from the state, the result, the time and a random number, it computes the
+//! next attempt and the endpoint's status.
 
 use std::time::Duration;
 

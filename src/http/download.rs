@@ -1,4 +1,4 @@
-//! Public documents that a person names by their URL: a connector's file, an API's description.
+//! Downloads public documents by URL: a connector file, an API description.
 
 use thiserror::Error;
 use url::Url;

@@ -1,4 +1,4 @@
-//! A small HTTP/1.1 server: the OAuth callback, the sandbox and the receiver of webhooks are built on it.
+//! A small HTTP/1.1 server, used for the OAuth callback, the sandbox and webhooks.
 //!
 //! Every size and time is bounded, because any program that reaches the port can connect: a request's head is at most 16 KiB
 //! (longer ones get 431 or 414), its body at most 1 MiB unless its handler allows more, a head must come within ten seconds,

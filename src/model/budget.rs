@@ -1,4 +1,4 @@
-//! How much may be used in how long.
+//! A rate limit: units per time.
 
 use schemars::JsonSchema;
 use serde::Deserialize;

@@ -1,4 +1,4 @@
-//! What a connection is: its name, the account behind it, its grant and how it stands.
+//! Connections: name, account, grant and status.
 //!
 //! These are the domain's own types. Database rows live in `store`, what is printed lives in the commands' views.
 

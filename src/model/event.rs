@@ -1,4 +1,4 @@
-//! Events: what vendors sent by webhook, and what became of it.
+//! Events: webhooks received from vendors, with their status.
 
 use std::time::Duration;
 

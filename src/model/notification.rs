@@ -1,4 +1,4 @@
-//! What a hook gets: never a secret.
+//! Notifications for hooks, without secrets.
 
 use serde_json::{Value, json};
 

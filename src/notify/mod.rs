@@ -1,4 +1,4 @@
-//! Hooks: telling the user's own programs that a connection broke, or works again, or that an endpoint was disabled.
+//! Hooks: notify the user's programs that a connection broke or recovered, or that an endpoint was disabled.
 //!
 //! What to tell is decided by the store ([`crate::model::ConnectionTransition`]): one process of many sees a change, once. Telling is
 //! tried once and at most once; that it fails is a warning, and changes nothing else. Each hook runs beside the command's

@@ -1,4 +1,4 @@
-//! What the browser shows when a sign-in has ended, in the design of the sandbox's consent page.
+//! The browser's page at the end of a sign-in, in the design of the sandbox's consent page.
 
 use crate::error::Hint;
 use crate::http::html::{document, escape, policy};

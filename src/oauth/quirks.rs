@@ -1,4 +1,4 @@
-//! Between the standard and the vendor: requests are rewritten into the vendor's dialect of OAuth, answers out of it.
+//! Adapts standard OAuth to the vendor: rewrites requests to the vendor's format, and responses from it.
 //!
 //! Pure. Above this module there is only RFC 6749: a form request, and a JSON answer with `access_token`, or with `error`
 //! and a status of 400. Bodies that are JSON or forms, tokens in odd places, `200` with an error inside, lifetimes as

@@ -1,4 +1,4 @@
-//! The page that a browser is started with.
+//! The local page that a browser is started with.
 //!
 //! The authorization URL holds the flow's `state`, and every user of a machine can read every process's arguments. Who
 //! knows `state` can end the flow with an account of their own (RFC 9700 section 4.7). So a browser is started with an

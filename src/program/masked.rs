@@ -1,4 +1,4 @@
-//! A program whose output passes through this process, with secrets hidden in it.
+//! A program whose output passes through this process, with secrets masked.
 //!
 //! The program keeps the terminal's input, its process group and its signals. What a signal cannot reach by itself, as one
 //! that was sent to this process alone, is passed on.

@@ -1,4 +1,4 @@
-//! Who is behind the sandbox's credentials, and the values that a user would otherwise look up at the vendor.
+//! The accounts behind the sandbox's credentials, and values that a user would look up at the vendor.
 
 use std::collections::BTreeMap;
 

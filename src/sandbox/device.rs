@@ -1,4 +1,4 @@
-//! The device grant (RFC 8628): a code for the device, a short one for the person, and polling in between.
+//! The device grant (RFC 8628): a code for the device, a short one for the user, and polling.
 //!
 //! Nobody need open the page: the second poll finds the device allowed, so that the grant works without a browser and yet
 //! passes through waiting. On the page a person can allow it at once or deny it.

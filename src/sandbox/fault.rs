@@ -1,4 +1,4 @@
-//! Scripted faults: `integ sandbox fault`.
+//! Injected faults: `integ sandbox fault`.
 //!
 //! Faults wait in a list. A request takes the first that fits it: its endpoint, and, for trouble with a grant, that the
 //! request credential one.

@@ -1,4 +1,4 @@
-//! The sandbox's pages: small, without scripts, and marked so that nobody takes them for the vendor's.
+//! The sandbox's pages: small, without scripts, and marked so that they are not mistaken for the vendor's.
 //!
 //! Every value is escaped here and nowhere else: nothing but [`escape`] puts text into a page. The design is [`html`]'s.
 

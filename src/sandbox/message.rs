@@ -1,4 +1,4 @@
-//! Requests and replies as values, so that the vendor is a function of them.
+//! Requests and responses as values, so that the vendor is a pure function.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! Which records of which stream an action is about, as the connector's file says it: by its path, by the names that its
-//! answer gives to parts of records, and by `stream` where these say nothing.
+//! Determines the stream and records of an action from the connector's file: by its path, by the names in its `result`,
+//! or by `stream`.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! The vendor as a function: which endpoint a request is for, what trouble it meets, who answers it.
+//! The vendor as a function: finds the endpoint of a request, applies faults, and responds.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! A request signed as the vendor would sign it, by the rule that it is verified by.
+//! Signs a request as the vendor would, by the rule that verifies it.
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};

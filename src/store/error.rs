@@ -1,4 +1,4 @@
-//! What can go wrong with a store, distinguished by what fixes it.
+//! Errors of the store, distinguished by their fix.
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Where a workspace's data is kept: the traits, and SQLite's implementation.
+//! Storage of a workspace: the traits, and the SQLite implementation.
 //!
 //! Each trait is one aggregate, with types of [`crate::model`] in and out. A write is one transaction, and durable when
 //! its future resolves; a future that is dropped before may or may not have written. Errors are [`StoreError`] throughout.

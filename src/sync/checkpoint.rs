@@ -1,4 +1,4 @@
-//! What is saved with the records of each page: what to ask for next. Pure.
+//! The checkpoint stored with the records of each page: what to request next. Pure.
 //!
 //! A [`Checkpoint`] is made by [`Checkpoint::first`], changed by [`Checkpoint::after_page`], and saved by
 //! [`ListPlan::after_page`]; nothing else decides what a list is asked for.

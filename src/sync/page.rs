@@ -1,4 +1,4 @@
-//! From an answer to records: finds the list in it, which must plainly be one, and reads what it says. Pure.
+//! Finds the list of records in a response, which must plainly be one. Pure.
 
 use indexmap::IndexMap;
 use serde_json::Value;

@@ -1,4 +1,4 @@
-//! One pass over the pages of a list: while a page is read and stored, the next is asked for.
+//! One pass over the pages of a list: the next page is requested while one is read and stored.
 
 use std::ops::ControlFlow;
 

@@ -1,4 +1,4 @@
-//! From what a list holds to records: key, hash, whether it was deleted, and what it is newer by. Pure.
+//! Reads records of a list: key, hash, deletion, and cursor value. Pure.
 
 use std::collections::HashSet;
 

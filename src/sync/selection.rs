@@ -1,4 +1,4 @@
-//! What a user asks for, and which streams that means: those that are named or all, each with the parents that it needs.
+//! Resolves the requested streams: the named ones or all, each with its parents.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! What can go wrong between a user and a vault, with the command that fixes it.
+//! Errors of vaults, with the commands that fix them.
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! Opening vaults, and making them.
+//! Opens and creates vaults.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};

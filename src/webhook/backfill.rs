@@ -1,4 +1,4 @@
-//! Events that did not arrive: asked for at the vendor, and taken into the inbox as if they had come, each once.
+//! Fetches missed events from the vendor, and adds each one to the inbox once.
 //!
 //! What is fetched has no signature; it is the connection's own credentials and TLS that say whose it is. An event has the
 //! id that its delivery had, so that one which came is a duplicate, whichever of the two was first.

@@ -1,5 +1,5 @@
-//! What happens while webhooks are received, for an observer such as the terminal. A watcher that is slow or has ended delays nothing: what it
-//! has no room for is counted.
+//! The feed of a listener, for observers such as the terminal. A slow or ended observer delays nothing; entries without
+//! room are counted.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,4 +1,4 @@
-//! Receiving in the foreground: a port, the work on the events that come by it, and what there is to see of both.
+//! Receives webhooks in the foreground: a port, the processing of events, and the feed.
 
 use std::borrow::Cow;
 use std::collections::HashMap;

@@ -1,4 +1,4 @@
-//! Live events without a URL that the vendor can call: its log of deliveries is asked again and again.
+//! Polls the vendor's delivery log, for live events without a public URL.
 //!
 //! What is found goes the same way as what the vendor sends, and is the same event: whichever comes first is stored.
 

@@ -1,4 +1,4 @@
-//! What the webhooks of a connection need: their URL, values and secrets, and what the sandbox's vendor signs with.
+//! The webhook settings of a connection: its URL, values and secrets, and the sandbox vendor's keys.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

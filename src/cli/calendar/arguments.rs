@@ -1,4 +1,4 @@
-//! The arguments that several commands of `integ calendar` take.
+//! Arguments shared by commands of `integ calendar`.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! `integ endpoint event`: the catalogue of the user's own event types.
+//! `integ endpoint event`: the catalogue of the user's event types.
 
 use clap::Subcommand;
 

@@ -1,4 +1,4 @@
-//! How a person sees endpoints, messages and deliveries.
+//! Renders endpoints, messages and deliveries as text.
 
 use std::time::Duration;
 

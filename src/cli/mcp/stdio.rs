@@ -1,4 +1,4 @@
-//! The client on standard input and output, a JSON-RPC message a line (MCP, "stdio" transport).
+//! The client on standard input and output, one JSON-RPC message per line (MCP, "stdio" transport).
 //!
 //! A read of standard input cannot be cut off, and a write waits for as long as the client does not read: both have threads of
 //! their own, which end with the process.

@@ -1,4 +1,4 @@
-//! `integ cursor`, and how cursors are shown.
+//! `integ cursor`.
 
 use clap::{Args, Subcommand};
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! `integ job`, and how jobs are shown.
+//! `integ job`.
 
 use clap::{Args, Subcommand};
 

@@ -1,4 +1,4 @@
-//! `integ sync`, and the commands about what it stores: `records`, `cursor`, `job`, `schedule`.
+//! `integ sync`, and the commands on stored data: `records`, `cursor`, `job`, `schedule`.
 
 mod arguments;
 pub(super) mod cursor;

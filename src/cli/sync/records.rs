@@ -1,4 +1,4 @@
-//! `integ records`: what was synced, as a list, as records, and as files.
+//! `integ records`: synced records as a list, as output, and as files.
 
 use std::io::{self, Write};
 use std::ops::ControlFlow;

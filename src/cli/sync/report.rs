@@ -1,4 +1,4 @@
-//! How the reports and the plan of a sync are shown, and the exit code of a sync.
+//! Renders the reports and the plan of a sync, and computes the exit code.
 
 use super::number::grouped;
 use crate::cli::table::{TableCell, relative, table, table_of_numbers};

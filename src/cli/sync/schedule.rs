@@ -1,4 +1,4 @@
-//! `integ schedule`, and how schedules are shown.
+//! `integ schedule`.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! `integ records` without a stream: what is stored, and files of it.
+//! `integ records` without a stream: lists stored data, and writes it to files.
 
 use indicatif::{ProgressBar, ProgressStyle};
 

@@ -1,4 +1,4 @@
-//! What is usual for a draft that says too little, and how answers complete it. Pure.
+//! Fills in defaults and answers in a draft. Pure.
 
 use url::Url;
 

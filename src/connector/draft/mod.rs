@@ -1,4 +1,4 @@
-//! A connector file to begin with: what is known of a service, written as a person would write it.
+//! Drafts of connector files, written in the style of a person.
 //!
 //! What a draft holds are texts of people and of other documents; whether they make a valid connector, [`validate()`] says
 //! of the written file before it is kept. `fill` completes it, `toml` writes it.

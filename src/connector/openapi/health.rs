@@ -1,4 +1,4 @@
-//! Guessing which call tells whether a connection works, and whose it is.
+//! Guesses the operation to use as a health check, and where its response identifies the account.
 
 use serde_json::Value;
 

@@ -1,4 +1,4 @@
-//! Actions from operations.
+//! Converts operations to actions.
 
 use serde_json::Value;
 

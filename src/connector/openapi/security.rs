@@ -1,4 +1,4 @@
-//! Ways of authenticating from security schemes.
+//! Converts security schemes to authentication methods.
 
 use serde_json::Value;
 

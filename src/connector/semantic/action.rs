@@ -1,4 +1,4 @@
-//! What the values of an action say together.
+//! Checks the consistency of an action.
 
 use std::collections::BTreeSet;
 

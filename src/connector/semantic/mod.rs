@@ -1,5 +1,5 @@
-//! What the values of a connector file say together: names that nothing gives, URLs that are not https, ways of
-//! authenticating that lack an endpoint.
+//! Checks the consistency of a connector file: undefined names, URLs that are not https, authentication methods without
+//! an endpoint.
 
 mod action;
 mod calendar;

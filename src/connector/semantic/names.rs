@@ -1,4 +1,4 @@
-//! Whether the names in templates have values, and URLs are https.
+//! Checks that names in templates are defined, and that URLs are https.
 
 use std::collections::BTreeSet;
 

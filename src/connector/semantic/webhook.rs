@@ -1,4 +1,4 @@
-//! What the values of a connector's webhooks say together.
+//! Checks the consistency of a connector's webhooks.
 
 use std::collections::BTreeSet;
 

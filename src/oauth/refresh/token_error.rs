@@ -1,4 +1,5 @@
-//! Errors of getting a token: the grant is refused, disconnected, expired, or being refreshed by another process.
+//! Errors of getting a token: the grant was rejected, disconnected, has expired, or is being refreshed by another
+//! process.
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! The streams of the connector's file: each list answers from the file's sample, page by page and by what is new, and
-//! time passes for it by ticks of the [`SandboxState`].
+//! The streams of the connector's file: lists are generated from the file's samples, with pages and changes; time
+//! advances by ticks of the [`SandboxState`].
 
 mod page;
 mod record;

@@ -1,5 +1,5 @@
-//! The records that an account of the emulated vendor has: a function of the account, the stream, the parent's values and what
-//! the state says of time and of edits, made from the file's sample, each when it is asked for.
+//! The records of an account of the emulated vendor, generated on demand from the file's sample: a function of the
+//! account, the stream, the parent's values, and the state's ticks and edits.
 
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,4 +1,4 @@
-//! What a request asks of a stream: the file's templates read backwards.
+//! Parses a request to a stream, by matching the file's templates.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Making and opening the file of a store.
+//! Creates and opens the file of a store.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! The notes of how many writes the store has committed: one in its folder, one beside the folder.
+//! The two records of the number of committed writes: one in the store's folder, one next to it.
 //!
 //! SQLite silently drops the frames of a write-ahead log from the first one that is damaged, and an older copy of an
 //! encrypted file is as authentic as the present one. A note says how far the store had come. Its number is authenticated

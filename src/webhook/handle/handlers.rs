@@ -1,4 +1,4 @@
-//! What is done with events: which of them are chosen, and the handlers that each is given to.
+//! The filters and handlers for events.
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! From a stored event to its handlers.
+//! Passes stored events to their handlers.
 //!
 //! `dispatch` takes the events of one connection and gives each to the `handlers`: `sync`, `append`, `exec` and `forward`.
 //! Several are handled at once and one that fails holds up no other, unless the order of arrival is asked for. What fails is

@@ -1,4 +1,4 @@
-//! What a request tells: one event or a batch, each with its id, type, time, account, resource and actor.
+//! Reads the events of a request, each with its ID, type, time, account, resource and actor.
 
 use std::borrow::Cow;
 use std::slice;

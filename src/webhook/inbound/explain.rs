@@ -1,4 +1,4 @@
-//! Why a captured request is taken or refused: check by check, as far as that can be known.
+//! Explains check by check why a captured request is accepted or rejected.
 
 use serde_json::Value;
 use url::Url;

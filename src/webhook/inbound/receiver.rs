@@ -1,4 +1,4 @@
-//! One request to a webhook's URL, from its bytes to its answer.
+//! Handles one request to a webhook URL, from its bytes to the response.
 
 use std::borrow::Cow;
 use std::sync::{Arc, PoisonError};

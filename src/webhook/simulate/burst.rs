@@ -1,4 +1,4 @@
-//! Simulated events on their way to a receiver: how many, how fast, and how wrong.
+//! Sends many simulated events to a receiver: number, rate and corruption.
 
 use std::time::Duration;
 

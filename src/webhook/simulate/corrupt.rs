@@ -1,4 +1,4 @@
-//! Requests made wrong on purpose, to see that a receiver refuses them. Pure.
+//! Corrupts requests, to test that a receiver rejects them. Pure.
 
 use serde_json::Value;
 use thiserror::Error;

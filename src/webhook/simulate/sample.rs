@@ -1,4 +1,4 @@
-//! Sample events: one of the connector's file, filled, changed as the user wants, and signed.
+//! Sample events: one from the connector's file, filled in, modified as requested, and signed.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

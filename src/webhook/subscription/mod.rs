@@ -1,4 +1,4 @@
-//! Subscriptions: a connection's URL registered at its vendor, prolonged while it is wanted, and ended.
+//! Subscriptions: a connection's URL registered at its vendor, renewed while it is needed, and ended.
 //!
 //! The protocol, for any number of processes:
 //! 1. Under the connection's lock the rows are read. One that is wanted already is not asked for again.

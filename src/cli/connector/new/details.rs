@@ -1,4 +1,4 @@
-//! The parts of a draft, each from its flag, then from a question, then from what is usual.
+//! The parts of a draft, each from its flag, a question, or a default.
 
 use super::arguments::NewArgs;
 use super::question::{Questions, anything, category, path, pointer, url};
