@@ -14,7 +14,7 @@ impl Backoff {
         Self { first, longest }
     }
 
-    /// Returns the delay after so many failures in a row; none if nothing has failed.
+    /// Returns the delay after this many failures in a row; none if nothing has failed.
     pub(crate) fn delay(self, failures: u32) -> Duration {
         let Some(doublings) = failures.checked_sub(1) else { return Duration::ZERO };
         let delay = 2_u32.checked_pow(doublings).and_then(|factor| self.first.checked_mul(factor));

@@ -13,7 +13,7 @@ pub use jiff::Timestamp;
 /// Where the present time comes from.
 #[derive(Clone, Debug, Default)]
 pub struct Clock {
-    /// Unix seconds a test has set; the system's clock where absent.
+    /// Unix seconds set by a test; the system's clock if absent.
     fixed: Option<Arc<AtomicI64>>,
 }
 

@@ -31,7 +31,7 @@ variables! {
     IDENTITY = "INTEG_IDENTITY";
     /// A file that holds the age identity.
     IDENTITY_FILE = "INTEG_IDENTITY_FILE";
-    /// A command that prints the passphrase of the identity file.
+    /// Command that prints the passphrase of the identity file.
     PASSPHRASE_COMMAND = "INTEG_PASSPHRASE_COMMAND";
     /// The client secret for `connect` and `app set`.
     CLIENT_SECRET = "INTEG_CLIENT_SECRET";

@@ -164,7 +164,7 @@ pub(super) fn run(workspace: &Workspace, ui: &Ui, args: LinkArgs) -> Result<u8> 
     Ok(0)
 }
 
-/// Prints links: a line each as JSON, or a table.
+/// Prints links: JSON lines, or a table.
 fn list(workspace: &Workspace, ui: &Ui, request: ListLinksRequest) -> Result<()> {
     if ui.json {
         return workspace.run(links::read_links(workspace, request, |link| {

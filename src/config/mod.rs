@@ -30,7 +30,7 @@ const LARGEST: u64 = 1024 * 1024;
 /// The settings in force: those of `config.toml`, and the defaults for the rest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// The workspace used when none is named.
+    /// Workspace to use if none is named.
     pub workspace: String,
     pub vault: VaultConfig,
     pub connect: ConnectConfig,
@@ -46,7 +46,7 @@ pub struct Config {
 pub struct WebhooksConfig {
     /// For how long events are kept once they were processed.
     pub retention: Duration,
-    /// The largest body in MiB; each connector's own limit where absent.
+    /// The largest body in MiB; each connector's own limit if absent.
     pub max_body_mib: Option<u32>,
 }
 
@@ -87,14 +87,14 @@ pub enum TokenStorage {
 pub struct ConnectConfig {
     /// How long a person may take.
     pub timeout: Duration,
-    /// The port of the loopback listener; any free one where absent.
+    /// The port of the loopback listener; any free port if absent.
     pub port: Option<u16>,
 }
 
 /// `[http]`: outgoing requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpConfig {
-    /// For one request, from the connection to the last byte.
+    /// Time limit of one request, from the connection to the last byte.
     pub timeout: Duration,
     /// Bytes of a service's answer, decompressed.
     pub max_response_bytes: usize,

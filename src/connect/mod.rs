@@ -83,7 +83,7 @@ pub struct SignInOptions {
     pub timeout: Duration,
 }
 
-/// What a sign-in is for, which decides what becomes of one as another account.
+/// The purpose of a sign-in, which decides what happens if the user signs in as another account.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ConnectPurpose {
     /// Another account than the connection's is stored under a name of its own.

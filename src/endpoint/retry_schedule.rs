@@ -61,7 +61,7 @@ pub struct DeliveryProgress {
     pub expires_at: Timestamp,
 }
 
-/// How long to wait after so many attempts; absent where the policy allows no more. `random` is any number.
+/// Delay after this many attempts; absent if the policy allows no more. `random` is any number.
 pub fn backoff(policy: BackoffPolicy, attempts: u32, random: u64) -> Option<Duration> {
     let secs = match policy {
         BackoffPolicy::None => return None,

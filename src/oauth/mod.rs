@@ -176,7 +176,7 @@ pub enum OAuthError {
         #[source]
         description: Option<ErrorDescription>,
     },
-    /// The grant is dead for good: only a person can give a new one.
+    /// The grant has ended; the user must reconnect.
     #[error("the vendor refused the grant ({code})")]
     InvalidGrant {
         code: String,

@@ -176,7 +176,8 @@ fn warn_of_stale_token(workspace: &Workspace, connection: &Connection, why: &str
     tracing::warn!("{name} was not refreshed, and its token is good{until}: {why}");
 }
 
-/// Warns that an earlier refresh was interrupted, although the token at hand is still good: the next one may need a person.
+/// Warns that an earlier refresh was interrupted, although the current token is still valid: the next one may need a
+/// person.
 async fn warn_of_interrupted_refresh(workspace: &Workspace, loaded: &ConnectionWithGrant) -> error::Result<()> {
     let attempt = loaded.stored_grant.refresh_attempt;
     let Some(attempt) = attempt.filter(|_| loaded.grant.refresh_method == RefreshMethod::RefreshToken) else {

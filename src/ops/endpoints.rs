@@ -53,7 +53,7 @@ pub struct AddEndpointRequest {
     pub settings: EndpointChange,
 }
 
-/// Adds an endpoint, in a new workspace if need be, and returns its signing secret, once.
+/// Adds an endpoint, in a new workspace if needed, and returns its signing secret, once.
 ///
 /// # Errors
 /// [`EndpointError::InvalidUrl`], [`EndpointError::InvalidSetting`], [`EndpointError::Http`] for an address that the egress
@@ -158,8 +158,8 @@ pub struct SendMessageRequest {
     pub wait: Option<Duration>,
 }
 
-/// Stores a message with a delivery for each endpoint that receives its type, in a new workspace if need be. The
-/// message is durable when this returns.
+/// Stores a message with a delivery for each endpoint that receives its type, in a new workspace if needed. The message
+/// is durable when this returns.
 ///
 /// # Errors
 /// [`EndpointError::EndpointNotFound`] or [`EndpointError::Disabled`] for the endpoint that is named, [`EndpointError::InvalidJson`],
@@ -291,7 +291,7 @@ pub struct AddEventTypeRequest {
     pub sample: Option<Value>,
 }
 
-/// Adds a type to the catalogue, or replaces it, in a new workspace if need be.
+/// Adds a type to the catalogue, or replaces it, in a new workspace if needed.
 ///
 /// # Errors
 /// The vault's.

@@ -62,8 +62,8 @@ pub struct RunEmulatorsRequest {
     pub port: Option<u16>,
 }
 
-/// Emulates services on loopback until `stop` is ready, in a new workspace if need be. `on_start` sees each emulator once it
-/// answers; `stop` is not polled before all answer.
+/// Emulates services on loopback until `stop` is ready, in a new workspace if needed. `on_start` sees each emulator
+/// once it answers; `stop` is not polled before all answer.
 ///
 /// # Errors
 /// Those of `on_start`, unknown connectors and authentication methods, and ports that are in use.

@@ -19,7 +19,7 @@ use crate::connector::{ClientSecretPolicy, GrantType, OAuth2};
 /// Seconds between polls. The standard's default is five; here nobody need wait.
 const INTERVAL_SECS: i64 = 1;
 
-/// What every poll that comes too early adds for good (RFC 8628 section 3.5).
+/// Added to the interval after every poll that is too early (RFC 8628 section 3.5).
 const SLOW_DOWN_SECS: i64 = 5;
 
 /// Seconds until the codes end.

@@ -20,7 +20,7 @@ const NO_CONTENT_POLICY: &str = "default-src 'none'; frame-ancestors 'none'";
 #[derive(Clone, Debug)]
 pub struct SandboxRequest {
     pub method: Method,
-    /// Percent-encoded, as it came.
+    /// Percent-encoded, as received.
     pub path: String,
     pub query: String,
     /// Names in lower case.

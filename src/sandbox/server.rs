@@ -92,7 +92,7 @@ fn is_own_host(request: &SandboxRequest, port: u16) -> bool {
         .any(|own| own.eq_ignore_ascii_case(host))
 }
 
-/// Answers from the stored state and stores what becomes of it.
+/// Responds from the stored state, and stores the new state.
 async fn respond_from_storage(
     vendor: Arc<VendorEmulator>,
     request: SandboxRequest,

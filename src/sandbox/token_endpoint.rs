@@ -29,7 +29,7 @@ pub(super) struct TokenIssuance<'a> {
     pub(super) refresh_token: RefreshTokenIssuance,
 }
 
-/// What becomes of the refresh token.
+/// What happens to the refresh token.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum RefreshTokenIssuance {
     /// The first one of a grant.

@@ -44,7 +44,7 @@ impl OpenVault {
     }
 }
 
-/// A vault whose identity is at hand.
+/// A vault whose identity is available.
 #[derive(Debug)]
 pub struct Vault {
     pub(super) files: VaultFiles,

@@ -32,7 +32,7 @@ use crate::signing::verify::ParsedRequest;
 pub struct BackfillRequest<'a> {
     pub since: Timestamp,
     pub until: Timestamp,
-    /// At most so many events that were not known.
+    /// Maximum number of new events.
     pub limit: Option<u64>,
     /// Parameters that no subscription gives.
     pub input: &'a Input,

@@ -61,13 +61,13 @@ pub enum ListenEvent {
         verified: bool,
         error: Option<String>,
     },
-    /// More requests were refused for one reason than are worth a line each.
+    /// Several requests were rejected for the same reason.
     Summary {
         connection: Option<ConnectionName>,
         reason: &'static str,
         count: u64,
     },
-    /// More happened than the watcher had room for: so many lines are missing.
+    /// The observer was too slow: number of missing lines.
     Skipped {
         lines: u64,
     },

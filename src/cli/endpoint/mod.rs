@@ -333,7 +333,7 @@ fn ago(workspace: &Workspace, since: Duration) -> Timestamp {
 /// A pattern that no type of the catalogue matches is most likely misspelled.
 fn show_with_warnings(ui: &Ui, endpoint: &EndpointDetailView) -> Result<()> {
     for pattern in &endpoint.unmatched_patterns {
-        ui.warning(&format!("no type of yours fits {pattern}: `integ endpoint event list`"));
+        ui.warning(&format!("no event type matches {pattern}: `integ endpoint event list`"));
     }
     Ok(ui.show(endpoint)?)
 }

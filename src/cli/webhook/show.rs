@@ -63,7 +63,7 @@ impl Render for EventDetailView {
     }
 }
 
-/// What each handler did, a line each; after a failure, why and what was answered.
+/// The result of each handler, one per line; after a failure, its reason and response.
 fn handled_lines(runs: &[HandlerRunView]) -> Vec<String> {
     let mut lines = Vec::new();
     if !runs.is_empty() {

@@ -54,7 +54,7 @@ pub(in crate::sandbox) struct RecordSet<'a> {
     pub(super) calendar: CalendarRole<'a>,
     /// What of the parent's values are numbers in its record.
     pub(super) numbers: BTreeSet<&'a str>,
-    /// The ticks that reach it; all where absent.
+    /// The ticks that reach it; all if absent.
     active_ticks: Option<BTreeSet<u32>>,
     /// The records to which something happened, by their places.
     pub(super) changed: BTreeMap<u64, GeneratedRecord>,

@@ -46,7 +46,7 @@ pub struct Burst<'a> {
     pub count: u64,
     /// The number of the first; no two commands should begin with the same, for some vendors' ids are such numbers.
     pub first_number: u64,
-    /// Requests a second; one after another where absent.
+    /// Requests per second; one after another if absent.
     pub rate: Option<f64>,
     pub corruption: Option<Corruption>,
     /// Where the emulated vendor remembers what it sends; absent where it is none.

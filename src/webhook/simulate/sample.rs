@@ -30,7 +30,7 @@ pub struct SimulateRequest<'a> {
     /// A body in place of the sample's.
     pub data: Option<&'a [u8]>,
     pub now: Timestamp,
-    /// The time that the signature says; now where absent.
+    /// The time in the signature; now if absent.
     pub signed_at: Option<Timestamp>,
 }
 
