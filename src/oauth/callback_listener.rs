@@ -269,7 +269,7 @@ impl CallbackHandler {
         if !self.guard.allows(request, starts).await {
             return notice(
                 StatusCode::FORBIDDEN,
-                "integ accepts connections of its own user only. The terminal has details.",
+                "integ only accepts connections from its own user. The terminal has details.",
             );
         }
         if starts {

@@ -59,7 +59,7 @@ impl StartPage {
     /// The redirect, the first time. The caller knows who asks.
     pub(super) fn respond(&self) -> FullResponse {
         if self.is_used.swap(true, Ordering::Relaxed) {
-            return notice(StatusCode::GONE, "This link was used already. Open the address that integ printed.");
+            return notice(StatusCode::GONE, "This link has already been used. Open the address that integ printed.");
         }
         let mut answer = notice(StatusCode::FOUND, "Continue in the browser.");
         match header::HeaderValue::from_str(self.target.as_str()) {
@@ -101,7 +101,7 @@ impl StartPageServer {
                     return notice(StatusCode::NOT_FOUND, "Page not found.");
                 }
                 if !guard.allows(&request, true).await {
-                    return notice(StatusCode::FORBIDDEN, "integ accepts connections of its own user only.");
+                    return notice(StatusCode::FORBIDDEN, "integ only accepts connections from its own user.");
                 }
                 start.respond()
             }
