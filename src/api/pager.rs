@@ -55,7 +55,7 @@ impl Pager {
         if self.asked.insert(request) { PageNovelty::New } else { PageNovelty::Endless }
     }
 
-    /// Adds a page by the hashes of what tells its records apart. `next` is how to ask for the page after it: a list that
+    /// Adds a page by the hashes that identify its records. `next` is how to ask for the page after it: a list that
     /// ends is never endless.
     pub fn add(&mut self, records: &[u64], next: Option<&PageToken>) -> PageNovelty {
         match self.repeats.add(records) {
@@ -105,8 +105,7 @@ mod tests {
         apply_page_token(&mut request, &PageToken::Body("/variables/after".to_owned(), "c1".into()));
         apply_page_token(&mut request, &PageToken::Body("page".to_owned(), 2.into()));
         let sent: Value = serde_json::from_slice(request.body.unwrap().bytes.expose()).unwrap();
-        let expected =
-            serde_json::json!({ "query": "q", "variables": { "first": 50, "after": "c1" }, "page": 2 });
+        let expected = serde_json::json!({ "query": "q", "variables": { "first": 50, "after": "c1" }, "page": 2 });
         assert_eq!(sent, expected);
     }
 

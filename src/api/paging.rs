@@ -245,7 +245,11 @@ fn remaining_pages(pages: &Pagination, listed: &PageContext<'_>) -> Option<Vec<P
 
 fn cursor_page(pages: &Pagination, value: String) -> Option<PageToken> {
     let param = pages.param.clone()?;
-    Some(if pages.is_in_body(&param) { PageToken::Body(param, Value::String(value)) } else { PageToken::Query(param, value) })
+    Some(if pages.is_in_body(&param) {
+        PageToken::Body(param, Value::String(value))
+    } else {
+        PageToken::Query(param, value)
+    })
 }
 
 fn numbered_page(pages: &Pagination, count: u64) -> Option<PageToken> {

@@ -238,7 +238,7 @@ impl Ui {
         }
     }
 
-    /// What the user can do about an error, where integ was told to work.
+    /// What the user can do about an error, with the same workspace and options.
     fn hint(&self, error: &Error) -> Option<Hint> {
         if let (Some(environment), Kind::AuthNeeded, Some(connection)) =
             (&self.environment, error.kind(), error.connection())

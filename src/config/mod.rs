@@ -110,7 +110,7 @@ pub struct McpConfig {
     pub client_metadata_url: Option<Url>,
 }
 
-/// `[notify]`: whom to tell when a connection begins or ceases to work.
+/// `[notify]`: whom to notify when a connection breaks or recovers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NotifyConfig {
     /// A command, split as a shell splits words, and run without one.

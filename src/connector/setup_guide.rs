@@ -211,7 +211,10 @@ fn commands(connector: &Connector, name: &str, auth: &AuthMethod, redirect: Opti
             let tunnelled = format!("{connect} --redirect-uri https://HOST{CALLBACK_PATH} --port {EXAMPLE_PORT}");
             steps.push(step(tunnelled, "opens the consent page"));
         } else if rules.grants.contains(&GrantType::AuthorizationCode) {
-            steps.push(step(connect.clone(), "opens the consent page; add --paste if the browser is on another machine"));
+            steps.push(step(
+                connect.clone(),
+                "opens the consent page; add --paste if the browser is on another machine",
+            ));
         }
         if rules.grants.contains(&GrantType::DeviceCode) {
             steps.push(step(format!("{connect} --device"), "shows a code to enter on another device"));

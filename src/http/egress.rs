@@ -23,7 +23,7 @@ use crate::config::AllowedAddress;
 /// What an address is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AddressClass {
-    /// A public host, as far as the address tells.
+    /// A public host, judging by the address.
     Public,
     Special(AddressPurpose),
 }

@@ -303,7 +303,7 @@ impl<H: RequestHandler> Service<H> {
     }
 }
 
-/// Closes the connection after an answer: what is left of the request cannot be told from another.
+/// Closes the connection after a response: the rest of the request cannot be distinguished from another request.
 fn last(mut answer: FullResponse) -> FullResponse {
     answer.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
     answer

@@ -41,7 +41,7 @@ const MAX_CONCURRENT: usize = 4;
 /// How long a hook that did not answer is left alone.
 const MUTE_DURATION: Duration = Duration::from_secs(60);
 
-/// Why somebody was not told.
+/// Why a notification was not delivered.
 #[derive(Debug, Error)]
 pub enum NotifyError {
     #[error(transparent)]

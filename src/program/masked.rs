@@ -69,7 +69,7 @@ async fn run(command: Command, patterns: Arc<SecretPatterns>) -> io::Result<Exit
     Ok(status)
 }
 
-/// What the two copies have done, to tell a stream that is slow from one that is silent.
+/// The activity of the two copies, to distinguish a slow stream from a silent one.
 #[derive(Default)]
 struct Progress {
     bytes: Cell<u64>,

@@ -86,8 +86,9 @@ impl Remedy for RuntimeError {
             }
             Self::NoVault => Diagnostic::new(Kind::Usage, "no_vault"),
             Self::Interrupted => Diagnostic::new(Kind::Interrupted, "interrupted"),
-            Self::PortInUse { .. } => Diagnostic::new(Kind::Failed, "port_in_use")
-                .hint(Hint::text("leave out `--port` to use a free port")),
+            Self::PortInUse { .. } => {
+                Diagnostic::new(Kind::Failed, "port_in_use").hint(Hint::text("leave out `--port` to use a free port"))
+            }
         }
     }
 }

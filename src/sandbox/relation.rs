@@ -23,7 +23,7 @@ pub(super) struct RecordRelation {
     pub(super) verb: RecordVerb,
     /// The parameters that say which record, each with its place in the record.
     pub(super) identity: Vec<(String, Pointer)>,
-    /// What tells the stream's lists apart, each with the parameter that says it.
+    /// The values that select one of the stream's lists, each with its parameter.
     pub(super) partition: BTreeMap<String, String>,
     /// Where the answer holds the record.
     pub(super) at: Pointer,

@@ -298,7 +298,7 @@ impl VendorEmulator {
     }
 }
 
-/// How this vendor's tokens begin, as far as the file tells: where it also takes them pasted, it says their prefix.
+/// The prefix of this vendor's tokens, if the file has one for pasted tokens.
 fn token_prefix(connector: &Connector) -> &str {
     let pasted = connector.auth.values().filter_map(|auth| auth.fields.get(auth.token_field()?));
     pasted.flat_map(|field| &field.prefixes).map(String::as_str).next().unwrap_or_default()

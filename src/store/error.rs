@@ -49,7 +49,7 @@ pub enum StoreError {
     ForeignSchema { kind: String, name: String, problem: &'static str },
     #[error("the store contains a value that this version cannot read")]
     Malformed(#[from] MalformedValue),
-    /// Another key's, or damaged in its first page: the two cannot be told apart.
+    /// Another key's, or damaged in its first page: the two look the same.
     #[error("the key does not open the store: it belongs to another vault or is damaged")]
     WrongKey(#[source] SqliteError),
     #[error("the store was written by a newer version of integ and is read-only")]
@@ -176,8 +176,10 @@ impl Remedy for StoreError {
             Self::NameTaken(_) => Diagnostic::new(Kind::Usage, "name_taken").run("integ status"),
             Self::DiskFull(_) => Diagnostic::new(Kind::Failed, "disk_full")
                 .hint(Hint::new("free some space; this shows which disk is full:", "df -h")),
-            Self::LogUnreadable(_) => Diagnostic::new(Kind::Failed, "read_only")
-                .hint(Hint::new("run this once with a writable folder to move the log into the store:", "integ test --all")),
+            Self::LogUnreadable(_) => Diagnostic::new(Kind::Failed, "read_only").hint(Hint::new(
+                "run this once with a writable folder to move the log into the store:",
+                "integ test --all",
+            )),
             Self::ReadOnly(_) => Diagnostic::new(Kind::Failed, "read_only").hint(look_at_folders()),
             Self::Io(error) | Self::Lock { source: error, .. } => {
                 Diagnostic::new(Kind::Failed, io_code(error)).hint(look_at_folders())

@@ -81,7 +81,7 @@ pub trait Store: Send + Sync {
     /// Returns the number of the last commit. Records that change later get greater versions.
     async fn version(&self) -> Result<u64, StoreError>;
 
-    /// Returns the hasher that tells whether a record has changed.
+    /// Returns the hasher that detects changed records.
     fn record_hasher(&self) -> RecordHasher {
         RecordHasher::new(self.id())
     }

@@ -179,7 +179,7 @@ impl PageReader<'_> {
         } else if page.count() == 0 && deleted_keys.is_empty() {
             Vec::new()
         } else {
-            // One record may change many times in it: the whole page tells it from others.
+            // One record may change many times in it: the whole page identifies it.
             let texts: Vec<&str> = items.iter().map(|record| record.as_str()).collect();
             vec![hash_of((texts, &deleted_keys))]
         };

@@ -285,7 +285,7 @@ impl ListPass<'_> {
             now: self.plan.now,
         };
         match queue.push(page).await {
-            // The next request tells the vendor to forget what is not stored yet.
+            // The next request makes the vendor forget what is not stored yet.
             PageReceipt::Queued(stored) if self.fetcher.list.pages().is_some_and(|pages| pages.acknowledges) => {
                 if stored.await.is_err() {
                     return ControlFlow::Break(PassEnd::Cancelled);

@@ -40,7 +40,7 @@ impl ParsedRecord {
     }
 }
 
-/// A record that nothing tells from others.
+/// A record without an identity.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct MissingKey(pub Pointer);
 

@@ -139,18 +139,18 @@ impl VaultError {
 impl Remedy for VaultError {
     fn diagnostic(&self) -> Diagnostic {
         match self {
-            Self::NotFound(_) => Diagnostic::new(Kind::NotFound, "workspace_not_found").hint(Hint::new(
-                "`integ connect CONNECTOR` creates it; list the workspaces:",
-                "integ workspace list",
-            )),
+            Self::NotFound(_) => Diagnostic::new(Kind::NotFound, "workspace_not_found")
+                .hint(Hint::new("`integ connect CONNECTOR` creates it; list the workspaces:", "integ workspace list")),
             Self::Symlink(path) => {
                 unsafe_file(format!("real=$(readlink -f {0}) && rm {0} && mv \"$real\" {0}", quoted(path)))
             }
             Self::NotAFile(path) => unsafe_file(format!("ls -ld {}", quoted(path))),
             Self::ForeignOwner(path) => unsafe_file(format!("sudo chown \"$USER\" {}", quoted(path))),
             Self::InsecurePermissions { path, mode } => unsafe_file(format!("chmod {mode} {}", quoted(path))),
-            Self::NetworkFileSystem { .. } => Diagnostic::new(Kind::Failed, "network_file_system")
-                .hint(Hint::new("set INTEG_HOME permanently, as in", "INTEG_HOME=/a/folder/on/a/local/disk integ status")),
+            Self::NetworkFileSystem { .. } => Diagnostic::new(Kind::Failed, "network_file_system").hint(Hint::new(
+                "set INTEG_HOME permanently, as in",
+                "INTEG_HOME=/a/folder/on/a/local/disk integ status",
+            )),
             Self::Locked(path) => Diagnostic::new(Kind::Temporary, "vault_busy")
                 .hint(Hint::new("wait, or stop the process that uses it:", format!("fuser {}", quoted(path)))),
             Self::Io { path, source } => {

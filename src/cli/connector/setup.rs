@@ -50,11 +50,7 @@ impl Render for SetupGuideView {
         let scopes = self.scopes.iter();
         let scopes =
             scopes.map(|scope| vec![scope.scope.clone().into(), scope.purpose.clone().unwrap_or_default().into()]);
-        rows(
-            "Allow these scopes, or those that you pass with --scope",
-            &["scope", "purpose"],
-            scopes.collect(),
-        );
+        rows("Allow these scopes, or those that you pass with --scope", &["scope", "purpose"], scopes.collect());
         let ticks = self.settings.iter().map(|what| format!("   Turn on {what}."));
         out.extend(ticks);
         let asks: Vec<&SetupPromptView> = self.prompts.iter().collect();

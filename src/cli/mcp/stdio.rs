@@ -89,7 +89,7 @@ fn write_lines(mut lines: mpsc::Receiver<String>) {
         let written = stdout.write_all(format!("{line}\n").as_bytes()).and_then(|()| stdout.flush());
         let is_closed = written.is_err();
         note_reader(written);
-        // The end of the channel tells the relay.
+        // The end of the channel notifies the relay.
         if is_closed {
             return;
         }

@@ -109,7 +109,11 @@ impl Render for JobListView {
                 grouped(records).into(),
             ]
         };
-        table(ui, &["id", "stream", "status", "mode", "started", "duration", "records"], self.jobs.iter().map(row).collect())
+        table(
+            ui,
+            &["id", "stream", "status", "mode", "started", "duration", "records"],
+            self.jobs.iter().map(row).collect(),
+        )
     }
 }
 

@@ -7,7 +7,7 @@ use super::schema::Members;
 use crate::connector::Pointer;
 use crate::connector::draft::DraftHealth;
 
-/// Last parts of paths that tell of the caller, the best first.
+/// Last parts of paths that identify the caller, best first.
 const ACCOUNT_PATHS: &[&str] = &[
     "me",
     "whoami",

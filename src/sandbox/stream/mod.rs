@@ -319,7 +319,7 @@ impl VendorEmulator {
         filters.collect()
     }
 
-    /// Asking from a place on tells some vendors that what is before it is done with.
+    /// For some vendors, requesting from a position confirms everything before it.
     fn acknowledge(&self, ask: &StreamRequest<'_>, state: &mut SandboxState) {
         let Some(pages) = ask.pages.filter(|pages| pages.acknowledges) else { return };
         if let Some(turn) = ask.page_token.as_deref().and_then(|turn| turn.parse::<u64>().ok()) {

@@ -48,7 +48,7 @@ pub(in crate::sandbox) struct RecordSet<'a> {
     /// What every record's number begins at.
     pub(super) first_number: u64,
     pub(super) sample: Value,
-    /// Whether `{n}` is all that tells keys apart: it then differs from list to list as well.
+    /// Whether only `{n}` distinguishes keys: it then also differs between lists.
     is_keyed_by_count: bool,
     /// What its records are to the connector's calendars.
     pub(super) calendar: CalendarRole<'a>,
@@ -93,7 +93,7 @@ impl GeneratedRecord {
     }
 }
 
-/// The names that tell the lists of a stream apart: what parents give, and what a user must say.
+/// The names that select the lists of a stream: the parents' values, and required parameters.
 pub(in crate::sandbox) fn partition_names(stream: &Stream) -> impl Iterator<Item = &String> {
     let asked = stream.params.iter().filter(|(_, param)| !param.optional && param.default.is_none());
     stream.parents.iter().flat_map(|parent| parent.values.keys()).chain(asked.map(|(name, _)| name))

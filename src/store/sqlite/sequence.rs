@@ -38,9 +38,9 @@ pub(super) enum SequenceReading {
 /// Why nobody can say whether the store has lost writes.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum IntegrityWarning {
-    #[error("{} is missing, so integ cannot tell whether the store lost its last writes", .0.display())]
+    #[error("{} is missing, so integ does not know whether the store lost its last writes", .0.display())]
     Missing(PathBuf),
-    #[error("{} was not written with the key of this store, so integ cannot tell whether the store is an older copy", .0.display())]
+    #[error("{} was not written with the key of this store, so integ does not know whether the store is an older copy", .0.display())]
     Forged(PathBuf),
 }
 

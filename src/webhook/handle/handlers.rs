@@ -38,7 +38,7 @@ pub struct Handlers {
     /// Headers that requests get which are sent on.
     pub forward_headers: Arc<[(String, String)]>,
     pub append: Option<PathBuf>,
-    /// What it tells of a stream goes into the store.
+    /// Stores the record that the event contains.
     pub sync: bool,
     /// Whether what the command prints, or the receiver answers, is the answer to the service.
     pub replies: ReplyMode,

@@ -28,7 +28,7 @@ pub struct VerificationReport {
     pub coverage: Option<SignatureCoverage>,
     /// Whether the service is asked before the event counts as verified.
     pub is_confirmed_later: bool,
-    /// What it tells, where it is taken.
+    /// Its events, if it is accepted.
     pub events: Vec<ParsedEvent>,
 }
 

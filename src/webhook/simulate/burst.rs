@@ -62,7 +62,7 @@ pub struct SentRequest {
     pub response: Result<TimedResponse, HttpError>,
 }
 
-/// A request with what it tells.
+/// A request with its event.
 #[derive(Clone, Debug)]
 pub struct SimulatedRequest {
     pub request: WebhookRequest,

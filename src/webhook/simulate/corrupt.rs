@@ -67,7 +67,7 @@ const FAR_SECS: i64 = 86_400;
 /// The time that a request is signed at to be wrong so; absent where that is not what is wrong.
 ///
 /// # Errors
-/// [`CorruptionError::TimestampNotChecked`] where no receiver could tell.
+/// [`CorruptionError::TimestampNotChecked`] if no receiver could detect it.
 pub fn signed_at(
     fault: Corruption,
     proof: Option<&SignatureScheme>,
