@@ -147,7 +147,7 @@ pub fn find_action<'c>(connector: &'c Connector, name: &str) -> Result<(&'c str,
     })
 }
 
-/// Whether the connection may do it at all: by its authentication method, one of `ways` where any are named, and by the
+/// Returns whether the connection may do it: its authentication method must be in `ways` if there are any, and by the
 /// scopes that it was granted.
 ///
 /// # Errors

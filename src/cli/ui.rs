@@ -23,7 +23,7 @@ pub(super) use super::stdout::{is_reader_closed, note_reader, output_error};
 /// The version of every JSON object that integ prints.
 pub(super) const FORMAT_VERSION: u32 = 1;
 
-/// A result that can be shown both ways.
+/// A result that can be shown as text and as JSON.
 pub(super) trait Render: Serialize {
     /// What a person sees, with line breaks; none at the end.
     fn text(&self, ui: &Ui) -> String;

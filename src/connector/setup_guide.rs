@@ -29,7 +29,7 @@ pub struct SetupGuide {
     /// What connecting asks for.
     pub prompts: Vec<SetupPrompt>,
     pub commands: Vec<SetupCommand>,
-    /// The other ways: name and label.
+    /// The other authentication methods: name and label.
     pub other_methods: Vec<(String, String)>,
 }
 

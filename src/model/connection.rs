@@ -53,7 +53,7 @@ pub struct Connection {
     pub id: ConnectionId,
     pub name: ConnectionName,
     pub mode: ConnectionMode,
-    /// Which of the connector's ways of authenticating: the key of its `[auth.*]` table.
+    /// The connector's authentication method: the key of its `[auth.*]` table.
     pub auth: String,
     /// Where all of the vendor's traffic is sent instead, paths kept.
     pub origin: Option<Url>,

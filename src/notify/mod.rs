@@ -121,7 +121,7 @@ struct Shared {
     url: HookState,
 }
 
-/// What became of one of the two ways so far.
+/// The outcome of one of the two deliveries so far.
 #[derive(Default)]
 struct HookState {
     /// When it last did not answer.

@@ -236,7 +236,7 @@ impl Workspace {
     /// Returns a connection with what is needed to use it. For sandbox connections, must be called inside the runtime.
     ///
     /// # Errors
-    /// Unknown connectors or ways of authenticating, and whatever stops a sandbox from starting.
+    /// Unknown connectors or authentication methods, and errors that keep a sandbox from starting.
     pub async fn session(&self, connection: Connection) -> Result<Session> {
         let connector = self.engine.catalogue.get(connection.name.connector())?;
         let (_, auth) = connector.auth_method(Some(&connection.auth))?;

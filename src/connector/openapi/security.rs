@@ -26,7 +26,7 @@ impl OpenApiDescription {
         self.schemes().any(|(known, scheme)| known == name && scheme["type"] == "oauth2")
     }
 
-    /// The ways, those that the document as a whole wants first, and the scopes that they know.
+    /// The authentication methods, with the document's default ones first, and their scopes.
     pub(super) fn auth_methods(&self) -> (Vec<DraftAuth>, Scopes) {
         let mut ways: Vec<DraftAuth> = Vec::new();
         let mut scopes = Scopes::new();

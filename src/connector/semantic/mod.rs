@@ -55,7 +55,7 @@ pub(super) fn check(connector: &Connector) -> Diagnostics {
             found.push((format!("rate.retry_hints.{index}"), "takes exactly one of header and body".to_owned()));
         }
     }
-    // What several ways share is looked at once for each.
+    // Shared parts are checked once for each authentication method.
     let mut seen = BTreeSet::new();
     found.retain(|mistake| seen.insert(mistake.clone()));
     found

@@ -86,7 +86,7 @@ where
             Err(error) => Ok(Err(error)),
             Ok(()) => self.result,
         };
-        // A caller that has left is not told; its write stays.
+        // A caller that has left is not notified; its write stays.
         let _ = self.reply.send(result);
     }
 }

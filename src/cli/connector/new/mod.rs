@@ -24,7 +24,7 @@ impl Render for DraftView {
                 out.push(format!("  {what}: {}", super::super::ui::escape(&items.join(", "))));
             }
         };
-        line("ways of authenticating", &self.auth_methods);
+        line("authentication methods", &self.auth_methods);
         line("default scopes", &self.default_scopes);
         line("actions", &self.actions);
         line("not confirmed", &self.unverified);
