@@ -37,7 +37,7 @@ pub enum TemplateError {
     Unclosed(usize),
     #[error("'}}' at character {0} closes nothing; write '}}}}' for a brace")]
     UnmatchedClose(usize),
-    #[error("{{{0}}} is not a name: use lower-case letters, digits and '_'{}", brace_note(.0))]
+    #[error("{{{}}} is not a name: use lower-case letters, digits and '_'{}", .0, brace_note(.0))]
     InvalidName(String),
     #[error("{{{0}}} has no value")]
     MissingValue(String),

@@ -1,5 +1,4 @@
-//! Returns a grant that is valid for long enough, refreshing it if needed. Every token comes from here, and only here
-//! are tokens refreshed.
+//! Returns grants that are valid for long enough. Every token comes from here, and only here are tokens refreshed.
 //!
 //! The protocol, for any number of processes (faults 18 to 21, 105 to 107):
 //! 1. Under the connection's lock, which the operating system releases when its holder dies, the grant is read again: if
