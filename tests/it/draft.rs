@@ -238,7 +238,7 @@ fn a_person_is_asked_for_what_no_flag_says() {
         ("Description, in one line", ""),
         ("API base", ""),
         ("Documentation", ""),
-        ("Where users", ""),
+        ("Page where users", ""),
         ("Path of", ""),
         ("account's id", ""),
         ("account's name", ""),
