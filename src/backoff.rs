@@ -1,4 +1,4 @@
-//! Delays that grow while something keeps failing. Pure: the caller sleeps, and brings the randomness.
+//! Growing delays for repeated failures. Pure: the caller sleeps, and passes the randomness.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ impl Backoff {
         Self { first, longest }
     }
 
-    /// Returns the delay after so many failures in a row; none if nothing has failed.
+    /// Returns the delay after this many failures in a row; none if nothing has failed.
     pub(crate) fn delay(self, failures: u32) -> Duration {
         let Some(doublings) = failures.checked_sub(1) else { return Duration::ZERO };
         let delay = 2_u32.checked_pow(doublings).and_then(|factor| self.first.checked_mul(factor));

@@ -1,4 +1,4 @@
-//! The only `now()` and the only `random()` of the program.
+//! The only source of the current time and of randomness.
 //!
 //! Everything that depends on time takes a [`Clock`] or a [`Timestamp`], so that a test can stand at any moment. The
 //! random source has no seed: keys, PKCE verifiers and `state` always come from the operating system.
@@ -13,7 +13,7 @@ pub use jiff::Timestamp;
 /// Where the present time comes from.
 #[derive(Clone, Debug, Default)]
 pub struct Clock {
-    /// Unix seconds a test has set; the system's clock where absent.
+    /// Unix seconds set by a test; the system's clock if absent.
     fixed: Option<Arc<AtomicI64>>,
 }
 

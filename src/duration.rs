@@ -1,4 +1,5 @@
-//! Durations and times as people write them: `90s`, `5m`, `1h30m`, `2d`, where a bare number is seconds; `2026-11-28 03:00`.
+//! Durations and times as people write them: `90s`, `5m`, `1h30m`, `2d`, where a bare number is in seconds; `2026-11-28
+//! 03:00`.
 
 use std::time::Duration;
 

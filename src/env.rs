@@ -1,4 +1,4 @@
-//! Every environment variable that integ reads by itself, declared and documented once.
+//! Every environment variable that integ reads, declared and documented once.
 //!
 //! Beside these, each command-line flag has a variable of its own, made from its name: `INTEG_JSON`, `INTEG_WORKSPACE`
 //! for the global ones, `INTEG_CONNECT_TIMEOUT` for those of one command (see `cli::arguments`).
@@ -31,7 +31,7 @@ variables! {
     IDENTITY = "INTEG_IDENTITY";
     /// A file that holds the age identity.
     IDENTITY_FILE = "INTEG_IDENTITY_FILE";
-    /// A command that prints the passphrase of the identity file.
+    /// Command that prints the passphrase of the identity file.
     PASSPHRASE_COMMAND = "INTEG_PASSPHRASE_COMMAND";
     /// The client secret for `connect` and `app set`.
     CLIENT_SECRET = "INTEG_CLIENT_SECRET";

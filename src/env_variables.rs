@@ -1,4 +1,4 @@
-//! The parts of a connection's credential, and the environment variables in which programs get them.
+//! The parts of a connection's credential, and their environment variables.
 //!
 //! A connection gives `SLACK_TOKEN`, for a named account `SLACK_WORK_TOKEN`, and its further parts under their own names:
 //! `TWILIO_ACCOUNT_SID`, `JIRA_CLOUD_ID`. The names of parts come from connector files, and their values from vendors. So no
@@ -64,7 +64,7 @@ pub enum VariableError {
 }
 
 fn known(parts: &[String]) -> String {
-    if parts.is_empty() { "; it has a token alone".to_owned() } else { format!("; it has token, {}", parts.join(", ")) }
+    if parts.is_empty() { "; it has only a token".to_owned() } else { format!("; it has token, {}", parts.join(", ")) }
 }
 
 impl Remedy for VariableError {

@@ -1,4 +1,4 @@
-//! How failures reach a user: a [`Kind`], a stable code, a message, a cause and the command that fixes it.
+//! How failures are reported: a [`Kind`], a stable code, a message, a cause and the command that fixes it.
 //!
 //! Each module has its own `thiserror` enum and one table, its [`Remedy::diagnostic`], of what each variant means for a
 //! user. [`Error`] carries any of them upward unchanged; the command line and the HTTP server are the only places that

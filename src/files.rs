@@ -1,5 +1,5 @@
-//! Files and folders of the user's own: made private whatever the umask, replaced whole or not at all, and trusted only if
-//! nobody else could have changed them.
+//! The user's files and folders: created private whatever the umask, replaced atomically, and trusted only if no other
+//! user could have changed them.
 
 mod atomic;
 mod owner;

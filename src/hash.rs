@@ -1,4 +1,4 @@
-//! SHA-256 and HMAC-SHA256, with which integ makes keys, ids, tokens and digests of its own.
+//! SHA-256 and HMAC-SHA256 for integ's own keys, IDs, tokens and digests.
 //!
 //! This crate hashes, authenticates and signs with `ring` alone, here and in [`signing`](crate::signing): rustls links it in
 //! any case, it verifies every kind of signature that services use, and its inner loops are assembly. RustCrypto's crates

@@ -1,4 +1,4 @@
-//! Hexadecimal text in lower case (RFC 4648 section 8), the one form that signatures and ids are written in.
+//! Lower-case hexadecimal text (RFC 4648 section 8), used for signatures and IDs.
 
 /// Writes bytes as hexadecimal text.
 pub(crate) fn encode(bytes: &[u8]) -> String {

@@ -1,4 +1,4 @@
-//! What was probably meant: the known word that is most like one that is not known.
+//! Suggests the known word that is most similar to an unknown one.
 
 /// Below this likeness a suggestion misleads more often than it helps.
 const LIKE: f64 = 0.75;

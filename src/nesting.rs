@@ -1,5 +1,5 @@
-//! How deep a TOML file may nest. A connector file or a project's `.integ.toml` may come from anybody, and a parser that
-//! recurses as deep as a text nests ends the process, not the parse.
+//! The maximum nesting of a TOML file. Connector files and `.integ.toml` are untrusted, and a recursive parser would
+//! crash the process.
 //!
 //! The `toml` crate has a guard of its own, which brackets that do not match lead astray.
 

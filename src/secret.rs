@@ -1,4 +1,4 @@
-//! Values that must not be seen: tokens, keys, client secrets, passphrases.
+//! Values that must not be shown: tokens, keys, client secrets, passphrases.
 //!
 //! [`Secret`] has no `Display`, a redacted `Debug`, no `Serialize`, and wipes its memory when dropped. A text is kept out of
 //! swap as far as the system allows it. The only way to the value is [`Secret::expose`], so that `expose` is what a

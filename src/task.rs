@@ -1,4 +1,4 @@
-//! Blocking work, kept away from the threads of the runtime.
+//! Blocking work, off the threads of the runtime.
 
 use std::{future, panic};
 

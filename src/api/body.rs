@@ -1,4 +1,4 @@
-//! How a body is written: forms with brackets, multipart, MIME messages. Pure.
+//! Encodes bodies: forms with brackets, multipart, MIME messages. Pure.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

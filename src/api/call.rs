@@ -1,4 +1,4 @@
-//! Whole calls: an action with its parameters, and a path with all its pages.
+//! Complete calls: an action with its parameters, or a path with all its pages.
 
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -30,7 +30,7 @@ pub struct ActionCall<'a> {
     pub connection: &'a ConnectionName,
     pub action: &'a str,
     pub input: &'a Input,
-    /// The user's own idempotency key; a random one where absent.
+    /// The user's own idempotency key; a random one if absent.
     pub idempotency_key: Option<&'a str>,
 }
 

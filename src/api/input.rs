@@ -1,4 +1,4 @@
-//! The parameters of a call: typed values, checked as a whole against the action's declaration before anything is sent.
+//! The parameters of a call: typed values, validated against the action's declaration before anything is sent.
 //!
 //! Pure. Values come from the command line, from a connector's file or from a vendor's answer, and nothing here opens a
 //! file: only [`crate::cli`] reads `name=@path`, because only there a person wrote it.

@@ -1,4 +1,4 @@
-//! Talking to a vendor's API through a connection: one action of the connector's file, or any path.
+//! Calls to a vendor's API through a connection: an action of the connector's file, or any path.
 //!
 //! `call` does whole calls: `input` reads and checks what the user gives, `request` and `body` make a request of it, all
 //! pure; `send` sends it with a fresh token, again where that is harmless, within the connection's budget. A list is
@@ -52,7 +52,7 @@ pub enum ApiError {
     Template { connection: ConnectionName, action: String, reconnect: String, source: Box<TemplateError> },
     #[error("{origin} is not a host of {connector}; the credentials of {connection} are not sent there")]
     ForeignHost { connection: ConnectionName, connector: String, origin: String },
-    #[error("{what} of {connection}: {}", error_message.as_deref().unwrap_or("the vendor gave no reason"))]
+    #[error("{what} of {connection}: {}", error_message.as_deref().unwrap_or("no reason given"))]
     Refused {
         connection: ConnectionName,
         what: String,
@@ -66,7 +66,7 @@ pub enum ApiError {
     InvalidHeader { header: String },
     #[error("{connection} returns the same records again at {at}: it repeats a page or ignores the page number")]
     RepeatedPage { connection: ConnectionName, at: String },
-    #[error("cannot find the next page of {what} of {connection}: {source}")]
+    #[error("cannot find the next page of {what} of {connection}")]
     Paging { connection: ConnectionName, what: String, source: PagingError },
 }
 
@@ -112,7 +112,7 @@ impl Remedy for ApiError {
             }
             Self::RepeatedPage { .. } => Diagnostic::new(Kind::Failed, "repeated_page"),
             Self::MalformedResponse { connection, .. } => Diagnostic::new(Kind::Failed, "malformed_response").hint(
-                Hint::new("it may have been done: look before you repeat it;", format!("integ test {connection}")),
+                Hint::new("it may have been done, so check before you repeat it;", format!("integ test {connection}")),
             ),
             Self::Paging { .. } => Diagnostic::new(Kind::Failed, "malformed_page"),
             Self::Refused { class, hint, .. } => match class {
@@ -147,7 +147,7 @@ pub fn find_action<'c>(connector: &'c Connector, name: &str) -> Result<(&'c str,
     })
 }
 
-/// Whether the connection may do it at all: by its authentication method, one of `ways` where any are named, and by the
+/// Returns whether the connection may do it: its authentication method must be in `ways` if there are any, and by the
 /// scopes that it was granted.
 ///
 /// # Errors
@@ -193,12 +193,12 @@ pub fn refusal_error(session: &Session, what: &str, class: ErrorClass, answer: &
         ErrorClass::NotFound | ErrorClass::CursorExpired | ErrorClass::Fail => None,
     };
     let what = match class {
-        ErrorClass::Auth => format!("the vendor refused the token for {what}"),
+        ErrorClass::Auth => format!("the vendor rejected the token for {what}"),
         ErrorClass::Permission => format!("the vendor does not allow {what}"),
-        ErrorClass::RateLimit => format!("the vendor limits the rate of {what}"),
-        ErrorClass::Retry => format!("the vendor is out of order ({}) at {what}", answer.status),
-        ErrorClass::NotFound => format!("the vendor does not know what {what} names"),
-        ErrorClass::CursorExpired | ErrorClass::Fail => format!("the vendor refused ({}) {what}", answer.status),
+        ErrorClass::RateLimit => format!("the rate limit was reached by {what}"),
+        ErrorClass::Retry => format!("the vendor answered {} to {what}", answer.status),
+        ErrorClass::NotFound => format!("the vendor answered {} (not found) to {what}", answer.status),
+        ErrorClass::CursorExpired | ErrorClass::Fail => format!("the vendor answered {} to {what}", answer.status),
     };
     let said = answer.error_message(&session.connector.api.message);
     ApiError::Refused {

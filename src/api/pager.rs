@@ -1,4 +1,4 @@
-//! Follows a list from page to page, and sees to it that it comes to an end. Pure: who reads the list sends the requests.
+//! Follows a list from page to page, and ensures that it ends. Pure: the caller sends the requests.
 //!
 //! `integ api --paginate` and a sync read lists in the same steps, for each page: [`Pager::ask`] before its request is
 //! sent, [`next_page`](super::next_page) on its answer, [`Pager::add`] with its records, and [`PagePosition::after`] for
@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::paging::{PageToken, with_param};
 use super::repeat_detector::{PageNovelty, RepeatDetector};
+use crate::connector::Pointer;
 use crate::http::{Body, Request};
 use crate::secret::Secret;
 
@@ -54,7 +55,7 @@ impl Pager {
         if self.asked.insert(request) { PageNovelty::New } else { PageNovelty::Endless }
     }
 
-    /// Adds a page by the hashes of what tells its records apart. `next` is how to ask for the page after it: a list that
+    /// Adds a page by the hashes that identify its records. `next` is how to ask for the page after it: a list that
     /// ends is never endless.
     pub fn add(&mut self, records: &[u64], next: Option<&PageToken>) -> PageNovelty {
         match self.repeats.add(records) {
@@ -92,6 +93,18 @@ pub fn apply_page_token(request: &mut Request, page_token: &PageToken) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_page_token_goes_to_its_place_in_the_body() {
+        let mut request = Request::new("POST", url::Url::parse("https://api.example.com/graphql").unwrap());
+        let bytes = Secret::new(br#"{"query":"q","variables":{"first":50}}"#.to_vec());
+        request.body = Some(Body { content_type: "application/json".to_owned(), bytes });
+        apply_page_token(&mut request, &PageToken::Body("/variables/after".to_owned(), "c1".into()));
+        apply_page_token(&mut request, &PageToken::Body("page".to_owned(), 2.into()));
+        let sent: Value = serde_json::from_slice(request.body.unwrap().bytes.expose()).unwrap();
+        let expected = serde_json::json!({ "query": "q", "variables": { "first": 50, "after": "c1" }, "page": 2 });
+        assert_eq!(sent, expected);
+    }
 
     #[test]
     fn a_request_is_sent_once() {

@@ -1,4 +1,4 @@
-//! The next page of a list, from the answer that holds this one. Pure.
+//! Finds the next page of a list in the response with the current one. Pure.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -427,6 +427,8 @@ mod tests {
         let in_body = "kind='cursor'\nparam='/start_cursor'\nnext='/next'\nmore='/more'";
         assert_eq!(next(in_body, r#"{"next":"c","more":true}"#, 2).unwrap(), "start_cursor=\"c\"");
         assert_eq!(next(in_body, r#"{"next":"c","more":false}"#, 2), None);
+        let nested = "kind='cursor'\nparam='/variables/after'\nnext='/next'";
+        assert_eq!(next(nested, r#"{"next":"c"}"#, 2).unwrap(), "/variables/after=\"c\"");
         let url = "kind='next_url'\nnext='/next'";
         assert_eq!(next(url, r#"{"next":"/v1/more?x=1"}"#, 2).unwrap(), "/v1/more?x=1");
         assert_eq!(next(url, r#"{"next":null}"#, 2), None);

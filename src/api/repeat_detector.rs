@@ -1,4 +1,4 @@
-//! Whether a list comes to its end: what was met of it so far, in bounded memory. Pure.
+//! Detects lists that never end, in bounded memory. Pure.
 
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -41,7 +41,7 @@ impl RepeatDetector {
         Self { pages: page.into_iter().collect(), ..Self::default() }
     }
 
-    /// Adds a page, given by the hashes of what tells its records from others.
+    /// Adds a page, given by the hashes that identify its records.
     pub(super) fn add(&mut self, records: &[u64]) -> PageNovelty {
         if records.is_empty() {
             self.empty += 1;
@@ -73,7 +73,7 @@ pub fn fingerprint(records: &[u64]) -> u64 {
     records.iter().fold(records.len() as u64, |sum, record| sum.wrapping_add(*record))
 }
 
-/// The hash of what tells a record, or a request, from others.
+/// The hash that identifies a record or a request.
 pub fn hash_of(value: impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
     value.hash(&mut hasher);

@@ -1,4 +1,4 @@
-//! A call as a request. Pure: nothing is sent, and what is random is given.
+//! Builds the request of a call. Pure: nothing is sent, and random values are passed in.
 
 use serde_json::Value;
 

@@ -1,4 +1,4 @@
-//! Sending a request of a connection: with a token that is good, again where that is harmless, within its budget.
+//! Sends a request of a connection: with a valid token, retried if safe, within its rate limit.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Which part of a grant may be copied to another machine.
+//! Selects the part of a grant that may be copied to another machine.
 //!
 //! Two machines that hold the same refresh token end each other's access where the vendor rotates refresh tokens: the one
 //! that refreshes second presents a used one, and many vendors then revoke the whole grant. So a refresh token leaves the

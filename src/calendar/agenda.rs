@@ -1,4 +1,4 @@
-//! What follows from events: when they take time, which of them overlap, and what is free in between. Pure.
+//! Busy times, overlaps and free slots of events. Pure.
 
 use std::collections::HashSet;
 use std::time::Duration;

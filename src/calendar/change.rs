@@ -1,4 +1,4 @@
-//! Changes and deletes events, unless somebody else has changed them meanwhile.
+//! Changes and deletes events, unless they were changed meanwhile.
 
 use std::time::Duration;
 
@@ -97,7 +97,7 @@ async fn locate(workspace: &Workspace, calendar: &CalendarName, selector: &Event
 pub async fn update(workspace: &Workspace, update: &EventUpdate) -> Result<CalendarEvent> {
     let located = Box::pin(locate(workspace, &update.calendar, &update.event)).await?;
     let Located { connector, definition, stored, .. } = &located;
-    let unsupported = || CalendarError::unsupported(&stored.calendar, connector, "change events");
+    let unsupported = || CalendarError::unsupported(&stored.calendar, connector, "changing events");
     let call = definition.update.as_ref().ok_or_else(unsupported)?;
     let before = located.event.clone().ok_or_else(|| CalendarError::not_found(stored))?;
     ensure_unchanged(&before, update.etag.as_deref())?;
@@ -129,7 +129,7 @@ pub async fn delete(
 ) -> Result<DeletionOutcome> {
     let located = Box::pin(locate(workspace, calendar, selector)).await?;
     let Located { connector, definition, connection, stored, .. } = &located;
-    let unsupported = || CalendarError::unsupported(&stored.calendar, connector, "delete events");
+    let unsupported = || CalendarError::unsupported(&stored.calendar, connector, "deleting events");
     let call = definition.delete.as_ref().ok_or_else(unsupported)?;
     if let Some(before) = &located.event {
         ensure_unchanged(before, etag)?;

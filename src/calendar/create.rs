@@ -1,4 +1,4 @@
-//! Adds events, once for each entity, wherever a process is killed.
+//! Creates events, once for each entity, even if a process is killed.
 //!
 //! The key of an event is committed before the service is asked. It is the event's own id where services let clients choose
 //! one, else what they call a transaction id. An attempt that finds a key of an earlier one looks for its event first, and the
@@ -67,7 +67,7 @@ pub async fn create(workspace: &Workspace, event: &NewCalendarEvent) -> Result<(
     let creation = definition
         .create
         .as_ref()
-        .ok_or_else(|| CalendarError::unsupported(&event.calendar, &connector, "add events"))?;
+        .ok_or_else(|| CalendarError::unsupported(&event.calendar, &connector, "creating events"))?;
     let connection = workspace.connection(&event.calendar.connection).await?;
     let instant = |time: &crate::model::calendar::EventTime| {
         time.instant(&event.span.day_zone).map_err(|_| time::TimeError::OutOfRange { text: time.to_string() })

@@ -17,7 +17,7 @@ pub enum CalendarError {
     NoCalendars,
     #[error("{connection} has no calendar")]
     NotACalendar { connection: ConnectionName },
-    #[error("{connector} does not let integ {what}")]
+    #[error("{connector} does not support {what}")]
     Unsupported { connection: ConnectionName, connector: String, what: &'static str },
     #[error("{what} is unknown: {} cannot be read: {reason}", names(calendars))]
     Unreadable {
@@ -37,7 +37,7 @@ pub enum CalendarError {
     Changing,
     #[error("the service says: {reason}")]
     Reported { reason: String },
-    #[error("it was asked about together with another calendar")]
+    #[error("it was requested together with another calendar")]
     SameQuery,
     #[error("an event of {calendar} cannot be read: {problem}")]
     MalformedEvent { calendar: CalendarName, problem: String },
@@ -45,7 +45,7 @@ pub enum CalendarError {
     EventNotFound { calendar: CalendarName, id: String },
     #[error("{entity} has no event in {connection}")]
     NotLinked { connection: ConnectionName, entity: Entity },
-    #[error("{entity} is linked with event {id:?}, which {connection} does not have any more")]
+    #[error("{entity} is linked with event {id:?}, which no longer exists in {connection}")]
     LinkedEventMissing { connection: ConnectionName, entity: Entity, id: String },
     #[error("event {id:?} is linked with {entity}")]
     LinkedElsewhere { id: String, entity: Entity },
@@ -55,15 +55,15 @@ pub enum CalendarError {
         /// `title from "A" to "B"`; empty if the former state is not known.
         differences: Vec<String>,
     },
-    #[error("the service has used the key of this event for one that was deleted")]
+    #[error("the key of this event was used for a deleted event")]
     UsedKey,
-    #[error("the event would end at {end} and start at {start}")]
+    #[error("the event ends ({end}) before it starts ({start})")]
     EndsBeforeStart { start: EventTime, end: EventTime },
-    #[error("the start is a day and the end is a time, or the other way round")]
+    #[error("the start and the end must both be dates or both be times")]
     MixedSpan,
-    #[error("what changes between whole days and times needs an end or a duration")]
+    #[error("changing an event between all-day and timed needs an end or a duration")]
     LengthNeeded,
-    #[error("the duration of whole days must be whole days")]
+    #[error("the duration of an all-day event must be in whole days")]
     PartOfDay,
 }
 

@@ -1,4 +1,4 @@
-//! One event of a calendar: by its id, or as the one that an entity is linked with.
+//! Finds an event of a calendar by its ID, or by the entity that it is linked to.
 
 use serde_json::json;
 
@@ -100,7 +100,7 @@ pub(super) async fn read(
     definition: &CalendarDefinition,
     event: &EventLocation,
 ) -> Result<Option<CalendarEvent>> {
-    let unsupported = || CalendarError::unsupported(&event.calendar, connector, "read single events");
+    let unsupported = || CalendarError::unsupported(&event.calendar, connector, "reading single events");
     let call = definition.get.as_ref().ok_or_else(unsupported)?;
     let mut values = Placeholders::of_calendar(&event.calendar);
     values.set("event", json!(event.id));

@@ -1,4 +1,4 @@
-//! Asks when calendars are busy: the service itself where it says, else by their events.
+//! Requests busy times: from the service if it supports that, otherwise from its events.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Events as a service writes them, by its connector's `[calendar]`. Pure.
+//! Converts events from and to a service's format, as its connector's `[calendar]` says. Pure.
 
 use indexmap::IndexMap;
 use jiff::tz::TimeZone;

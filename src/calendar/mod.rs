@@ -1,4 +1,4 @@
-//! One calendar over several services: events, free/busy, conflicts and free slots of any calendars together, and changes.
+//! One calendar over several services: events, free/busy, conflicts, free slots, and changes.
 //!
 //! A connector's `[calendar]` says which of its actions list, add and change events, and what an event looks like; nothing here
 //! knows a service by name. `mapping` reads and writes by that declaration, `read` asks several calendars side by side through

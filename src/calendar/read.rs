@@ -1,4 +1,4 @@
-//! Reads several calendars side by side. An answer that is not whole is a failure.
+//! Reads several calendars in parallel. An incomplete response is a failure.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;

@@ -1,4 +1,4 @@
-//! Times as people write them for events. Pure.
+//! Parses times as people write them for events. Pure.
 //!
 //! A local time that a clock change skips or repeats is refused with the instants that may be meant: an event at the wrong
 //! hour is worse than a question.

@@ -18,7 +18,8 @@ use crate::runtime::Workspace;
 
 /// Call any path of a service's API with a connection's credentials
 ///
-/// PATH follows the API's base, as in `integ api github /user/repos`. With fields or input it is a POST, else a GET.
+/// PATH is relative to the API's base URL: `integ api github /user/repos`. With fields or input the method is POST,
+/// otherwise GET.
 #[derive(Debug, Args)]
 pub(super) struct ApiArgs {
     /// Connection to call through
@@ -29,19 +30,19 @@ pub(super) struct ApiArgs {
     /// Request method (default: POST with fields or input, else GET)
     #[arg(short = 'X', long, value_name = "METHOD", ignore_case = true)]
     pub method: Option<HttpMethodArg>,
-    /// Add a text to the body, or to the query of a GET; `a[b]=c` is nested, `a[]=b` an array
+    /// Add a string to the body, or to the query of a GET; `a[b]=c` for nested values, `a[]=b` for arrays
     #[arg(short = 'f', long = "raw-field", value_name = "NAME=VALUE")]
     pub raw_fields: Vec<String>,
-    /// Like --raw-field, but reads true, false, null, numbers, and @FILE for a file's content
+    /// Like --raw-field, but converts true, false, null and numbers, and reads @FILE from a file
     #[arg(short = 'F', long = "field", value_name = "NAME=VALUE")]
     pub fields: Vec<String>,
     /// Add a request header
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
     pub headers: Vec<String>,
-    /// Send a file as the body, or stdin for -; fields then go into the query
+    /// Send a file as the body, - for stdin; fields are then added to the query
     #[arg(long, value_name = "FILE|-")]
     pub input: Option<String>,
-    /// Follow the pages to the last, printing each as it arrives
+    /// Request all pages, and print each as it arrives
     #[arg(long)]
     pub paginate: bool,
     /// Print the status and headers of the response too

@@ -92,7 +92,7 @@ impl Render for AppListView {
                 scope.into(),
             ]
         };
-        table(ui, &["connector", "server", "client id", "secret", "for"], self.apps.iter().map(row).collect())
+        table(ui, &["connector", "server", "client id", "secret", "available in"], self.apps.iter().map(row).collect())
     }
 }
 

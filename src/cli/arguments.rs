@@ -1,5 +1,5 @@
-//! The arguments of every command. Each flag has an environment variable made from its name: `INTEG_JSON` for the global
-//! ones, `INTEG_CONNECT_TIMEOUT` for those of one command.
+//! The arguments of every command. Each flag has an environment variable derived from its name: `INTEG_JSON` for global
+//! flags, `INTEG_CONNECT_TIMEOUT` for those of one command.
 
 use std::ffi::OsString;
 

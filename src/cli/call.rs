@@ -11,10 +11,10 @@ use crate::ops::calls::{self, CallActionRequest};
 use crate::runtime::Workspace;
 use crate::view::call::{ActionListView, ActionSummaryView, CallResultView, RequestPreviewView};
 
-/// Do something at a service: send a message, create an issue
+/// Run one of a service's actions: send a message, create an issue
 ///
-/// Without an action, lists those there are. A value is a text (`text=Hello`), a member of an object (`metadata.order=7`),
-/// JSON (`blocks:=[...]`) or a file's content (`text=@note.txt`); an array is given by repeating its name.
+/// Without an action, lists the available ones. A value is a string (`text=Hello`), a member of an object
+/// (`metadata.order=7`), JSON (`blocks:=[...]`) or a file's contents (`text=@note.txt`). Repeat the name for an array.
 #[derive(Debug, Args)]
 pub(super) struct CallArgs {
     /// Connection to call through
@@ -26,7 +26,7 @@ pub(super) struct CallArgs {
     /// Parameters of the action
     #[arg(value_name = "NAME=VALUE", add = super::complete::action_params())]
     pub params: Vec<String>,
-    /// Print the request, without its secrets, and send nothing
+    /// Print the request without its secrets, and do not send it
     #[arg(long)]
     pub dry_run: bool,
     /// Idempotency key (default: random)
@@ -49,7 +49,7 @@ impl Render for ActionListView {
             let needs: Vec<String> = item.required.iter().cloned().chain(groups).collect();
             vec![item.action.clone().into(), about.into(), needs.join(" ").into()]
         };
-        let actions = table(ui, &["action", "what", "needs"], self.actions.iter().map(row).collect());
+        let actions = table(ui, &["action", "description", "required"], self.actions.iter().map(row).collect());
         format!("{actions}\n\n`integ connector show {} ACTION` lists all its parameters.", self.connector)
     }
 }

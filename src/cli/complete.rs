@@ -1,4 +1,4 @@
-//! What Tab offers: connectors, connections of the live store, workspaces.
+//! Completion candidates: connectors, connections of the live store, workspaces.
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};

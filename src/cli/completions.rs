@@ -1,4 +1,4 @@
-//! `integ completions`: the script that teaches a shell to ask integ what Tab offers.
+//! `integ completions`: the script that makes a shell ask integ for completions.
 
 use clap::{Args, ValueEnum};
 use clap_complete::env::{EnvCompleter, Shells};

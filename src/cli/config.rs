@@ -29,7 +29,7 @@ enum ConfigCommand {
         #[arg(add = super::complete::settings())]
         key: String,
     },
-    /// Give a setting its default back: `integ config unset vault.tokens`
+    /// Reset a setting to its default: `integ config unset vault.tokens`
     Unset {
         /// The setting, as `integ config show` names it
         #[arg(add = super::complete::settings())]
@@ -53,7 +53,7 @@ impl Render for SettingsView {
             let value = self.settings.get(key.name).and_then(Value::as_str).unwrap_or("-");
             vec![key.name.into(), value.into(), key.purpose.into()]
         };
-        table(ui, &["setting", "value", "what it does"], KEYS.iter().map(row).collect())
+        table(ui, &["setting", "value", "description"], KEYS.iter().map(row).collect())
     }
 }
 

@@ -21,21 +21,21 @@ use crate::view::connection::{ConnectEventView, ConnectView};
 
 /// Connect an account
 ///
-/// Runs OAuth in your browser and keeps the tokens in the encrypted store. Connecting an account again keeps the
-/// connection and everything that hangs on it.
+/// Runs OAuth in your browser and stores the tokens in the encrypted store. Connecting the same account again keeps the
+/// connection with its records, events and settings.
 #[derive(Debug, Args)]
 pub(super) struct ConnectArgs {
     /// The service, as `integ connector list` names it, or the URL of an MCP server; `slack@work` is short for `slack --as
     /// work`
     #[arg(value_name = "CONNECTOR[@ACCOUNT]|URL", add = super::complete::connectors())]
     pub connector: String,
-    /// A name for the account if you connect several, the same as `slack@NAME`
+    /// Name of the account, if you connect several; same as `slack@NAME`
     #[arg(long = "as", value_name = "ACCOUNT")]
     pub account: Option<String>,
-    /// The authentication method, as `integ connector show` names it (default: the connector's usual one)
+    /// The authentication method, as `integ connector show` names it (default: the connector's first)
     #[arg(long, value_name = "NAME")]
     pub auth: Option<String>,
-    /// Authenticate as the app itself, without a person
+    /// Authenticate as the app itself, without a user
     #[arg(long, conflicts_with_all = ["device", "paste", "with_token"])]
     pub client_credentials: bool,
     /// The client id of your app
@@ -47,21 +47,21 @@ pub(super) struct ConnectArgs {
     /// The issuer of an OAuth or OpenID server
     #[arg(long, value_name = "URL")]
     pub issuer: Option<String>,
-    /// Whom the server should offer to sign in, mostly an e-mail address (oidc, oauth2)
+    /// Account to suggest for signing in, usually an e-mail address (oidc, oauth2)
     #[arg(long, value_name = "USER")]
     pub login_hint: Option<String>,
-    /// What the server should ask the person: login, consent, `select_account` or none (oidc, oauth2)
+    /// What the server should prompt for: login, consent, `select_account` or none (oidc, oauth2)
     #[arg(long, value_name = "WORDS")]
     pub prompt: Option<String>,
-    /// The API that tokens are for, as Auth0 and others name it (oidc, oauth2)
+    /// API that tokens are for, by its identifier at the server, as with Auth0 (oidc, oauth2)
     #[arg(long, value_name = "NAME")]
     pub audience: Option<String>,
-    /// The URL of the API that tokens are for, as RFC 8707 has it (oidc, oauth2)
+    /// URL of the API that tokens are for (RFC 8707; oidc, oauth2)
     #[arg(long, value_name = "URL")]
     pub resource: Option<String>,
     #[command(flatten)]
     pub sign_in: SignInArgs,
-    /// The user of yours whom the account belongs to, by any id; it is shown by `status` and given to links
+    /// Your own ID of the user who owns the account; shown by `status` and used for links
     #[arg(long, value_name = "ID")]
     pub user: Option<UserId>,
     /// Send all of this connection's traffic to another origin: an emulator or a recording proxy

@@ -1,4 +1,4 @@
-//! What a person or a program is shown while an account is connected.
+//! Output while an account is connected, for people and programs.
 
 use std::time::Duration;
 
@@ -166,7 +166,7 @@ fn alternatives(guide: &SetupGuide, command: &str) -> Vec<String> {
     if guide.other_methods.is_empty() || command.contains(" --auth ") {
         return Vec::new();
     }
-    let mut lines = vec!["Other ways to connect it:".to_owned()];
+    let mut lines = vec!["Other authentication methods:".to_owned()];
     lines.extend(
         guide.other_methods.iter().map(|(auth, label)| escape(&format!("  {command} --auth {auth}  ({label})"))),
     );

@@ -9,13 +9,13 @@ use crate::ops::connections::{self, DisconnectRequest};
 use crate::runtime::Workspace;
 use crate::view::connection::{DisconnectPreview, DisconnectView};
 
-/// Revoke an account's grant at the service, and forget it
+/// Revoke an account's grant at the service, and remove the connection
 #[derive(Debug, Args)]
 pub(super) struct DisconnectArgs {
     /// The connection to disconnect
     #[arg(add = super::complete::connections())]
     pub connection: String,
-    /// Only forget it here; the grant stays alive at the service
+    /// Only remove it here; the grant stays valid at the service
     #[arg(long)]
     pub local: bool,
     /// Do not ask

@@ -10,10 +10,10 @@ use crate::view::doctor::DoctorReportView;
 
 /// Diagnose problems and suggest fixes
 ///
-/// Nothing is changed, nobody is asked, and no network is used without --online. Exits with 6 if there is an error.
+/// Changes nothing, asks nothing, and uses no network without --online. Exits with 6 if there is an error.
 #[derive(Debug, Args)]
 pub(super) struct DoctorArgs {
-    /// Check too whether the services of your connections can be reached
+    /// Also check that the services of your connections can be reached
     #[arg(long)]
     pub online: bool,
 }

@@ -1,4 +1,4 @@
-//! Text from outside, made harmless before a terminal is sent it (faults 11 and 101).
+//! Escapes external text before it is written to a terminal (faults 11 and 101).
 //!
 //! A terminal obeys control characters, and an eye is misled by what turns the direction of writing or is not seen at all.
 //! All of them are shown as escapes.

@@ -1,5 +1,5 @@
-//! The examples at the end of each command's help, and the commands that are related to it. They are one text,
-//! `examples.txt`; a test runs each line in the sandbox.
+//! The examples and related commands at the end of each command's help. They are in `examples.txt`; a test runs each
+//! line in the sandbox.
 
 use std::collections::HashMap;
 use std::fmt::Write;

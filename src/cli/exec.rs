@@ -27,9 +27,9 @@ const LONG: usize = 64 * 1024;
 
 /// Run a command with fresh credentials in its environment
 ///
-/// `integ exec slack -- ./report` gives it SLACK_TOKEN; slack@work gives SLACK_WORK_TOKEN. Other parts of a credential have
-/// variables of their own: TWILIO_ACCOUNT_SID, JIRA_CLOUD_ID. The command gets no other secret of integ's. Its exit code is
-/// passed on; 127 means that the command was not found, 126 that it cannot be run.
+/// `integ exec slack -- ./report` sets SLACK_TOKEN; slack@work sets SLACK_WORK_TOKEN. Other parts of a credential have
+/// their own variables: TWILIO_ACCOUNT_SID, JIRA_CLOUD_ID. The command gets no other secrets from integ. Its exit code
+/// is passed on; 127 means that the command was not found, 126 that it cannot be run.
 #[derive(Debug, Args)]
 #[command(override_usage = "integ exec [OPTIONS] [CONNECTION]... -- COMMAND...")]
 pub(super) struct ExecArgs {
@@ -42,10 +42,11 @@ pub(super) struct ExecArgs {
     /// Pass on integ's own variables and client secrets, for a command that calls integ
     #[arg(long)]
     pub inherit: bool,
-    /// Hide the secrets in what the command prints, by pipes in place of your terminal; values under 4 characters are left
+    /// Hide the secrets in the command's output, which then goes through pipes instead of your terminal; values under 4
+    /// characters are not hidden
     ///
-    /// Found as they are, split over writes, and as base64, hexadecimal digits, URL and JSON encoding. In GitHub Actions they
-    /// are registered with `::add-mask::` as well.
+    /// Secrets are also found if they are split over several writes, or encoded as base64, hexadecimal, URL or JSON. In
+    /// GitHub Actions, they are also registered with `::add-mask::`.
     #[arg(long)]
     pub mask: bool,
     /// The command and its arguments, after --

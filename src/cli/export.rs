@@ -15,10 +15,10 @@ use crate::view::bundle::{BundleLifetime, BundleView, BundledConnectionView};
 
 /// Export connections for a machine without a store, such as a CI job
 ///
-/// Prints a bundle: a text of a few KB, encrypted to an age public key. Store it as a secret, set INTEG_BUNDLE to it and
-/// INTEG_IDENTITY to the secret key, and `token`, `exec`, `api`, `call`, `status` and `test` work there without a folder. A
-/// bundle holds access tokens, API keys and client credentials. A refresh token stays out unless the service never rotates
-/// it, so that a job cannot end your own access.
+/// Prints a bundle: a text of a few KB, encrypted to an age public key. Store it as a secret, set INTEG_BUNDLE to it
+/// and INTEG_IDENTITY to the secret key, and `token`, `exec`, `api`, `call`, `status` and `test` work there without a
+/// folder. A bundle holds access tokens, API keys and client credentials. A refresh token is left out unless the
+/// service never rotates it, so that a job cannot end your own access.
 #[derive(Debug, Args)]
 pub(super) struct ExportArgs {
     /// Connections to export

@@ -15,14 +15,14 @@ const MAX_REQUEST_BYTES: u64 = 64 * 1024;
 
 /// Give git the token of a connection, as a credential helper
 ///
-/// git calls it, asks on standard input and reads the answer (see gitcredentials(7)). Only hosts of the connection's service
-/// get an answer; for others git asks elsewhere. `store` and `erase` do nothing: integ has the token already.
+/// git starts it, writes a request to its standard input and reads the answer (see gitcredentials(7)). It answers only
+/// for hosts of the connection's service. `store` and `erase` do nothing, because integ has the token already.
 #[derive(Debug, Args)]
 pub(super) struct GitCredentialArgs {
     /// Connection whose token git gets
     #[arg(add = super::complete::connections())]
     pub connection: String,
-    /// What git wants: get, store or erase
+    /// Operation that git requests: get, store or erase
     pub operation: String,
 }
 

@@ -6,7 +6,7 @@ use clap::{ArgAction, Args, ValueEnum};
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Global options")]
 pub(super) struct GlobalArgs {
-    /// The workspace to work in
+    /// Workspace to use
     #[arg(short, long, global = true, value_name = "NAME", add = super::complete::workspaces())]
     pub workspace: Option<String>,
     /// Print JSON

@@ -1,4 +1,4 @@
-//! `integ help`: commands, as clap explains them, and topics, which belong to no command.
+//! `integ help`: commands, as clap explains them, and topics.
 //!
 //! What can be derived is: variables, exit codes and what hooks are given come from the code that they describe, and a
 //! test runs every command line of a topic past the parser.

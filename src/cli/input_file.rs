@@ -1,4 +1,4 @@
-//! Files that the user names on the command line to be sent or stored.
+//! Files named on the command line, to be sent or stored.
 
 use std::io;
 use std::path::Path;

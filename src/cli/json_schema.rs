@@ -1,5 +1,5 @@
-//! What each command prints with `--json`, as JSON Schemas: `integ help json COMMAND`. They are generated from the views
-//! themselves; a test holds real output to them.
+//! JSON Schemas of the output of each command with `--json`: `integ help json COMMAND`. They are generated from the
+//! views; a test validates real output against them.
 
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, SchemaGenerator};

@@ -17,11 +17,11 @@ use crate::ops::links::{
 use crate::runtime::Workspace;
 use crate::view::link::{AddedLinkView, ImportedLinksView, LinkListView, LinkOutcome, LinkView, RemovedLinkView};
 
-/// Link your own entities to objects of services
+/// Link your entities to objects of services
 ///
-/// A link is a pair: your entity, as TYPE/ID, and an object of a service, as CONNECTION/RESOURCE and its id there. An entity
-/// has one object of each resource of a connection, and an object has one entity. Links stay when a connection is renamed or
-/// reconnected, follow objects that the service merges, and are removed with their connection.
+/// A link is a pair: your entity, as TYPE/ID, and an object of a service, as CONNECTION/RESOURCE and its ID there. An
+/// entity can have one object per resource of a connection, and an object one entity. Links stay when a connection is
+/// renamed or reconnected, follow objects that the service merges, and are removed with their connection.
 #[derive(Debug, Args)]
 pub(super) struct LinkArgs {
     #[command(subcommand)]
@@ -35,12 +35,12 @@ enum LinkCommand {
         /// Your entity: customer/42
         #[arg(value_name = "TYPE/ID")]
         entity: Entity,
-        /// Connection, and what the object is one of: a stream such as contacts
+        /// Connection, and the kind of object: a stream such as contacts
         #[arg(value_name = "CONNECTION/RESOURCE", add = super::complete::streams())]
         resource: String,
         /// Id of the object at the service
         object: String,
-        /// Your user that the entity belongs to (default: the connection's)
+        /// Your user that owns the entity (default: the connection's)
         #[arg(long, value_name = "ID")]
         user: Option<UserId>,
     },
@@ -52,7 +52,7 @@ enum LinkCommand {
         /// Only entities of this type (default: all)
         #[arg(long = "type", value_name = "TYPE")]
         entity_type: Option<String>,
-        /// Only links of this user of yours (default: all)
+        /// Only links of this user (default: all)
         #[arg(long, value_name = "ID")]
         user: Option<UserId>,
         /// Number of links at most (default: all)
@@ -66,7 +66,7 @@ enum LinkCommand {
         subject: String,
         /// Id of the object at the service
         object: Option<String>,
-        /// Only links of this user of yours (default: all)
+        /// Only links of this user (default: all)
         #[arg(long, value_name = "ID")]
         user: Option<UserId>,
     },
@@ -78,14 +78,14 @@ enum LinkCommand {
         /// Connection and resource of the object
         #[arg(value_name = "CONNECTION/RESOURCE", add = super::complete::streams())]
         resource: String,
-        /// Your user that the entity belongs to, if several have one of this name
+        /// Your user that owns the entity, if several have one with this name
         #[arg(long, value_name = "ID")]
         user: Option<UserId>,
     },
     /// Add links from a file, as JSON lines or CSV
     ///
-    /// Each line has the members or columns entity_type, entity_id, connection, resource, object, and user if you like, as
-    /// `integ link list --json` prints them. Lines that cannot be added are listed, and the others are added.
+    /// Each line has the members or columns entity_type, entity_id, connection, resource, object, and user if you like,
+    /// as `integ link list --json` prints them. Lines that cannot be added are listed; the others are added.
     Import {
         /// File to read; - for stdin
         file: String,
@@ -164,7 +164,7 @@ pub(super) fn run(workspace: &Workspace, ui: &Ui, args: LinkArgs) -> Result<u8> 
     Ok(0)
 }
 
-/// Prints links: a line each as JSON, or a table.
+/// Prints links: JSON lines, or a table.
 fn list(workspace: &Workspace, ui: &Ui, request: ListLinksRequest) -> Result<()> {
     if ui.json {
         return workspace.run(links::read_links(workspace, request, |link| {
@@ -239,6 +239,6 @@ impl Render for ImportedLinksView {
             return counts;
         }
         let rows = self.rejected.iter().map(|line| vec![line.line.to_string().into(), line.error.clone().into()]);
-        format!("{}\n{counts}", table(ui, &["line", "why"], rows.collect()))
+        format!("{}\n{counts}", table(ui, &["line", "error"], rows.collect()))
     }
 }

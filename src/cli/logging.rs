@@ -1,4 +1,4 @@
-//! What a process must not leave behind, and what `-v` shows.
+//! Process hardening (core dumps, ptrace), and the output of `-v`.
 
 use std::io::{self, Write};
 

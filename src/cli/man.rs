@@ -1,4 +1,4 @@
-//! `integ man`: the manual, made from the arguments themselves.
+//! `integ man`: the manual, generated from the arguments.
 
 use std::path::{Path, PathBuf};
 
@@ -18,7 +18,7 @@ use crate::error::{Diagnostic, Hint, Kind, Remedy, Result};
 /// To read it: `integ man | man -l -`. To install them: `integ man --output ~/.local/share/man/man1`
 #[derive(Debug, Args)]
 pub(super) struct ManArgs {
-    /// The folder to write all pages into; it is made where it is missing
+    /// Folder for the pages, created if it is missing
     #[arg(short, long, value_name = "DIR")]
     pub output: Option<PathBuf>,
 }

@@ -1,4 +1,4 @@
-//! The command line: arguments, dispatch, and the one place where results become text.
+//! The command line: arguments, dispatch, and rendering of results.
 //!
 //! A command file is its arguments and one short function: resolve, call one domain function, return a view. `ui` decides
 //! how a view is shown; nothing else prints.
@@ -179,7 +179,7 @@ fn needs_workspace(command: &CliCommand) -> Option<bool> {
     }
 }
 
-/// The workspace to work in, and who named it: the command line, the project's file or the settings.
+/// Workspace to use, and who named it: the command line, the project's file or the settings.
 fn choose_workspace(
     named: Option<&str>,
     command: &CliCommand,

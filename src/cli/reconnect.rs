@@ -16,10 +16,10 @@ use crate::view::connection::{ConnectEventView, ReconnectListView, ReconnectView
 
 /// Sign in again for connections that stopped working
 ///
-/// Each is connected as it was: the same authentication method, mode, origin, parameters and scopes, and the same account;
-/// a sign-in as another account changes nothing. A connection that is named is reconnected even if it works. With --all
-/// those are that `integ status` shows as needing a person, and nothing is asked for the others. Without a name it is
-/// the one that needs it. Sandbox connections need no browser.
+/// Each keeps its authentication method, mode, origin, parameters, scopes and account; signing in as another account
+/// changes nothing. A named connection is reconnected even if it works. --all reconnects those that `integ status`
+/// shows as needing it. Without a name, the only connection that needs it is reconnected. Sandbox connections need no
+/// browser.
 #[derive(Debug, Args)]
 pub(super) struct ReconnectArgs {
     /// Connections to reconnect (default: the one that needs it)

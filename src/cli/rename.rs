@@ -8,7 +8,7 @@ use crate::ops::connections::{self, RenameRequest};
 use crate::runtime::Workspace;
 use crate::view::connection::RenameView;
 
-/// Give a connection another name
+/// Rename a connection
 ///
 /// Its tokens, records, cursors, events and schedules stay with it. The connector cannot be changed.
 #[derive(Debug, Args)]

@@ -33,10 +33,10 @@ enum SandboxCommand {
         /// Services to emulate
         #[arg(value_name = "CONNECTOR", required = true, add = super::complete::connectors())]
         connectors: Vec<String>,
-        /// Authentication method to emulate (default: the usual one)
+        /// Authentication method to emulate (default: the connector's first)
         #[arg(long, value_name = "NAME")]
         auth: Option<String>,
-        /// Port of the first, the others follow (default: any free ports)
+        /// Port of the first service, the others use the next ones (default: any free ports)
         #[arg(long, value_name = "N")]
         port: Option<u16>,
     },
@@ -49,7 +49,7 @@ enum SandboxCommand {
         /// Fault to inject; lists the injected faults if none is given
         #[arg(value_name = "FAULT", conflicts_with = "clear", add = super::complete::faults())]
         kind: Option<FaultKind>,
-        /// Only at this endpoint: token, refresh, revoke, health, action, stream… (default: every API call)
+        /// Only for this endpoint: token, refresh, revoke, health, action, stream… (default: every API call)
         #[arg(long, value_name = "ENDPOINT", add = super::complete::emulated_endpoints())]
         endpoint: Option<EmulatedEndpoint>,
         /// Number of requests that fail (default: all)
@@ -58,14 +58,14 @@ enum SandboxCommand {
         /// Skip this many requests first
         #[arg(long, value_name = "N", default_value_t = 0)]
         after: u32,
-        /// Seconds that a slow answer takes, or that a rate limit says to wait
+        /// Seconds of a slow response, or to wait for a rate limit
         #[arg(long, value_name = "N")]
         seconds: Option<u32>,
         /// Drop all injected faults
         #[arg(long)]
         clear: bool,
     },
-    /// Let time pass for a service's records: each tick adds, changes and deletes a few
+    /// Advance a service's data: each tick adds, changes and deletes a few records
     Advance {
         /// Sandbox connection or connector
         #[arg(value_name = "CONNECTION|CONNECTOR", add = super::complete::sandbox_sources())]
@@ -74,7 +74,7 @@ enum SandboxCommand {
         #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000))]
         ticks: u32,
     },
-    /// Set how many records a stream has; of a child stream, for each parent
+    /// Set the number of records of a stream; for a child stream, per parent
     Data {
         /// Stream of a sandbox connection or connector
         #[arg(value_name = "CONNECTION|CONNECTOR/STREAM", add = super::complete::sandbox_streams())]
@@ -83,7 +83,7 @@ enum SandboxCommand {
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=900_000))]
         records: u32,
     },
-    /// Forget rotated and revoked grants, faults, and changes to records, of one service or of all
+    /// Reset grants, faults and changes to records, of one service or of all
     Reset {
         /// Service to reset (default: all)
         #[arg(add = super::complete::connectors())]
@@ -94,7 +94,7 @@ enum SandboxCommand {
 impl Render for FaultListView {
     fn text(&self, ui: &Ui) -> String {
         if self.faults.is_empty() {
-            return format!("No faults are scripted for {}.", self.connector);
+            return format!("No faults are injected for {}.", self.connector);
         }
         let row = |fault: &FaultView| {
             let endpoint = fault.endpoint.map_or("any", EmulatedEndpoint::as_str);
@@ -115,7 +115,7 @@ impl Render for SandboxAdvanceView {
 
 impl Render for SandboxRecordsView {
     fn text(&self, _: &Ui) -> String {
-        format!("Each list of {}/{} begins with {} records.", self.connector, self.stream, self.records)
+        format!("Each list of {}/{} now starts with {} records.", self.connector, self.stream, self.records)
     }
 }
 
@@ -166,7 +166,7 @@ pub(super) fn run(workspace: &Workspace, ui: &Ui, args: SandboxArgs) -> Result<u
         SandboxCommand::Reset { connector } => {
             let reset = workspace.run(ops::reset_sandbox(workspace, connector))?.services;
             let services = if reset == 1 { "service" } else { "services" };
-            ui.note(&format!("Forgot the state of {reset} emulated {services}."));
+            ui.note(&format!("Reset {reset} emulated {services}."));
         }
     }
     Ok(0)

@@ -1,4 +1,4 @@
-//! How a person signs in: the arguments that `connect` and `reconnect` share.
+//! Signing in: the arguments shared by `connect` and `reconnect`.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -17,40 +17,41 @@ use crate::secret::Secret;
 
 #[derive(Debug, Args)]
 pub(super) struct SignInArgs {
-    /// A scope to ask for, in place of those that the connection has, or the defaults; repeatable, or several with commas
+    /// Scope to request, instead of the connection's current scopes or the defaults; repeatable, or several separated
+    /// by commas
     #[arg(long = "scope", value_name = "SCOPE", add = super::complete::scopes())]
     pub scopes: Vec<String>,
-    /// A scope to ask for beside those that the connection has, or the defaults; repeatable
+    /// Scope to request in addition to the connection's current scopes or the defaults; repeatable
     #[arg(long = "add-scope", value_name = "SCOPE", conflicts_with = "scopes", add = super::complete::scopes())]
     pub added_scopes: Vec<String>,
-    /// Do not ask before --scope drops scopes that the connection has
+    /// Do not ask before --scope drops scopes
     #[arg(short, long, requires = "scopes")]
     pub yes: bool,
-    /// Enter a code on another screen
+    /// Sign in with a code on another device
     #[arg(long, conflicts_with_all = ["paste", "with_token"])]
     pub device: bool,
     /// Only print the URL
     #[arg(long)]
     pub no_browser: bool,
-    /// Paste the address that the browser ends at, where it cannot reach this machine
+    /// Paste the final address from the browser, if it cannot reach this machine
     #[arg(long)]
     pub paste: bool,
     /// The port of the loopback listener
     #[arg(long, value_name = "N")]
     pub port: Option<u16>,
-    /// The registered redirect URI; a loopback one is listened at, and for any other a tunnel leads to --port
+    /// The registered redirect URI; if it is not a loopback address, a tunnel must lead to --port
     #[arg(long, value_name = "URL")]
     pub redirect_uri: Option<RedirectUri>,
-    /// Listen for the callback at this address, as a container must whose port is published; with --port
+    /// Listen for the callback on this address, as needed in a container with a published port; requires --port
     #[arg(long, value_name = "ADDRESS", requires = "allow_peer")]
     pub bind: Option<IpAddr>,
-    /// Let other users' processes bring the callback, as proxies and containers do; only with PKCE
+    /// Accept the callback from other users' processes, such as proxies and containers; only with PKCE
     #[arg(long)]
     pub allow_peer: bool,
     /// Read a token or API key from stdin, INTEG_TOKEN or a prompt
     #[arg(long)]
     pub with_token: bool,
-    /// A value that the connector asks for; a secret in a file, as NAME=@FILE; repeatable
+    /// Value of a connector's parameter; for a secret, a file: NAME=@FILE; repeatable
     #[arg(long = "param", value_name = "NAME=VALUE", value_parser = name_value, add = super::complete::params())]
     pub params: Vec<(String, String)>,
     /// Time limit for signing in (default: the setting connect.timeout)

@@ -21,16 +21,17 @@ use crate::view::workspace::{AllWorkspacesStatusView, WorkspaceStatusView};
 
 /// Show the status of connections (no network)
 ///
-/// It is computed from what is stored; `integ test` asks the services.
+/// It uses only stored information; `integ test` asks the services.
 #[derive(Debug, Args)]
 pub(super) struct StatusArgs {
     /// Connections to show (default: all)
     #[arg(value_name = "CONNECTION", add = super::complete::connections())]
     pub connections: Vec<String>,
-    /// Exit with 6 if something is unhealthy, 4 if all it needs is to be reconnected, 3 if there is nothing to check
+    /// Exit with 6 if a connection is unhealthy, 4 if all that is wrong is fixed by reconnecting, 3 if there are no
+    /// connections
     #[arg(long)]
     pub check: bool,
-    /// Only connections of this user of yours (default: all)
+    /// Only connections of this user (default: all)
     #[arg(long, value_name = "ID")]
     pub user: Option<UserId>,
     /// Redraw it every two seconds
@@ -161,7 +162,8 @@ fn row(connection: &ConnectionView, columns: usize, is_given: bool) -> Vec<Table
     };
     let account = connection.account.as_ref().map(|account| account.name.as_ref().unwrap_or(&account.id));
     let mut status = connection.status.as_str().replace('_', " ");
-    if is_given && connection.status == ConnectionStatus::Active && connection.checked_ago.is_none() {
+    let is_unchecked = is_given && connection.status == ConnectionStatus::Active && connection.checked_ago.is_none();
+    if is_unchecked {
         "unchecked".clone_into(&mut status);
     }
     if let Some(target) = connection.target.as_ref().filter(|_| columns < ALL_COLUMNS) {
@@ -175,7 +177,7 @@ fn row(connection: &ConnectionView, columns: usize, is_given: bool) -> Vec<Table
     let mut row: Vec<TableCell> = vec![
         connection.connection.to_string().into(),
         account.map_or("-", String::as_str).into(),
-        TableCell(status, Some(tone)),
+        TableCell(status, (!is_unchecked).then_some(tone)),
         expires.into(),
         connection.checked_ago.map_or_else(|| "never".to_owned(), relative).into(),
         connection.target.as_deref().unwrap_or("live").into(),

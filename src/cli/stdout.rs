@@ -1,4 +1,4 @@
-//! Standard output and standard error: what is written, whether it arrived, and how wide their terminals are.
+//! Standard output and standard error: writing, write errors, and terminal widths.
 
 use std::io::{self, Write};
 use std::os::fd::AsFd;

@@ -148,6 +148,16 @@ pub(in crate::cli) fn fitted(text: &str, width: usize) -> String {
     text.chars().take(width.saturating_sub(1)).chain(['…']).collect()
 }
 
+/// Returns a number with its noun: `1 delivery`, `2 deliveries`.
+pub(super) fn count(number: impl std::fmt::Display, noun: &str) -> String {
+    let number = number.to_string();
+    match noun.strip_suffix('y') {
+        _ if number == "1" => format!("1 {noun}"),
+        Some(stem) => format!("{number} {stem}ies"),
+        None => format!("{number} {noun}s"),
+    }
+}
+
 /// `in 3 h`, `5 min ago`; the exact time is in the JSON.
 pub(super) fn relative(seconds: i64) -> String {
     let size = seconds.unsigned_abs();

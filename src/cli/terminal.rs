@@ -1,4 +1,4 @@
-//! The person at the terminal: questions, passphrases, and the browser.
+//! The user at the terminal: questions, passphrases, and the browser.
 
 use std::io::{self, BufRead, Read, Write};
 use std::path::Path;

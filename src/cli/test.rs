@@ -16,13 +16,13 @@ use crate::ops::connections::{self, TestObserver, TestRequest};
 use crate::runtime::Workspace;
 use crate::view::connection::{McpServerView, TestListView, TestView};
 
-/// Ask the services whether connections work
+/// Check with the services that connections work
 #[derive(Debug, Args)]
 pub(super) struct TestArgs {
     /// Connections to test (default: all)
     #[arg(value_name = "CONNECTION", add = super::complete::connections(), conflicts_with = "all")]
     pub connections: Vec<String>,
-    /// Test every connection, as if none is named
+    /// Test every connection, which is also the default
     #[arg(long)]
     pub all: bool,
     /// How to print the results

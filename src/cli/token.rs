@@ -13,18 +13,18 @@ use crate::ops::tokens::{self, TokenRequest};
 use crate::runtime::Workspace;
 use crate::view::token::TokenView;
 
-/// Print a valid access token
+/// Print a valid access token, refreshing it first if needed
 ///
-/// Refreshes it first if needed; never opens a browser.
+/// Never opens a browser.
 #[derive(Debug, Args)]
 pub(super) struct TokenArgs {
-    /// The connection whose token is printed
+    /// Connection whose token to print
     #[arg(add = super::complete::connections())]
     pub connection: String,
     /// Fail unless the token is valid for at least this long
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub min_ttl: Option<Duration>,
-    /// plain, the header lines that carry it, a JSON object of these headers, JSON, lines for a shell, or the ID token
+    /// Format: the token, header lines, a JSON object of the headers, JSON, shell variables, or the ID token
     #[arg(long, value_name = "FORMAT", default_value = "plain")]
     pub format: TokenFormat,
 }

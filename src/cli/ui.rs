@@ -1,4 +1,4 @@
-//! How results, notes and errors reach a person or a program: data on stdout, everything else on stderr.
+//! Writes results, notes and errors for people and programs: data to stdout, everything else to stderr.
 
 use std::io::{self, IsTerminal, Write};
 
@@ -23,7 +23,7 @@ pub(super) use super::stdout::{is_reader_closed, note_reader, output_error};
 /// The version of every JSON object that integ prints.
 pub(super) const FORMAT_VERSION: u32 = 1;
 
-/// A result that can be shown both ways.
+/// A result that can be shown as text and as JSON.
 pub(super) trait Render: Serialize {
     /// What a person sees, with line breaks; none at the end.
     fn text(&self, ui: &Ui) -> String;
@@ -238,7 +238,7 @@ impl Ui {
         }
     }
 
-    /// What the user can do about an error, where integ was told to work.
+    /// What the user can do about an error, with the same workspace and options.
     fn hint(&self, error: &Error) -> Option<Hint> {
         if let (Some(environment), Kind::AuthNeeded, Some(connection)) =
             (&self.environment, error.kind(), error.connection())

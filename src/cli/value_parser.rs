@@ -1,4 +1,4 @@
-//! Values of arguments that several commands take.
+//! Value parsers shared by several commands.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! Words of the command line such as `channel=C1`, `labels:=["bug"]` and `body=@report.txt`, as typed parameters of an
-//! action. The only place where a value can name a file.
+//! Parses arguments such as `channel=C1`, `labels:=["bug"]` and `body=@report.txt` into typed parameters of an action.
+//! Only here can a value name a file.
 
 use serde_json::{Map, Value};
 

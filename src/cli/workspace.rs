@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 
-use super::table::table;
+use super::table::{count, table};
 use super::ui::{Render, Ui};
 use crate::error::Result;
 use crate::model::WorkspaceName;
@@ -23,7 +23,7 @@ enum WorkspaceCommand {
     List,
     /// Create a workspace
     Create {
-        /// A name for the workspace
+        /// Name of the workspace
         name: String,
     },
     /// Show a workspace: its folder and what is in it
@@ -32,7 +32,7 @@ enum WorkspaceCommand {
         #[arg(add = super::complete::workspaces())]
         name: Option<String>,
     },
-    /// Delete a workspace with everything in it, its key first
+    /// Delete a workspace with everything in it, starting with its key
     Delete {
         /// The workspace to delete
         #[arg(add = super::complete::workspaces())]
@@ -102,14 +102,16 @@ fn delete(workspace: &Workspace, ui: &Ui, name: WorkspaceName, yes: bool) -> Res
 /// What the user is asked to agree to.
 fn consequences(preview: &WorkspaceDeletionPreview) -> String {
     let content = preview.content.as_ref().map_or_else(
-        || "It cannot be opened, so that its content is unknown".to_owned(),
+        || "It cannot be opened, so its contents are unknown".to_owned(),
         |WorkspaceView { connections, apps, endpoints, subscriptions, .. }| {
-            let connections = connections.len();
-            let content = format!("It holds {connections} connections, {apps} apps and {endpoints} endpoints");
+            let connections = count(connections.len(), "connection");
+            let content =
+                format!("It contains {connections}, {} and {}", count(apps, "app"), count(endpoints, "endpoint"));
             match subscriptions {
                 0 => content,
-                count => {
-                    format!("{content}; {count} webhook subscriptions stay at the services, see `webhook unsubscribe`")
+                number => {
+                    let subscriptions = count(number, "webhook subscription");
+                    format!("{content}; {subscriptions} will remain at the services, see `webhook unsubscribe`")
                 }
             }
         },

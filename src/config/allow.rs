@@ -1,4 +1,4 @@
-//! `http.allow`: what the egress guard lets through although its addresses are no public ones.
+//! `http.allow`: exceptions of the egress guard for non-public addresses.
 
 use std::fmt;
 use std::net::IpAddr;

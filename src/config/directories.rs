@@ -1,4 +1,4 @@
-//! Where files lie: XDG folders, or everything under `INTEG_HOME`.
+//! The locations of files: XDG folders, or everything under `INTEG_HOME`.
 
 use std::path::{Path, PathBuf};
 

@@ -33,14 +33,14 @@ impl ConfigKey {
 pub const KEYS: &[ConfigKey] = &[
     ConfigKey {
         name: "workspace",
-        purpose: "The workspace used when none is named",
+        purpose: "Workspace to use if none is named",
         expected: "a workspace's name",
         get: |config| Some(config.workspace.clone()),
         set: |config, text| WorkspaceName::from_str(text).ok().map(|name| config.workspace = name.to_string()),
     },
     ConfigKey {
         name: "vault.identity",
-        purpose: "Where a new identity is stored",
+        purpose: "Where to store a new identity",
         expected: "auto, keyring, file or passphrase",
         get: |config| {
             Some(
@@ -66,7 +66,7 @@ pub const KEYS: &[ConfigKey] = &[
     },
     ConfigKey {
         name: "vault.tokens",
-        purpose: "Where the tokens of new connections are stored",
+        purpose: "Where to store the tokens of new connections",
         expected: "store or keyring",
         get: |config| {
             Some(
@@ -88,7 +88,7 @@ pub const KEYS: &[ConfigKey] = &[
     },
     ConfigKey {
         name: "vault.passphrase_command",
-        purpose: "A command that prints the passphrase of the identity file",
+        purpose: "Command that prints the passphrase of the identity file",
         expected: "a command",
         get: |config| config.vault.passphrase_command.clone(),
         set: |config, text| {
@@ -98,14 +98,14 @@ pub const KEYS: &[ConfigKey] = &[
     },
     ConfigKey {
         name: "connect.timeout",
-        purpose: "How long a person may take to consent",
+        purpose: "Time limit for signing in",
         expected: "a time such as 90s or 5m",
         get: |config| Some(duration::format(config.connect.timeout)),
         set: |config, text| positive(text).map(|timeout| config.connect.timeout = timeout),
     },
     ConfigKey {
         name: "connect.port",
-        purpose: "The port of the loopback listener; 0 takes any free one",
+        purpose: "Port of the loopback listener; 0 for any free port",
         expected: "a port, or 0",
         get: |config| config.connect.port.map(|port| port.to_string()),
         set: |config, text| {
@@ -115,14 +115,14 @@ pub const KEYS: &[ConfigKey] = &[
     },
     ConfigKey {
         name: "http.timeout",
-        purpose: "For one request, from the connection to the last byte",
+        purpose: "Time limit of one request, from the connection to the last byte",
         expected: "a time such as 10s",
         get: |config| Some(duration::format(config.http.timeout)),
         set: |config, text| positive(text).map(|timeout| config.http.timeout = timeout),
     },
     ConfigKey {
         name: "http.largest_answer",
-        purpose: "The largest answer of a service that is read",
+        purpose: "Maximum size of a service's response",
         expected: "a size from 1MiB to 4GiB, such as 64MiB",
         get: |config| Some(size::format(config.http.max_response_bytes)),
         set: |config, text| {
@@ -140,7 +140,7 @@ pub const KEYS: &[ConfigKey] = &[
     },
     ConfigKey {
         name: "mcp.client_metadata_url",
-        purpose: "A client ID metadata document of yours, for MCP servers that read one",
+        purpose: "Your client ID metadata document, for MCP servers that read one",
         expected: "an https URL with a path",
         get: |config| config.mcp.client_metadata_url.as_ref().map(Url::to_string),
         set: |config, text| {
@@ -151,7 +151,7 @@ pub const KEYS: &[ConfigKey] = &[
     },
     ConfigKey {
         name: "notify.command",
-        purpose: "A command to run when a connection breaks or works again",
+        purpose: "Command to run when a connection breaks or recovers",
         expected: "a command",
         get: |config| config.notify.command.clone(),
         set: |config, text| {
@@ -162,7 +162,7 @@ pub const KEYS: &[ConfigKey] = &[
     },
     ConfigKey {
         name: "notify.url",
-        purpose: "Where to send a signed POST then",
+        purpose: "URL for a signed POST when a connection breaks or recovers",
         expected: "an https URL without a password",
         get: |config| config.notify.url.as_ref().map(ToString::to_string),
         set: |config, text| {
@@ -172,7 +172,7 @@ pub const KEYS: &[ConfigKey] = &[
     },
     ConfigKey {
         name: "notify.secret_file",
-        purpose: "The file with the secret that signs it; INTEG_NOTIFY_SECRET is taken first",
+        purpose: "File with the secret that signs it; INTEG_NOTIFY_SECRET takes precedence",
         expected: "an absolute path",
         get: |config| config.notify.secret_file.as_ref().map(|path| path.display().to_string()),
         set: |config, text| {
@@ -184,14 +184,14 @@ pub const KEYS: &[ConfigKey] = &[
     },
     ConfigKey {
         name: "notify.timeout",
-        purpose: "How long the command and the POST may each take",
+        purpose: "Time limit of the command and of the POST",
         expected: "a time such as 10s",
         get: |config| Some(duration::format(config.notify.timeout)),
         set: |config, text| positive(text).map(|timeout| config.notify.timeout = timeout),
     },
     ConfigKey {
         name: "notify.on",
-        purpose: "Which changes to report",
+        purpose: "Changes to report",
         expected: "some of needs_reauth, failure, recovery and endpoint_disabled",
         get: |config| join(config.notify.on.iter().map(|transition| transition.as_str().to_owned())),
         set: |config, text| list(text).map(|on| config.notify.on = on),
@@ -205,7 +205,7 @@ pub const KEYS: &[ConfigKey] = &[
     },
     ConfigKey {
         name: "webhooks.max_body",
-        purpose: "The largest webhook body that is accepted (default: the connector's limit)",
+        purpose: "Maximum size of a webhook body (default: the connector's limit)",
         expected: "a size from 1MiB to 1024MiB, such as 25MiB",
         get: |config| config.webhooks.max_body_mib.map(|mib| format!("{mib}MiB")),
         set: |config, text| {

@@ -1,4 +1,4 @@
-//! Reading `config.toml`: every key checked, every mistake with its line.
+//! Loads `config.toml`: every key is checked, and every mistake is reported with its line.
 
 use std::path::Path;
 

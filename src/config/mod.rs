@@ -1,4 +1,4 @@
-//! Settings: `config.toml`, its defaults, and where everything is kept.
+//! Settings: `config.toml`, its defaults, and the locations of files.
 //!
 //! Settings hold no secrets, and may lie on a read-only mount: nothing but `integ config set` writes them.
 
@@ -30,7 +30,7 @@ const LARGEST: u64 = 1024 * 1024;
 /// The settings in force: those of `config.toml`, and the defaults for the rest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// The workspace used when none is named.
+    /// Workspace to use if none is named.
     pub workspace: String,
     pub vault: VaultConfig,
     pub connect: ConnectConfig,
@@ -46,7 +46,7 @@ pub struct Config {
 pub struct WebhooksConfig {
     /// For how long events are kept once they were processed.
     pub retention: Duration,
-    /// The largest body in MiB; each connector's own limit where absent.
+    /// The largest body in MiB; each connector's own limit if absent.
     pub max_body_mib: Option<u32>,
 }
 
@@ -87,14 +87,14 @@ pub enum TokenStorage {
 pub struct ConnectConfig {
     /// How long a person may take.
     pub timeout: Duration,
-    /// The port of the loopback listener; any free one where absent.
+    /// The port of the loopback listener; any free port if absent.
     pub port: Option<u16>,
 }
 
 /// `[http]`: outgoing requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpConfig {
-    /// For one request, from the connection to the last byte.
+    /// Time limit of one request, from the connection to the last byte.
     pub timeout: Duration,
     /// Bytes of a service's answer, decompressed.
     pub max_response_bytes: usize,
@@ -110,7 +110,7 @@ pub struct McpConfig {
     pub client_metadata_url: Option<Url>,
 }
 
-/// `[notify]`: whom to tell when a connection begins or ceases to work.
+/// `[notify]`: whom to notify when a connection breaks or recovers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NotifyConfig {
     /// A command, split as a shell splits words, and run without one.

@@ -1,4 +1,4 @@
-//! `.integ.toml`: what a project says of itself, found upward from the working directory.
+//! `.integ.toml`: the settings of a project, found upward from the working directory.
 //!
 //! It comes with other people's code, or from anyone who can write to a folder above. So it may choose a workspace and name
 //! connections, and nothing that runs a program or holds a secret; it takes no name that means something already, and
@@ -53,7 +53,7 @@ pub enum ProjectError {
     Name(#[from] NameError),
     #[error("{} gives the name {alias:?} to {target:?}, but {alias} is a connector", path.display())]
     AliasConflict { path: PathBuf, alias: String, target: String },
-    #[error("workspace {workspace:?}, chosen by {}, does not exist", path.display())]
+    #[error("workspace \"{workspace}\", chosen by {}, does not exist", path.display())]
     WorkspaceNotFound { path: PathBuf, workspace: WorkspaceName },
 }
 

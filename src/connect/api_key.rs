@@ -1,4 +1,4 @@
-//! Tokens and API keys that the user brings.
+//! Connects with a token or API key from the user.
 
 use std::collections::BTreeMap;
 

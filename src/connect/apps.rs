@@ -1,4 +1,4 @@
-//! Which OAuth client a flow uses: what was given, the workspace's app, the global one, the environment's.
+//! Selects the OAuth client of a flow: from the arguments, the workspace's app, the global app, or the environment.
 
 use crate::clock::Timestamp;
 use crate::connector::AuthorizationServer;

@@ -1,4 +1,4 @@
-//! The callback from the consent page: a listener on this machine, or a person who pastes the address.
+//! The callback from the consent page: through a local listener, or an address that the user pastes.
 
 use std::process::Child;
 use std::time::Duration;

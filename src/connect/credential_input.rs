@@ -1,5 +1,5 @@
-//! What a user gives for a method: texts, keys, key files and certificates, from arguments, files, the environment or a
-//! prompt, each checked before anything is sent.
+//! Collects the user's input for an authentication method (texts, keys, key files, certificates) from arguments, files,
+//! the environment or a prompt, and checks it before anything is sent.
 
 use std::collections::BTreeMap;
 

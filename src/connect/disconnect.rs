@@ -1,4 +1,4 @@
-//! Disconnecting an account: its grant is revoked at the vendor, then the connection is deleted here.
+//! Disconnects an account: revokes its grant at the vendor, then deletes the connection.
 
 use thiserror::Error;
 

@@ -1,4 +1,4 @@
-//! The flow of `integ connect`: choose the authentication method, get a grant, find out whose it is, store it.
+//! The flow of `integ connect`: choose the authentication method, get a grant, identify the account, store it.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;

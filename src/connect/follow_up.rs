@@ -1,4 +1,4 @@
-//! The call after a grant that finds what the grant is for, with a choice where it is for several.
+//! The request after a grant that finds what it gives access to, with a choice if there are several.
 
 use std::collections::BTreeMap;
 

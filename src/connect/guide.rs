@@ -1,5 +1,5 @@
-//! What a person at a terminal is led through before an account can be connected: the vendor's setup steps, and the values
-//! that they end in. Without a person nothing here runs, and what is missing is an error with a command.
+//! Guides a user at a terminal through the vendor's setup steps, and collects the resulting values. Without a terminal
+//! nothing here runs, and a missing value is an error with a command.
 
 use std::sync::atomic::Ordering;
 

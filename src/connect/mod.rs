@@ -1,4 +1,4 @@
-//! Connecting and disconnecting an account: from a connector and a person to a grant in the vault, and back.
+//! Connects and disconnects accounts: from a connector and a user to a grant in the vault, and back.
 
 mod api_key;
 mod apps;
@@ -83,7 +83,7 @@ pub struct SignInOptions {
     pub timeout: Duration,
 }
 
-/// What a sign-in is for, which decides what becomes of one as another account.
+/// The purpose of a sign-in, which decides what happens if the user signs in as another account.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ConnectPurpose {
     /// Another account than the connection's is stored under a name of its own.
@@ -190,7 +190,7 @@ pub enum ConnectError {
         expected: &'static str,
         example: Option<String>,
     },
-    #[error("{prompt} of {command} is not valid: {why}")]
+    #[error("invalid {prompt} for {command}: {why}")]
     InvalidKey { command: ConnectCommand, prompt: String, why: String, flag: Box<str> },
     #[error("this is not a {value}: {reason}")]
     InvalidClient { value: &'static str, reason: &'static str },
@@ -202,7 +202,7 @@ pub enum ConnectError {
         "--allow-peer is not possible with {command}: its sign-in has no PKCE, so that other users could take it over"
     )]
     PeerCheckRequired { command: ConnectCommand },
-    #[error("{command} takes only https redirect URIs")]
+    #[error("{command} accepts only https redirect URIs")]
     HttpsRedirectRequired { command: ConnectCommand },
     #[error("the grant covers several: {}", labels.join(", "))]
     ChoiceRequired { command: ConnectCommand, param: String, labels: Vec<String> },
@@ -275,7 +275,7 @@ impl Remedy for ConnectError {
             Self::HttpsRedirectRequired { command: requested } => {
                 let tunnel = format!("{} --redirect-uri https://HOST/callback --port 8910", requested.command);
                 Diagnostic::new(Kind::Usage, "https_redirect_required")
-                    .hint(Hint::new("bring a tunnel to a port of yours:", tunnel))
+                    .hint(Hint::new("use a tunnel to a local port:", tunnel))
             }
             Self::PeerCheckRequired { command: requested } => {
                 Diagnostic::new(Kind::Usage, "peer_check_required").run(format!("{} --paste", requested.command))

@@ -1,4 +1,4 @@
-//! Grants from the vendor: by code, by device, by the client's own credentials, for a key, or in the redirect's fragment.
+//! Gets grants from the vendor: with a code, a device, client credentials, a key, or the redirect's fragment.
 
 use std::collections::BTreeMap;
 

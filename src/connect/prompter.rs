@@ -1,4 +1,4 @@
-//! What a flow shows a person and asks for; the command line and the server each implement it.
+//! Output and questions of a flow; implemented by the command line and the server.
 
 use std::process::Child;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Making a connection work again: it is connected as it was, to the same account.
+//! Reconnects a connection with the same settings, to the same account.
 
 use std::collections::BTreeMap;
 

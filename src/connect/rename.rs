@@ -1,4 +1,4 @@
-//! Giving a connection another name. Its tokens, records, cursors and events stay with it.
+//! Renames a connection. Its tokens, records, cursors and events are kept.
 
 use thiserror::Error;
 

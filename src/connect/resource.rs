@@ -1,5 +1,5 @@
-//! Connecting a server by its URL: a protected resource says which authorization server it trusts (RFC 9728), and integ
-//! registers itself there (RFC 7591) unless the user has a client.
+//! Connects a server by its URL: its metadata names the authorization server (RFC 9728), and integ registers itself
+//! there (RFC 7591) unless the user has a client.
 
 use std::borrow::Cow;
 

@@ -1,4 +1,4 @@
-//! Reads and writes the times of events where a connector's `[calendar]` says that they are. Pure.
+//! Reads and writes the times of events, as a connector's `[calendar]` says. Pure.
 
 use jiff::civil::{Date, DateTime};
 use jiff::fmt::temporal::Pieces;

@@ -1,4 +1,4 @@
-//! What a connector file can make integ do: which hosts it contacts, which variables it sets, what it asks for.
+//! The capabilities of a connector file: the hosts that it contacts, the variables that it sets, and what it asks for.
 //!
 //! The list is computed from the model alone. It is shown before a file is installed, stored in its pin, and the hosts of a
 //! live connection are resolved from the same templates ([`url_templates`]), so that what is shown and what is enforced

@@ -1,4 +1,4 @@
-//! Which connectors there are and where their files lie.
+//! The catalogue of connectors, and the locations of their files.
 
 use std::collections::BTreeMap;
 use std::ops::Range;

@@ -1,4 +1,4 @@
-//! Characters that names and texts of a connector file may have: they reach terminals, shells and command lines.
+//! Characters allowed in names and texts of a connector file, which reach terminals, shells and command lines.
 
 /// Whether a shell takes the text as one plain word.
 pub fn is_shell_safe(text: &str) -> bool {

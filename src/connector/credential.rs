@@ -1,4 +1,4 @@
-//! The parts of a credential, and the values that follow from them. Pure.
+//! The parts of a credential, and the values derived from them. Pure.
 
 use std::collections::BTreeMap;
 

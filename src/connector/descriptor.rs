@@ -1,4 +1,4 @@
-//! The machine's view of a connector, for engines that run actions and builders that offer them.
+//! The descriptor of a connector, for programs that run actions or offer them.
 //!
 //! The shape is stable: members are added, never renamed or removed, without a new [`VERSION`]. `connectors/README.md`
 //! documents it.
@@ -16,7 +16,7 @@ use super::{
 /// The version of the descriptor's shape.
 pub const VERSION: u32 = 1;
 
-/// What a connector can do, tell of, and needs.
+/// What a connector can do, which events it sends, and what it needs.
 #[derive(Debug, JsonSchema, Serialize)]
 pub struct Descriptor {
     pub descriptor_version: u32,
@@ -85,7 +85,7 @@ pub struct ActionDescriptor {
     pub idempotent: bool,
 }
 
-/// What the service tells of by webhooks.
+/// Events that the service sends through webhooks.
 #[derive(Debug, JsonSchema, Serialize)]
 pub struct TriggerDescriptor {
     pub name: String,

@@ -1,4 +1,4 @@
-//! The parts of a credential beside the token that `exec` and `token --format json|env` offer, by name.
+//! The parts of a credential besides the token, by name, for `exec` and `token --format json|env`.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! The part of a URL template that decides the host.
+//! The part of a URL template that determines the host.
 
 use super::Template;
 

@@ -1,4 +1,4 @@
-//! Taking connectors of others into the user's folder, and out of it again.
+//! Installs connectors into the user's folder, and removes them.
 //!
 //! What is installed was checked and shown before; its pin holds the catalogue to that very text. Installations take turns
 //! by a lock on the folder, and a reader needs none (see `pin`).
@@ -92,17 +92,17 @@ impl Remedy for InstallError {
             Self::Invalid { path: Some(path), .. } => Diagnostic::new(Kind::Failed, "invalid_connector")
                 .run(format!("integ connector validate {}", path.display())),
             Self::ChecksumMismatch { .. } => Diagnostic::new(Kind::Failed, "sha256_mismatch")
-                .hint(Hint::text("do not trust it before the one who gave you the SHA-256 has explained why")),
+                .hint(Hint::text("do not install it; ask the source of the SHA-256 why they differ")),
             Self::ReplacesBuiltIn { source_name: from, .. } => Diagnostic::new(Kind::Usage, "built_in_connector")
-                .hint(Hint::new("to put yours in its place:", format!("integ connector install {from} --replace"))),
+                .hint(Hint::new("to replace it with yours:", format!("integ connector install {from} --replace"))),
             Self::CannotRemoveBuiltIn { id } => Diagnostic::new(Kind::Usage, "built_in_connector").hint(Hint::new(
-                format!("to use another in its place, install a file whose id is {id}:"),
+                format!("to replace it, install a file with the id {id}:"),
                 "integ connector install FILE --replace",
             )),
             Self::AlreadyInstalled { source_name: from, .. } => Diagnostic::new(Kind::Usage, "connector_exists")
                 .run(format!("integ connector install {from} --replace")),
             Self::UserFileExists { source_name: from, .. } => Diagnostic::new(Kind::Usage, "connector_exists")
-                .hint(Hint::new("to give yours up:", format!("integ connector install {from} --replace"))),
+                .hint(Hint::new("to replace your file:", format!("integ connector install {from} --replace"))),
             Self::NotInstalled { path, .. } => {
                 Diagnostic::new(Kind::Usage, "not_installed").run(format!("rm {}", path.display()))
             }

@@ -1,4 +1,4 @@
-//! Connectors: what a service is, how to authenticate with it, and how to tell that it works, as TOML files.
+//! Connectors: TOML files that describe services and how to authenticate with them.
 //!
 //! The catalogue is compiled in and parsed file by file: a command parses the connectors that it touches. Adding a
 //! service writes no Rust.

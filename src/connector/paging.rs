@@ -1,4 +1,4 @@
-//! Facts about the paging of lists that clients and the sandbox share.
+//! Pagination rules shared by clients and the sandbox.
 
 use super::{Pagination, PaginationKind};
 

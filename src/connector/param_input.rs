@@ -1,4 +1,4 @@
-//! Values that users type for parameters: which part of a URL they fill, and what is read from a pasted address.
+//! Parses values that users type for parameters, including pasted URLs.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! What was installed: a small file beside each installed connector that holds the SHA-256 of what the user looked at.
+//! Pins of installed connectors: a small file next to each, with the SHA-256 that the user approved.
 //!
 //! A file without a pin is one that the user wrote, and the user's own affair. One whose text is not what its pin says is
 //! refused. The pin is written before the file, and names what it takes the place of until the file is there (where a built-in

@@ -1,4 +1,4 @@
-//! JSON Pointers (RFC 6901): the one way a connector file finds a value in an answer.
+//! JSON Pointers (RFC 6901), which connector files use to find values in responses.
 
 use std::borrow::Cow;
 use std::fmt;

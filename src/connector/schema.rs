@@ -1,5 +1,5 @@
-//! The JSON Schema of a connector file, generated from the model: published as `connectors/schema.json`, and what
-//! `validate` checks shapes against.
+//! The JSON Schema of a connector file, generated from the model: published as `connectors/schema.json`, and used by
+//! `validate`.
 
 use std::sync::LazyLock;
 

@@ -1,5 +1,4 @@
-//! The shape of a connector file: its parsed text, walked by the schema that the model gives, so that each mistake has its
-//! place.
+//! Checks the parsed text of a connector file against the schema, with the position of each mistake.
 
 use std::ops::Range;
 

@@ -1,4 +1,4 @@
-//! Which scopes to ask for, and which of them were not granted.
+//! Computes the scopes to request, and those that were not granted.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,4 @@
-//! Finding connectors by words: ids, names, categories, descriptions, what they can do, what their scopes are for. Pure.
+//! Searches connectors by words in IDs, names, categories, descriptions, actions and scopes. Pure.
 
 use super::Connector;
 

@@ -1,4 +1,4 @@
-//! What a person does at the vendor before an account can be connected, and the commands that follow. Pure.
+//! The setup steps at the vendor before an account can be connected, and the commands to run afterwards. Pure.
 
 use super::{
     AuthMethod, ClientSecretPolicy, Connector, ConnectorError, CredentialField, FieldKind, GrantType, LoopbackHost,
@@ -29,7 +29,7 @@ pub struct SetupGuide {
     /// What connecting asks for.
     pub prompts: Vec<SetupPrompt>,
     pub commands: Vec<SetupCommand>,
-    /// The other ways: name and label.
+    /// The other authentication methods: name and label.
     pub other_methods: Vec<(String, String)>,
 }
 
@@ -120,7 +120,7 @@ fn redirects(redirect: &Redirect, port: Option<u16>) -> Vec<SetupRedirectUri> {
         )
     };
     if redirect.https {
-        return vec![tunnel("the service takes only https")];
+        return vec![tunnel("the service accepts only https")];
     }
     let host = match redirect.host {
         LoopbackHost::Address => "127.0.0.1",
@@ -130,18 +130,18 @@ fn redirects(redirect: &Redirect, port: Option<u16>) -> Vec<SetupRedirectUri> {
     let mut entries = match port.or(redirect.port) {
         Some(port) => vec![entry(at(port), "exactly so")],
         None => vec![
-            entry(format!("http://{host}{CALLBACK_PATH}"), "any port of it is used, as RFC 8252 section 7.3 has it"),
-            entry(at(EXAMPLE_PORT), &format!("where the service wants a port: connect with --port {EXAMPLE_PORT}")),
+            entry(format!("http://{host}{CALLBACK_PATH}"), "any port works (RFC 8252 section 7.3)"),
+            entry(at(EXAMPLE_PORT), &format!("if the service requires a port, connect with --port {EXAMPLE_PORT}")),
         ],
     };
-    entries.push(tunnel("where the service wants https"));
+    entries.push(tunnel("if the service requires https"));
     entries
 }
 
 fn settings_to_enable(auth: &AuthMethod) -> Vec<&'static str> {
     let grants = [
-        (GrantType::DeviceCode, "the device flow, where there is a switch for it, to connect with --device"),
-        (GrantType::ClientCredentials, "client credentials, where there is a switch for it, to act as the app itself"),
+        (GrantType::DeviceCode, "the device flow, if it can be turned on, to connect with --device"),
+        (GrantType::ClientCredentials, "client credentials, if they can be turned on, to act as the app"),
     ];
     grants.into_iter().filter(|(grant, _)| has(auth, *grant)).map(|(_, what)| what).collect()
 }
@@ -159,7 +159,7 @@ fn param_prompt(name: &str, param: &Param) -> SetupPrompt {
     } else {
         Some(format!("one of {}", param.choices.join(", ")))
     };
-    let default = param.default.as_ref().map(|default| format!("{default} if nothing is said"));
+    let default = param.default.as_ref().map(|default| format!("default: {default}"));
     let form: Vec<String> = form.into_iter().chain(default).collect();
     SetupPrompt {
         name: name.to_owned(),
@@ -202,40 +202,43 @@ fn commands(connector: &Connector, name: &str, auth: &AuthMethod, redirect: Opti
             steps.push(app_set_command(id, rules));
         }
         if rules.key_grant().is_some() {
-            steps.push(step(connect.clone(), "asks for what is needed, and tries it before it is stored"));
+            steps.push(step(connect.clone(), "asks for the values, and checks them before they are stored"));
             let given: String = auth.fields.iter().map(|(name, field)| given_field(name, field)).collect();
-            steps.push(step(format!("{connect}{given}"), "takes all of it from files, for scripts"));
+            steps.push(step(format!("{connect}{given}"), "reads all values from files, for scripts"));
         }
         let tunnel = redirect.is_some_and(|redirect| redirect.https);
         if rules.grants.contains(&GrantType::AuthorizationCode) && tunnel {
             let tunnelled = format!("{connect} --redirect-uri https://HOST{CALLBACK_PATH} --port {EXAMPLE_PORT}");
             steps.push(step(tunnelled, "opens the consent page"));
         } else if rules.grants.contains(&GrantType::AuthorizationCode) {
-            steps.push(step(connect.clone(), "opens the consent page; with --paste where the browser is elsewhere"));
+            steps.push(step(
+                connect.clone(),
+                "opens the consent page; add --paste if the browser is on another machine",
+            ));
         }
         if rules.grants.contains(&GrantType::DeviceCode) {
-            steps.push(step(format!("{connect} --device"), "gives a code to enter on another screen"));
+            steps.push(step(format!("{connect} --device"), "shows a code to enter on another device"));
         }
         if rules.protected_resource.is_some() {
             let own = format!("{connect} --client-id ID");
-            steps.push(step(own, "where the server registers no clients by itself"));
+            steps.push(step(own, "if the server does not register clients automatically"));
         }
         if rules.grants.contains(&GrantType::ClientCredentials) {
             let flag = if rules.grants.len() == 1 { "" } else { " --client-credentials" };
-            steps.push(step(format!("{connect}{flag}"), "connects as the app itself, without a person"));
+            steps.push(step(format!("{connect}{flag}"), "connects as the app itself, without a user"));
         }
     } else if let Some(fragment) = &auth.fragment {
         if fragment.authorize_params.values().any(|value| value.placeholders().any(|name| name == "client_id")) {
-            steps.push(step(format!("integ app set {id} --client-id ID"), "keeps what the app is known by"));
+            steps.push(step(format!("integ app set {id} --client-id ID"), "stores the client ID of the app"));
         }
         steps.push(step(connect, "opens the consent page"));
     } else {
         let further = auth.fields.iter().filter(|(field, _)| auth.token_field() != Some(field.as_str()));
         let given: String = further.map(|(name, field)| given_field(name, field)).collect();
-        steps.push(step(connect.clone(), "asks for what is needed, without showing secrets"));
+        steps.push(step(connect.clone(), "asks for the values; secrets are not shown"));
         steps.push(step(format!("{connect}{given} --with-token < FILE"), "reads the key from a file, for scripts"));
     }
-    steps.push(step(format!("integ test {id}"), "asks the service whether it works"));
+    steps.push(step(format!("integ test {id}"), "checks the connection"));
     steps
 }
 
@@ -272,12 +275,12 @@ fn app_set_command(id: &str, rules: &OAuth2) -> SetupCommand {
     }
     let with_secret = format!("{set} --client-secret-file -");
     let (command, why) = match rules.client_secret {
-        ClientSecretPolicy::Required => (with_secret, "keeps the app's credentials; the secret is read from stdin"),
+        ClientSecretPolicy::Required => (with_secret, "stores the app's credentials; the secret is read from stdin"),
         ClientSecretPolicy::Optional => {
-            (with_secret, "keeps the app's credentials; without --client-secret-file where the app has no secret")
+            (with_secret, "stores the app's credentials; omit --client-secret-file if the app has no secret")
         }
         ClientSecretPolicy::OptionalForDevice => {
-            (with_secret, "keeps the app's credentials; the device flow alone needs no secret")
+            (with_secret, "stores the app's credentials; the device flow needs no secret")
         }
     };
     SetupCommand { command, reason: why.to_owned() }

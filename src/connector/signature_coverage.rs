@@ -1,4 +1,4 @@
-//! What the signature of a webhook request proves, derived from the rule that verifies it.
+//! Computes what a webhook signature covers, from the rule that verifies it.
 //!
 //! A connector's file says what is signed (`base`, `values`, `body_hash`) and where an event says what (`[webhook.event]`).
 //! The two together say which parts of an event are proved; a declaration beside them could only be wrong.

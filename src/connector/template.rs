@@ -1,4 +1,4 @@
-//! The one small template language of connector files: `{name}` stands for a value, `{{` and `}}` for braces.
+//! The template language of connector files: `{name}` is replaced by a value, `{{` and `}}` are braces.
 //!
 //! Values come from the user, from the vendor and from the vault. In a URL each is percent-encoded for the place it
 //! stands in, so that no value can change the host or add a parameter; one that opens a URL template is itself a URL.
@@ -37,7 +37,7 @@ pub enum TemplateError {
     Unclosed(usize),
     #[error("'}}' at character {0} closes nothing; write '}}}}' for a brace")]
     UnmatchedClose(usize),
-    #[error("{{{0}}} is not a name: use lower-case letters, digits and '_'")]
+    #[error("{{{}}} is not a name: use lower-case letters, digits and '_'{}", .0, brace_note(.0))]
     InvalidName(String),
     #[error("{{{0}}} has no value")]
     MissingValue(String),
@@ -47,6 +47,11 @@ pub enum TemplateError {
     LineBreak(String),
     #[error("the value of {{{0}}} is empty or dots, which would name another path")]
     InvalidPathSegment(String),
+}
+
+/// Says how to write a brace, if what is in braces does not look like a name but like JSON or a query.
+fn brace_note(name: &str) -> &'static str {
+    if name.contains([' ', '\n', '"', '(', ':']) { "; for a brace, write '{{' and '}}'" } else { "" }
 }
 
 /// The values that templates may name. Those of a kind that is secret stay wrapped until a request is built.
@@ -336,6 +341,9 @@ mod tests {
         assert_eq!(Template::parse("ab{c").unwrap_err(), TemplateError::Unclosed(3));
         assert_eq!(Template::parse("a}").unwrap_err(), TemplateError::UnmatchedClose(2));
         assert_eq!(Template::parse("{A b}").unwrap_err(), TemplateError::InvalidName("A b".to_owned()));
+        let query = Template::parse("{ viewer { id } }").unwrap_err().to_string();
+        assert!(query.ends_with("for a brace, write '{{' and '}}'"), "{query}");
+        assert!(Template::parse("{Abc}").unwrap_err().to_string().ends_with("digits and '_'"));
     }
 
     #[test]

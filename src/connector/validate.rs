@@ -1,4 +1,4 @@
-//! Finds every mistake of a connector file at once: line, key, what is wrong, and what was probably meant.
+//! Finds all mistakes in a connector file: line, key, problem, and suggestion.
 //!
 //! Three passes. The TOML itself (`syntax`); its shape against the schema that the model gives (`shape`); and, where the
 //! shape is right, what the values say together (`semantic`). A pass that finds something ends it: what the next would say

@@ -1,4 +1,4 @@
-//! Connections as they are stored, and the connectors that the user installed.
+//! Checks stored connections, and the user's connectors.
 
 use std::collections::HashMap;
 

@@ -1,4 +1,4 @@
-//! Folders, settings, free space: what everything else stands on.
+//! Checks folders, settings and free space.
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;

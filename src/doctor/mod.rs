@@ -1,9 +1,9 @@
-//! What is wrong with this machine's integ, and the command that fixes it.
+//! Finds problems of integ on this machine, and the commands that fix them.
 //!
-//! The doctor looks and changes nothing. It asks nobody: no passphrase, no program of the user's, and no network unless
-//! it is asked to. It works where nothing else does, without a home, with settings that do not parse, beside a vault that
-//! is locked or held by another: each group of checks has a thread of its own, and one that does not come back in time is
-//! itself what was found.
+//! The doctor changes nothing. It does not prompt for a passphrase or run the user's programs, and uses no network
+//! unless it is asked to. It works where nothing else does, without a home, with settings that do not parse, beside a
+//! vault that is locked or held by another: each group of checks has a thread of its own, and one that does not come
+//! back in time is itself what was found.
 
 mod connections;
 mod files;

@@ -1,4 +1,4 @@
-//! Whether the services can be reached: the name resolves, TLS is made, something answers. Nothing is said of anybody.
+//! Checks that services can be reached: name resolution, TLS, a response. No credential is sent.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Whether `[notify]` could tell anybody anything.
+//! Checks that `[notify]` can deliver notifications.
 
 use super::system::find_program;
 use super::{DoctorContext, Finding};

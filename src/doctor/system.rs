@@ -1,4 +1,4 @@
-//! What surrounds integ: the program itself, the keyring, a browser, proxies, the shell.
+//! Checks the environment: the program itself, the keyring, a browser, proxies, the shell.
 
 use std::path::{Path, PathBuf};
 
@@ -124,7 +124,7 @@ fn proxy_host(value: &str) -> Option<String> {
     Some(url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}")))
 }
 
-/// Whether Tab works in the user's shell, as far as files tell.
+/// Whether Tab works in the user's shell, as far as files show.
 fn completion() -> Option<Finding> {
     let shell = env::var(&env::SHELL)?;
     let shell = Path::new(&shell).file_name()?.to_str()?;

@@ -1,4 +1,4 @@
-//! The vault: whether it is there, opens, is whole, and who can open it.
+//! Checks the vault: that it exists, opens and is intact, and who can open it.
 
 use std::{fs, io};
 
@@ -19,7 +19,7 @@ const CLOCK_SLACK_SECS: i64 = 120;
 /// No store is older than the program; a clock that says so was never set.
 const EARLIEST: i64 = 1_735_689_600;
 
-/// The doctor asks nobody.
+/// The doctor never prompts.
 struct NoPassphraseSource;
 
 impl PassphraseSource for NoPassphraseSource {
@@ -42,7 +42,7 @@ pub(super) fn check_vault(around: &DoctorContext) -> Vec<Finding> {
             let place = match custody {
                 IdentityLocation::Environment => "given by the environment",
                 IdentityLocation::Keyring => "in the OS keyring",
-                IdentityLocation::File => "in a file of yours alone",
+                IdentityLocation::File => "in a file that only you can read",
                 IdentityLocation::EncryptedFile => "in a file under a passphrase",
             };
             findings.push(Finding::ok("identity", format!("{place}: {recipient}")));

@@ -1,4 +1,4 @@
-//! The catalogue of the user's own event types: what a receiver may expect, and what is sent is held against.
+//! The catalogue of the user's event types, against which messages are validated.
 
 use serde_json::Value;
 

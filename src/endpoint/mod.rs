@@ -1,4 +1,4 @@
-//! Outbound webhooks: the user's own events, sent to endpoints and signed by Standard Webhooks.
+//! Outbound webhooks: the user's events, sent to endpoints with Standard Webhooks signatures.
 //!
 //! `send` stores a message with one delivery for each endpoint that receives its type, in one commit. A worker then sends
 //! what is due by a [`DeliverySender`], and [`retry_schedule`] decides what an attempt leads to. A receiver gets each message

@@ -1,5 +1,5 @@
-//! What an attempt leads to. Pure: given how things stand, how it ended, the time and a random number, it says when the
-//! delivery is tried again, and what becomes of its endpoint.
+//! Decides what follows an attempt. Pure: from the state, the result, the time and a random number, it computes the
+//! next attempt and the endpoint's status.
 
 use std::time::Duration;
 
@@ -61,7 +61,7 @@ pub struct DeliveryProgress {
     pub expires_at: Timestamp,
 }
 
-/// How long to wait after so many attempts; absent where the policy allows no more. `random` is any number.
+/// Delay after this many attempts; absent if the policy allows no more. `random` is any number.
 pub fn backoff(policy: BackoffPolicy, attempts: u32, random: u64) -> Option<Duration> {
     let secs = match policy {
         BackoffPolicy::None => return None,

@@ -1,4 +1,4 @@
-//! Messages: stored durably before anything is sent, and made due again by hand.
+//! Messages: stored durably before anything is sent, and retried manually.
 
 use serde_json::json;
 use serde_json::value::RawValue;

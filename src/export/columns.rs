@@ -1,4 +1,4 @@
-//! What the members at the top of records hold, so that they become columns. Pure.
+//! Derives columns from the top-level members of records. Pure.
 
 use indexmap::IndexMap;
 

@@ -1,4 +1,4 @@
-//! Writes synced records for other programs: as files that databases read, as messages that targets load.
+//! Exports synced records for other programs: files for databases, messages for targets.
 
 mod columns;
 mod csv;

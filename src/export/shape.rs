@@ -1,4 +1,4 @@
-//! The one shape of a record, whichever format it is written in. Pure.
+//! The shape of a record in every format. Pure.
 //!
 //! A record is the members that the service wrote, in its order, and then integ's own: `_change` in a list of changes,
 //! `_key`, `_version`, `_first_seen_at`, `_changed_at`, `_deleted_at`. What is a member in JSON is a column of the same name

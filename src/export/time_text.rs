@@ -1,4 +1,4 @@
-//! Texts that are times, read without loss. Pure.
+//! Lossless parsing of texts that are times. Pure.
 
 use jiff::civil::{Date, DateTime, Time};
 

@@ -1,4 +1,4 @@
-//! Records in a file, in any of the formats.
+//! Writes records to a file in any format.
 
 use std::io::{self, Write};
 

@@ -1,4 +1,4 @@
-//! A file that is written piece by piece and appears whole.
+//! A file that is written piece by piece and appears atomically.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};

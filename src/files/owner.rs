@@ -1,4 +1,4 @@
-//! Owners and rights, of one file at a time.
+//! Owner and permissions of a file.
 
 use std::fs::Metadata;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! Reading files: never more than a limit, and only regular files unless the user named the file on the command line.
+//! Reads files up to a limit, and only regular files unless the user named the file on the command line.
 //!
 //! A pipe that nobody writes to would be waited for without end, and a device such as `/dev/zero` has no end.
 

@@ -1,4 +1,4 @@
-//! Whether somebody else could have changed a file, or put another in its place: the check that sshd calls `StrictModes`.
+//! Checks whether other users could have changed or replaced a file, like sshd's `StrictModes`.
 //!
 //! A file or folder is trusted if it belongs to this user or to root, nobody else can write to it, and the same holds for
 //! every folder above it, up to `/`. A folder that others can write to is accepted above a trusted path if it is sticky, as

@@ -1,4 +1,4 @@
-//! One check, and many at once.
+//! Checks one connection, or several in parallel.
 
 use std::time::Duration;
 

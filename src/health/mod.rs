@@ -1,4 +1,4 @@
-//! Whether connections work: the connector's health check is made, judged and its result stored.
+//! Health checks: makes the connector's check, and stores its result.
 
 mod check;
 mod mcp;

@@ -1,4 +1,4 @@
-//! The status of a connection, from what is stored: no request is made.
+//! Computes the status of a connection from stored data, without a request.
 
 use std::time::Duration;
 

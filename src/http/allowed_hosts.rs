@@ -1,4 +1,4 @@
-//! The hosts that the requests of one live connection may go to.
+//! The allowed hosts of a live connection.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;

@@ -1,5 +1,4 @@
-//! `WWW-Authenticate`: what a server that refuses a request says of the credentials that it wants (RFC 9110 section 11.6.1).
-//! Pure.
+//! `WWW-Authenticate`: the challenges of a server that rejects a request (RFC 9110 section 11.6.1). Pure.
 
 /// One challenge of a server: its scheme and its parameters.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! What an answer means, by the connector's rules and below them by HTTP's own. Pure.
+//! Classifies responses by the connector's rules, then by HTTP status. Pure.
 
 use std::borrow::Cow;
 use std::cell::LazyCell;

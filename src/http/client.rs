@@ -1,4 +1,4 @@
-//! The one HTTP client: rustls, no redirects of its own, bounded answers, nothing logged that is secret.
+//! The HTTP client: rustls, no automatic redirects, size limits, no secrets in logs.
 
 use std::borrow::Cow;
 use std::collections::HashMap;

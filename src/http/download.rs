@@ -1,4 +1,4 @@
-//! Public documents that a person names by their URL: a connector's file, an API's description.
+//! Downloads public documents by URL: a connector file, an API description.
 
 use thiserror::Error;
 use url::Url;
@@ -29,9 +29,9 @@ impl Remedy for DownloadError {
             Self::Status { status: 404 | 410, .. } => Diagnostic::new(Kind::NotFound, "download_failed"),
             Self::Status { .. } => Diagnostic::new(Kind::Failed, "download_failed"),
             Self::Redirected { target, .. } => Diagnostic::new(Kind::Failed, "redirected")
-                .hint(Hint::text(format!("if you trust that place, name it yourself: {target}"))),
+                .hint(Hint::text(format!("if you trust it, use that URL: {target}"))),
             Self::CredentialsInUrl => Diagnostic::new(Kind::Usage, "credentials_in_url")
-                .hint(Hint::text("save the file with a program that keeps them, and name the file")),
+                .hint(Hint::text("download the file with another program, then give its path")),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The egress guard: where a URL of the user's own may lead.
+//! The egress guard: the addresses that the user's URLs may lead to.
 //!
 //! A connector's URLs come from its file. Those of hooks and endpoints come from anyone who may change a setting or call the
 //! API, so that a name or a redirect could lead them to this machine, its network or its cloud's metadata (SSRF). The
@@ -23,7 +23,7 @@ use crate::config::AllowedAddress;
 /// What an address is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AddressClass {
-    /// A public host, as far as the address tells.
+    /// A public host, judging by the address.
     Public,
     Special(AddressPurpose),
 }

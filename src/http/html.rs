@@ -1,4 +1,4 @@
-//! The pages that integ shows in a browser: one design, without scripts.
+//! The pages that integ shows in a browser: one design, no scripts.
 //!
 //! What comes from outside is escaped with [`escape`] by the caller; [`policy`] lets nothing of a page
 //! run or load should one forget.

@@ -1,4 +1,4 @@
-//! Ports of this machine's own addresses, bound so that no other user can answer in integ's place.
+//! Loopback ports, bound so that no other user can answer instead of integ.
 //!
 //! A browser or a tunnel that is sent to `localhost` may try `::1` first and `127.0.0.1` second, whatever /etc/hosts says.
 //! A program that listens at the other address of the same port then gets what was meant for integ. Hence both are bound, or

@@ -110,10 +110,8 @@ impl Remedy for HttpError {
             Self::TooLarge { .. } => Diagnostic::new(Kind::Failed, "answer_too_large"),
             Self::Insecure { .. } => Diagnostic::new(Kind::Usage, "insecure_url")
                 .hint(Hint::text("use an https URL; plain http is for 127.0.0.1 and localhost only")),
-            Self::EgressRefused(refusal) => Diagnostic::new(Kind::Usage, "egress_refused").hint(Hint::new(
-                "if it is meant to be called:",
-                format!("integ config set http.allow {}", refusal.host),
-            )),
+            Self::EgressRefused(refusal) => Diagnostic::new(Kind::Usage, "egress_refused")
+                .hint(Hint::new("to allow it:", format!("integ config set http.allow {}", refusal.host))),
             Self::SpecialAddress(_) => Diagnostic::new(Kind::Usage, "egress_refused"),
             Self::Undeclared { .. } => Diagnostic::new(Kind::Usage, "undeclared_host"),
             Self::InvalidRequest { .. } | Self::Client { .. } => Diagnostic::new(Kind::Failed, "http"),

@@ -1,4 +1,4 @@
-//! Whose process is at the other end of a connection inside this machine.
+//! Finds the process at the other end of a local connection.
 //!
 //! Loopback keeps other machines out, not other users. Linux lists every socket of the network namespace with its owner in
 //! /proc/net/tcp and /proc/net/tcp6 (`sock_diag` would say the same by netlink, from a module that containers often lack).

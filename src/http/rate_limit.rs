@@ -1,4 +1,4 @@
-//! How fast one connection may ask: the connector's budget, and what the vendor's answers say of it.
+//! The request rate of a connection: the connector's budget, and limits reported in responses.
 
 use std::num::NonZeroU32;
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -1,4 +1,4 @@
-//! Taking secrets out of what is shown: URLs by the names of their parameters, any text by the secrets that are known.
+//! Redacts secrets in output: in URLs by parameter name, in other text by the known secrets.
 
 use serde_json::Value;
 use url::Url;

@@ -1,4 +1,4 @@
-//! How long to wait before a request is repeated. Pure: the caller sleeps.
+//! Computes delays between attempts. Pure: the caller sleeps.
 
 use std::time::Duration;
 

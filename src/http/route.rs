@@ -1,4 +1,4 @@
-//! Where a connection's traffic goes: to the vendor, to another origin with the paths kept, or to the sandbox.
+//! Routes a connection's traffic: to the vendor, to another origin with the same paths, or to the sandbox.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! A small HTTP/1.1 server: the OAuth callback, the sandbox and the receiver of webhooks are built on it.
+//! A small HTTP/1.1 server, used for the OAuth callback, the sandbox and webhooks.
 //!
 //! Every size and time is bounded, because any program that reaches the port can connect: a request's head is at most 16 KiB
 //! (longer ones get 431 or 414), its body at most 1 MiB unless its handler allows more, a head must come within ten seconds,
@@ -303,7 +303,7 @@ impl<H: RequestHandler> Service<H> {
     }
 }
 
-/// Closes the connection after an answer: what is left of the request cannot be told from another.
+/// Closes the connection after a response: the rest of the request cannot be distinguished from another request.
 fn last(mut answer: FullResponse) -> FullResponse {
     answer.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
     answer

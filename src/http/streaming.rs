@@ -1,4 +1,4 @@
-//! Answers that are read piece by piece: streams of server-sent events, which may never end.
+//! Responses that are read piece by piece, such as endless streams of server-sent events.
 
 use std::time::Duration;
 

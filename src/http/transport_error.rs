@@ -1,4 +1,4 @@
-//! Why a request got no answer, from the errors of the layers below, in one sentence.
+//! Explains in one sentence why a request got no response, from the errors of lower layers.
 
 use std::error::Error as StdError;
 use std::io;

@@ -1,4 +1,4 @@
-//! jq expressions over JSON: what `--jq` prints, and which events a filter lets through.
+//! jq expressions over JSON, for `--jq` and event filters.
 //!
 //! An expression may come from a connector's file and documents come from services, so neither may use up the machine. What
 //! is known to be cheap (`plain`) is evaluated here; everything else is evaluated by a process with limits (`worker`).

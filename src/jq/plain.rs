@@ -1,4 +1,4 @@
-//! Which expressions are known to end, and soon, before they are run.
+//! Recognizes expressions that are certain to end quickly.
 //!
 //! What passes can do no more than walk over the document a fixed number of times. It is a list of what is known to be
 //! cheap, so that whatever is not on it, and whatever jq learns later, is run by the worker and its limits.

@@ -1,5 +1,5 @@
-//! A process of its own for expressions that are not known to end: jq is a whole language, which can recurse until a stack
-//! is used up, fill the memory and run for ever, and nothing but a process can be made to stop.
+//! A separate process for expressions that may not end: jq can recurse until the stack is exhausted, fill the memory
+//! and run forever, and only a process can be stopped.
 //!
 //! The worker is the same program, started with [`WORKER_ARGUMENT`] and an empty environment. It reads JSON, one text a line: the
 //! expression first, then documents. To each document it answers with its results, one a line behind `=`, and ends with a

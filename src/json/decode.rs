@@ -1,4 +1,4 @@
-//! From the bytes of a body to text.
+//! Decodes the bytes of a body to text.
 
 use std::borrow::Cow;
 

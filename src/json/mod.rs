@@ -1,4 +1,4 @@
-//! JSON as services write it, read without loss.
+//! Lossless reading of JSON as services write it.
 //!
 //! `serde_json` turns numbers into `f64`, and refuses texts that RFC 8259 allows or that other parsers read: half of a
 //! surrogate pair (`"\ud83d"`), `1e400`, 200 levels, a byte-order mark, another charset. A record or an event must not be

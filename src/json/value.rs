@@ -1,4 +1,4 @@
-//! Trees of a text, and what its strings say.
+//! Builds values from a text, and decodes its strings.
 
 use std::borrow::Cow;
 

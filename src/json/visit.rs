@@ -1,4 +1,4 @@
-//! The grammar of RFC 8259, walked without recursion.
+//! Walks the grammar of RFC 8259 without recursion.
 
 use super::{JsonError, MAX_DEPTH};
 

@@ -1,4 +1,4 @@
-//! The same JSON, written differently.
+//! Rewrites JSON in another layout.
 
 use std::borrow::Cow;
 

@@ -1,4 +1,4 @@
-//! The forms in which programs print a secret.
+//! The encodings in which programs may print a secret.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};

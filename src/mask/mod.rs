@@ -1,4 +1,4 @@
-//! Hides secrets in a stream of bytes, also where one is split over several writes or encoded.
+//! Masks secrets in a stream of bytes, also if one is encoded or split over several writes.
 //!
 //! [`SecretPatterns`] knows every form of the secrets that is looked for (`encodings`), and a [`Masker`] replaces them in
 //! one stream by `***`. A stream goes on as it comes: only an end that may be the beginning of a secret is held back, until

@@ -1,4 +1,4 @@
-//! The messages of the protocol: JSON-RPC 2.0 requests, and the answers that are looked for in what a server sends. Pure.
+//! Messages of the protocol: JSON-RPC 2.0 requests and responses. Pure.
 
 use serde_json::{Value, json};
 

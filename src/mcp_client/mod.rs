@@ -1,5 +1,5 @@
-//! A client of remote MCP servers (Model Context Protocol, streamable HTTP): it asks what a server is and lists its
-//! tools, and [`proxy`] relays the messages of another client.
+//! A client of remote MCP servers (Model Context Protocol, streamable HTTP): it describes a server and lists its tools,
+//! and [`proxy`] relays another client's messages.
 //!
 //! Since revision 2026-07-28 there are no sessions: every request names its revision. A server that does not know
 //! `server/discover` of that revision is asked for a session, as the earlier revisions want it.

@@ -1,4 +1,4 @@
-//! What a server's refusal means for the user.
+//! Interprets a server's rejection for the user.
 
 use crate::api;
 use crate::connector::{ErrorClass, scopes};

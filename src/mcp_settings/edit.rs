@@ -1,4 +1,4 @@
-//! A change of one file of settings: computed, shown, and then written as a whole.
+//! A change of a settings file: computed, shown, then written atomically.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,4 @@
-//! Settings in JSON, with comments and trailing commas where the client takes them. Pure.
+//! Settings in JSON, with comments and trailing commas if the client accepts them. Pure.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! Where clients have their settings, and how they can start integ.
+//! The locations of clients' settings, and how clients can start integ.
 
 use std::path::{Path, PathBuf};
 

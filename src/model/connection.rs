@@ -1,4 +1,4 @@
-//! What a connection is: its name, the account behind it, its grant and how it stands.
+//! Connections: name, account, grant and status.
 //!
 //! These are the domain's own types. Database rows live in `store`, what is printed lives in the commands' views.
 
@@ -53,7 +53,7 @@ pub struct Connection {
     pub id: ConnectionId,
     pub name: ConnectionName,
     pub mode: ConnectionMode,
-    /// Which of the connector's ways of authenticating: the key of its `[auth.*]` table.
+    /// The connector's authentication method: the key of its `[auth.*]` table.
     pub auth: String,
     /// Where all of the vendor's traffic is sent instead, paths kept.
     pub origin: Option<Url>,

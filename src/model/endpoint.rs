@@ -1,4 +1,4 @@
-//! Endpoints: where the user's own events are sent, and by which rules.
+//! Endpoints: where the user's events are sent, with their delivery policy.
 
 use std::fmt;
 use std::str::FromStr;

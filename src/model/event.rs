@@ -1,4 +1,4 @@
-//! Events: what vendors sent by webhook, and what became of it.
+//! Events: webhooks received from vendors, with their status.
 
 use std::time::Duration;
 
@@ -79,7 +79,7 @@ pub struct NewEvent {
     /// Whether the request named its delivery, or the connector says that equal bodies are one event. Equal signed bytes of
     /// two requests that name none are two events.
     pub has_delivery_id: bool,
-    /// Absent of one that was fetched, whose bytes are not those that are delivered: its id alone tells it.
+    /// Absent for a fetched event, whose bytes differ from those of the delivery: it is identified by its ID only.
     pub digest: Option<[u8; 32]>,
     /// Of what was signed, where the signature does not cover the id.
     pub signed_digest: Option<[u8; 32]>,

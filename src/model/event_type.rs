@@ -1,4 +1,4 @@
-//! Types of events, `invoice.paid`, and the patterns that choose among them, `invoice.*`.
+//! Event types such as `invoice.paid`, and patterns such as `invoice.*`.
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,4 +1,4 @@
-//! Grants: the secrets of a connection, and how long they can be relied on.
+//! Grants: the secrets of a connection, and their lifetime.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Jobs: runs of a sync, what each was to do, how it went, and what it brought.
+//! Jobs: runs of a sync, with their mode, outcome and counts.
 
 use super::name::ConnectionName;
 use super::record::{RecordCounts, Traffic};

@@ -1,4 +1,4 @@
-//! Links: pairs of an entity of the user's and an object of a service.
+//! Links: pairs of a user's entity and a service's object.
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,4 +1,4 @@
-//! The Model Context Protocol, as far as both of its sides have to agree.
+//! Parts of the Model Context Protocol that client and server share.
 
 /// The revision without sessions: every request says which revision it is of (MCP 2026-07-28, "Versioning and Compatibility").
 pub const MCP_STATELESS_REVISION: &str = "2026-07-28";

@@ -1,4 +1,4 @@
-//! Messages: the user's own events, as they are sent to endpoints.
+//! Messages: the user's events, as sent to endpoints.
 
 use serde_json::Value;
 

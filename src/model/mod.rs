@@ -1,4 +1,4 @@
-//! The types of the domain: what a connection, a grant, an event, a delivery, a record and a job are. Nothing here does I/O.
+//! The types of the domain: connections, grants, events, deliveries, records and jobs. No I/O.
 
 pub mod app;
 pub mod binding;

@@ -1,4 +1,4 @@
-//! What a hook gets: never a secret.
+//! Notifications for hooks, without secrets.
 
 use serde_json::{Value, json};
 
@@ -47,8 +47,7 @@ impl Notification {
     /// Creates the notification of a connection's transition; the reason, absent after a recovery, is
     /// one line of at most 500 characters.
     pub fn new(changed: &ConnectionTransition, workspace: &WorkspaceName, at: Timestamp) -> Self {
-        let Connection { name, mode, grant_status: standing, status_reason: reason, last_error, .. } =
-            &changed.connection;
+        let Connection { name, mode, grant_status, status_reason: reason, last_error, .. } = &changed.connection;
         let works = changed.transition == Transition::Recovery;
         let reason = reason.as_ref().or(last_error.as_ref()).filter(|_| !works);
         Self {
@@ -59,7 +58,7 @@ impl Notification {
             connector: name.connector().to_owned(),
             workspace: workspace.to_string(),
             mode: *mode,
-            status: match standing {
+            status: match grant_status {
                 GrantStatus::NeedsReauth => "needs_reauth",
                 GrantStatus::Disconnected => "disconnected",
                 GrantStatus::Active if works => "active",

@@ -1,4 +1,4 @@
-//! Records: what was pulled, as the vendor wrote it, and what changed of it when.
+//! Records: synced data as the vendor wrote it, and its changes.
 
 use schemars::JsonSchema;
 use serde::Serialize;

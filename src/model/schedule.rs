@@ -1,4 +1,4 @@
-//! Schedules: when what is synced by itself.
+//! Schedules: when streams are synced automatically.
 
 use super::name::ConnectionName;
 use crate::clock::Timestamp;

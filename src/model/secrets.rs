@@ -1,4 +1,4 @@
-//! The secrets that prove messages: the one in force, and those that it replaced and that are good for a while yet.
+//! Signing secrets: the current one, and replaced ones that are still valid.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 

@@ -1,4 +1,4 @@
-//! Streams: what is synced of a connection, and how far each list of it has come.
+//! Streams: what is synced from a connection, and the position of each list.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Subscriptions: webhooks that were registered at vendors, with what it takes to prolong and to end them.
+//! Subscriptions: webhooks registered at vendors, with what is needed to renew and end them.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! How webhooks reach a connection, and the secrets that prove them.
+//! The webhook URL of a connection, and the secrets that verify requests.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Closed enums as words: the one way in which a state is written in the store, in JSON and on the command line.
+//! Closed enums as words, for the store, JSON and the command line.
 
 use thiserror::Error;
 

@@ -1,4 +1,4 @@
-//! Hooks: telling the user's own programs that a connection broke, or works again, or that an endpoint was disabled.
+//! Hooks: notify the user's programs that a connection broke or recovered, or that an endpoint was disabled.
 //!
 //! What to tell is decided by the store ([`crate::model::ConnectionTransition`]): one process of many sees a change, once. Telling is
 //! tried once and at most once; that it fails is a warning, and changes nothing else. Each hook runs beside the command's
@@ -41,7 +41,7 @@ const MAX_CONCURRENT: usize = 4;
 /// How long a hook that did not answer is left alone.
 const MUTE_DURATION: Duration = Duration::from_secs(60);
 
-/// Why somebody was not told.
+/// Why a notification was not delivered.
 #[derive(Debug, Error)]
 pub enum NotifyError {
     #[error(transparent)]
@@ -121,7 +121,7 @@ struct Shared {
     url: HookState,
 }
 
-/// What became of one of the two ways so far.
+/// The outcome of one of the two deliveries so far.
 #[derive(Default)]
 struct HookState {
     /// When it last did not answer.

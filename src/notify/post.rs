@@ -1,4 +1,4 @@
-//! The signed POST, by the rules of Standard Webhooks, through the egress guard.
+//! The signed POST (Standard Webhooks), sent through the egress guard.
 
 use url::Url;
 

@@ -1,5 +1,5 @@
-//! Tokens for keys of the user's: signed assertions (RFC 7521, RFC 7523), as a grant and as a client's authentication, and
-//! the vendor's own requests that exchange a key.
+//! Tokens from the user's keys: signed assertions (RFC 7521, RFC 7523), as a grant and as client authentication, and
+//! vendors' own exchanges of a key.
 
 use serde_json::{Map, Value};
 use url::form_urlencoded::Serializer;

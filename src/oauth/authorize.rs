@@ -1,4 +1,4 @@
-//! The authorization request: the URL that a person opens (RFC 6749 section 4.1.1, RFC 7636, RFC 9207).
+//! The authorization request: the URL that a user opens (RFC 6749 section 4.1.1, RFC 7636, RFC 9207).
 
 use oauth2::{CsrfToken, PkceCodeChallenge};
 use url::Url;

@@ -1,4 +1,4 @@
-//! Parses what the browser brought to the redirect URI. Pure: the listener and `--paste` both ask here.
+//! Parses the request to the redirect URI. Pure; used by the listener and `--paste`.
 //!
 //! Order matters: `state` is compared before anything else of the query is believed, so that a page which sends the
 //! browser to the listener can neither end a sign-in nor inject a code (RFC 9700 sections 4.5 and 4.7).

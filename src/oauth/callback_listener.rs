@@ -36,8 +36,8 @@ const LAST_PAGE_WAIT: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug, Default)]
 pub struct RedirectOptions {
     pub port: Option<u16>,
-    /// The registered URI, as it was typed; the listener's own where absent. A loopback one says what to bind, and any
-    /// other is that of a tunnel which leads here.
+    /// The registered URI, as typed; the listener's own if absent. A loopback one says what to bind, and any other is
+    /// that of a tunnel which leads here.
     pub redirect_uri: Option<RedirectUri>,
     /// Listens at this address in place of loopback: in a container, whose loopback no browser outside can reach.
     pub bind: Option<IpAddr>,
@@ -269,7 +269,7 @@ impl CallbackHandler {
         if !self.guard.allows(request, starts).await {
             return notice(
                 StatusCode::FORBIDDEN,
-                "integ accepts connections of its own user only. The terminal has details.",
+                "integ only accepts connections from its own user. The terminal has details.",
             );
         }
         if starts {

@@ -1,4 +1,4 @@
-//! One client at one vendor: the requests to its token endpoint, through the `oauth2` crate and the vendor's dialect.
+//! An OAuth client at a vendor: requests to its token endpoint, through the `oauth2` crate and the vendor's quirks.
 
 use std::collections::BTreeMap;
 use std::future::Future;

@@ -1,4 +1,4 @@
-//! The device authorization grant (RFC 8628): a code to enter on another screen.
+//! The device authorization grant (RFC 8628): a code to enter on another device.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! Whether a JSON document says anything twice. Parsers differ in which of two members they believe, so that a token
-//! answer with a doubled one is no answer (fault 17).
+//! Detects duplicate members in a JSON document. Parsers differ in which one they use, so a token response with
+//! duplicates is rejected (fault 17).
 
 use std::collections::HashSet;
 use std::fmt;

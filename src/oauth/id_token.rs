@@ -1,4 +1,4 @@
-//! What an ID token says of the account (OpenID Connect Core 1.0 section 2).
+//! Reads the account from an ID token (OpenID Connect Core 1.0 section 2).
 //!
 //! The token comes over TLS from the server itself, which stands in for its signature (section 3.1.3.7, 6), and it decides
 //! nothing here: it names an account, and gives no access to one.

@@ -1,4 +1,4 @@
-//! How long a token lives, by whatever says so. Pure.
+//! Determines the lifetime of a token. Pure.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

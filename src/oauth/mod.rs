@@ -176,7 +176,7 @@ pub enum OAuthError {
         #[source]
         description: Option<ErrorDescription>,
     },
-    /// The grant is dead for good: only a person can give a new one.
+    /// The grant has ended; the user must reconnect.
     #[error("the vendor refused the grant ({code})")]
     InvalidGrant {
         code: String,
@@ -195,7 +195,7 @@ pub enum OAuthError {
     MalformedResponse { endpoint: &'static str, reason: String },
     #[error(transparent)]
     Http(#[from] HttpError),
-    #[error("cannot build the request: {0}")]
+    #[error("cannot build the request")]
     Template(#[from] TemplateError),
     #[error("cannot sign the request")]
     Signing(#[from] AssertionError),
@@ -412,7 +412,7 @@ impl OAuthError {
             )),
             Self::ErrorResponse { code, .. } if matches!(code.as_str(), "invalid_client" | "unauthorized_client") => {
                 let otherwise = offers.client_auth_param.as_ref().map_or_else(String::new, |param| {
-                    format!("if the server wants it sent otherwise, `{connect} --param {param}=post`; ")
+                    format!("if the server expects it in another form, `{connect} --param {param}=post`; ")
                 });
                 let text = format!("{otherwise}check the client id and secret:");
                 Some(Hint::new(text, format!("integ app set {connector}")))
@@ -441,7 +441,7 @@ impl OAuthError {
             )),
             Self::Http(error) => error.hint(),
             Self::Bind { .. } | Self::Serve { .. } => Some(Hint::new(
-                "--port takes another port, if the app allows its redirect URI; or do without one:",
+                "choose another port with --port if the app allows that redirect URI; or use no port:",
                 format!("{connect} --paste"),
             )),
             Self::TimedOut { .. } | Self::DeviceCodeExpired => {

@@ -1,4 +1,4 @@
-//! What the browser shows when a sign-in has ended, in the design of the sandbox's consent page.
+//! The browser's page at the end of a sign-in, in the design of the sandbox's consent page.
 
 use crate::error::Hint;
 use crate::http::html::{document, escape, policy};
@@ -35,27 +35,27 @@ impl OutcomePage {
         let service = escape(&self.service);
         let (sign, title, rest) = match &self.outcome {
             SignInOutcome::Connected { connection, account } => {
-                let account = account.as_ref().map(|account| format!("As <b>{}</b>, ", escape(account)));
-                let begin = account.unwrap_or_else(|| "It is ".to_owned());
-                let text = format!("<p>{begin}under the name <b>{}</b>.</p>", escape(connection));
+                let account = account.as_ref().map(|account| format!("Account <b>{}</b>, saved ", escape(account)));
+                let begin = account.unwrap_or_else(|| "Saved ".to_owned());
+                let text = format!("<p>{begin}as connection <b>{}</b>.</p>", escape(connection));
                 let text = format!("{text}<footer>You can close this page and go back to the terminal.</footer>");
                 (("good", "✓"), format!("{service} is connected"), text)
             }
             SignInOutcome::Failed { reason, hint } => {
                 let mut text = format!("<p>{}</p>", escape(&sentence(reason)));
                 if let Some(hint) = hint {
-                    let lead = if hint.text.is_empty() { "What to do now, in the terminal:" } else { &hint.text };
+                    let lead = if hint.text.is_empty() { "To continue, run this in the terminal:" } else { &hint.text };
                     text.push_str(&format!("<p>{}</p>", escape(&sentence(lead))));
                     let command = hint.command.as_ref().map(|command| format!("<pre>{}</pre>", escape(command)));
                     text.push_str(&command.unwrap_or_default());
                 }
-                text.push_str("<footer>You can close this page; the terminal says the same.</footer>");
+                text.push_str("<footer>You can close this page; the terminal shows the same message.</footer>");
                 (("bad", "✕"), format!("{service} was not connected"), text)
             }
             SignInOutcome::Asking => {
-                let text = "<p>One question is left. It waits in the terminal.</p>\
+                let text = "<p>There is one more question in the terminal.</p>\
                             <footer>You can close this page.</footer>";
-                (("wait", "…"), format!("{service} has said yes"), text.to_owned())
+                (("wait", "…"), format!("{service} granted access"), text.to_owned())
             }
         };
         let (kind, sign) = sign;
@@ -101,7 +101,7 @@ mod tests {
     fn a_page_names_the_account_or_the_reason_and_the_next_command() {
         let page =
             text(SignInOutcome::Connected { connection: "slack@work".into(), account: Some("Acme & Co".into()) });
-        assert!(page.contains("A&lt;b&gt; is connected") && page.contains("As <b>Acme &amp; Co</b>"), "{page}");
+        assert!(page.contains("A&lt;b&gt; is connected") && page.contains("Account <b>Acme &amp; Co</b>"), "{page}");
         assert!(page.contains("<b>slack@work</b>"), "{page}");
         let hint = Some(Hint::new("run it again:", "integ connect slack"));
         let page = text(SignInOutcome::Failed { reason: "the user said <no>".into(), hint });
@@ -110,6 +110,6 @@ mod tests {
         {
             assert!(page.contains(part), "{part}: {page}");
         }
-        assert!(text(SignInOutcome::Asking).contains("waits in the terminal"));
+        assert!(text(SignInOutcome::Asking).contains("question in the terminal"));
     }
 }

@@ -1,4 +1,4 @@
-//! Who may bring a callback: processes of integ's own user, and of root.
+//! Restricts callbacks to processes of integ's own user and root.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 

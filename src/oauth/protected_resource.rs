@@ -1,5 +1,5 @@
-//! Which authorization server protects a resource: OAuth 2.0 Protected Resource Metadata (RFC 9728), found as the
-//! authorization specification of MCP (revision 2025-11-25) says.
+//! Finds the authorization server of a resource: OAuth 2.0 Protected Resource Metadata (RFC 9728), as in the MCP
+//! authorization specification (revision 2025-11-25).
 //!
 //! The resource is asked without a token. Its refusal names the metadata and the scopes, else the metadata is at a well-known
 //! place of the same host. A server of revision 2025-03-26 has no such metadata: its authorization server is at its own

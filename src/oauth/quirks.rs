@@ -1,4 +1,4 @@
-//! Between the standard and the vendor: requests are rewritten into the vendor's dialect of OAuth, answers out of it.
+//! Adapts standard OAuth to the vendor: rewrites requests to the vendor's format, and responses from it.
 //!
 //! Pure. Above this module there is only RFC 6749: a form request, and a JSON answer with `access_token`, or with `error`
 //! and a status of 400. Bodies that are JSON or forms, tokens in odd places, `200` with an error inside, lifetimes as
@@ -132,7 +132,7 @@ pub fn parse_tokens(rules: &OAuth2, purpose: TokenRequestKind, document: &Value)
     let answer = &rules.answer;
     let malformed =
         |why: &str| OAuthError::MalformedResponse { endpoint: "the token endpoint", reason: why.to_owned() };
-    let access_token = access_token(answer, purpose, document).ok_or_else(|| malformed("it holds no access token"))?;
+    let access_token = access_token(answer, purpose, document).ok_or_else(|| malformed("it has no access token"))?;
     // It goes into a header and to scripts that read lines.
     if access_token.chars().any(|c| c.is_control() || c.is_whitespace()) {
         return Err(malformed("the access token holds white space or control characters"));

@@ -1,4 +1,4 @@
-//! A grant that is good for as long as is asked: the one way to a token, and the one place that refreshes.
+//! Returns grants that are valid for long enough. Every token comes from here, and only here are tokens refreshed.
 //!
 //! The protocol, for any number of processes (faults 18 to 21, 105 to 107):
 //! 1. Under the connection's lock, which the operating system releases when its holder dies, the grant is read again: if
@@ -175,7 +175,8 @@ fn warn_of_stale_token(workspace: &Workspace, connection: &Connection, why: &str
     tracing::warn!("{name} was not refreshed, and its token is good{until}: {why}");
 }
 
-/// Warns that an earlier refresh was interrupted, although the token at hand is still good: the next one may need a person.
+/// Warns that an earlier refresh was interrupted, although the current token is still valid: the next one may need a
+/// person.
 async fn warn_of_interrupted_refresh(workspace: &Workspace, loaded: &ConnectionWithGrant) -> error::Result<()> {
     let attempt = loaded.stored_grant.refresh_attempt;
     let Some(attempt) = attempt.filter(|_| loaded.grant.refresh_method == RefreshMethod::RefreshToken) else {

@@ -1,4 +1,4 @@
-//! Registering a client with a server that knows none yet: OAuth 2.0 Dynamic Client Registration (RFC 7591).
+//! Registers a client with a server: OAuth 2.0 Dynamic Client Registration (RFC 7591).
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Ending a grant at the vendor (RFC 7009, or the vendor's own request).
+//! Revokes a grant at the vendor (RFC 7009, or the vendor's own request).
 
 use serde_json::{Map, Value};
 use url::form_urlencoded::Serializer;

@@ -1,4 +1,4 @@
-//! The page that a browser is started with.
+//! The local page that a browser is started with.
 //!
 //! The authorization URL holds the flow's `state`, and every user of a machine can read every process's arguments. Who
 //! knows `state` can end the flow with an account of their own (RFC 9700 section 4.7). So a browser is started with an
@@ -59,7 +59,7 @@ impl StartPage {
     /// The redirect, the first time. The caller knows who asks.
     pub(super) fn respond(&self) -> FullResponse {
         if self.is_used.swap(true, Ordering::Relaxed) {
-            return notice(StatusCode::GONE, "This link was used already. Open the address that integ printed.");
+            return notice(StatusCode::GONE, "This link has already been used. Open the address that integ printed.");
         }
         let mut answer = notice(StatusCode::FOUND, "Continue in the browser.");
         match header::HeaderValue::from_str(self.target.as_str()) {
@@ -101,7 +101,7 @@ impl StartPageServer {
                     return notice(StatusCode::NOT_FOUND, "Page not found.");
                 }
                 if !guard.allows(&request, true).await {
-                    return notice(StatusCode::FORBIDDEN, "integ accepts connections of its own user only.");
+                    return notice(StatusCode::FORBIDDEN, "integ only accepts connections from its own user.");
                 }
                 start.respond()
             }

@@ -1,4 +1,4 @@
-//! Reads what an OAuth endpoint answered: JSON or a form, in the encodings and shapes that servers use. Pure.
+//! Parses responses of OAuth endpoints: JSON or forms, in the encodings and formats that servers use. Pure.
 
 use std::borrow::Cow;
 

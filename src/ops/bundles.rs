@@ -16,7 +16,7 @@ use crate::view::bundle::{BundleLifetime, BundleView, BundledConnectionView};
 /// The operations of this module. A bundle holds keys.
 pub const OPERATIONS: &[Operation] = &[Operation::local("export", OperationScope::Tokens, Effect::Read)];
 
-/// What must be left of a token that nothing can renew: less is over before a job has begun.
+/// Minimum remaining lifetime of a token that cannot be renewed: less would expire before a job starts.
 const MIN_LIFETIME: Duration = Duration::from_secs(60);
 
 /// The connections to export, and who can open the bundle.
@@ -31,7 +31,7 @@ pub struct ExportRequest {
 /// is over; refresh tokens that may rotate are left out.
 ///
 /// # Errors
-/// A connection without a token that works; an invalid recipient.
+/// A connection without a valid token; an invalid recipient.
 pub async fn export(workspace: &Workspace, request: ExportRequest) -> Result<BundleView> {
     let now = workspace.engine.clock.now();
     let mut names = request.connections;
@@ -58,7 +58,7 @@ pub async fn export(workspace: &Workspace, request: ExportRequest) -> Result<Bun
     Ok(BundleView { bundle, recipients: request.recipients, connections: views })
 }
 
-/// Returns a connection with the part of its grant that may leave, as fresh as it is worth.
+/// Returns a connection with the part of its grant that may be exported, refreshed first if needed.
 async fn portable_connection(
     workspace: &Workspace,
     name: &ConnectionName,
@@ -84,13 +84,13 @@ async fn portable_connection(
     Ok((loaded.connection, grant, lifetime))
 }
 
-/// Whether a field is what tokens are asked for with, and requests of the API do not need.
+/// Returns whether a field is only used to request tokens, not for API requests.
 fn is_presented_key(auth: &AuthMethod, name: &str) -> bool {
     let is_shown = auth.tls.as_ref().is_some_and(|tls| tls.certificate == name || tls.key == name);
     auth.oauth2.is_some() && auth.fields.contains_key(name) && !is_shown
 }
 
-/// Whether the connector is one that the reader does not have unless somebody installs it there.
+/// Returns whether the connector must be installed on the machine that opens the bundle.
 fn needs_connector_file(workspace: &Workspace, connector: &str) -> Result<bool> {
     let (_, source) = workspace.engine.catalogue.text(connector)?;
     Ok(source != ConnectorSource::BuiltIn)

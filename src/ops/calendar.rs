@@ -34,17 +34,17 @@ pub const OPERATIONS: &[Operation] = &[
     Operation::local("calendar slots", OperationScope::Calendars, Effect::Read).reachable_by(Reach::Agent),
 ];
 
-/// Which calendars are looked at, over which time, and how.
+/// The calendars to read, the time range, and options.
 #[derive(Clone, Debug)]
 pub struct CalendarQuery {
-    /// A connection alone means its default calendar. None: all connections that have calendars.
+    /// A connection without a calendar means its default calendar. If empty, all connections with calendars.
     pub calendars: Vec<CalendarName>,
-    /// Look at every calendar of a connection that is named alone.
+    /// Read every calendar of connections that are named without a calendar.
     pub every_calendar: bool,
     pub window: Interval,
-    /// Times are shown in it, and days begin by it.
+    /// The time zone of the view and of its days.
     pub zone: TimeZone,
-    /// What each calendar may take to answer.
+    /// Time limit for each calendar.
     pub limit: Duration,
 }
 
@@ -53,7 +53,7 @@ impl CalendarQuery {
         ReadOptions { limit: self.limit, zone: self.zone.clone() }
     }
 
-    /// The calendars that are meant, each once.
+    /// Returns the requested calendars, each once.
     async fn resolve(&self, workspace: &Workspace) -> Result<Vec<CalendarName>> {
         let mut named = self.calendars.clone();
         if named.is_empty() {
@@ -78,10 +78,10 @@ impl CalendarQuery {
     }
 }
 
-/// Lists the calendars of connections, of all that have calendars if none is named.
+/// Lists the calendars of connections, or of all connections with calendars.
 ///
 /// # Errors
-/// Whatever keeps a list from being read whole.
+/// Any error that makes a list incomplete.
 pub async fn list_calendars(workspace: &Workspace, query: CalendarQuery) -> Result<CalendarListView> {
     let mut connections: Vec<_> = query.calendars.iter().map(|name| name.connection.clone()).collect();
     if connections.is_empty() {
@@ -108,7 +108,7 @@ pub async fn list_events(workspace: &Workspace, query: CalendarQuery) -> Result<
 /// Returns the events of calendars as iCalendar (RFC 5545).
 ///
 /// # Errors
-/// Those of [`list_events`], and calendars that cannot be read: a file without their events would look whole.
+/// Those of [`list_events`], and calendars that cannot be read: a file without their events would look complete.
 pub async fn export_events(workspace: &Workspace, query: CalendarQuery) -> Result<String> {
     let calendars = query.resolve(workspace).await?;
     let events = read::all_events(workspace, &calendars, query.window, &query.options(), "the calendar").await?;
@@ -118,22 +118,22 @@ pub async fn export_events(workspace: &Workspace, query: CalendarQuery) -> Resul
 /// Returns when calendars are busy.
 ///
 /// # Errors
-/// Those of [`list_events`], and calendars that cannot be read: then nobody knows.
+/// Those of [`list_events`], and calendars that cannot be read.
 pub async fn free_busy(workspace: &Workspace, query: CalendarQuery) -> Result<FreeBusyView> {
     let calendars = query.resolve(workspace).await?;
     let times = freebusy::busy(workspace, &calendars, query.window, &query.options()).await?;
     Ok(FreeBusyView::new(&times, query.window, &query.zone))
 }
 
-/// What conflicts are looked for.
+/// The conflicts to find.
 #[derive(Clone, Debug)]
 pub struct ConflictQuery {
     pub query: CalendarQuery,
-    /// Look for the events that take the query's window, in place of those that overlap each other.
+    /// Find the events in the query's range, instead of events that overlap each other.
     pub is_proposal: bool,
 }
 
-/// Returns the events that overlap, or those that take a time that is proposed.
+/// Returns the events that overlap each other, or a proposed time.
 ///
 /// # Errors
 /// Those of [`free_busy`].
@@ -160,13 +160,13 @@ pub async fn list_conflicts(workspace: &Workspace, request: ConflictQuery) -> Re
     Ok(ConflictListView { window: SpanView::new(window, zone), time_zone: zone_name(zone), conflicts })
 }
 
-/// Which free slots are looked for.
+/// The free slots to find.
 #[derive(Clone, Debug)]
 pub struct SlotQuery {
     pub query: CalendarQuery,
-    /// How long a slot is at least.
+    /// Minimum length of a slot.
     pub length: Duration,
-    /// The hours of each day that count; all if absent.
+    /// The hours of the day to consider; all if absent.
     pub hours: Option<DailyHours>,
 }
 
@@ -188,7 +188,7 @@ pub async fn list_slots(workspace: &Workspace, request: SlotQuery) -> Result<Slo
     })
 }
 
-/// Adds an event. An entity that has an event in this connection keeps it, and the view says so.
+/// Creates an event. If the entity already has one in this connection, it is kept, and the view says so.
 ///
 /// # Errors
 /// Connections without a calendar, and those of the request.
@@ -204,7 +204,7 @@ pub async fn create_event(workspace: &Workspace, event: NewCalendarEvent) -> Res
 /// Changes an event.
 ///
 /// # Errors
-/// Unknown events, and those that somebody else has changed meanwhile.
+/// Unknown events, and events that were changed meanwhile.
 pub async fn update_event(workspace: &Workspace, update: EventUpdate) -> Result<ChangedEventView> {
     let changed = Box::pin(change::update(workspace, &update)).await?;
     let entity = match &update.event {
@@ -229,7 +229,7 @@ pub struct DeleteEventRequest {
     pub zone: TimeZone,
 }
 
-/// Deletes an event and its link. An entity's event that somebody has deleted already is no error.
+/// Deletes an event and its link. It is not an error if the entity's event was already deleted.
 ///
 /// # Errors
 /// Those of [`update_event`].

@@ -30,7 +30,7 @@ pub async fn list_actions(workspace: &Workspace, connection: ConnectionName) -> 
     Ok(ActionListView::new(&connection, &connector))
 }
 
-/// An action of a connection, with what it takes to read its parameters.
+/// An action of a connection, with what is needed to parse its parameters.
 #[derive(Clone, Debug)]
 pub struct ConnectionAction {
     pub connection: ConnectionName,
@@ -73,7 +73,7 @@ pub struct CallActionRequest {
     pub connection: ConnectionName,
     pub action: String,
     pub input: Input,
-    /// Lets the service recognise a repetition; random if absent.
+    /// The idempotency key; random if absent.
     pub idempotency_key: Option<String>,
 }
 
@@ -88,7 +88,7 @@ impl CallActionRequest {
     }
 }
 
-/// Calls an action. A refusal of the service is in the view.
+/// Calls an action. An error from the service is in the view.
 ///
 /// # Errors
 /// [`ApiError`] for everything that is wrong before anything is sent, and for a response that cannot be read.
@@ -127,14 +127,14 @@ pub struct CallPathRequest {
     /// Sent as JSON.
     pub body: Option<Vec<u8>>,
     pub headers: Vec<(String, String)>,
-    /// Lets the service recognise a repetition; random if absent.
+    /// The idempotency key; random if absent.
     pub idempotency_key: Option<String>,
-    /// Follow the pages to the last.
+    /// Request all pages.
     pub paginate: bool,
 }
 
-/// Calls a path, and hands each page to `on_page` as it arrives, until that wants no more. A refusal is handed over too, and
-/// is then an error.
+/// Calls a path, and passes each page to `on_page` as it arrives, until that breaks. An error response is also passed
+/// on, and is then returned as an error.
 ///
 /// # Errors
 /// [`ApiError`], and those of `on_page`.

@@ -39,7 +39,7 @@ pub const OPERATIONS: &[Operation] = &[
     Operation::local("test", OperationScope::Connections, Effect::Read).reachable_by(Reach::Agent),
 ];
 
-/// Connects an account; the prompter asks the person whose account it is.
+/// Connects an account; the prompter asks the user for values and confirmations.
 pub async fn connect(workspace: &Workspace, request: ConnectRequest, prompter: &dyn Prompter) -> Result<ConnectView> {
     let connected = Box::pin(connect::connect(workspace, &request, prompter)).await?;
     Ok(ConnectView {
@@ -55,7 +55,7 @@ pub async fn connect(workspace: &Workspace, request: ConnectRequest, prompter: &
     })
 }
 
-/// The connections to reconnect, and what is to be different from the last time.
+/// The connections to reconnect, and what to change.
 #[derive(Clone, Debug, Default)]
 pub struct ReconnectRequest {
     pub selection: ReconnectSelection,
@@ -67,14 +67,14 @@ pub struct ReconnectRequest {
 pub enum ReconnectSelection {
     /// These, whether they work or not.
     Named(Vec<ConnectionName>),
-    /// Every connection that only a person can make work again.
+    /// Every connection that needs to be reconnected.
     All,
-    /// The one that only a person can make work again. Of several the prompter asks which.
+    /// The only connection that needs to be reconnected. If there are several, the prompter asks which.
     #[default]
     Broken,
 }
 
-/// That several connections need a person, and none was named.
+/// Several connections need to be reconnected, and none was named.
 #[derive(Debug, Error)]
 #[error("several connections need to be reconnected: {}", names.join(", "))]
 pub struct SeveralBrokenError {
@@ -90,7 +90,7 @@ impl Remedy for SeveralBrokenError {
 /// Signs in again for connections, one after another, each as it was connected.
 ///
 /// # Errors
-/// The failure of the connection if one alone is reconnected; otherwise failures are in the view.
+/// The failure, if only one connection is reconnected; otherwise failures are in the view.
 pub async fn reconnect(
     workspace: &Workspace,
     request: ReconnectRequest,
@@ -125,7 +125,7 @@ pub async fn reconnect(
     Ok(ReconnectListView { reconnected, untouched })
 }
 
-/// Returns the names of the connections that only a person can make work again.
+/// Returns the names of the connections that need to be reconnected.
 async fn broken_connections(workspace: &Workspace) -> Result<Vec<ConnectionName>> {
     if !workspace.has_vault() {
         return Ok(Vec::new());
@@ -183,7 +183,7 @@ pub struct RenameRequest {
     pub name: String,
 }
 
-/// Gives a connection another name. Everything that belongs to it stays.
+/// Renames a connection. Everything that belongs to it is kept.
 pub async fn rename(workspace: &Workspace, request: RenameRequest) -> Result<RenameView> {
     let renamed = connect::rename(workspace, &request.connection, &request.name).await?;
     Ok(RenameView { connection: renamed.name, previous: request.connection })
@@ -229,7 +229,7 @@ pub async fn list_connection_names(workspace: &Workspace) -> Result<Vec<Connecti
     Ok(workspace.store().await?.connections().names().await?)
 }
 
-/// The connections whose status is asked for.
+/// The connections to show.
 #[derive(Clone, Debug, Default)]
 pub struct StatusRequest {
     /// All if empty.
@@ -458,7 +458,7 @@ impl ConnectorCache {
     }
 }
 
-/// Returns the command that makes a connection work as asked, if there is something to fix.
+/// Returns the command that fixes a connection, if something is wrong.
 fn fix_command(
     workspace: &Workspace,
     connection: &Connection,

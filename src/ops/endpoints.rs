@@ -25,7 +25,7 @@ const fn operation(name: &'static str, effect: Effect, reach: Reach) -> Operatio
     Operation::local(name, OperationScope::Endpoints, effect).reachable_by(reach)
 }
 
-/// The operations of this module. Who chooses where messages go, or sees what signs them, is at the machine.
+/// The operations of this module. Those that choose URLs or reveal secrets are for the owner at the machine.
 pub const OPERATIONS: &[Operation] = &[
     operation("endpoint add", Effect::Write, Reach::Local),
     operation("endpoint list", Effect::Read, Reach::Agent),
@@ -45,15 +45,15 @@ pub const OPERATIONS: &[Operation] = &[
     operation("endpoint event remove", Effect::Write, Reach::Api),
 ];
 
-/// A new endpoint. What `settings` leaves open has the defaults: all types, exponential backoff, 8 attempts within 3 days,
-/// 15 s for an attempt.
+/// A new endpoint. Absent `settings` have defaults: all types, exponential backoff, 8 attempts within 3 days, 15 s per
+/// attempt.
 #[derive(Clone, Debug)]
 pub struct AddEndpointRequest {
     pub url: Url,
     pub settings: EndpointChange,
 }
 
-/// Adds an endpoint, in a new workspace if need be, and returns its signing secret, once.
+/// Adds an endpoint, in a new workspace if needed, and returns its signing secret, once.
 ///
 /// # Errors
 /// [`EndpointError::InvalidUrl`], [`EndpointError::InvalidSetting`], [`EndpointError::Http`] for an address that the egress
@@ -84,7 +84,7 @@ pub async fn show_endpoint(workspace: &Workspace, id: EndpointId) -> Result<Endp
     Ok(EndpointDetailView::new(&endpoint::find(workspace, &id).await?, workspace.engine.clock.now()))
 }
 
-/// Changes to an endpoint; what `change` leaves open stays.
+/// Changes to an endpoint; absent values stay as they are.
 #[derive(Clone, Debug)]
 pub struct UpdateEndpointRequest {
     pub id: EndpointId,
@@ -115,7 +115,7 @@ pub async fn remove_endpoint(workspace: &Workspace, id: EndpointId) -> Result<En
 #[derive(Clone, Debug)]
 pub struct RotateSecretRequest {
     pub id: EndpointId,
-    /// For how long the secret before it signs as well.
+    /// How long the previous secret is also used for signing.
     pub overlap: Duration,
 }
 
@@ -128,7 +128,7 @@ pub async fn rotate_endpoint_secret(workspace: &Workspace, request: RotateSecret
     Ok(EndpointDetailView::new(&endpoint, workspace.engine.clock.now()).with_secret(&secret))
 }
 
-/// Sends to an endpoint again, and forgets its failures.
+/// Enables an endpoint, and resets its failures.
 ///
 /// # Errors
 /// [`EndpointError::EndpointNotFound`].
@@ -136,7 +136,7 @@ pub async fn enable_endpoint(workspace: &Workspace, id: EndpointId) -> Result<En
     Ok(EndpointDetailView::new(&endpoint::set_enabled(workspace, &id, true).await?, workspace.engine.clock.now()))
 }
 
-/// Sends nothing to an endpoint until it is enabled.
+/// Disables an endpoint: nothing is sent to it until it is enabled.
 ///
 /// # Errors
 /// [`EndpointError::EndpointNotFound`].
@@ -152,14 +152,14 @@ pub struct SendMessageRequest {
     pub data: Option<Vec<u8>>,
     /// A message with this id is sent once; a random id if absent.
     pub id: Option<String>,
-    /// Send to this endpoint alone, whatever types it receives.
+    /// Send only to this endpoint, whatever types it is subscribed to.
     pub endpoint: Option<EndpointId>,
     /// How long to wait until each delivery was tried once; not at all if absent.
     pub wait: Option<Duration>,
 }
 
-/// Stores a message with a delivery for each endpoint that receives its type, in a new workspace if need be. What is new is
-/// durable when this returns.
+/// Stores a message with a delivery for each endpoint that receives its type, in a new workspace if needed. The message
+/// is durable when this returns.
 ///
 /// # Errors
 /// [`EndpointError::EndpointNotFound`] or [`EndpointError::Disabled`] for the endpoint that is named, [`EndpointError::InvalidJson`],
@@ -182,12 +182,13 @@ pub async fn send_message(workspace: &Workspace, request: SendMessageRequest) ->
     Ok(SentMessageView::new(&sent, workspace.engine.clock.now()))
 }
 
-/// Removes messages that were delivered or given up longer ago than `retention`; the setting `endpoints.keep` if absent.
+/// Removes messages that were delivered or abandoned longer ago than `retention`; the setting `endpoints.keep` if
+/// absent.
 ///
 /// # Errors
 /// The vault's.
 pub async fn prune_messages(workspace: &Workspace, retention: Option<Duration>) -> Result<MessagePruneView> {
-    /// Of one transaction, so that others can write between them.
+    /// Number of messages removed per transaction, so that others can write in between.
     const BATCH: usize = 1000;
     let retention = retention.unwrap_or(workspace.engine.config.endpoints.retention);
     let before = workspace.engine.clock.now().checked_sub(retention).unwrap_or(Timestamp::MIN);
@@ -204,8 +205,8 @@ pub async fn prune_messages(workspace: &Workspace, retention: Option<Duration>) 
     Ok(MessagePruneView { removed })
 }
 
-/// Sends what is due, in a new workspace if need be, until nothing is due or `stop` is ready, and removes messages that are
-/// past their retention. `on_attempt` sees each attempt once it is recorded.
+/// Sends what is due, in a new workspace if needed, until nothing is due or `stop` is ready, and removes messages after
+/// their retention period. `on_attempt` sees each attempt once it is recorded.
 ///
 /// # Errors
 /// [`EndpointError::AlreadyRunning`] if another process delivers in this workspace.
@@ -253,16 +254,16 @@ pub async fn show_delivery(workspace: &Workspace, id: DeliveryId) -> Result<Deli
     Ok(DeliveryDetailView::new(&delivery, &outbox.attempts(id).await?, workspace.engine.clock.now()))
 }
 
-/// Which deliveries to send again.
+/// The deliveries to send again.
 #[derive(Clone, Debug)]
 pub enum RetryDeliveriesRequest {
     /// These, whatever their status.
     Deliveries(Vec<DeliveryId>),
-    /// All that failed or were given up.
+    /// All failed and abandoned deliveries.
     Failed(RetryFilter),
 }
 
-/// Makes deliveries due again: the same messages under the same ids.
+/// Makes deliveries due again: the same messages with the same IDs.
 ///
 /// # Errors
 /// [`EndpointError::DeliveryNotFound`], [`EndpointError::EndpointNotFound`], [`EndpointError::Disabled`]; no delivery is due
@@ -281,16 +282,16 @@ pub async fn retry_deliveries(workspace: &Workspace, request: RetryDeliveriesReq
     Ok(DeliveryRetryView { retried })
 }
 
-/// A type of the user's own events, new or in place of the one with its name.
+/// A type of the user's events, new or replacing the one with its name.
 #[derive(Clone, Debug)]
 pub struct AddEventTypeRequest {
     pub kind: EventType,
     pub description: String,
-    /// Data that every message of this type must resemble; anything may be sent if absent.
+    /// Sample data whose members every message of this type must have; any data is allowed if absent.
     pub sample: Option<Value>,
 }
 
-/// Adds a type to the catalogue, or replaces it, in a new workspace if need be.
+/// Adds a type to the catalogue, or replaces it, in a new workspace if needed.
 ///
 /// # Errors
 /// The vault's.
@@ -311,7 +312,7 @@ pub async fn list_event_types(workspace: &Workspace) -> Result<EventTypeListView
     Ok(EventTypeListView { events: definitions.into_iter().map(EventTypeView::from).collect() })
 }
 
-/// Removes a type from the catalogue; messages of it that are due are still sent.
+/// Removes a type from the catalogue; its pending messages are still sent.
 ///
 /// # Errors
 /// [`EndpointError::UnknownEventType`].

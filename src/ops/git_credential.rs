@@ -15,16 +15,16 @@ use crate::view::token::GitCredentialView;
 /// The operations of this module, which reveal credentials.
 pub const OPERATIONS: &[Operation] = &[Operation::local("git-credential", OperationScope::Tokens, Effect::Read)];
 
-/// The name that GitLab wants beside an OAuth token; GitHub takes any.
+/// The user name that GitLab requires with an OAuth token; GitHub accepts any.
 const USERNAME: &str = "oauth2";
 
-/// What git asks for (gitcredentials(7), git-credential(1)).
+/// The request from git (gitcredentials(7), git-credential(1)).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GitCredentialRequest {
     pub protocol: String,
-    /// With its port, if it is not the usual one.
+    /// With its port, if it is not the default.
     pub host: String,
-    /// The name in the URL of the repository.
+    /// The user name in the repository's URL.
     pub username: Option<String>,
 }
 
@@ -61,7 +61,8 @@ pub async fn git_credential(
     }))
 }
 
-/// The origin that git asks for; None for what is no place for a credential, such as plain http to another machine.
+/// Returns the origin that git requests; None if credentials must not be sent there, such as plain http to another
+/// machine.
 fn repository_url(request: &GitCredentialRequest) -> Option<Url> {
     // A host with a slash or an at sign would be another one.
     if request.host.contains(['/', '@', '\\', '?', '#']) {

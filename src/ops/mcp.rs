@@ -1,4 +1,4 @@
-//! Operations that give remote MCP servers to clients on this machine.
+//! Operations that make remote MCP servers available to clients on this machine.
 
 use std::path::{Path, PathBuf};
 
@@ -17,7 +17,7 @@ pub const OPERATIONS: &[Operation] = &[
     Operation::local("mcp uninstall", OperationScope::Connections, Effect::Write),
 ];
 
-/// Relays a client's messages to the server of a connection until the client closes its end, or stopping is asked for.
+/// Relays a client's messages to the server of a connection until the client closes its end, or a stop is requested.
 ///
 /// # Errors
 /// Unknown connections, and those that are not MCP servers. What goes wrong later is answered to the client.
@@ -31,7 +31,7 @@ pub struct InstallRequest {
     pub client: ClientProgram,
     pub scope: SettingsScope,
     pub connection: ConnectionName,
-    /// What the client is to call the server; after the connection, if absent.
+    /// Name of the server in the client; derived from the connection if absent.
     pub name: Option<String>,
     pub tools: ToolFilter,
     /// The project, if its settings are edited.
@@ -48,7 +48,7 @@ pub struct UninstallRequest {
     pub folder: PathBuf,
 }
 
-/// An edit that was computed and not written yet.
+/// An edit that has been computed but not written.
 #[derive(Clone, Debug)]
 pub struct SettingsChange {
     pub edit: SettingsEdit,
@@ -113,7 +113,8 @@ fn view(client: ClientProgram, path: &Path, edit: &SettingsEdit, entry: ServerEn
     }
 }
 
-/// What a client calls the server of a connection: `linear` for `mcp@linear`. Clients take letters, digits, `-` and `_`.
+/// Returns a client's name for the server of a connection: `linear` for `mcp@linear`. Clients accept letters, digits,
+/// `-` and `_`.
 fn server_name(given: Option<&str>, connection: &ConnectionName) -> String {
     let name = given.or_else(|| connection.account()).unwrap_or_else(|| connection.connector());
     let plain = |c: char| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' };

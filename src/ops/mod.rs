@@ -1,8 +1,8 @@
-//! What a user can have done: one function an operation, the same for the command line, the HTTP API and MCP.
+//! The operations of integ: one function each, shared by the command line, the HTTP API and MCP.
 //!
-//! An operation takes the workspace and a request, and returns a view. It asks nobody, prints nothing and knows no terminal;
-//! files and words of the command line are read before, in `cli`. Each module declares its operations in a constant;
-//! [`operations`] lists them all.
+//! An operation takes the workspace and a request, and returns a view. It does not prompt, print or use the terminal;
+//! `cli` reads files and arguments first. Each module declares its operations in a constant; [`operations`] lists all
+//! of them.
 
 pub mod bindings;
 pub mod bundles;
@@ -25,18 +25,19 @@ pub mod workspaces;
 
 use crate::model::words;
 
-/// What an operation does at the service, or to what is stored.
+/// The effect of an operation at the service or on stored data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
     Read,
     Write,
-    /// Something is lost that cannot be restored.
+    /// Destroys data that cannot be restored.
     Destroy,
 }
 
 words!(Effect { Read => "read", Write => "write", Destroy => "destroy" });
 
-/// Who may ask for an operation. What runs a program, names a local path, changes an origin or exports keys is `Local`.
+/// Who may request an operation. Operations that run programs, use local paths, change an origin or export keys are
+/// `Local`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reach {
     /// The owner at the machine.
@@ -49,7 +50,7 @@ pub enum Reach {
 
 words!(Reach { Local => "local", Api => "api", Agent => "agent" });
 
-/// The part of integ that an API token must be allowed to use.
+/// The scope that an API token needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum OperationScope {
     Calendars,
@@ -92,12 +93,12 @@ pub struct Operation {
 }
 
 impl Operation {
-    /// An operation that only the owner at the machine may ask for, which is the default.
+    /// Declares an operation for the owner at the machine only, the default.
     pub const fn local(name: &'static str, scope: OperationScope, effect: Effect) -> Self {
         Self { name, scope, effect, reach: Reach::Local }
     }
 
-    /// Opens it to others as well.
+    /// Makes it available to others as well.
     #[must_use]
     pub const fn reachable_by(self, reach: Reach) -> Self {
         Self { reach, ..self }

@@ -62,8 +62,8 @@ pub struct RunEmulatorsRequest {
     pub port: Option<u16>,
 }
 
-/// Emulates services on loopback until `stop` is ready, in a new workspace if need be. `on_start` sees each emulator once it
-/// answers; `stop` is not polled before all answer.
+/// Emulates services on loopback until `stop` is ready, in a new workspace if needed. `on_start` sees each emulator
+/// once it answers; `stop` is not polled before all answer.
 ///
 /// # Errors
 /// Those of `on_start`, unknown connectors and authentication methods, and ports that are in use.
@@ -116,7 +116,7 @@ async fn start_emulator(
     Ok((emulator, view))
 }
 
-/// Lists the faults scripted for an emulated service.
+/// Lists the faults injected into an emulated service.
 ///
 /// # Errors
 /// Unknown connectors.
@@ -138,7 +138,7 @@ pub struct AddFaultRequest {
     pub fault: Fault,
 }
 
-/// Scripts a fault behind those there are, in a new workspace if need be, and lists them all.
+/// Adds a fault after the existing ones, in a new workspace if needed, and lists all of them.
 ///
 /// # Errors
 /// Unknown connectors.
@@ -149,7 +149,7 @@ pub async fn add_fault(workspace: &Workspace, request: AddFaultRequest) -> Resul
     Ok(fault_list(request.connector, &state))
 }
 
-/// Drops all faults scripted for an emulated service.
+/// Removes all faults of an emulated service.
 ///
 /// # Errors
 /// Unknown connectors.
@@ -163,7 +163,7 @@ fn fault_list(connector: String, state: &SandboxState) -> FaultListView {
     FaultListView { connector, faults: state.faults().iter().map(FaultView::from).collect() }
 }
 
-/// Time to let pass for an emulated service.
+/// The ticks to advance an emulated service by.
 #[derive(Clone, Debug)]
 pub struct AdvanceSandboxRequest {
     pub connector: String,
@@ -171,7 +171,7 @@ pub struct AdvanceSandboxRequest {
     pub ticks: u32,
 }
 
-/// Lets time pass for the records of an emulated service, in a new workspace if need be.
+/// Advances the records of an emulated service, in a new workspace if needed.
 ///
 /// # Errors
 /// Unknown connectors.
@@ -192,7 +192,7 @@ pub struct SetSandboxRecordsRequest {
     pub records: u32,
 }
 
-/// Sets how many records an emulated stream has, in a new workspace if need be.
+/// Sets the number of records of an emulated stream, in a new workspace if needed.
 ///
 /// # Errors
 /// [`SandboxError::StreamNotFound`], unknown connectors.
@@ -209,7 +209,7 @@ pub async fn set_sandbox_records(
     Ok(SandboxRecordsView { connector: connector.id, stream, records })
 }
 
-/// Forgets the state of an emulated service, or of all if none is named: rotated and revoked grants, faults, ticks and sizes.
+/// Resets the state of an emulated service, or of all: rotated and revoked grants, faults, ticks and sizes.
 ///
 /// # Errors
 /// The vault's.

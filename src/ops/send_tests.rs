@@ -48,7 +48,7 @@ impl SimulationObserver for Nobody {
     }
 }
 
-/// Any value; nothing that is given one ever runs.
+/// Any value; the code that takes it never runs.
 fn any<T>() -> T {
     unreachable!()
 }

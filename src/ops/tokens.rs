@@ -26,11 +26,11 @@ pub const OPERATIONS: &[Operation] = &[
     Operation::local("token", OperationScope::Tokens, Effect::Read),
 ];
 
-/// The token that is asked for.
+/// The requested token.
 #[derive(Clone, Debug)]
 pub struct TokenRequest {
     pub connection: ConnectionName,
-    /// How long it must be valid at least; two minutes, or a quarter of a shorter lifetime, if absent.
+    /// Minimum remaining lifetime; two minutes, or a quarter of a shorter lifetime, if absent.
     pub min_ttl: Option<Duration>,
 }
 
@@ -148,15 +148,15 @@ pub async fn id_token(workspace: &Workspace, request: TokenRequest) -> Result<Se
     Ok(renewed.ok_or_else(missing)?.clone())
 }
 
-/// Whether an ID token is valid for so long. One that says nothing of its end is not relied on.
+/// Returns whether an ID token is valid for this long. A token without an expiry time counts as expired.
 fn lasts(workspace: &Workspace, id_token: &Secret, least: Duration) -> bool {
     let expiry = decode_claims(id_token.expose()).and_then(|claims| claims.get("exp")?.as_i64());
     let least = i64::try_from(least.as_secs()).unwrap_or(i64::MAX).max(1);
     expiry.is_some_and(|expiry| expiry.saturating_sub(workspace.engine.clock.now().as_second()) >= least)
 }
 
-/// Returns the environment variables of one connection's credential. `inherited` are the variables that the program will
-/// have beside them: none of these is replaced.
+/// Returns the environment variables of one connection's credential. `inherited` are the program's other variables,
+/// none of which is replaced.
 pub async fn token_variables(
     workspace: &Workspace,
     request: TokenRequest,
@@ -170,8 +170,7 @@ pub async fn token_variables(
     Ok(CredentialVariablesView { variables, secrets })
 }
 
-/// What a variable of the user's choice is set to. An account may contain a dot, so that `slack@a.b` can be read in two
-/// ways.
+/// The value of a variable that the user chose. An account may contain a dot, so `slack@a.b` has two meanings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CredentialSource {
     /// The token of a connection.
@@ -182,7 +181,7 @@ pub enum CredentialSource {
     TokenOrPart(ConnectionName, (ConnectionName, String)),
 }
 
-/// A variable of the user's choice.
+/// A variable that the user chose.
 #[derive(Clone, Debug)]
 pub struct VariableRequest {
     pub variable: String,
@@ -191,17 +190,17 @@ pub struct VariableRequest {
     pub source: CredentialSource,
 }
 
-/// The credentials that a program is to get.
+/// The credentials for a program.
 #[derive(Clone, Debug)]
 pub struct CredentialVariablesRequest {
     /// Connections whose whole credential is passed, under the variables of their connectors.
     pub connections: Vec<ConnectionName>,
     pub variables: Vec<VariableRequest>,
-    /// The variables that the program will have beside them.
+    /// The program's other variables.
     pub inherited: Vec<(OsString, OsString)>,
 }
 
-/// Returns the environment variables that hand fresh credentials to a program.
+/// Returns the environment variables with fresh credentials for a program.
 pub async fn credential_variables(
     workspace: &Workspace,
     request: CredentialVariablesRequest,

@@ -1,4 +1,4 @@
-//! Operations on the vault. Only the owner at the machine may ask for them: they handle keys.
+//! Operations on the vault, for the owner at the machine only, because they handle keys.
 
 use std::time::Duration;
 
@@ -96,7 +96,7 @@ pub async fn list_recipients(workspace: &Workspace) -> Result<RecipientListView>
     Ok(list.await?)
 }
 
-/// Somebody who is to open the vault.
+/// A recipient to add.
 #[derive(Clone, Debug)]
 pub struct AddRecipientRequest {
     /// `age1…`.
@@ -114,16 +114,16 @@ pub async fn add_recipient(workspace: &Workspace, request: AddRecipientRequest) 
     list_recipients(workspace).await
 }
 
-/// Somebody who is to open the vault no longer.
+/// A recipient to remove.
 #[derive(Clone, Debug)]
 pub struct RemoveRecipientRequest {
     /// `age1…`.
     pub recipient: String,
-    /// Whether it may be the user's own.
+    /// Whether the user's own recipient may be removed.
     pub own: SelfRemoval,
 }
 
-/// Seals the key to one recipient fewer. It may have copied the key: [`rekey_vault`] makes that worthless.
+/// Removes a recipient. Its owner may have copied the key, which [`rekey_vault`] replaces.
 ///
 /// # Errors
 /// [`crate::vault::VaultError::RecipientNotFound`], [`crate::vault::VaultError::OwnRecipient`],
@@ -132,10 +132,10 @@ pub async fn remove_recipient(workspace: &Workspace, request: RemoveRecipientReq
     Ok(with_vault(workspace, move |vault| vault.remove_recipient(&request.recipient, request.own)).await?)
 }
 
-/// Encrypts the store again under a fresh key.
+/// Encrypts the store with a new key.
 ///
 /// # Errors
-/// The vault's; the store is then under exactly one of both keys.
+/// The vault's; the store then has exactly one of the two keys.
 pub async fn rekey_vault(workspace: &Workspace) -> Result<()> {
     Ok(with_vault(workspace, |vault| vault.rekey()).await?)
 }
@@ -185,7 +185,7 @@ pub enum BackupProtection {
     Passphrase(Secret),
 }
 
-/// Returns a backup of the store: an age file that holds a plain SQLite file.
+/// Returns a backup of the store: an age file that contains a plain SQLite file.
 ///
 /// # Errors
 /// [`crate::vault::VaultError::InvalidRecipient`], [`crate::vault::VaultError::Keyring`].
@@ -203,7 +203,7 @@ pub async fn back_up_vault(workspace: &Workspace, protection: BackupProtection) 
     Ok(blocking(move || backup(&store, &keyring_grants, &key)).await?)
 }
 
-/// Returns what restoring a backup would bring.
+/// Returns the contents of a backup.
 pub fn preview_backup(backup: &OpenedBackup) -> BackupContentsView {
     backup.contents().clone().into()
 }
@@ -236,7 +236,7 @@ pub async fn move_identity(workspace: &Workspace, to: IdentityLocation) -> Resul
     Ok(workspace.engine.with_vaults(move |vaults| vaults.move_identity(to, now)).await?)
 }
 
-/// Asks for the passphrase of the identity, and keeps the identity unlocked for so long in a process of its own.
+/// Asks for the passphrase of the identity, and keeps the identity unlocked for this long in a background process.
 ///
 /// # Errors
 /// [`VaultError::NoPassphrase`], [`VaultError::WrongPassphrase`], [`VaultError::AgentStart`].
@@ -246,10 +246,10 @@ pub async fn unlock_vault(workspace: &Workspace, lifetime: Duration) -> Result<V
     Ok(VaultUnlockView { unlocked_until: until })
 }
 
-/// Makes the process that keeps the identity unlocked forget it.
+/// Ends the process that keeps the identity unlocked.
 ///
 /// # Errors
-/// None: if no such process runs, the vault is locked already.
+/// None: without such a process, the vault is already locked.
 pub async fn lock_vault(workspace: &Workspace) -> Result<VaultLockView> {
     let was_unlocked = workspace.engine.with_vaults(|vaults| Ok(vaults.forget_unlocked_identity())).await?;
     Ok(VaultLockView { was_unlocked })

@@ -48,7 +48,7 @@ pub const OPERATIONS: &[Operation] = &[
 pub enum WorkspaceError {
     #[error("workspace {0} not found")]
     NotFound(WorkspaceName),
-    /// A project's file or a setting names it, which is no order to make it.
+    /// A project's file or a setting names it, which does not create it.
     #[error("workspace {0}, named by {1}, not found")]
     NotCreated(WorkspaceName, &'static str),
     #[error("workspace {0} already exists")]
@@ -67,7 +67,7 @@ impl Remedy for WorkspaceError {
     }
 }
 
-/// Returns the names of the workspaces there are, sorted. A folder that cannot be read has none.
+/// Returns the names of existing workspaces, sorted. A folder that cannot be read has none.
 pub fn workspace_names(folders: &Folders) -> Vec<String> {
     let entries = std::fs::read_dir(folders.workspaces()).into_iter().flatten().flatten();
     let mut names: Vec<String> = entries
@@ -159,7 +159,7 @@ pub async fn preview_workspace_deletion(
     Ok(WorkspaceDeletionPreview { workspace, content })
 }
 
-/// Deletes a workspace with everything in it, its key first. Grants stay alive at the services.
+/// Deletes a workspace with everything in it, starting with its key. Grants stay valid at the services.
 pub async fn delete_workspace(engine: &Arc<Engine>, workspace: WorkspaceName) -> Result<DeletedWorkspaceView> {
     let folder = engine.folders.workspace(&workspace);
     if !folder.exists() {
@@ -269,7 +269,7 @@ pub struct SetAppRequest {
     pub scope: AppScope,
 }
 
-/// Stores an app, in place of the one of the same connector and server.
+/// Stores an app, replacing the one of the same connector and server.
 pub async fn set_app(workspace: &Workspace, request: SetAppRequest) -> Result<AppView> {
     let SetAppRequest { connector, server, client, scope } = request;
     let store = match scope {
@@ -370,12 +370,12 @@ pub fn set_setting(folders: &Folders, key: &str, value: &str) -> Result<()> {
     Ok(config::set(&folders.config_file(), key, value)?)
 }
 
-/// Gives a setting its default back, and returns whether it had another value.
+/// Resets a setting to its default, and returns whether it had another value.
 pub fn unset_setting(folders: &Folders, key: &str) -> Result<bool> {
     Ok(config::unset(&folders.config_file(), key)?)
 }
 
-/// Returns what may be pasted into a bug report.
+/// Returns information that is safe to paste into a bug report.
 pub fn redacted_settings(folders: &Folders) -> Result<RedactedSettingsView> {
     // A command may name a file, a host or an account; a workspace is named by its user.
     const PRIVATE: [&str; 6] =

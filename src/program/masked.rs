@@ -1,4 +1,4 @@
-//! A program whose output passes through this process, with secrets hidden in it.
+//! A program whose output passes through this process, with secrets masked.
 //!
 //! The program keeps the terminal's input, its process group and its signals. What a signal cannot reach by itself, as one
 //! that was sent to this process alone, is passed on.
@@ -69,7 +69,7 @@ async fn run(command: Command, patterns: Arc<SecretPatterns>) -> io::Result<Exit
     Ok(status)
 }
 
-/// What the two copies have done, to tell a stream that is slow from one that is silent.
+/// The activity of the two copies, to distinguish a slow stream from a silent one.
 #[derive(Default)]
 struct Progress {
     bytes: Cell<u64>,

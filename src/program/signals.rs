@@ -1,4 +1,4 @@
-//! Signals that this process takes for the program that it runs.
+//! Signals that are forwarded to the child program.
 
 use std::io;
 

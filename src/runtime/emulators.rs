@@ -18,8 +18,7 @@ use crate::{clock, env, hex};
 /// The key of the document that holds the sandbox's seed.
 pub(super) const SEED_KEY: &str = "seed";
 
-/// Changes what the sandbox remembers of a connector, as one step that no other process comes between. `change` runs again
-/// where another process was faster.
+/// Changes the sandbox's state of a connector atomically. `change` runs again if another process was faster.
 ///
 /// # Errors
 /// The store's; [`RuntimeError::SandboxState`].
@@ -44,7 +43,7 @@ pub async fn update_sandbox_state<T: Send>(
 }
 
 impl Workspace {
-    /// Returns what every token of the sandbox is signed with: `INTEG_SANDBOX_SEED`, else random and stored.
+    /// Returns the signing seed of the sandbox's tokens: `INTEG_SANDBOX_SEED`, or a stored random one.
     ///
     /// # Errors
     /// The vault's.
@@ -65,8 +64,8 @@ impl Workspace {
         }
     }
 
-    /// Where the emulation of a connector's way answers for an account; it is started when it is first asked for, and ends with the
-    /// command. Must be called inside the runtime.
+    /// Returns the address of the emulation of a connector's authentication method for an account. It is started on
+    /// first use, and ends with the command. Must be called inside the runtime.
     ///
     /// # Errors
     /// [`RuntimeError::Sandbox`], and the vault's.
@@ -90,8 +89,8 @@ impl Workspace {
         Ok(Route::Sandbox(running.origin.clone()))
     }
 
-    /// An emulated vendor on a port, any free one where none is given, for programs that know that address alone: the links
-    /// in its answers lead there.
+    /// Starts an emulated vendor on a port (any free port if none is given), for other programs: the links in its
+    /// responses lead there.
     ///
     /// # Errors
     /// [`RuntimeError::Sandbox`], and the vault's.
@@ -127,8 +126,8 @@ impl Workspace {
         Ok(started.map_err(|source| RuntimeError::Sandbox { source })?)
     }
 
-    /// Forgets what the sandbox remembers, of one connector or of all: rotated and revoked grants, scripted faults,
-    /// what was created and changed.
+    /// Resets the sandbox's state, of one connector or of all: rotated and revoked grants, injected faults, created and
+    /// changed objects.
     ///
     /// # Errors
     /// The store's.

@@ -1,4 +1,4 @@
-//! What a process has once, whatever the number of its workspaces.
+//! The parts that a process has once, for all of its workspaces.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::vault::{
     IdentityLocation, IfAbsent, Keyring, OpenVault, PassphraseSource, TokenVault, VaultError, VaultOpener,
 };
 
-/// The parts that every workspace of a process shares. Each is made when it is first needed, or costs nothing.
+/// The parts shared by every workspace of a process. Each is created on first use, or costs nothing.
 pub struct Engine {
     pub folders: Folders,
     pub config: Config,
@@ -24,15 +24,15 @@ pub struct Engine {
     pub catalogue: Catalogue,
     /// The client for services' own hosts; hooks, endpoints and forwarders have guarded ones.
     pub http: http::Client,
-    /// Asked to stop by signals, or by the program that runs the engine.
+    /// The stop request, from signals or from the program that runs the engine.
     pub shutdown: Shutdown,
     /// Where the secrets of connections are kept.
     pub token_vault: TokenVault,
     pub(super) notifier: Box<dyn Notify>,
-    /// The connections of the environment, if they take the place of the stored ones.
+    /// The connections of the environment, if they replace the stored ones.
     pub environment: Option<EnvironmentConnections>,
     passphrase: Box<dyn PassphraseSource>,
-    /// The vault of the apps that every workspace may use.
+    /// The vault of the apps shared by all workspaces.
     global_vault: OnceCell<OpenVault>,
 }
 
@@ -60,13 +60,13 @@ impl Engine {
         }
     }
 
-    /// With the connections of the environment in place of the stored ones: nothing of a vault is read or written then.
+    /// Uses the connections of the environment instead of stored ones: no vault is then read or written.
     #[must_use]
     pub fn with_environment(self, environment: Option<EnvironmentConnections>) -> Self {
         Self { environment, ..self }
     }
 
-    /// What it takes to open vaults, for work that blocks: see [`Self::with_vaults`].
+    /// Returns what is needed to open vaults in blocking work: see [`Self::with_vaults`].
     pub fn vault_opener(&self) -> VaultOpener<'_> {
         VaultOpener::new(&self.folders, &self.config.vault, &*self.passphrase)
     }
@@ -109,7 +109,7 @@ impl Engine {
         Ok(self.global_vault.get_or_try_init(open).await?.store())
     }
 
-    /// Where the identity was put, if opening the global vault made it.
+    /// Returns where the identity is stored, if opening the global vault created it.
     pub(super) fn new_identity_location(&self) -> Option<IdentityLocation> {
         self.global_vault.get()?.new_identity_location
     }

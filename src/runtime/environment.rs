@@ -1,9 +1,8 @@
-//! Connections that the environment gives, for a machine without a store: those of a bundle in `INTEG_BUNDLE`, and tokens
-//! in `INTEG_TOKEN_<CONNECTION>`.
+//! Connections from the environment, for a machine without a store: a bundle in `INTEG_BUNDLE`, and tokens in
+//! `INTEG_TOKEN_<CONNECTION>`.
 //!
-//! They take the place of the stored connections as a whole: a name never means the one today and the other tomorrow. They
-//! are put into a store in memory, so that every operation that can work on it is the same as on a vault; what such an
-//! operation writes ends with the process.
+//! They replace all stored connections, so a name never refers to one today and to the other tomorrow. They are put
+//! into a store in memory, so that operations work as on a vault; what they write ends with the process.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +20,7 @@ use crate::model::{ConnectionMode, ConnectionName, Grant, NewConnection, Refresh
 use crate::secret::Secret;
 use crate::store::SqliteStore;
 
-/// What the environment gives in place of stored connections.
+/// The connections of the environment, which replace stored ones.
 #[derive(Clone, Debug)]
 pub struct EnvironmentConnections {
     /// The text of `INTEG_BUNDLE`.
@@ -66,7 +65,7 @@ impl Remedy for EnvironmentError {
 }
 
 impl EnvironmentConnections {
-    /// Returns what the environment gives; None if it gives no connection, as on a machine with a store.
+    /// Returns the connections of the environment; None if there are none, as on a machine with a store.
     ///
     /// # Errors
     /// [`EnvironmentError::EmptyVariable`].
@@ -90,7 +89,7 @@ impl EnvironmentConnections {
         EnvironmentError::WorkspaceRequired { variables: self.variables().into_iter().map(str::to_owned).collect() }
     }
 
-    /// Returns what gives a connection a credential that works, once the one of the environment no longer does.
+    /// Returns the command that gives a connection a new credential, once the one from the environment no longer works.
     pub fn renewal_hint(&self, connection: &str) -> Hint {
         match self.bundle {
             Some(_) => Hint::new(
@@ -103,7 +102,7 @@ impl EnvironmentConnections {
 }
 
 impl Engine {
-    /// Makes the store of the environment's connections. It blocks: the identity may be in the OS keyring.
+    /// Creates the store of the environment's connections. It blocks, because the identity may be in the OS keyring.
     ///
     /// # Errors
     /// [`BundleError`], [`EnvironmentError`], and the errors of the catalogue and of the identity.
@@ -133,8 +132,8 @@ impl Engine {
     }
 }
 
-/// Returns the one connection that a variable can mean: that of the connector whose id it is, else an account of the
-/// connector with the longest id that it begins with. So a token is never sent to another service than its variable names.
+/// Returns the only connection that a variable can refer to: that of the connector with this ID, otherwise an account
+/// of the connector with the longest matching ID. So a token is never sent to another service than the variable names.
 fn connection_of(variable: &str, ids: &[String]) -> Option<ConnectionName> {
     let named = |id: &String| env_variable_name(env::TOKEN_PREFIX.trim_end_matches('_'), id);
     if let Some(id) = ids.iter().find(|id| named(id) == variable) {
@@ -145,7 +144,7 @@ fn connection_of(variable: &str, ids: &[String]) -> Option<ConnectionName> {
     ConnectionName::new(id, Some(&account.to_ascii_lowercase())).ok()
 }
 
-/// A live connection that is nothing but a token.
+/// Creates a live connection from a token.
 fn token_connection(
     connector: &Connector,
     name: ConnectionName,

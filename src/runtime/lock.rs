@@ -1,4 +1,4 @@
-//! Holding a lock of the workspace: waiting for it, and renewing its lease while it is held.
+//! Locks of a workspace: waiting for one, and renewing its lease while it is held.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,10 +12,10 @@ use super::{Engine, Shutdown};
 use crate::clock::{RunningLimit, Stopwatch};
 use crate::store::{Fence, LEASE_DURATION, Lease, LockKey, Store, StoreError};
 
-/// How long is waited before a lock that somebody holds is tried again. A refresh takes some 100 ms.
+/// Delay before a held lock is tried again. A refresh takes about 100 ms.
 const FIRST_WAIT: Duration = Duration::from_millis(10);
 
-/// How long the waits become: many waiters that ask a server every 10 ms would keep it from the holder's own requests.
+/// Maximum delay: many waiters that ask a server every 10 ms would delay the holder's requests.
 const LONGEST_WAIT: Duration = Duration::from_millis(100);
 
 /// How long a release may take. A lease that cannot be released expires.
@@ -49,7 +49,7 @@ impl Drop for LockGuard {
 }
 
 impl LockGuard {
-    /// Takes a lock; `None` if somebody holds it.
+    /// Acquires a lock; `None` if it is held.
     ///
     /// # Errors
     /// The store's.
@@ -72,7 +72,7 @@ impl LockGuard {
         Ok(Some(Self { fence, lease: Some(lease), store, shutdown: engine.shutdown.clone(), renewal }))
     }
 
-    /// Takes a lock, waiting for up to `limit` for its holder; `None` if it has not come free by then.
+    /// Acquires a lock, waiting for up to `limit`; `None` if it is still held then.
     ///
     /// The limit counts while this process runs: where the whole machine or container was paused, the holder needs time
     /// after the pause to finish.

@@ -1,7 +1,7 @@
-//! What operations run on: one [`Engine`] a process, one [`Workspace`] a tenant.
+//! The runtime of operations: one [`Engine`] per process, one [`Workspace`] per tenant.
 //!
-//! Each part is made when it is first needed: a command that reads one token opens one store, parses no connector and
-//! starts no runtime.
+//! Each part is created on first use: a command that reads one token opens one store, parses no connector and starts no
+//! runtime.
 
 mod emulators;
 mod engine;
@@ -32,7 +32,7 @@ use crate::error::{Diagnostic, Hint, Kind, Remedy};
 use crate::http;
 use crate::model::ConnectionName;
 
-/// What a command asks for that is not there.
+/// Errors of missing connections, vaults and runtimes.
 #[derive(Debug, Error)]
 pub enum RuntimeError {
     /// `place` is as [`Workspace::workspace_note`] says it.
@@ -86,13 +86,14 @@ impl Remedy for RuntimeError {
             }
             Self::NoVault => Diagnostic::new(Kind::Usage, "no_vault"),
             Self::Interrupted => Diagnostic::new(Kind::Interrupted, "interrupted"),
-            Self::PortInUse { .. } => Diagnostic::new(Kind::Failed, "port_in_use")
-                .hint(Hint::text("leave out `--port`: a free port is taken then")),
+            Self::PortInUse { .. } => {
+                Diagnostic::new(Kind::Failed, "port_in_use").hint(Hint::text("leave out `--port` to use a free port"))
+            }
         }
     }
 }
 
-/// Starts the runtime of one thread that the network needs.
+/// Starts a single-threaded runtime for network access.
 ///
 /// # Errors
 /// The I/O error, also where too few file descriptors are left: tokio panics if it cannot make the sockets of its signal

@@ -1,4 +1,4 @@
-//! Who is notified that a connection broke or recovered.
+//! Notifications that a connection broke or recovered.
 
 use std::pin::Pin;
 
@@ -12,6 +12,6 @@ pub trait Notify: Send + Sync {
     /// Begins to deliver a notification, and returns at once. Must be called inside the runtime.
     fn notify(&self, notification: Notification);
 
-    /// Waits until every notification is delivered or given up, or until `stop` resolves, which gives up the rest.
+    /// Waits until every notification is delivered or abandoned, or until `stop` resolves, which abandons the rest.
     fn finish<'a>(&'a self, stop: BoxFuture<'a, ()>) -> BoxFuture<'a, ()>;
 }

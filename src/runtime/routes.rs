@@ -8,11 +8,10 @@ use url::Url;
 use crate::connector::{AuthMethod, Connector, HostTemplate, Values, url_templates};
 use crate::http::{AllowedHosts, HostTrust, Route, is_loopback};
 
-/// The route of a live connection: to the hosts of its connector file, with the parameters that the user gave, and nowhere
-/// else.
+/// Returns the route of a live connection: only to the hosts of its connector file, with the user's parameters.
 ///
-/// What an answer gives is not known yet. Values that are stored from answers must match what the file declares for them
-/// under `hosts`, so that the same route holds before and after the grant.
+/// Values from responses are not known yet. They must match what the file declares under `hosts`, so the route is the
+/// same before and after the grant.
 pub fn live_route(
     connector: &Connector,
     auth_name: &str,
@@ -61,7 +60,8 @@ pub fn live_route(
     Route::Vendor(Arc::new(reach))
 }
 
-/// A host that an answer decides: what the file declares for it, or the literal suffix that every value keeps.
+/// Returns the pattern of a host that depends on a response: the file's declaration, or the literal suffix of every
+/// value.
 fn add_pattern_host(connector: &Connector, host: &HostTemplate, reach: &mut AllowedHosts) {
     for name in host.placeholders() {
         patterns(connector, if name == "userinfo_endpoint" { "issuer" } else { name }, reach);

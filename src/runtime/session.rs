@@ -1,4 +1,4 @@
-//! A connection ready for use: its connector, its way of authenticating, and where its traffic goes.
+//! A connection ready for use: its connector, authentication method, and route.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::http::{ClientIdentity, Request, Route, basic};
 use crate::model::{Connection, Grant, reconnect_command};
 use crate::secret::Secret;
 
-/// What it takes to talk to the vendor for one connection.
+/// Everything needed to call the vendor for one connection.
 #[derive(Clone, Debug)]
 pub struct Session {
     pub connection: Connection,
@@ -48,12 +48,12 @@ impl Remedy for SessionError {
 }
 
 impl Session {
-    /// What templates may name: what the user gave, what was kept, and the grant's secrets.
+    /// Returns the values for templates: the user's, the stored ones, and the grant's secrets.
     pub fn values(&self, grant: Option<&Grant>) -> Values {
         template_values(&self.connector, &self.auth, &self.connection, grant)
     }
 
-    /// A path of the connector's file with its values; absent where it names one that nobody gave.
+    /// Returns a path of the connector's file with its values; None if a value is missing.
     ///
     /// # Errors
     /// [`SessionError`].
@@ -65,7 +65,7 @@ impl Session {
         path.fill_path(&values).map(Some).map_err(|source| self.template_error(source))
     }
 
-    /// An API request that carries the connection's credentials, to a path after the API's base or a whole URL.
+    /// Builds an API request with the connection's credentials, to a path relative to the API's base or a full URL.
     ///
     /// # Errors
     /// [`SessionError`].
@@ -82,7 +82,7 @@ impl Session {
         Ok(request)
     }
 
-    /// The same without the credentials, for URLs that need none.
+    /// Builds an API request without credentials, for URLs that need none.
     ///
     /// # Errors
     /// [`SessionError`].
@@ -110,7 +110,7 @@ impl Session {
         Ok(request)
     }
 
-    /// The URL of a path of the API; one that is a URL stays as it is.
+    /// Returns the URL of a path of the API; a full URL is not changed.
     fn url(&self, path: &str, values: &Values) -> Result<Url, SessionError> {
         let wrong = || self.template_error(TemplateError::InvalidUrl(path.to_owned()));
         if path.starts_with("https://") || path.starts_with("http://") {
@@ -126,9 +126,8 @@ impl Session {
         Url::parse(&format!("{}/{}", base.trim_end_matches('/'), path.trim_start_matches('/'))).map_err(|_| wrong())
     }
 
-    /// Whether the connection's credentials may be sent to this URL: only to hosts of the connector's own file. A link in
-    /// an answer, or a URL that a user pastes, leads nowhere else. Where all traffic goes to another origin, that is one of
-    /// them.
+    /// Returns whether the connection's credentials may be sent to this URL: only to hosts of the connector's file,
+    /// also for links in responses and pasted URLs. If all traffic goes to another origin, that is allowed too.
     pub fn is_own_host(&self, url: &Url) -> bool {
         let values = self.values(None);
         let actions = self.connector.actions.values().map(|action| &action.path);
@@ -155,7 +154,7 @@ impl Session {
         }
     }
 
-    /// The headers that carry the credentials; none where the URL does.
+    /// Returns the headers with the credentials; none if they are in the URL.
     ///
     /// # Errors
     /// [`SessionError`].
@@ -179,7 +178,7 @@ impl Session {
         Ok(headers)
     }
 
-    /// The certificate that connections to the service show, if the method has one.
+    /// Returns the client certificate for connections to the service, if the method has one.
     ///
     /// # Errors
     /// [`SessionError::InvalidCertificate`].
@@ -197,14 +196,13 @@ impl Session {
         Ok(Some(Arc::new(identity)))
     }
 
-    /// The health check's declaration, where this way has one.
+    /// Returns the definition of the health check, if the method has one.
     pub fn health(&self) -> Option<&Health> {
         self.connector.health(&self.auth)
     }
 }
 
-/// What templates may name of a connection that nothing is sent for: what the user gave, what was kept, and the grant's
-/// secrets.
+/// Returns the values for templates without sending anything: the user's, the stored ones, and the grant's secrets.
 pub fn template_values(
     connector: &Connector,
     auth: &AuthMethod,
@@ -232,7 +230,7 @@ pub fn template_values(
     values
 }
 
-/// The name of a header or a parameter, which may be a template itself.
+/// Fills in the name of a header or parameter, which may be a template.
 fn fill_name(name: &str, values: &Values) -> Result<String, TemplateError> {
     Template::parse(name)?.fill(values)
 }

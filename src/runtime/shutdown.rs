@@ -1,23 +1,23 @@
-//! One request to stop, which everything that runs in the process hears.
+//! The stop request, observed by everything that runs in the process.
 //!
-//! Signals are turned into it in one place ([`forward_signals`]). An operation is dropped when it is asked to stop, unless
-//! it ends by itself then, or holds the shutdown off: while a grant is presented, or a subscription made, the answer must be
-//! stored first.
+//! Signals are converted to it in one place ([`forward_signals`]). A stop request drops an operation, unless it ends by
+//! itself or defers the shutdown: while a grant is presented or a subscription created, the response must be stored
+//! first.
 
 use std::sync::Arc;
 
 use tokio::sync::watch;
 
-/// A request to stop, shared by all that may make it or hear it.
+/// A stop request, shared by all who make or observe it.
 #[derive(Clone, Debug)]
 pub struct Shutdown {
-    /// How often stopping was asked for.
+    /// Number of stop requests.
     requests: Arc<watch::Sender<u32>>,
-    /// How many operations hold it off.
+    /// Number of operations that defer the shutdown.
     holds: Arc<watch::Sender<usize>>,
 }
 
-/// Holds the shutdown off until it is dropped.
+/// Defers the shutdown until it is dropped.
 #[derive(Debug)]
 #[must_use = "the shutdown is held off until this is dropped"]
 pub struct ShutdownHold(Arc<watch::Sender<usize>>);
@@ -29,40 +29,40 @@ impl Default for Shutdown {
 }
 
 impl Shutdown {
-    /// Asks everything to stop.
+    /// Requests a stop.
     pub fn request(&self) {
         self.requests.send_modify(|requests| *requests += 1);
     }
 
-    /// Whether stopping was asked for, even if it is still held off.
+    /// Returns whether a stop was requested, even if it is still deferred.
     pub fn is_requested(&self) -> bool {
         *self.requests.borrow() > 0
     }
 
-    /// Resolves when stopping is asked for: for what ends by itself then, in order.
+    /// Resolves when a stop is requested, for work that then ends by itself.
     pub async fn requested(&self) {
         self.requested_more_than(0).await;
     }
 
-    /// Resolves when stopping is asked for again, after what was asked when this is called.
+    /// Resolves when a stop is requested again after this call.
     pub fn requested_again(&self) -> impl Future<Output = ()> {
         let seen = *self.requests.borrow();
         self.requested_more_than(seen)
     }
 
-    /// Holds the shutdown off: what runs until the guard is dropped is not cut off.
+    /// Defers the shutdown: work is not interrupted until the guard is dropped.
     pub fn hold(&self) -> ShutdownHold {
         self.holds.send_modify(|holds| *holds += 1);
         ShutdownHold(Arc::clone(&self.holds))
     }
 
-    /// Resolves when stopping is asked for and nothing holds it off.
+    /// Resolves when a stop is requested and nothing defers it.
     pub async fn ready(&self) {
         self.requested().await;
         self.released().await;
     }
 
-    /// Resolves when nothing holds the shutdown off.
+    /// Resolves when nothing defers the shutdown.
     pub async fn released(&self) {
         // The sender is owned by this value, so that the channel cannot be closed.
         let _ = self.holds.subscribe().wait_for(|holds| *holds == 0).await;
@@ -79,8 +79,8 @@ impl Drop for ShutdownHold {
     }
 }
 
-/// Turns each Ctrl-C and each SIGTERM of a service manager into a request to stop. Ends where no signal can be waited for:
-/// the signal then kills the process, as it does by default.
+/// Converts each Ctrl-C and SIGTERM to a stop request. Returns if signals cannot be observed; a signal then kills the
+/// process, as by default.
 pub(super) async fn forward_signals(shutdown: Shutdown) {
     #[cfg(unix)]
     {

@@ -1,4 +1,4 @@
-//! One tenant: its store, its connections, and what is made for them while the process lives.
+//! A tenant: its store, its connections, and their state in this process.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -26,7 +26,7 @@ use crate::vault::{IdentityLocation, IfAbsent, OpenVault};
 /// name that cannot be resolved, or a keyring that hangs, must not keep the command.
 const BLOCKING_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// A workspace of an engine. Operations share it: every part may be used from several threads.
+/// A workspace of an engine, shared by operations. Every part can be used from several threads.
 pub struct Workspace {
     pub engine: Arc<Engine>,
     pub name: WorkspaceName,
@@ -38,7 +38,7 @@ pub struct Workspace {
     rate_limiters: Mutex<HashMap<ConnectionId, Arc<http::RateLimiter>>>,
 }
 
-/// The store of a workspace, and what is known of it if it is a vault's.
+/// The store of a workspace, with its vault if it has one.
 struct OpenStore {
     store: Arc<dyn Store>,
     vault: Option<OpenVault>,
@@ -64,7 +64,7 @@ impl OpenStore {
 }
 
 impl Workspace {
-    /// Creates a workspace. Its vault need not exist and is opened when it is first needed.
+    /// Creates a workspace. Its vault need not exist, and is opened on first use.
     pub fn new(engine: Arc<Engine>, name: WorkspaceName) -> Self {
         Self {
             engine,
@@ -76,14 +76,14 @@ impl Workspace {
         }
     }
 
-    /// A workspace that is kept in this store and not in a vault.
+    /// Creates a workspace in this store, without a vault.
     pub fn with_store(engine: Arc<Engine>, name: WorkspaceName, store: Arc<dyn Store>) -> Self {
         let opened = OnceCell::new_with(Some(OpenStore { store, vault: None }));
         Self { opened, ..Self::new(engine, name) }
     }
 
-    /// Returns where something was looked for, to go on a message that it is not there: nothing for the default workspace,
-    /// else its name, and the file that chose it; or the variables that take the place of a workspace.
+    /// Returns where something was not found, for error messages: nothing for the default workspace, otherwise its name
+    /// and the file that chose it, or the variables that replace a workspace.
     pub fn workspace_note(&self) -> String {
         if let Some(environment) = &self.engine.environment {
             return format!(" in {}", environment.variables().join(", "));
@@ -111,7 +111,7 @@ impl Workspace {
         Ok(&*self.open(IfAbsent::Create { now: self.engine.clock.now() }).await?.store)
     }
 
-    /// Returns the workspace's store, for what outlives a borrow of the workspace.
+    /// Returns the workspace's store, for work that outlives a borrow of the workspace.
     ///
     /// # Errors
     /// The vault's.
@@ -119,7 +119,7 @@ impl Workspace {
         Ok(Arc::clone(&self.open(IfAbsent::Fail).await?.store))
     }
 
-    /// Returns the store of the workspace's vault, for what is done with its file.
+    /// Returns the store of the workspace's vault, for work on its file.
     ///
     /// # Errors
     /// The vault's; [`RuntimeError::NoVault`] if the workspace is kept elsewhere.
@@ -139,7 +139,7 @@ impl Workspace {
         self.opened.get_or_try_init(open).await
     }
 
-    /// Returns the store of the workspace's vault. It blocks, and needs no runtime: for the one read that starts none.
+    /// Returns the store of the workspace's vault. It blocks and needs no runtime, for reads that start none.
     ///
     /// # Errors
     /// Those of [`Self::vault_store`].
@@ -162,7 +162,7 @@ impl Workspace {
         self.engine.folders.workspace(&self.name)
     }
 
-    /// Takes a lock; `None` if somebody holds it.
+    /// Acquires a lock; `None` if it is held.
     ///
     /// # Errors
     /// The vault's.
@@ -170,7 +170,7 @@ impl Workspace {
         Ok(LockGuard::try_acquire(self.shared_store().await?, &self.engine, key).await?)
     }
 
-    /// Returns whether somebody holds a lock.
+    /// Returns whether a lock is held.
     ///
     /// # Errors
     /// The vault's.
@@ -178,12 +178,12 @@ impl Workspace {
         Ok(self.store().await?.locks().is_held(key, self.engine.clock.now_millis()).await?)
     }
 
-    /// Whether this workspace has a vault at all: a fresh home has none, which is not an error for commands that list.
+    /// Returns whether this workspace has a vault. A new home has none, which is not an error for commands that list.
     pub fn has_vault(&self) -> bool {
         self.opened.initialized() || self.engine.environment.is_some() || self.folder().exists()
     }
 
-    /// Where the identity was put, if this process made it: something to say once.
+    /// Returns where the identity is stored, if this process created it.
     pub fn new_identity_location(&self) -> Option<IdentityLocation> {
         let own = self.opened.get().and_then(|opened| opened.vault.as_ref()?.new_identity_location);
         own.or_else(|| self.engine.new_identity_location())
@@ -233,10 +233,10 @@ impl Workspace {
         }
     }
 
-    /// A connection with what is needed to use it. Must be called inside the runtime where it may be a sandbox's.
+    /// Returns a connection with what is needed to use it. For sandbox connections, must be called inside the runtime.
     ///
     /// # Errors
-    /// Unknown connectors or ways of authenticating, and whatever stops a sandbox from starting.
+    /// Unknown connectors or authentication methods, and errors that keep a sandbox from starting.
     pub async fn session(&self, connection: Connection) -> Result<Session> {
         let connector = self.engine.catalogue.get(connection.name.connector())?;
         let (_, auth) = connector.auth_method(Some(&connection.auth))?;
@@ -253,7 +253,7 @@ impl Workspace {
         Ok(Session { connection, connector, auth, route })
     }
 
-    /// How fast this process may ask for a connection.
+    /// Returns the rate limiter of a connection.
     pub fn rate_limiter(&self, session: &Session) -> Arc<http::RateLimiter> {
         let mut paces = self.rate_limiters.lock().unwrap_or_else(PoisonError::into_inner);
         // The sandbox is this machine's, and no vendor's limit is used up by it.
@@ -266,7 +266,7 @@ impl Workspace {
         self.sandboxes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Begins to notify the user's hooks, and returns at once; [`Self::run`] waits for them at its end.
+    /// Starts to notify the user's hooks, and returns immediately; [`Self::run`] waits for them at its end.
     pub fn notify(&self, notification: Notification) {
         self.engine.notifier.notify(notification);
     }
@@ -278,8 +278,7 @@ impl Workspace {
         }
     }
 
-    /// Runs what needs the network, on a runtime that is started for it and ends with it. It is dropped when stopping is
-    /// asked for and nothing holds that off.
+    /// Runs work that needs the network on a new runtime. It is dropped when a stop is requested and nothing defers it.
     ///
     /// # Errors
     /// The error of the work itself, [`RuntimeError::Interrupted`] or [`RuntimeError::Runtime`].
@@ -292,8 +291,7 @@ impl Workspace {
         })
     }
 
-    /// Does the same with work that ends by itself, in order, once [`Shutdown::requested`](super::Shutdown::requested)
-    /// resolves.
+    /// Runs work that ends by itself once [`Shutdown::requested`](super::Shutdown::requested) resolves.
     ///
     /// # Errors
     /// The error of the work itself, or [`RuntimeError::Runtime`].

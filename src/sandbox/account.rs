@@ -1,4 +1,4 @@
-//! Who is behind the sandbox's credentials, and the values that a user would otherwise look up at the vendor.
+//! The accounts behind the sandbox's credentials, and values that a user would look up at the vendor.
 
 use std::collections::BTreeMap;
 
@@ -336,7 +336,7 @@ fn first_number(bytes: &[u8; 32]) -> u64 {
     bytes.iter().take(8).fold(0, |number, byte| (number << 8) | u64::from(*byte))
 }
 
-/// Numbers below which [`code`] tells all apart.
+/// Numbers below which [`code`] is unique.
 const CODES: u64 = 36_u64.pow(9);
 
 /// Prime to 36, so that multiplying by it only shuffles.

@@ -1,4 +1,4 @@
-//! The actions of the connector's file: each checks its parameters as the vendor would, and keeps what it creates.
+//! The actions of the connector's file: validates parameters as the vendor would, and stores created objects.
 
 use indexmap::IndexMap;
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! What a request gives to the parameters of an action: the way that `api` writes them, read backwards.
+//! Parses the parameters of an action from a request, the inverse of `api`.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

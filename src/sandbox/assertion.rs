@@ -1,4 +1,4 @@
-//! What shows that a client holds a key: signed assertions (RFC 7523), and the keys that a vendor's own request exchanges.
+//! Verifies that a client has a key: signed assertions (RFC 7523), and vendors' own exchanges of a key.
 //!
 //! The sandbox knows one key of a method, which follows from the seed. It verifies signatures, audience, times and, where
 //! assertions have an id, that none comes twice. What it does not see is the certificate of a TLS connection.

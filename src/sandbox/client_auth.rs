@@ -1,4 +1,4 @@
-//! Who asks at the token endpoint: the client, shown in the one way that the connector declares.
+//! Authenticates the client at the token endpoint, as the connector declares.
 
 use url::form_urlencoded;
 

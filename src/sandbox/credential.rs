@@ -1,4 +1,4 @@
-//! Whether a call of the API shows a credential as the connector says it is sent, and a good one.
+//! Checks that an API request carries a valid credential, as the connector declares.
 
 use super::account::{SandboxAccount, account_fields, key_owner};
 use super::fault::FaultKind;

@@ -1,4 +1,4 @@
-//! The device grant (RFC 8628): a code for the device, a short one for the person, and polling in between.
+//! The device grant (RFC 8628): a code for the device, a short one for the user, and polling.
 //!
 //! Nobody need open the page: the second poll finds the device allowed, so that the grant works without a browser and yet
 //! passes through waiting. On the page a person can allow it at once or deny it.
@@ -19,7 +19,7 @@ use crate::connector::{ClientSecretPolicy, GrantType, OAuth2};
 /// Seconds between polls. The standard's default is five; here nobody need wait.
 const INTERVAL_SECS: i64 = 1;
 
-/// What every poll that comes too early adds for good (RFC 8628 section 3.5).
+/// Added to the interval after every poll that is too early (RFC 8628 section 3.5).
 const SLOW_DOWN_SECS: i64 = 5;
 
 /// Seconds until the codes end.

@@ -1,4 +1,4 @@
-//! Scripted faults: `integ sandbox fault`.
+//! Injected faults: `integ sandbox fault`.
 //!
 //! Faults wait in a list. A request takes the first that fits it: its endpoint, and, for trouble with a grant, that the
 //! request credential one.
@@ -48,10 +48,10 @@ words!(FaultKind {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fault {
     pub kind: FaultKind,
-    /// Which requests meet it; every call of the API where absent, but no page.
+    /// The requests that fail; every API call if absent, but no page.
     #[serde(default)]
     pub endpoint: Option<EmulatedEndpoint>,
-    /// How many requests still meet it; all of them where absent.
+    /// Number of requests that will still fail; all if absent.
     #[serde(default)]
     pub times: Option<u32>,
     /// How many requests that it fits are spared before.

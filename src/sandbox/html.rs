@@ -1,4 +1,4 @@
-//! The sandbox's pages: small, without scripts, and marked so that nobody takes them for the vendor's.
+//! The sandbox's pages: small, without scripts, and marked so that they are not mistaken for the vendor's.
 //!
 //! Every value is escaped here and nowhere else: nothing but [`escape`] puts text into a page. The design is [`html`]'s.
 
@@ -33,16 +33,16 @@ pub(super) struct ConsentPage<'a> {
 
 pub(super) fn consent(consent: &ConsentPage<'_>) -> SandboxResponse {
     let mut body = format!(
-        "<h1>Allow access to {}?</h1><p>The app <b>{}</b> asks for the account <b>{}</b>.</p>",
+        "<h1>Allow access to {}?</h1><p>The app <b>{}</b> requests access to the account <b>{}</b>.</p>",
         escape(consent.service),
         escape(consent.client),
         escape(consent.account),
     );
     let asked: Vec<_> = consent.scopes.iter().chain(&consent.additional_scopes).collect();
     if asked.is_empty() {
-        body.push_str("<p>It asks for no scopes by name.</p>");
+        body.push_str("<p>It requests no scopes.</p>");
     } else {
-        body.push_str("<p>It wants to:</p><ul>");
+        body.push_str("<p>It wants permission to:</p><ul>");
         for (scope, purpose) in asked {
             let purpose = if purpose.is_empty() { "Use this scope" } else { *purpose };
             let _ = write!(body, "<li>{}<code>{}</code></li>", escape(purpose), escape(scope));
@@ -66,7 +66,7 @@ pub(super) fn consent(consent: &ConsentPage<'_>) -> SandboxResponse {
          <button class=\"allow\" name=\"{DECISION_PARAM}\" value=\"allow\">Allow</button></div></form>"
     );
     if let Some(url) = consent.redirect_uri {
-        let _ = write!(body, "<footer>Either way you return to {}.</footer>", escape(&origin(url)));
+        let _ = write!(body, "<footer>You will be returned to {}.</footer>", escape(&origin(url)));
     }
     page(consent.service, 200, &body, consent.redirect_uri)
 }

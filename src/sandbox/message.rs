@@ -1,4 +1,4 @@
-//! Requests and replies as values, so that the vendor is a function of them.
+//! Requests and responses as values, so that the vendor is a pure function.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ const NO_CONTENT_POLICY: &str = "default-src 'none'; frame-ancestors 'none'";
 #[derive(Clone, Debug)]
 pub struct SandboxRequest {
     pub method: Method,
-    /// Percent-encoded, as it came.
+    /// Percent-encoded, as received.
     pub path: String,
     pub query: String,
     /// Names in lower case.

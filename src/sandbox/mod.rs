@@ -1,4 +1,4 @@
-//! The sandbox: an emulation of every connector's vendor, built from the connector's file alone.
+//! The sandbox: an emulation of every connector's vendor, built only from the connector's file.
 //!
 //! [`VendorEmulator`] is pure: a request, the [`SandboxState`] and the time go in, a [`SandboxResponse`] comes out. [`EmulatorServer`] puts it on a port
 //! of this machine and keeps the state in a [`SandboxStateStore`]. A connector that a user writes has a sandbox at once,

@@ -1,4 +1,4 @@
-//! Objects that actions created and no stream lists: registered webhooks, drafts, whatever has a path.
+//! Objects that were created by actions and are in no stream: webhooks, drafts, and others with a path.
 
 use indexmap::{IndexMap, IndexSet};
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,4 @@
-//! Templates read backwards: whether a text could have come from one, and with which values.
+//! Matches texts against templates, and extracts their values.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Actions on the records of streams: what they create, change and delete is what the streams list from then on.
+//! Actions on the records of streams: changes are visible in the streams from then on.
 
 use std::collections::BTreeMap;
 

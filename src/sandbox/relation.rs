@@ -1,5 +1,5 @@
-//! Which records of which stream an action is about, as the connector's file says it: by its path, by the names that its
-//! answer gives to parts of records, and by `stream` where these say nothing.
+//! Determines the stream and records of an action from the connector's file: by its path, by the names in its `result`,
+//! or by `stream`.
 
 use std::collections::BTreeMap;
 
@@ -23,7 +23,7 @@ pub(super) struct RecordRelation {
     pub(super) verb: RecordVerb,
     /// The parameters that say which record, each with its place in the record.
     pub(super) identity: Vec<(String, Pointer)>,
-    /// What tells the stream's lists apart, each with the parameter that says it.
+    /// The values that select one of the stream's lists, each with its parameter.
     pub(super) partition: BTreeMap<String, String>,
     /// Where the answer holds the record.
     pub(super) at: Pointer,

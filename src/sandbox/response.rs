@@ -1,4 +1,4 @@
-//! The shape of what the vendor says: token answers, refusals, and what its rules of errors look like.
+//! Builds the vendor's responses: token responses and errors, in the format of its error rules.
 
 use indexmap::IndexMap;
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! The revocation endpoint, as RFC 7009 or the connector's file has it.
+//! The revocation endpoint, by RFC 7009 or the connector's file.
 
 use serde_json::json;
 

@@ -1,5 +1,5 @@
-//! Where the emulated vendor is asked what: the paths of the connector's own templates, in the order that decides where
-//! two of them meet, and fixed paths of the sandbox for endpoints that the user or discovery names.
+//! The routes of the emulated vendor: the paths of the connector's templates, in order of precedence, and fixed paths
+//! for endpoints from the user or discovery.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! The vendor on a port of this machine, with its state in the store.
+//! The emulated vendor on a local port, with its state in the store.
 //!
 //! A request that changes no state, as nearly all do, only reads the store: it waits for no writer, and none waits for it.
 //! Where the store cannot be read or written, the request is answered with status 500.
@@ -92,7 +92,7 @@ fn is_own_host(request: &SandboxRequest, port: u16) -> bool {
         .any(|own| own.eq_ignore_ascii_case(host))
 }
 
-/// Answers from the stored state and stores what becomes of it.
+/// Responds from the stored state, and stores the new state.
 async fn respond_from_storage(
     vendor: Arc<VendorEmulator>,
     request: SandboxRequest,

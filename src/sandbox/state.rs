@@ -1,4 +1,4 @@
-//! What must outlive a command: everything that a signed token cannot say about itself.
+//! State that must outlive a command: everything that is not in a signed token.
 //!
 //! All of it is a deviation from the usual. A grant with no record was neither rotated nor revoked, so that forgetting the
 //! state forgives everything and breaks nothing.

@@ -1,4 +1,4 @@
-//! Where the state of an emulated vendor is kept: one JSON document for each connector, in the workspace's store.
+//! Stores the state of an emulated vendor: one JSON document per connector, in the workspace's store.
 
 use std::sync::{Arc, Weak};
 

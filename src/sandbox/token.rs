@@ -1,4 +1,4 @@
-//! Tokens that say what they are and prove it: any process with the seed validates them, with no state.
+//! Self-contained signed tokens: any process with the seed can validate them without state.
 //!
 //! A token is a prefix, its claims as base64url JSON, a dot and the HMAC-SHA256 of all before the dot. Every one of them
 //! holds the word `sandbox`, so that nobody takes one for a live secret.

@@ -1,4 +1,4 @@
-//! The token endpoint: codes, refresh tokens, device codes and client credentials become tokens.
+//! The token endpoint: exchanges codes, refresh tokens, device codes and client credentials for tokens.
 //!
 //! A code works once; shown again it ends the grant that it gave (RFC 9700 section 2.1.1, RFC 6749 section 4.1.2). Where
 //! refresh tokens rotate, one that was replaced ends the grant as well (RFC 9700 section 4.14.2).
@@ -29,7 +29,7 @@ pub(super) struct TokenIssuance<'a> {
     pub(super) refresh_token: RefreshTokenIssuance,
 }
 
-/// What becomes of the refresh token.
+/// What happens to the refresh token.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum RefreshTokenIssuance {
     /// The first one of a grant.

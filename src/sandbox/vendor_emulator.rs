@@ -1,4 +1,4 @@
-//! The vendor as a function: which endpoint a request is for, what trouble it meets, who answers it.
+//! The vendor as a function: finds the endpoint of a request, applies faults, and responds.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -298,7 +298,7 @@ impl VendorEmulator {
     }
 }
 
-/// How this vendor's tokens begin, as far as the file tells: where it also takes them pasted, it says their prefix.
+/// The prefix of this vendor's tokens, if the file has one for pasted tokens.
 fn token_prefix(connector: &Connector) -> &str {
     let pasted = connector.auth.values().filter_map(|auth| auth.fields.get(auth.token_field()?));
     pasted.flat_map(|field| &field.prefixes).map(String::as_str).next().unwrap_or_default()

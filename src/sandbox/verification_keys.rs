@@ -1,4 +1,4 @@
-//! What an emulated vendor publishes for those who verify its webhooks: a key set, or a certificate.
+//! The keys that an emulated vendor publishes for its webhooks: a key set or a certificate.
 
 use super::account::sandbox_webhook_seed;
 use super::message::{SandboxRequest, SandboxResponse};

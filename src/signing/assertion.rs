@@ -1,5 +1,5 @@
-//! JSON Web Tokens that integ signs to show that it holds a key (RFC 7515, RFC 7519, RFC 7523), and their verification by
-//! the sandbox. Pure.
+//! JSON Web Tokens that integ signs to prove that it has a key (RFC 7515, RFC 7519, RFC 7523), and their verification
+//! by the sandbox. Pure.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

@@ -1,4 +1,4 @@
-//! Client certificates in PEM: whether one is in force and belongs to a key.
+//! Client certificates in PEM: whether one is valid now and belongs to a key.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! JSON Web Tokens (RFC 7519) as proofs: signed by the issuer's published key, or with the secret.
+//! JSON Web Tokens (RFC 7519) as webhook proofs: signed with the issuer's published key, or with the secret.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

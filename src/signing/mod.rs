@@ -1,6 +1,6 @@
-//! Signatures of webhooks, both ways: one rule of the connector's file verifies by [`verify`] and signs by [`sign`];
-//! [`standard`] is how integ signs what it sends itself. And the keys that users bring: [`private_key`] and [`certificate`]
-//! read them, [`assertion`] signs with them. All of it is pure.
+//! Webhook signatures: a rule of the connector's file is used to [`verify`] and to [`sign`]; [`standard`] signs integ's
+//! own webhooks. Also the user's keys: [`private_key`] and [`certificate`] read them, [`assertion`] signs with them.
+//! All pure.
 
 pub mod assertion;
 pub mod certificate;

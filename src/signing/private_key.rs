@@ -1,4 +1,4 @@
-//! Private keys in PEM: what they are, why one cannot be used, and signatures with them as JSON Web Signatures want them.
+//! Private keys in PEM: their kind, why one cannot be used, and JSON Web Signatures with them.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! A request as it came, or as it will be sent: the bytes are what was signed.
+//! A webhook request with its exact bytes.
 
 use url::form_urlencoded;
 

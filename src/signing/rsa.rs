@@ -1,5 +1,5 @@
-//! The RSA keys of a sandbox: the one that its vendor signs webhooks with, the certificate and the key set in which it
-//! publishes it, and the one that a user of the vendor signs assertions with.
+//! The RSA keys of a sandbox: the vendor's signing key with its certificate and key set, and the key with which a user
+//! signs assertions.
 //!
 //! It follows from the store's seed, so that every process of a workspace has the same one and no two workspaces do. What
 //! it signs is believed only where a connection's requests go to the sandbox: a live one fetches the vendor's own keys,

@@ -1,4 +1,4 @@
-//! A request signed as the vendor would sign it, by the rule that it is verified by.
+//! Signs a request as the vendor would, by the rule that verifies it.
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -47,11 +47,10 @@ pub fn sign(
     let mut written: Vec<(&SignatureLocation, &str, String)> = Vec::new();
     if let (Some(rule), Some(text)) = (&proof.timestamp, &timestamp) {
         let timestamp = (&rule.place, "timestamp", text.clone());
-        if rule.place.at.is_some() {
-            // What is in the body is signed with it.
-            put(shape, request, document, &[timestamp]);
-        } else {
-            written.push(timestamp);
+        match rule.place.at {
+            // The signature covers the body, so the time must be in it first.
+            Some(_) => put(shape, request, document, &[timestamp]),
+            None => written.push(timestamp),
         }
     }
     if let Some(name) = &proof.body_hash {

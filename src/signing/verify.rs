@@ -1,4 +1,4 @@
-//! One rule of a connector's file, both ways: whether a request is the vendor's, and a request as the vendor would sign it.
+//! Verifies that a request is from the vendor, by a rule of the connector's file.
 //!
 //! Pure but for what is fetched: a certificate or a key set is given in [`VerificationKeys`]. Signatures are judged before
 //! timestamps, in constant time, over the raw bytes; encodings are read strictly, so that one signature has one text.

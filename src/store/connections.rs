@@ -1,4 +1,4 @@
-//! Connections, their grants and the OAuth apps they were made with.
+//! Connections, their grants and their OAuth apps.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! What can go wrong with a store, distinguished by what fixes it.
+//! Errors of the store, distinguished by their fix.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -49,7 +49,7 @@ pub enum StoreError {
     ForeignSchema { kind: String, name: String, problem: &'static str },
     #[error("the store contains a value that this version cannot read")]
     Malformed(#[from] MalformedValue),
-    /// Another key's, or damaged in its first page: the two cannot be told apart.
+    /// Another key's, or damaged in its first page: the two look the same.
     #[error("the key does not open the store: it belongs to another vault or is damaged")]
     WrongKey(#[source] SqliteError),
     #[error("the store was written by a newer version of integ and is read-only")]
@@ -164,20 +164,22 @@ impl Remedy for StoreError {
             Self::ForeignSchema { .. } => Diagnostic::new(Kind::Vault, "foreign_schema"),
             Self::WrongKey(_) => Diagnostic::new(Kind::Vault, "vault_wrong_key").hint(check_or_restore()),
             Self::ReadOnlyNewer | Self::Newer { .. } => Diagnostic::new(Kind::Vault, "vault_newer")
-                .hint(Hint::new("install the newer version as before, or with", "cargo install integ")),
+                .hint(Hint::new("upgrade integ, for example with", "cargo install integ")),
             Self::RolledBack { .. } => {
                 Diagnostic::new(Kind::Vault, "vault_rolled_back").run("integ vault check --accept")
             }
             Self::LeaseLost(_) => Diagnostic::new(Kind::Temporary, "lease_lost"),
             Self::Closed => Diagnostic::new(Kind::Failed, "store_closed"),
             Self::Busy(_) => Diagnostic::new(Kind::Temporary, "vault_busy")
-                .hint(Hint::new("try again; this says whether the store answers:", "integ vault status")),
+                .hint(Hint::new("try again; check whether the store responds:", "integ vault status")),
             Self::ConnectionNotFound => Diagnostic::new(Kind::NotFound, "no_such_connection").run("integ status"),
             Self::NameTaken(_) => Diagnostic::new(Kind::Usage, "name_taken").run("integ status"),
             Self::DiskFull(_) => Diagnostic::new(Kind::Failed, "disk_full")
                 .hint(Hint::new("free some space; this shows which disk is full:", "df -h")),
-            Self::LogUnreadable(_) => Diagnostic::new(Kind::Failed, "read_only")
-                .hint(Hint::new("write the log into the store, where the folder can be written:", "integ test --all")),
+            Self::LogUnreadable(_) => Diagnostic::new(Kind::Failed, "read_only").hint(Hint::new(
+                "run this once with a writable folder to move the log into the store:",
+                "integ test --all",
+            )),
             Self::ReadOnly(_) => Diagnostic::new(Kind::Failed, "read_only").hint(look_at_folders()),
             Self::Io(error) | Self::Lock { source: error, .. } => {
                 Diagnostic::new(Kind::Failed, io_code(error)).hint(look_at_folders())
@@ -206,5 +208,5 @@ fn check_or_restore() -> Hint {
 }
 
 fn look_at_folders() -> Hint {
-    Hint::new("look with `ls -ld` and `df -h` at the folders that it uses:", "integ config path")
+    Hint::new("check these folders with `ls -ld` and `df -h`:", "integ config path")
 }

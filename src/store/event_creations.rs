@@ -1,4 +1,4 @@
-//! The events that are being added to calendars for the user's entities.
+//! Calendar events that are being created for the user's entities.
 
 use async_trait::async_trait;
 

@@ -1,4 +1,4 @@
-//! The inbox: how webhooks reach connections, the subscriptions that make vendors send them, and the events received.
+//! The inbox: webhook URLs of connections, subscriptions at vendors, and received events.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

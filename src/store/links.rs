@@ -1,4 +1,4 @@
-//! Pairs of an entity of the user's and an object of a service.
+//! Pairs of a user's entity and a service's object.
 
 use async_trait::async_trait;
 

@@ -1,4 +1,4 @@
-//! Locks that survive neither their holder nor its machine.
+//! Locks that do not outlive their holder or its machine.
 //!
 //! A lock is a lease: it has a holder, an expiry, and a fencing number that increases with every holder. What a holder
 //! commits names its number ([`Fence`]); a commit of a holder that was paused for longer than its lease, and whose lock

@@ -1,4 +1,4 @@
-//! Where a workspace's data is kept: the traits, and SQLite's implementation.
+//! Storage of a workspace: the traits, and the SQLite implementation.
 //!
 //! Each trait is one aggregate, with types of [`crate::model`] in and out. A write is one transaction, and durable when
 //! its future resolves; a future that is dropped before may or may not have written. Errors are [`StoreError`] throughout.
@@ -85,7 +85,7 @@ pub trait Store: Send + Sync {
     /// Returns the number of the last commit. Records that change later get greater versions.
     async fn version(&self) -> Result<u64, StoreError>;
 
-    /// Returns the hasher that tells whether a record has changed.
+    /// Returns the hasher that detects changed records.
     fn record_hasher(&self) -> RecordHasher {
         RecordHasher::new(self.id())
     }

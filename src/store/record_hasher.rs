@@ -1,4 +1,4 @@
-//! What tells whether a record is as it was.
+//! Detects changes of records by their hash.
 //!
 //! Records are written by anyone who can write at the service. With half of SHA-256, finding two records of one hash takes
 //! about 2^64 tries, and none can be prepared, for the store's id is hashed before each record. A restored store has another

@@ -1,4 +1,4 @@
-//! Synced records, the streams they belong to, and the jobs and schedules that sync them.
+//! Synced records, their streams, and the jobs and schedules of syncs.
 
 use std::collections::HashMap;
 

@@ -1,4 +1,4 @@
-//! What the sandbox remembers between two commands.
+//! The state of the sandbox between commands.
 
 use async_trait::async_trait;
 use serde_json::Value;

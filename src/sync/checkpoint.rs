@@ -1,4 +1,4 @@
-//! What is saved with the records of each page: what to ask for next. Pure.
+//! The checkpoint stored with the records of each page: what to request next. Pure.
 //!
 //! A [`Checkpoint`] is made by [`Checkpoint::first`], changed by [`Checkpoint::after_page`], and saved by
 //! [`ListPlan::after_page`]; nothing else decides what a list is asked for.
@@ -88,7 +88,7 @@ pub(super) struct PageSummary {
     pub(super) count: usize,
     /// Whether the list is known to hold more than was given: an item is null, or the service counts more records.
     pub(super) is_partial: bool,
-    /// Hashes of what tells its records from others.
+    /// Hashes that identify its records.
     pub(super) record_hashes: Vec<u64>,
     /// Whether all of them were met before.
     pub(super) is_repeated: bool,
@@ -210,7 +210,7 @@ impl Checkpoint {
         (&self.since, &self.until, &self.tie) == (&other.since, &other.until, &other.tie)
     }
 
-    /// Returns the hash of what tells its request from others of the partition.
+    /// Returns the hash that identifies its request within the partition.
     pub(super) fn request_hash(&self) -> u64 {
         let page_token = serde_json::to_string(&self.position.page_token).unwrap_or_default();
         hash_of((&self.since, &self.until, &self.tie, page_token))

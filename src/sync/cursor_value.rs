@@ -1,4 +1,4 @@
-//! What a record is newer by: times and numbers as vendors write them. Pure.
+//! Values that order records by age: times and numbers in the vendors' formats. Pure.
 
 use std::cmp::Ordering;
 

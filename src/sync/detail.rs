@@ -1,4 +1,4 @@
-//! Fetches each record of which the list has only the name.
+//! Fetches each record of a list that only contains references.
 
 use std::collections::HashSet;
 use std::ops::ControlFlow;

@@ -1,4 +1,4 @@
-//! An answer whose parts are looked at without being copied: records stay as the vendor wrote them, digit for digit.
+//! A response whose parts are read without copying: records stay as the vendor wrote them, digit for digit.
 
 use std::borrow::Cow;
 

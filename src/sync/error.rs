@@ -29,7 +29,7 @@ pub enum SyncError {
     NotAList { connection: ConnectionName, stream: String, why: String },
     #[error("the service is still preparing {connection}/{stream} (202)")]
     NotReady { connection: ConnectionName, stream: String },
-    #[error("cannot find the next page of {connection}/{stream}: {source}")]
+    #[error("cannot find the next page of {connection}/{stream}")]
     Paging { connection: ConnectionName, stream: String, source: PagingError },
     #[error(
         "{missing} of {known} records of {connection}/{stream} are missing from the service's list; none was marked as \

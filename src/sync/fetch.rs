@@ -1,4 +1,4 @@
-//! Asks for pages: sends a request, and again where that helps, until its answer can be read or says why there is none.
+//! Fetches pages: sends a request, with retries, until its response can be read or has failed.
 
 use std::ops::ControlFlow;
 use std::time::Duration;

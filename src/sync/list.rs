@@ -1,4 +1,4 @@
-//! Reads the list of one partition from its checkpoint to its end, in as many passes as it takes.
+//! Reads the list of one partition from its checkpoint to its end, in as many passes as needed.
 //!
 //! A list changes while it is read, and the vendor may forget the position in it. What is read must still be complete, as
 //! what a full list does not hold is marked as deleted:

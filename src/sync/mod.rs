@@ -1,4 +1,4 @@
-//! Syncs records from a service: only what is new, as fast as the vendor allows, and resumable at any point.
+//! Syncs records from a service: incrementally, as fast as the vendor allows, and resumable at any point.
 //!
 //! # Words
 //!

@@ -1,4 +1,4 @@
-//! Who follows the progress of a sync.
+//! Observers of the progress of a sync.
 
 use super::SyncReport;
 use crate::model::{ConnectionName, RecordCounts, Traffic};

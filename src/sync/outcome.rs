@@ -1,5 +1,4 @@
-//! How the stages of a sync end. Each has a closed enum of what its caller must decide on; what is left is an error that
-//! the user is shown.
+//! The outcomes of the stages of a sync: closed enums for callers, and errors for users.
 //!
 //! | stage | ends with |
 //! | --- | --- |

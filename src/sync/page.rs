@@ -1,4 +1,4 @@
-//! From an answer to records: finds the list in it, which must plainly be one, and reads what it says. Pure.
+//! Finds the list of records in a response, which must plainly be one. Pure.
 
 use indexmap::IndexMap;
 use serde_json::Value;
@@ -179,7 +179,7 @@ impl PageReader<'_> {
         } else if page.count() == 0 && deleted_keys.is_empty() {
             Vec::new()
         } else {
-            // One record may change many times in it: the whole page tells it from others.
+            // One record may change many times in it: the whole page identifies it.
             let texts: Vec<&str> = items.iter().map(|record| record.as_str()).collect();
             vec![hash_of((texts, &deleted_keys))]
         };

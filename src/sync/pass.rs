@@ -1,4 +1,4 @@
-//! One pass over the pages of a list: while a page is read and stored, the next is asked for.
+//! One pass over the pages of a list: the next page is requested while one is read and stored.
 
 use std::ops::ControlFlow;
 
@@ -285,7 +285,7 @@ impl ListPass<'_> {
             now: self.plan.now,
         };
         match queue.push(page).await {
-            // The next request tells the vendor to forget what is not stored yet.
+            // The next request makes the vendor forget what is not stored yet.
             PageReceipt::Queued(stored) if self.fetcher.list.pages().is_some_and(|pages| pages.acknowledges) => {
                 if stored.await.is_err() {
                     return ControlFlow::Break(PassEnd::Cancelled);

@@ -1,4 +1,4 @@
-//! What a sync would ask, without asking.
+//! The plan of a sync, for a dry run.
 
 use super::checkpoint::Checkpoint;
 use super::request::ListRequestBuilder;

@@ -1,4 +1,4 @@
-//! From what a list holds to records: key, hash, whether it was deleted, and what it is newer by. Pure.
+//! Reads records of a list: key, hash, deletion, and cursor value. Pure.
 
 use std::collections::HashSet;
 
@@ -40,7 +40,7 @@ impl ParsedRecord {
     }
 }
 
-/// A record that nothing tells from others.
+/// A record without an identity.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct MissingKey(pub Pointer);
 

@@ -1,4 +1,4 @@
-//! The requests of a sync. Pure: a checkpoint goes in, a request comes out.
+//! Builds the requests of a sync from a checkpoint. Pure.
 
 use indexmap::IndexMap;
 use serde_json::Value;

@@ -1,4 +1,4 @@
-//! A run: which streams of a connection, in which order, each with its lock and its job.
+//! A run: the streams of a connection in order, each with its lock and its job.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::AtomicBool;

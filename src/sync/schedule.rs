@@ -1,4 +1,4 @@
-//! When a sync comes next: `every 15m`, or a cron expression. Pure.
+//! Computes the next run of a schedule: `every 15m`, or a cron expression. Pure.
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,4 +1,4 @@
-//! What a user asks for, and which streams that means: those that are named or all, each with the parents that it needs.
+//! Resolves the requested streams: the named ones or all, each with its parents.
 
 use std::collections::BTreeSet;
 
@@ -195,7 +195,7 @@ fn check_params(connector: &Connector, request: &SyncRequest, meant: &[(&str, &S
 
 /// Why a stretch of time cannot be asked of a stream.
 fn backfill_obstacle(stream: &Stream, request: &SyncRequest) -> Option<&'static str> {
-    let Some(rule) = &stream.incremental else { return Some("the service lists all of it or nothing") };
+    let Some(rule) = &stream.incremental else { return Some("its list cannot be filtered by time") };
     let bounded = !rule.until.is_empty() || rule.window_secs.is_some();
     (request.until.is_some() && !bounded).then_some("the service takes no end of it")
 }

@@ -1,4 +1,4 @@
-//! What all stages of one stream's run share: what is read, where it is stored, and the tally.
+//! State shared by all stages of a stream's run: input, output, and counts.
 
 use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, MutexGuard, PoisonError};

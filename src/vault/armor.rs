@@ -1,4 +1,4 @@
-//! Texts that an age identity opens, armored so that they fit an environment variable: what `age -a` writes.
+//! Texts encrypted to an age identity, armored to fit an environment variable, like `age -a`.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

@@ -1,4 +1,4 @@
-//! What can go wrong between a user and a vault, with the command that fixes it.
+//! Errors of vaults, with the commands that fix them.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -139,18 +139,18 @@ impl VaultError {
 impl Remedy for VaultError {
     fn diagnostic(&self) -> Diagnostic {
         match self {
-            Self::NotFound(_) => Diagnostic::new(Kind::NotFound, "workspace_not_found").hint(Hint::new(
-                "`integ connect CONNECTOR` makes it; list the workspaces there are:",
-                "integ workspace list",
-            )),
+            Self::NotFound(_) => Diagnostic::new(Kind::NotFound, "workspace_not_found")
+                .hint(Hint::new("`integ connect CONNECTOR` creates it; list the workspaces:", "integ workspace list")),
             Self::Symlink(path) => {
                 unsafe_file(format!("real=$(readlink -f {0}) && rm {0} && mv \"$real\" {0}", quoted(path)))
             }
             Self::NotAFile(path) => unsafe_file(format!("ls -ld {}", quoted(path))),
             Self::ForeignOwner(path) => unsafe_file(format!("sudo chown \"$USER\" {}", quoted(path))),
             Self::InsecurePermissions { path, mode } => unsafe_file(format!("chmod {mode} {}", quoted(path))),
-            Self::NetworkFileSystem { .. } => Diagnostic::new(Kind::Failed, "network_file_system")
-                .hint(Hint::new("set INTEG_HOME for good, as in", "INTEG_HOME=/a/folder/on/a/local/disk integ status")),
+            Self::NetworkFileSystem { .. } => Diagnostic::new(Kind::Failed, "network_file_system").hint(Hint::new(
+                "set INTEG_HOME permanently, as in",
+                "INTEG_HOME=/a/folder/on/a/local/disk integ status",
+            )),
             Self::Locked(path) => Diagnostic::new(Kind::Temporary, "vault_busy")
                 .hint(Hint::new("wait, or stop the process that uses it:", format!("fuser {}", quoted(path)))),
             Self::Io { path, source } => {
@@ -239,7 +239,7 @@ fn io_code(error: &io::Error) -> &'static str {
 
 fn join_recipients(recipient: &str) -> Hint {
     let text = format!(
-        "one who can open it may add this identity with `integ vault recipients add {recipient}`; \
+        "someone who can open it can add this identity with `integ vault recipients add {recipient}`; \
          or give the identity that it is sealed to:"
     );
     Hint::new(text, "INTEG_IDENTITY_FILE=FILE integ vault status")
@@ -269,7 +269,7 @@ fn valid_identity(origin: &str) -> Hint {
 
 fn name_identity() -> Hint {
     let command = "INTEG_IDENTITY_FILE=FILE integ vault status";
-    Hint::new("keep it here with `integ vault identity import FILE`, or give its file:", command)
+    Hint::new("import it with `integ vault identity import FILE`, or set its file:", command)
 }
 
 /// A path as a shell takes it.

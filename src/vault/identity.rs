@@ -1,4 +1,4 @@
-//! The age key of a user, and age files that are opened or sealed with keys and passphrases.
+//! The user's age key, and age files opened or sealed with keys and passphrases.
 
 use std::fmt;
 use std::io::{Read, Write};

@@ -1,4 +1,4 @@
-//! Custody of the identity: finding it, making it once, and moving it.
+//! The stored identity: finding, creating and moving it.
 //!
 //! It is looked for in `INTEG_IDENTITY`, then `INTEG_IDENTITY_FILE`, then the file `identity`, which says by itself
 //! what it is: an identity, an identity under a passphrase, or a note that the OS keyring has it.
@@ -381,7 +381,7 @@ fn parse(path: &Path, bytes: &[u8]) -> Result<IdentityFileContent, VaultError> {
         None => {
             let identity = Identity::parse(text);
             Ok(IdentityFileContent::Plain(
-                identity.ok_or_else(|| invalid("it holds other than one AGE-SECRET-KEY-1…"))?,
+                identity.ok_or_else(|| invalid("it must contain exactly one AGE-SECRET-KEY-1…"))?,
             ))
         }
     }

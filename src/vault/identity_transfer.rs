@@ -1,4 +1,4 @@
-//! Taking the identity to another machine: exporting and importing it.
+//! Exports and imports the identity, to move it to another machine.
 
 use zeroize::Zeroizing;
 

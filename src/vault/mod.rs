@@ -1,4 +1,4 @@
-//! Vaults: the keys of stores, who may open them, and where secrets are kept.
+//! Vaults: the keys of stores, who can open them, and where secrets are stored.
 //!
 //! A workspace's folder holds `vault.db`, the encrypted store; `vault.age`, the store's random key and the list of
 //! those who may have it, encrypted to them with age; `lock`, held shared by each process that has the store open and alone by

@@ -1,4 +1,4 @@
-//! Opening vaults, and making them.
+//! Opens and creates vaults.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -44,7 +44,7 @@ impl OpenVault {
     }
 }
 
-/// A vault whose identity is at hand.
+/// A vault whose identity is available.
 #[derive(Debug)]
 pub struct Vault {
     pub(super) files: VaultFiles,

@@ -1,4 +1,4 @@
-//! Where a passphrase comes from: a command that prints it, else a person.
+//! Gets a passphrase from a command or the user.
 
 use std::io;
 use std::process::Stdio;

@@ -1,4 +1,4 @@
-//! `vault.age`: the key of a store and the list of those it is sealed to, in one file, so that the two never disagree.
+//! `vault.age`: the key of a store and the list of its recipients in one file, so that the two always agree.
 //!
 //! Inside the encryption is a small TOML text: `workspace`, the name of the folder that it was made for, so that the
 //! folders of two workspaces cannot be swapped; `key`; `previous` while the store is being replaced; and a

@@ -1,4 +1,4 @@
-//! Replacing a store by one under another key: rekeying, and restoring a backup.
+//! Replaces a store by one with another key: for rekeying, and for restoring a backup.
 //!
 //! The steps, each atomic: the new store is made beside the old one; `vault.age` gets both keys; the new store is put
 //! in the old one's place; `vault.age` loses the old key. Whatever step was the last, one of the keys in `vault.age`

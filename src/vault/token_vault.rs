@@ -1,4 +1,4 @@
-//! Where the tokens of connections are kept: in the store, or in the OS keyring.
+//! The tokens of connections, in the store or in the OS keyring.
 //!
 //! A new grant is always committed to the store first, whatever its place: from then on it cannot be lost. Where it
 //! belongs in the keyring, it is then written there, and only then taken out of the store. An entry names the

@@ -1,4 +1,4 @@
-//! The files of one vault: where they are, whether they may be trusted, and who may use them now.
+//! The files of a vault: their location, trust checks, and locking.
 
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};

@@ -36,11 +36,11 @@ pub struct BundledConnectionView {
 /// How long a connection of a bundle works.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BundleLifetime {
-    /// Until its access token ends: nothing renews it.
+    /// Until its access token expires; it is not renewed.
     Expires,
     /// Until the key or the token is revoked.
     UntilRevoked,
-    /// The machine that opens the bundle gets new access tokens by itself.
+    /// The machine that opens the bundle can request new access tokens.
     Renewed,
 }
 

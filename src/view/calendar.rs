@@ -59,7 +59,7 @@ impl SpanView {
     }
 }
 
-/// Somebody who was invited.
+/// An attendee.
 #[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct AttendeeView {
     pub email: Option<String>,
@@ -89,9 +89,9 @@ pub struct CalendarEventView {
     pub calendar: Option<String>,
     pub id: String,
     pub title: Option<String>,
-    /// RFC 3339 with the offset of the view's time zone; a date for an event of whole days.
+    /// RFC 3339 with the offset of the view's time zone; a date for an all-day event.
     pub start: String,
-    /// Exclusive; the day after the last one for an event of whole days.
+    /// Exclusive; the day after the last one for an all-day event.
     pub end: String,
     /// The time zone of the event itself.
     pub time_zone: Option<String>,
@@ -104,7 +104,7 @@ pub struct CalendarEventView {
     pub free_busy_status: FreeBusyStatus,
     #[serde(serialize_with = "word")]
     pub privacy: Privacy,
-    /// What the account's owner answered to the invitation.
+    /// The response of the account's owner.
     #[serde(serialize_with = "optional_word")]
     pub participation_status: Option<ParticipationStatus>,
     pub location: Option<String>,
@@ -114,11 +114,11 @@ pub struct CalendarEventView {
     pub participants: Vec<AttendeeView>,
     /// The recurring event that this is an occurrence of.
     pub series_id: Option<String>,
-    /// When the occurrence was to start by the series' rule.
+    /// When the series' rule scheduled the occurrence.
     pub recurrence_id: Option<String>,
     pub uid: Option<String>,
     pub etag: Option<String>,
-    /// The event itself, for those who show it.
+    /// Returns the event itself.
     #[serde(skip)]
     pub event: CalendarEvent,
 }
@@ -212,7 +212,7 @@ pub struct CalendarEventListView {
 }
 
 impl CalendarEventListView {
-    /// Creates the view of what was read, and of what was not.
+    /// Creates the view of the events that were read and the calendars that were not.
     pub fn new(
         events: Vec<CalendarEvent>,
         failures: Vec<(CalendarName, Error)>,
@@ -274,17 +274,17 @@ impl FreeBusyView {
     }
 }
 
-/// Events that take the same time: two of them, or one that takes a time that was asked about.
+/// Events that overlap: two events, or one event and the requested time.
 #[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct ConflictView {
-    /// The time that is taken twice.
+    /// The overlapping time.
     #[serde(flatten)]
     pub overlap: SpanView,
     pub events: Vec<CalendarEventView>,
 }
 
 impl ConflictView {
-    /// Creates the view of two events that take the same time.
+    /// Creates the view of two events that overlap.
     pub fn new(conflict: Conflict, zone: &TimeZone) -> Self {
         let Conflict { first, second, overlap } = conflict;
         let events = [first, second].map(|event| CalendarEventView::new(event, zone)).into();
@@ -307,7 +307,7 @@ pub struct SlotListView {
     #[serde(flatten)]
     pub window: SpanView,
     pub time_zone: String,
-    /// How long a slot is at least.
+    /// Minimum length of a slot.
     pub duration_secs: u64,
     pub slots: Vec<SpanView>,
 }
@@ -316,7 +316,7 @@ pub struct SlotListView {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChangeOutcome {
     Created,
-    /// It was there already; nothing was done.
+    /// It already existed; nothing was done.
     Existing,
     Updated,
 }
@@ -332,12 +332,12 @@ impl From<CreationOutcome> for ChangeOutcome {
     }
 }
 
-/// An event as it is after a change.
+/// An event after a change.
 #[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct ChangedEventView {
     #[serde(serialize_with = "word")]
     pub outcome: ChangeOutcome,
-    /// The user's entity that it is linked with.
+    /// The user's entity that it is linked to.
     pub entity: Option<String>,
     pub event: CalendarEventView,
 }
@@ -345,9 +345,9 @@ pub struct ChangedEventView {
 /// An event that was deleted.
 #[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct DeletedEventView {
-    /// False if somebody had deleted it already.
+    /// False if it was already deleted.
     pub deleted: bool,
     pub entity: Option<String>,
-    /// As it was; null if the service did not show it any more.
+    /// The event before it was deleted; null if the service no longer returned it.
     pub event: Option<CalendarEventView>,
 }

@@ -14,13 +14,13 @@ use crate::model::{Connection, ConnectionName, Grant};
 use crate::runtime::Session;
 use crate::secret::REDACTED;
 
-/// An action that a connection may offer.
+/// An action of a connection's connector.
 #[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct ActionSummaryView {
     pub action: String,
     pub description: String,
     pub required: Vec<String>,
-    /// Groups of parameters, of each of which one is needed.
+    /// Groups of parameters; one of each group is required.
     pub one_of: Vec<Vec<String>>,
     pub optional: Vec<String>,
     pub scopes: Vec<String>,
@@ -72,11 +72,11 @@ pub struct CallResultView {
     pub http_status: u16,
     /// Of the last attempt.
     pub duration_ms: u64,
-    /// The values of the response that the connector's file names.
+    /// Values of the response, by the names in the connector's file.
     pub result: Map<String, Value>,
-    /// The JSON of the response, else its text; null if it is empty.
+    /// The response as JSON, otherwise as text; null if it is empty.
     pub response: Value,
-    /// The error that the response is, if the service refused the call.
+    /// The error in the response, if the service rejected the call.
     #[serde(skip)]
     pub refusal: Option<ApiError>,
 }

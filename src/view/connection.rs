@@ -33,14 +33,14 @@ pub struct ConnectionView {
     /// The kind of authentication: `oauth2`, `api_key`; `unknown` if the connector cannot be read.
     pub auth: &'static str,
     pub account: Option<AccountView>,
-    /// The caller's end user whom it belongs to.
+    /// The caller's end user who owns it.
     #[serde(serialize_with = "optional_word")]
     pub user: Option<UserId>,
     #[serde(serialize_with = "word")]
     pub status: ConnectionStatus,
     /// Why the status is not `active`.
     pub reason: Option<String>,
-    /// The command that fixes it, or that asks for the scopes that were not granted.
+    /// The command that fixes it, or that requests the missing scopes.
     pub hint: Option<String>,
     pub scopes: Vec<String>,
     pub missing_scopes: Vec<String>,
@@ -48,7 +48,7 @@ pub struct ConnectionView {
     pub expires_at: Option<String>,
     pub expires_in: Option<i64>,
     pub refreshable: bool,
-    /// When the refresh token ends, if the service says so: a person must reconnect then.
+    /// When the refresh token expires, if the service says so; the connection must then be reconnected.
     pub refresh_expires_at: Option<String>,
     pub last_checked_at: Option<String>,
     pub last_sync_at: Option<String>,
@@ -64,7 +64,7 @@ pub struct ConnectionView {
     pub checked_ago: Option<i64>,
 }
 
-/// The connections that were asked for, and how many there are of each status.
+/// The requested connections, and their number by status.
 #[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct StatusView {
     #[serde(serialize_with = "word")]
@@ -77,9 +77,9 @@ pub struct StatusView {
 #[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct ConnectView {
     pub connection: ConnectionView,
-    /// Scopes that were asked for and not granted.
+    /// Requested scopes that were not granted.
     pub missing_scopes: Vec<String>,
-    /// What went otherwise than asked, in sentences.
+    /// Warnings, as sentences.
     pub warnings: Vec<String>,
 }
 
@@ -93,7 +93,7 @@ pub enum ReconnectOutcome {
 
 words!(ReconnectOutcome { Reconnected => "reconnected", Failed => "failed" });
 
-/// One connection that was to be reconnected.
+/// A connection to reconnect.
 #[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct ReconnectView {
     #[serde(serialize_with = "word")]
@@ -103,24 +103,24 @@ pub struct ReconnectView {
     #[serde(serialize_with = "word")]
     pub outcome: ReconnectOutcome,
     pub account: Option<AccountView>,
-    /// Scopes that were asked for and not granted.
+    /// Requested scopes that were not granted.
     pub missing_scopes: Vec<String>,
-    /// What went otherwise than asked, in sentences.
+    /// Warnings, as sentences.
     pub warnings: Vec<String>,
     pub error: Option<String>,
     #[serde(skip)]
     pub error_kind: Option<Kind>,
 }
 
-/// The connections that were to be reconnected, in that order.
+/// The connections to reconnect, in order.
 #[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct ReconnectListView {
     pub reconnected: Vec<ReconnectView>,
-    /// How many other connections there are, which were left as they are.
+    /// Number of other connections, which were not changed.
     pub untouched: usize,
 }
 
-/// What `connect` and `reconnect` print while they run: one event a line, told apart by its member `event`.
+/// What `connect` and `reconnect` print while they run: one event per line, with its kind in the member `event`.
 #[derive(Clone, Debug, JsonSchema, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum ConnectEventView {
@@ -142,7 +142,7 @@ pub enum ConnectEventView {
         /// Seconds.
         expires_in: u64,
     },
-    /// The consent page of the sandbox was answered without a browser.
+    /// The sandbox's consent page was accepted without a browser.
     SandboxConsented,
     /// An account was connected.
     Connected { connection: Box<ConnectionView> },
@@ -159,7 +159,7 @@ pub struct RenameView {
     pub previous: ConnectionName,
 }
 
-/// What a connection holds that disconnecting it would lose or leave behind.
+/// What is lost or left behind if a connection is disconnected.
 #[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct DisconnectPreview {
     #[serde(serialize_with = "word")]
@@ -185,7 +185,7 @@ pub struct DisconnectView {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RefreshOutcome {
     Refreshed,
-    /// The token was not due, so that the service was not asked.
+    /// The token was not due, so the service was not asked.
     StillValid,
     Failed,
 }
@@ -231,7 +231,7 @@ pub struct SubscriptionRenewalView {
     pub error_kind: Option<Kind>,
 }
 
-/// The tokens that were refreshed and the subscriptions that were renewed with them.
+/// Refreshed tokens and renewed subscriptions.
 #[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct RefreshListView {
     pub refreshed: Vec<RefreshView>,
@@ -253,25 +253,25 @@ pub struct TestView {
     pub account: Option<AccountView>,
     pub missing_scopes: Vec<String>,
     pub http_status: Option<u16>,
-    /// What an MCP server says of itself; absent for every other service.
+    /// An MCP server's description of itself; absent for other services.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mcp_server: Option<McpServerView>,
     pub error_message: Option<String>,
     pub hint: Option<String>,
 }
 
-/// A remote MCP server, as it described itself when it was tested.
+/// A remote MCP server's description of itself.
 #[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct McpServerView {
     pub name: String,
     pub version: String,
-    /// The revision of the protocol that was agreed upon: `2025-11-25`.
+    /// The negotiated protocol revision: `2025-11-25`.
     pub protocol_version: String,
     /// How many tools it lists.
     pub tools: usize,
 }
 
-/// The tests of several connections, in the order asked for.
+/// The tests of several connections, in the requested order.
 #[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct TestListView {
     pub tests: Vec<TestView>,

@@ -1,4 +1,4 @@
-//! Views of connectors: what they are, can do and ask for, and what becomes of their files.
+//! Views of connectors: what they are, can do and ask for, and changes to their files.
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -38,7 +38,7 @@ pub struct AuthMethodView {
     pub kind: &'static str,
     pub grants: Vec<String>,
     pub setup_url: Option<String>,
-    /// What the user must know about redirect URIs.
+    /// Instructions for redirect URIs.
     pub redirect: Option<String>,
     pub default_scopes: Vec<String>,
     pub params: Vec<AuthParamView>,
@@ -76,7 +76,7 @@ impl AuthMethodView {
     }
 }
 
-/// A value that connecting needs.
+/// A value needed to connect.
 #[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct AuthParamView {
     pub name: String,
@@ -117,7 +117,7 @@ pub struct TemplateItemView {
     pub description: String,
 }
 
-/// A way in which a service signs its webhooks.
+/// A signature scheme of a service's webhooks.
 #[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct WebhookSignatureView {
     pub scheme: String,
@@ -150,7 +150,7 @@ pub struct ConnectorDetailView {
     /// The request that checks a connection: `GET https://…`.
     pub health: Option<String>,
     pub limits: Vec<String>,
-    /// Facts of the file that no source was found for.
+    /// Facts of the file that could not be confirmed from documentation.
     pub unverified: Vec<String>,
 }
 
@@ -238,7 +238,7 @@ pub struct ActionDetailView {
     pub action: ActionDescriptor,
 }
 
-/// A value that a stream takes.
+/// A value for a stream.
 #[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct StreamParamView {
     pub name: String,
@@ -279,7 +279,7 @@ impl StreamDetailView {
         let values = stream.parents.first().into_iter().flat_map(|parent| {
             parent.values.keys().map(|name| StreamParamView {
                 name: name.clone(),
-                description: format!("in place of all records of {}", parent.stream),
+                description: format!("instead of all {}", parent.stream),
                 required: false,
             })
         });
@@ -406,7 +406,7 @@ pub struct SetupScopeView {
     pub purpose: Option<String>,
 }
 
-/// A value to have ready.
+/// A value that you need.
 #[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct SetupPromptView {
     pub name: String,
@@ -431,7 +431,7 @@ pub struct AuthChoiceView {
     pub label: String,
 }
 
-/// What is made at the service before an account can be connected.
+/// What to create at the service before an account can be connected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SetupTask {
     App,
@@ -506,7 +506,7 @@ pub struct DefaultScopeView {
     pub purpose: Option<String>,
 }
 
-/// What a person must know before trusting a connector.
+/// What to know before trusting a connector.
 #[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct InstallReviewView {
     pub id: String,
@@ -517,7 +517,7 @@ pub struct InstallReviewView {
     #[serde(flatten)]
     pub capabilities: Capabilities,
     pub default_scopes: Vec<DefaultScopeView>,
-    /// What the file that it replaces could not do.
+    /// Capabilities that the replaced file does not have.
     pub added: Vec<String>,
     /// What it replaces, in words.
     pub replaces: Option<String>,
@@ -579,7 +579,7 @@ pub struct InstallView {
     pub review: InstallReviewView,
 }
 
-/// What removing a connector leads to, before and after.
+/// The effects of removing a connector, before or after it.
 #[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct ConnectorRemovalView {
     pub connector: String,

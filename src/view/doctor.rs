@@ -14,7 +14,7 @@ pub struct FindingView {
     #[serde(serialize_with = "word")]
     pub severity: Severity,
     pub message: String,
-    /// The command that fixes it, or the one thing to do.
+    /// The command that fixes it, or what to do.
     pub fix: Option<String>,
 }
 

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::connector::{ConnectorDraft, DraftAuthKind};
 
-/// A connector's file that was written.
+/// A connector file that was written.
 #[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct DraftView {
     pub connector: String,
@@ -15,7 +15,7 @@ pub struct DraftView {
     pub actions: Vec<String>,
     /// What was guessed.
     pub unverified: Vec<String>,
-    /// Commands to go on with.
+    /// Commands to run next.
     pub next_steps: Vec<String>,
 }
 

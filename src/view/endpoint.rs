@@ -46,7 +46,7 @@ pub struct EndpointView {
     pub disabled_at: Option<Timestamp>,
     #[schemars(with = "Option<Time>")]
     pub failing_since: Option<Timestamp>,
-    /// Until when the endpoint asked not to be called; absent once that is over.
+    /// Until when the endpoint asked not to be called; absent afterwards.
     #[schemars(with = "Option<Time>")]
     pub paused_until: Option<Timestamp>,
     #[serde(serialize_with = "word")]
@@ -59,7 +59,7 @@ pub struct EndpointView {
     pub rate: Option<String>,
     #[schemars(with = "Time")]
     pub created_at: Timestamp,
-    /// Until when the secret before this one signs as well.
+    /// Until when the previous secret is also used for signing.
     #[schemars(with = "Option<Time>")]
     pub previous_secret_expires_at: Option<Timestamp>,
     #[serde(skip)]
@@ -293,7 +293,7 @@ pub struct DeliveryRetryView {
     pub retried: usize,
 }
 
-/// How many attempts of a run ended in which status.
+/// Number of attempts of a run by status.
 #[derive(Clone, Copy, Debug, JsonSchema, Serialize)]
 pub struct DeliverySummaryView {
     pub delivered: u64,
@@ -362,7 +362,7 @@ impl AttemptedView {
 pub struct EventTypeView {
     pub event: String,
     pub description: String,
-    /// Data that every message of this type must resemble.
+    /// Sample data whose members every message of this type must have.
     pub sample: Option<Value>,
 }
 

@@ -16,7 +16,7 @@ pub struct ErrorDetailView {
     pub code: &'static str,
     /// What failed and why, on one line.
     pub message: String,
-    /// What to do, as a person is shown it.
+    /// What to do, as shown to a user.
     pub hint: Option<String>,
     /// The command in the hint.
     pub command: Option<String>,

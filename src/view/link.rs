@@ -8,7 +8,7 @@ use super::{optional_word, word};
 use crate::clock::Timestamp;
 use crate::model::{ConnectionName, Link, UserId, words};
 
-/// A pair of an entity of the user's and an object of a service. What `link list --json` prints, `link import` reads.
+/// A pair of a user's entity and a service's object. `link import` reads what `link list --json` prints.
 #[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct LinkView {
     #[serde(serialize_with = "optional_word")]
@@ -19,11 +19,11 @@ pub struct LinkView {
     pub connection: ConnectionName,
     pub resource: String,
     pub object: String,
-    /// The object that the service made of this one and another, which has a link of its own.
+    /// The object into which the service merged this one, which has its own link.
     pub merged_into: Option<String>,
     #[schemars(with = "Time")]
     pub created_at: Timestamp,
-    /// When the object was last given another id.
+    /// When the object's ID last changed.
     #[schemars(with = "Time")]
     pub changed_at: Timestamp,
 }
@@ -50,11 +50,11 @@ pub struct LinkListView {
     pub links: Vec<LinkView>,
 }
 
-/// What became of a link that was added.
+/// The outcome of adding a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LinkOutcome {
     Added,
-    /// The same link was there.
+    /// The same link existed.
     Unchanged,
 }
 
@@ -82,7 +82,7 @@ pub struct RejectedLineView {
     pub error: String,
 }
 
-/// What became of the lines of an import.
+/// The outcome of an import.
 #[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct ImportedLinksView {
     pub added: usize,

@@ -1,4 +1,4 @@
-//! What a webhook listener reports while it runs: one event a line, told apart by its member `event`.
+//! What a webhook listener reports while it runs: one event per line, with its kind in the member `event`.
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;
@@ -14,7 +14,7 @@ use crate::webhook::feed::{HandledReport, ListenEvent};
 use crate::webhook::inbound::outcome::{ReceiveOutcome, ReceivedEvent};
 use crate::webhook::settings::SecretSource;
 
-/// One thing that happened at a listener.
+/// An event of a listener.
 #[derive(Clone, Debug, JsonSchema, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum ListenEventView {
@@ -22,9 +22,9 @@ pub enum ListenEventView {
     Listening {
         /// The addresses on this machine, by connection.
         urls: IndexMap<String, String>,
-        /// What is done with events: `append`, `exec`, `forward` or `sync`, each with its URL, command or file.
+        /// The handlers: `append`, `exec`, `forward` or `sync`, each with its URL, command or file.
         handlers: IndexMap<&'static str, String>,
-        /// The signing secrets in force, by connection, if they were asked for.
+        /// The valid signing secrets by connection, if requested.
         #[serde(skip_serializing_if = "Option::is_none")]
         secrets: Option<IndexMap<String, String>>,
     },
@@ -33,7 +33,7 @@ pub enum ListenEventView {
     /// The vendor checked the URL.
     Handshake {
         connection: String,
-        /// Whether it brought a secret, which is stored.
+        /// Whether it contained a secret, which is stored.
         captured: bool,
     },
     /// A request was rejected.
@@ -42,14 +42,14 @@ pub enum ListenEventView {
         connection: Option<String>,
         /// Why, as a word.
         reason: &'static str,
-        /// Why, as a sentence, if the word does not say what to do.
+        /// Why, as a sentence, if the word is not enough.
         #[serde(skip_serializing_if = "Option::is_none")]
         message: Option<String>,
         /// Why, as a sentence.
         #[serde(skip)]
         explanation: String,
     },
-    /// More requests were rejected for one reason than are worth a line each.
+    /// Several requests were rejected for the same reason.
     #[serde(rename = "rejected")]
     RejectedRequests { connection: Option<String>, reason: &'static str, count: u64 },
     /// The vendor confirmed that it sent an event.
@@ -62,35 +62,35 @@ pub enum ListenEventView {
         unconfirmed: ConfirmedEventView,
         reason: &'static str,
     },
-    /// A handler did its work on an event.
+    /// A handler finished with an event.
     Handled(HandledEventView),
     /// A handler failed.
     Failed(HandledEventView),
-    /// A connection was made while the listener runs, and is received for.
+    /// A connection was added while the listener runs.
     Connected {
         connection: String,
         /// The address on this machine.
         url: String,
         public_url: String,
-        /// The signing secret in force, if it was asked for.
+        /// The valid signing secret, if requested.
         #[serde(skip_serializing_if = "Option::is_none")]
         secret: Option<String>,
         #[serde(skip)]
         source: Option<SecretSource>,
     },
-    /// A connection is no longer received for.
+    /// A connection was removed from the listener.
     Disconnected {
         connection: String,
         /// Why; absent if it was disconnected.
         error: Option<String>,
     },
-    /// The vendor's log of deliveries cannot be read; it is tried again.
+    /// The vendor's delivery log cannot be read; it is retried.
     PollFailed { connection: String, error: String },
-    /// The vendor's log of deliveries can be read again.
+    /// The vendor's delivery log can be read again.
     PollResumed { connection: String },
-    /// Nobody listens where events are sent on: they wait, and no attempt counts.
+    /// Nothing listens at the forwarding URL: events wait, and no attempt counts.
     Paused { connection: String, id: i64, error: String },
-    /// Somebody listens there again.
+    /// The forwarding URL responds again.
     Resumed { connection: String },
     /// Lines were left out because the reader was too slow; the events are stored.
     Skipped { lines: u64 },
@@ -104,14 +104,14 @@ pub struct ReceivedEventView {
     #[serde(rename = "type")]
     pub kind: String,
     pub delivery_id: String,
-    /// Whether it is proved that the vendor sent it.
+    /// Whether the vendor is proven to have sent it.
     pub verified: bool,
     /// Whether it was received before.
     pub duplicate: bool,
-    /// Whether its delivery id was received before with another body; `webhook resolve` decides which of them is valid.
+    /// Whether its delivery ID was received before with another body; see `webhook resolve`.
     #[serde(skip_serializing_if = "is_false")]
     pub conflict: bool,
-    /// Whether it was dead, and will be handled again.
+    /// Whether it was dead and will be handled again.
     #[serde(skip_serializing_if = "is_false")]
     pub restarted: bool,
     #[serde(skip)]
@@ -132,7 +132,7 @@ pub struct ConfirmedEventView {
     pub error: Option<String>,
 }
 
-/// What one handler did with an event.
+/// The result of one handler for an event.
 #[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct HandledEventView {
     pub connection: String,
@@ -145,24 +145,24 @@ pub struct HandledEventView {
     pub handler: Option<HandlerKind>,
     /// The URL, command or file.
     pub target: Option<String>,
-    /// The HTTP status of the answer, or the exit code of the command.
+    /// The HTTP status of the response, or the exit code of the command.
     pub status: Option<i32>,
     pub duration_ms: u64,
     /// From 1.
     pub attempt: u32,
-    /// How often the event is tried before it is dead.
+    /// Maximum number of attempts.
     pub attempts: u32,
-    /// When it is tried again, if this handler failed and the event is not dead.
+    /// When it is retried, if this handler failed and the event is not dead.
     #[schemars(with = "Option<Time>")]
     pub next_attempt_at: Option<Timestamp>,
-    /// What has become of the event with all of its handlers.
+    /// The status of the event after all its handlers.
     #[serde(serialize_with = "word")]
     pub event_status: EventStatus,
     pub error: Option<String>,
-    /// The first 4 KiB of what a command printed, or of what a URL that failed answered.
+    /// The first 4 KiB of a command's output, or of a failed URL's response.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub output: Option<String>,
-    /// Whether it is the last of the handlers of this attempt.
+    /// Whether it is the last handler of this attempt.
     #[serde(skip)]
     pub is_last: bool,
 }

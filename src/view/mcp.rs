@@ -10,12 +10,12 @@ pub struct ServerEntryView {
     pub client: &'static str,
     /// The file of its settings.
     pub path: String,
-    /// What the client calls the server.
+    /// The server's name in the client.
     pub name: String,
     /// The program that the client starts; empty if the entry is removed.
     pub command: String,
     pub args: Vec<String>,
-    /// Whether the file differs from what it is to be.
+    /// Whether the file needs to change.
     pub is_change: bool,
     /// Whether the file was written.
     pub is_written: bool,

@@ -1,5 +1,5 @@
-//! What operations return: the shapes that `--json`, the HTTP API and MCP print. They hold data alone; how a person sees
-//! them is decided in `cli`.
+//! The results of operations, as `--json`, the HTTP API and MCP print them. They contain only data; `cli` decides how
+//! to show them.
 
 pub mod binding;
 pub mod bundle;

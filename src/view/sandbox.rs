@@ -1,4 +1,4 @@
-//! Views of the sandbox: emulated services and the faults scripted for them.
+//! Views of the sandbox: emulated services and injected faults.
 
 use std::collections::BTreeMap;
 
@@ -25,10 +25,10 @@ pub struct EmulatorView {
     pub connector: String,
     /// A URL, with a slash at its end.
     pub origin: String,
-    /// The parameters that `connect` has no default for.
+    /// Parameters without a default in `connect`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub params: BTreeMap<String, String>,
-    /// The fields of the key that the emulator accepts, if it is connected to by a key. It opens nothing else.
+    /// The fields of the key that the emulator accepts, if it uses a key. The key is valid nowhere else.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub key: BTreeMap<String, String>,
     /// The name of the authentication method that is emulated.
@@ -39,7 +39,7 @@ pub struct EmulatorView {
     pub token_field: Option<String>,
 }
 
-/// A fault that requests will meet.
+/// An injected fault.
 #[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct FaultView {
     #[serde(serialize_with = "word")]
@@ -47,9 +47,9 @@ pub struct FaultView {
     /// Every call of the API if absent.
     #[serde(serialize_with = "optional_word")]
     pub endpoint: Option<EmulatedEndpoint>,
-    /// How many requests still meet it; all if absent.
+    /// Number of requests that will still fail; all if absent.
     pub times: Option<u32>,
-    /// How many requests are spared first.
+    /// Number of requests to skip first.
     pub after: u32,
     pub seconds: Option<u32>,
 }
@@ -68,7 +68,7 @@ pub struct FaultListView {
     pub faults: Vec<FaultView>,
 }
 
-/// The time that has passed for an emulated service.
+/// The ticks that were advanced for an emulated service.
 #[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct SandboxAdvanceView {
     pub connector: String,
@@ -81,7 +81,7 @@ pub struct SandboxAdvanceView {
 pub struct SandboxRecordsView {
     pub connector: String,
     pub stream: String,
-    /// Of each list, before any tick.
+    /// Per list, before any tick.
     pub records: u32,
 }
 

@@ -1,4 +1,4 @@
-//! JSON Schemas of what views hold: names, ids and closed enums are texts in JSON, whatever they are in the program.
+//! JSON Schemas of the members of views: names, IDs and closed enums are strings in JSON.
 
 use std::borrow::Cow;
 

@@ -24,7 +24,7 @@ pub enum SyncStatus {
     RateLimited,
     Cancelled,
     Failed,
-    /// It could not begin: a scope or a parameter is missing.
+    /// It could not start: a scope or parameter is missing.
     NotStarted,
 }
 
@@ -52,7 +52,7 @@ pub struct SyncReportView {
     pub counts: RecordCounts,
     #[serde(flatten)]
     pub traffic: Traffic,
-    /// Partitions that the service has not, or not for this account.
+    /// Partitions that the service does not have, or not for this account.
     pub skipped: usize,
     pub duration_secs: f64,
     /// When the rate limit is over.
@@ -76,7 +76,7 @@ pub struct SyncListView {
     pub as_of: Timestamp,
 }
 
-/// What the sync of one stream would ask for.
+/// What the sync of one stream would request.
 #[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct PlannedStreamView {
     #[serde(serialize_with = "word")]
@@ -94,7 +94,7 @@ pub struct PlannedStreamView {
     pub skip_reason: Option<String>,
 }
 
-/// What a sync would ask for.
+/// What a sync would request.
 #[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct SyncPlanView {
     pub streams: Vec<PlannedStreamView>,
@@ -187,11 +187,11 @@ pub struct CursorImportView {
     pub imported: usize,
 }
 
-/// How a job goes, or how it ended.
+/// The status of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JobViewStatus {
     Running,
-    /// Its process ended before it did; the next sync resumes from the last page.
+    /// Its process ended early; the next sync resumes from the last page.
     Interrupted,
     Done,
     /// The service has none of its partitions for this account.
@@ -259,7 +259,7 @@ pub struct ScheduleView {
     pub stream: Option<String>,
     /// `every 15m`, or a cron expression.
     pub rule: String,
-    /// Seconds that a run is delayed by at most.
+    /// Maximum delay of a run, in seconds.
     pub jitter_secs: u32,
     #[schemars(with = "Time")]
     pub next_at: Timestamp,

@@ -21,7 +21,7 @@ pub struct TokenView {
     /// Seconds.
     pub expires_in: Option<i64>,
     pub scopes: Vec<String>,
-    /// What a service needs beside the token, secrets among it: `account_sid`, `cloud_id`.
+    /// Other values that the service needs, including secrets: `account_sid`, `cloud_id`.
     #[serde(serialize_with = "revealed_members")]
     pub parts: BTreeMap<String, Secret>,
 }
@@ -32,7 +32,7 @@ pub struct TokenHeadersView {
     pub headers: Vec<(String, Secret)>,
 }
 
-/// What git is given for a host (git-credential(1)).
+/// What git gets for a host (git-credential(1)).
 #[derive(Clone, Debug)]
 pub struct GitCredentialView {
     pub protocol: String,
@@ -43,11 +43,11 @@ pub struct GitCredentialView {
     pub expires_at: Option<i64>,
 }
 
-/// Environment variables by name, with the credentials in them.
+/// Environment variables with credentials, by name.
 #[derive(Clone, Debug)]
 pub struct CredentialVariablesView {
     pub variables: BTreeMap<String, Secret>,
-    /// The secrets among what these connections give, for those who hide them.
+    /// The secrets of these connections, for masking.
     pub secrets: Vec<Secret>,
 }
 

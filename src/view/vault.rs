@@ -12,7 +12,7 @@ use crate::model::WorkspaceName;
 use crate::store::{BackupConnection, BackupContents};
 use crate::vault::{IdentityLocation, ImportedIdentity, Recipient, TokenMoveCounts};
 
-/// Somebody who can open a vault.
+/// A recipient who can open a vault.
 #[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct RecipientView {
     /// `age1…`.
@@ -56,7 +56,7 @@ pub struct VaultStatusView {
     #[schemars(with = "Option<Time>")]
     pub unlocked_until: Option<Timestamp>,
     pub own_recipient: String,
-    /// How many can open the vault.
+    /// Number of recipients.
     pub recipients: usize,
     pub tokens_in_store: usize,
     pub tokens_in_keyring: usize,
@@ -64,7 +64,7 @@ pub struct VaultStatusView {
     pub created_at: Timestamp,
     #[schemars(with = "Option<Time>")]
     pub restored_at: Option<Timestamp>,
-    /// Connections that came from a backup and were not refreshed since.
+    /// Connections from a backup that have not been refreshed since.
     pub grants_from_backup: usize,
     /// The version of SQLite.
     pub sqlite: &'static str,
@@ -72,7 +72,7 @@ pub struct VaultStatusView {
     pub read_only: bool,
 }
 
-/// How many connections' tokens were moved.
+/// Number of connections whose tokens were moved.
 #[derive(Clone, Copy, Debug, JsonSchema, Serialize)]
 pub struct TokenMoveView {
     pub moved: usize,
@@ -104,7 +104,7 @@ impl From<ImportedIdentity> for ImportedIdentityView {
 pub struct BackupConnectionView {
     pub connection: String,
     pub mode: String,
-    /// What takes the place of the connector's hosts.
+    /// The origin that replaces the connector's hosts.
     pub origin: Option<String>,
     /// The user's parameters, which may be parts of hosts.
     pub params: BTreeMap<String, String>,
@@ -116,7 +116,7 @@ impl From<BackupConnection> for BackupConnectionView {
     }
 }
 
-/// What a backup holds, and above all where it would send tokens and events.
+/// The contents of a backup, including where it would send tokens and events.
 #[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct BackupContentsView {
     pub connections: Vec<BackupConnectionView>,
@@ -141,7 +141,7 @@ impl From<BackupContents> for BackupContentsView {
 pub struct RestoreView {
     #[serde(flatten)]
     pub contents: BackupContentsView,
-    /// Where the identity is stored, if restoring made it.
+    /// Where the identity is stored, if restoring created it.
     #[serde(skip)]
     pub new_identity_location: Option<IdentityLocation>,
     /// Where the identity is stored that opens the workspace now.

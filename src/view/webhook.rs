@@ -45,11 +45,11 @@ pub(super) fn optional_word<S: Serializer>(value: &Option<impl Display>, seriali
 pub struct WebhookUrlView {
     pub connection: String,
     pub connector: String,
-    /// What the vendor calls. Its path is hard to guess, and is not to be published.
+    /// The URL that the vendor calls. Its path is secret.
     pub url: String,
-    /// Where it must lead on this machine.
+    /// The local URL that it must forward to.
     pub local_url: String,
-    /// Whether `url` was given, and is not just this machine's address.
+    /// Whether `url` is public, as given by the user, and not a local address.
     pub is_public: bool,
     /// The connector's instructions.
     pub setup: String,
@@ -60,7 +60,7 @@ pub struct WebhookUrlView {
     pub subscriptions: Vec<SubscriptionView>,
 }
 
-/// A value that receiving needs.
+/// A value needed to receive webhooks.
 #[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct WebhookParamView {
     pub name: String,
@@ -91,7 +91,7 @@ pub struct WebhookSecretView {
     pub active_secrets: usize,
     /// The names of the values stored.
     pub params: Vec<String>,
-    /// The secret in force, if it was asked for.
+    /// The valid secret, if requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secret: Option<String>,
 }
@@ -111,7 +111,7 @@ pub struct SubscriptionView {
     #[schemars(with = "Option<Time>")]
     pub renews_at: Option<Timestamp>,
     pub error: Option<String>,
-    /// The command that repairs it.
+    /// The command that fixes it.
     pub hint: Option<String>,
     #[serde(skip)]
     pub is_problem: bool,
@@ -141,7 +141,7 @@ impl SubscriptionView {
     }
 }
 
-/// A subscription that there is now.
+/// A new or existing subscription.
 #[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct SubscribedView {
     pub connection: String,
@@ -154,12 +154,12 @@ pub struct SubscribedView {
     pub unknown_events: Vec<String>,
 }
 
-/// The ids of subscriptions that were ended.
+/// The IDs of subscriptions that were ended.
 #[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct UnsubscribedView {
     pub connection: String,
     pub unsubscribed: Vec<i64>,
-    /// Whether they were only forgotten here.
+    /// Whether they were only removed locally.
     pub local: bool,
 }
 
@@ -172,7 +172,7 @@ pub struct EventListView {
     pub events: Vec<StoredEventView>,
 }
 
-/// An event and what became of it.
+/// An event with its status.
 #[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct StoredEventView {
     pub id: i64,
@@ -188,19 +188,19 @@ pub struct StoredEventView {
     pub time: Option<Timestamp>,
     #[schemars(with = "Time")]
     pub received_at: Timestamp,
-    /// Whether it is proved that the vendor sent it.
+    /// Whether the vendor is proven to have sent it.
     pub verified: bool,
-    /// The vendor's document; absent in lists.
+    /// The vendor's payload; absent in lists.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub payload: Option<Value>,
     #[serde(serialize_with = "word")]
     pub status: EventStatus,
     #[serde(serialize_with = "word")]
     pub verification: EventVerification,
-    /// How often it was handled.
+    /// Number of handling attempts.
     pub attempts: u32,
     pub error: Option<String>,
-    /// How many other bodies came under its delivery id.
+    /// Number of other bodies received under its delivery ID.
     pub conflicts: u32,
 }
 
@@ -228,7 +228,7 @@ impl StoredEventView {
     }
 }
 
-/// An event with the request that it came with.
+/// An event with its request.
 #[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct EventDetailView {
     #[serde(flatten)]
@@ -237,27 +237,27 @@ pub struct EventDetailView {
     pub handled: Vec<HandlerRunView>,
     pub other_bodies: Vec<ConflictingBodyView>,
     pub query: String,
-    /// Names and values, as they came and in their order; secrets are redacted.
+    /// Names and values as received, in order; secrets are redacted.
     pub headers: Vec<(String, String)>,
     /// Bytes of the body.
     pub size: usize,
 }
 
-/// What one handler did in one attempt.
+/// The result of one handler in one attempt.
 #[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct HandlerRunView {
-    /// From 1, and again from 1 once the event is queued again.
+    /// From 1; restarts at 1 if the event is queued again.
     pub attempt: u32,
     #[serde(serialize_with = "word")]
     pub handler: HandlerKind,
     #[schemars(with = "Time")]
     pub started_at: Timestamp,
     pub duration_ms: u64,
-    /// The HTTP status of the answer, or the exit code of the command.
+    /// The HTTP status of the response, or the exit code of the command.
     pub status: Option<i32>,
     /// Why it failed; absent if it did not.
     pub error: Option<String>,
-    /// The first 4 KiB of what a handler that failed answered or printed.
+    /// The first 4 KiB of the response or output of a failed handler.
     pub output: Option<String>,
 }
 
@@ -276,10 +276,10 @@ impl HandlerRunView {
     }
 }
 
-/// Another body that came under the delivery id of an event.
+/// Another body received under the delivery ID of an event.
 #[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct ConflictingBodyView {
-    /// From 1, as `webhook resolve` takes it.
+    /// From 1, for `webhook resolve`.
     pub number: usize,
     #[serde(rename = "type")]
     pub kind: String,
@@ -298,14 +298,14 @@ pub struct EventRetryView {
     pub retried: usize,
 }
 
-/// The events that were made of the bodies of one in conflict.
+/// The events created from conflicting bodies.
 #[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct ConflictResolutionView {
     pub id: i64,
     pub events: Vec<i64>,
 }
 
-/// What was removed, or would be.
+/// Events that were removed, or would be.
 #[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct PruneListView {
     pub pruned: Vec<ConnectionPruneView>,
@@ -317,11 +317,11 @@ pub struct PruneListView {
 pub struct ConnectionPruneView {
     pub connection: String,
     pub events: u64,
-    /// Whether the ids of their deliveries stay, to recognise a repetition.
+    /// Whether the IDs of their deliveries are kept, to recognize duplicates.
     pub retains_ids: bool,
 }
 
-/// An event that was sent on once more.
+/// A replayed event.
 #[derive(Clone, Debug, JsonSchema, Serialize)]
 #[serde(tag = "event", rename = "replayed")]
 #[schemars(transform = |schema: &mut Schema| tag(schema, "replayed"))]
@@ -331,11 +331,11 @@ pub struct ReplayedEventView {
     pub kind: String,
     pub connection: String,
     pub delivery_id: String,
-    /// Whether it was signed as of now; else it has the signature that it came with.
+    /// Whether it was signed again; otherwise it has its original signature.
     pub re_signed: bool,
-    /// The HTTP status of the answer.
+    /// The HTTP status of the response.
     pub status: Option<u16>,
-    /// Why there was no answer.
+    /// Why there was no response.
     pub error: Option<String>,
     /// Whether the receiver accepted it.
     #[serde(skip)]
@@ -359,13 +359,13 @@ impl ReplayedEventView {
     }
 }
 
-/// An event that the vendor was asked for.
+/// An event fetched from the vendor.
 #[derive(Clone, Debug, JsonSchema, Serialize)]
 #[serde(tag = "event", rename = "backfilled")]
 #[schemars(transform = |schema: &mut Schema| tag(schema, "backfilled"))]
 pub struct BackfilledEventView {
     pub connection: String,
-    /// Absent if nothing was to be stored.
+    /// Absent with `--dry-run`.
     pub id: Option<i64>,
     #[serde(rename = "type")]
     pub kind: String,
@@ -373,7 +373,7 @@ pub struct BackfilledEventView {
     #[schemars(with = "Option<Time>")]
     pub time: Option<Timestamp>,
     pub resource: Option<String>,
-    /// Whether it was there before.
+    /// Whether it was already stored.
     pub duplicate: bool,
 }
 
@@ -392,7 +392,7 @@ impl BackfilledEventView {
     }
 }
 
-/// The event types that there is a sample of.
+/// Event types with a sample.
 #[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct SampleEventListView {
     pub connector: String,
@@ -421,24 +421,24 @@ pub struct SentEventView {
     /// How it was corrupted.
     #[serde(serialize_with = "optional_word")]
     pub invalid: Option<Corruption>,
-    /// The HTTP status of the answer.
+    /// The HTTP status of the response.
     pub status: Option<u16>,
     #[serde(flatten)]
     pub outcome: SendOutcomeView,
 }
 
-/// What became of a request.
+/// The outcome of a request.
 #[derive(Clone, Debug, JsonSchema, Serialize)]
 #[serde(untagged)]
 pub enum SendOutcomeView {
     Answered {
-        /// Milliseconds until the whole answer was there.
+        /// Milliseconds until the complete response arrived.
         duration_ms: f64,
-        /// The body of the answer: JSON, else a text.
+        /// The body of the response, as JSON or text.
         response: Option<Value>,
         #[serde(skip)]
         is_success: bool,
-        /// What the answer says went wrong.
+        /// The error message in the response.
         #[serde(skip)]
         message: Option<String>,
     },
@@ -474,20 +474,20 @@ impl SentEventView {
 pub struct VerificationView {
     pub connection: String,
     pub accepted: bool,
-    /// Why it is refused, as a word.
+    /// Why it is rejected, as a word.
     pub reason: Option<&'static str>,
-    /// Why it is refused, as a sentence.
+    /// Why it is rejected, as a sentence.
     pub message: Option<String>,
     pub checks: Vec<VerificationCheckView>,
     /// The parts of the event that the signature covers; absent if there is none.
     pub covers: Option<Vec<SignedPart>>,
     /// Whether the vendor is asked before the event counts as verified.
     pub confirmed_later: bool,
-    /// The command that judges the request as of the time when it was signed, if its age alone is wrong.
+    /// The command that verifies the request as of its signing time, if only its age is wrong.
     pub hint: Option<String>,
     #[serde(skip)]
     pub coverage: Option<SignatureCoverage>,
-    /// When it was signed, if its age alone is wrong.
+    /// When it was signed, if only its age is wrong.
     #[serde(skip)]
     #[schemars(with = "Option<Time>")]
     pub stale_since: Option<Timestamp>,
@@ -503,7 +503,7 @@ pub struct VerificationCheckView {
     pub message: String,
 }
 
-/// An event that a request holds.
+/// An event in a request.
 #[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct ParsedEventView {
     #[serde(rename = "type")]
@@ -513,7 +513,7 @@ pub struct ParsedEventView {
 }
 
 impl VerificationView {
-    /// Creates the view of how a captured request was judged.
+    /// Creates the view of the verification of a captured request.
     pub fn new(connection: &ConnectionName, report: VerificationReport) -> Self {
         let stale_since = if report.is_stale() { report.signed_at } else { None };
         let check = |check: crate::webhook::inbound::explain::VerificationCheck| VerificationCheckView {

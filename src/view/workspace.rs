@@ -18,7 +18,7 @@ pub struct WorkspaceListView {
     pub current: WorkspaceName,
 }
 
-/// A workspace and what it holds.
+/// A workspace and its contents.
 #[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct WorkspaceView {
     #[serde(serialize_with = "word")]
@@ -36,7 +36,7 @@ pub struct WorkspaceView {
 pub struct CreatedWorkspaceView {
     #[serde(serialize_with = "word")]
     pub workspace: WorkspaceName,
-    /// Where the identity was put, if this created it as well.
+    /// Where the identity is stored, if this created it.
     #[serde(skip)]
     pub new_identity_location: Option<IdentityLocation>,
 }
@@ -110,7 +110,7 @@ pub struct SettingView {
 #[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct AllWorkspacesStatusView {
     pub workspaces: Vec<WorkspaceStatusView>,
-    /// Of all of them together.
+    /// Summary of all connections.
     pub summary: StatusSummary,
 }
 
@@ -121,7 +121,7 @@ pub struct WorkspaceStatusView {
     pub workspace: WorkspaceName,
     pub connections: Vec<ConnectionView>,
     pub summary: StatusSummary,
-    /// Why it cannot be read; its connections are not known then.
+    /// Why it cannot be read; its connections are then unknown.
     pub error: Option<String>,
 }
 

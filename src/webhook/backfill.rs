@@ -1,4 +1,4 @@
-//! Events that did not arrive: asked for at the vendor, and taken into the inbox as if they had come, each once.
+//! Fetches missed events from the vendor, and adds each one to the inbox once.
 //!
 //! What is fetched has no signature; it is the connection's own credentials and TLS that say whose it is. An event has the
 //! id that its delivery had, so that one which came is a duplicate, whichever of the two was first.
@@ -32,7 +32,7 @@ use crate::signing::verify::ParsedRequest;
 pub struct BackfillRequest<'a> {
     pub since: Timestamp,
     pub until: Timestamp,
-    /// At most so many events that were not known.
+    /// Maximum number of new events.
     pub limit: Option<u64>,
     /// Parameters that no subscription gives.
     pub input: &'a Input,
@@ -115,7 +115,7 @@ impl Remedy for BackfillError {
     fn diagnostic(&self) -> Diagnostic {
         match self {
             Self::Unsupported { connection, .. } => Diagnostic::new(Kind::NotFound, "backfill_unsupported")
-                .hint(Hint::new("list what can be asked by hand:", format!("integ call {connection}")))
+                .hint(Hint::new("list the actions that you can call instead:", format!("integ call {connection}")))
                 .connection(connection),
             Self::InvalidParameters { connection, .. } => Diagnostic::new(Kind::Usage, "invalid_parameters")
                 .run(format!("integ webhook backfill {connection} --since 1d -p NAME=VALUE"))

@@ -1,5 +1,5 @@
-//! What happens while webhooks are received, for an observer such as the terminal. A watcher that is slow or has ended delays nothing: what it
-//! has no room for is counted.
+//! The feed of a listener, for observers such as the terminal. A slow or ended observer delays nothing; entries without
+//! room are counted.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -61,13 +61,13 @@ pub enum ListenEvent {
         verified: bool,
         error: Option<String>,
     },
-    /// More requests were refused for one reason than are worth a line each.
+    /// Several requests were rejected for the same reason.
     Summary {
         connection: Option<ConnectionName>,
         reason: &'static str,
         count: u64,
     },
-    /// More happened than the watcher had room for: so many lines are missing.
+    /// The observer was too slow: number of missing lines.
     Skipped {
         lines: u64,
     },

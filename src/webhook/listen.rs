@@ -1,4 +1,4 @@
-//! Receiving in the foreground: a port, the work on the events that come by it, and what there is to see of both.
+//! Receives webhooks in the foreground: a port, the processing of events, and the feed.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -83,7 +83,7 @@ impl Remedy for ListenError {
                 .hint(Hint::new("the service sends its events to a URL:", format!("integ webhook url {connection}"))),
             Self::ReservedHeader { .. } => Diagnostic::new(Kind::Usage, "reserved_header"),
             Self::Bind(_) | Self::Port { .. } => Diagnostic::new(Kind::Failed, "port_in_use")
-                .hint(Hint::new("take any free port:", "integ webhook listen --port 0")),
+                .hint(Hint::new("use any free port:", "integ webhook listen --port 0")),
         }
     }
 }

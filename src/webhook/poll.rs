@@ -1,4 +1,4 @@
-//! Live events without a URL that the vendor can call: its log of deliveries is asked again and again.
+//! Polls the vendor's delivery log, for live events without a public URL.
 //!
 //! What is found goes the same way as what the vendor sends, and is the same event: whichever comes first is stored.
 
@@ -195,7 +195,7 @@ fn begin_at(started_at: Timestamp, asked_to: Timestamp, now: Timestamp, reach: O
     reach.map_or(since, |reach| since.max(before(now, reach)))
 }
 
-/// How long to wait after so many failures in a row. Pure.
+/// Delay after this many failures in a row. Pure.
 fn wait_after(interval: Duration, failures: u32) -> Duration {
     if failures == 0 { interval } else { Backoff::new(interval, LONGEST_WAIT.max(interval)).delay(failures) }
 }

@@ -1,4 +1,4 @@
-//! Events that came, sent once more to where the user wants them: the same body and ids, in the order in which they came.
+//! Sends received events to a URL again: the same bodies and IDs, in the order of arrival.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;

@@ -1,4 +1,4 @@
-//! Signing a stored request again, as of now: receivers refuse signatures that are older than some minutes.
+//! Signs a stored request again: receivers reject signatures that are some minutes old.
 
 use serde_json::Value;
 

@@ -1,4 +1,4 @@
-//! What is removed when its time is over: events that were processed, in small batches.
+//! Removes processed events after their retention period, in small batches.
 //!
 //! Of services whose requests say when they were made, the whole event goes. Of the others the id of the delivery stays for
 //! good, without its content: nothing else would tell a request that somebody repeats from a new one (fault 65).

@@ -1,4 +1,4 @@
-//! What the webhooks of a connection need: their URL, values and secrets, and what the sandbox's vendor signs with.
+//! The webhook settings of a connection: its URL, values and secrets, and the sandbox vendor's keys.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -116,7 +116,7 @@ impl Remedy for WebhookSettingsError {
             Self::InvalidPublicUrl { .. } => Diagnostic::new(Kind::Usage, "invalid_public_url")
                 .hint(Hint::text("give one such as --public-url https://hooks.example.com")),
             Self::UnknownParam { known, .. } => {
-                let known = (!known.is_empty()).then(|| Hint::text(format!("there are: {}", known.join(", "))));
+                let known = (!known.is_empty()).then(|| Hint::text(format!("its parameters are {}", known.join(", "))));
                 Diagnostic::new(Kind::Usage, "unknown_param").maybe_hint(known)
             }
         }

@@ -1,4 +1,4 @@
-//! Which connections of a workspace receive webhooks: looked for again and again, and put into the registry of targets.
+//! Finds the connections of a workspace that receive webhooks, and updates the registry of targets.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};

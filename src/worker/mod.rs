@@ -1,4 +1,4 @@
-//! Workers that deliver messages, refresh grants, sync by schedule, renew subscriptions and remove what is old.
+//! Workers that deliver messages, refresh grants, run scheduled syncs, renew subscriptions and remove old data.
 //!
 //! [`run`](crate::runtime::worker::run()) is the loop around each of them. Any number of processes may run the same worker of
 //! a workspace, and nothing is done twice: one process delivers, a schedule is claimed before its sync begins, and grants and

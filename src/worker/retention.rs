@@ -1,4 +1,4 @@
-//! Removes what is past its retention: processed events, and messages that were delivered or given up.
+//! Removes data after its retention period: processed events, and delivered or abandoned messages.
 
 use async_trait::async_trait;
 

@@ -1,4 +1,4 @@
-//! Renews the webhook subscriptions whose leases run out.
+//! Renews the webhook subscriptions whose leases are about to end.
 
 use std::time::Duration;
 

@@ -101,7 +101,7 @@ fn search_finds_by_what_a_service_is_and_asks_for() {
     assert!(home.ok("connector search slack").lines().nth(1).unwrap().starts_with("slack "));
     let none = home.run("connector search slack zebra");
     assert_eq!((none.code, none.stdout.as_str()), (0, ""), "{none:?}");
-    assert!(none.stderr.contains("No connector has all of these words"), "{none:?}");
+    assert!(none.stderr.contains("No connector matches all of these words"), "{none:?}");
     assert_eq!(home.json("connector search zebra")["connectors"], serde_json::json!([]));
     assert_eq!(home.run("connector search").code, 2);
 }
@@ -209,7 +209,7 @@ fn a_built_in_connector_is_replaced_on_demand_and_comes_back() {
     refused(&home.run(&format!("connector install {path} --yes --json")), "built_in_connector");
     let replaced = home.run(&format!("connector install {path} --yes --replace"));
     assert_eq!(replaced.code, 0, "{replaced:?}");
-    assert!(replaced.stderr.contains("takes the place of the built-in"), "{replaced:?}");
+    assert!(replaced.stderr.contains("replaces the built-in"), "{replaced:?}");
     assert!(replaced.stderr.contains("connections will use it, with the grants they have: slack."), "{replaced:?}");
     assert_eq!(home.json("connector show slack")["name"], "Acme");
     assert!(home.ok("connector list").contains("installed, replaces the built-in"));
@@ -321,9 +321,9 @@ fn hostile_files_are_refused_with_all_that_is_wrong() {
     let ran = home.run(&format!("connector install {} --yes", written(&home, "lines.toml", lines)));
     assert!(ran.code != 0 && !ran.stderr.contains("\nhint: rm"), "{ran:?}");
     // Nor can a name, in what is shown before the question.
-    let steering = acme("acme.example").replace("\"Acme\"", "\"A\\u001b[2J\\nIt talks to: nobody\"");
+    let steering = acme("acme.example").replace("\"Acme\"", "\"A\\u001b[2J\\nIt contacts these hosts: nobody\"");
     let ran = home.run(&format!("connector install {}", written(&home, "steering.toml", steering)));
-    assert!(!ran.stderr.contains('\u{1b}') && !ran.stderr.contains("\nIt talks to: nobody"), "{ran:?}");
+    assert!(!ran.stderr.contains('\u{1b}') && !ran.stderr.contains("\nIt contacts these hosts: nobody"), "{ran:?}");
     assert_eq!(home.run("connector install /dev/zero --yes --json").error_code(), "too_large");
     refused(&home.run("connector install nothing.toml --yes --json"), "io");
     refused(&home.run("connector install . --yes --json"), "io");

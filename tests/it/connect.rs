@@ -32,7 +32,11 @@ fn fault_001_a_callback_with_a_wrong_or_absent_state_leaves_the_flow_pending() {
     }
     assert_eq!(provider.state().count("/token"), 0);
     let page = flow.deliver(&callback);
-    assert!(page.text().contains("Fake is connected") && page.text().contains("As <b>alice</b>"), "{}", page.text());
+    assert!(
+        page.text().contains("Fake is connected") && page.text().contains("Account <b>alice</b>"),
+        "{}",
+        page.text()
+    );
     assert_eq!(flow.end().0, 0);
 }
 

@@ -206,12 +206,12 @@ fn a_person_is_asked_for_what_no_flag_says() {
     let answers = [
         ("Name of the service", ""),
         ("Category", "crm"),
-        ("What it is for", ""),
+        ("Description, in one line", ""),
         ("API base URL", "https://api.zip.example/v1"),
         ("Documentation", ""),
         ("Number", "2"),
         ("Header", ""),
-        ("Where users find the key", "https://zip.example/keys"),
+        ("Page where users find the key", "https://zip.example/keys"),
         ("Path of a harmless GET", "/me"),
         ("account's id", "/id"),
         ("account's name", ""),
@@ -235,10 +235,10 @@ fn a_person_is_asked_for_what_no_flag_says() {
     let line = format!("connector new pets --from-openapi {description} --auth bearer --category crm --name Pets");
     let answers = [
         ("Actions", "1, listPets"),
-        ("for, in one line", ""),
+        ("Description, in one line", ""),
         ("API base", ""),
         ("Documentation", ""),
-        ("Where users", ""),
+        ("Page where users", ""),
         ("Path of", ""),
         ("account's id", ""),
         ("account's name", ""),

@@ -46,7 +46,7 @@ fn records_alone_lists_what_is_stored() {
     let home = Home::new();
     let ran = home.run("records");
     assert_eq!((ran.code, ran.stdout.as_str()), (0, ""), "{ran:?}");
-    assert!(ran.stderr.contains("Nothing was synced yet. Try `integ sync`"), "{ran:?}");
+    assert!(ran.stderr.contains("Nothing has been synced yet. Try `integ sync`"), "{ran:?}");
     assert_eq!(home.json("records")["streams"], json!([]));
 
     let home = things();

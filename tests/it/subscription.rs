@@ -404,7 +404,7 @@ fn what_was_missed_is_asked_for_and_taken_in_once() {
     assert_eq!(known, [true, false, false], "{lines:?}");
     provider.trouble("/api/log/7", log());
     let again = home.run("webhook backfill fake --since 1h");
-    assert!(again.stderr.contains("0 were stored, 3 already received."), "{again:?}");
+    assert!(again.stderr.contains("0 new, 3 already received."), "{again:?}");
     // One that is delivered after all is the same, though its bytes are others.
     home.ok(&format!("webhook simulate fake ping --to {} --set x=1 --json", listening.url("fake")));
     let kept = events(&home, "fake");
@@ -423,7 +423,7 @@ fn vendors_of_the_catalogue_are_asked_for_what_was_missed() {
         home.ok(&format!("webhook backfill {name} --since 1d"));
         // What was found is known the second time.
         let ran = home.run(&format!("webhook backfill {name} --since 1d"));
-        assert!(ran.code == 0 && ran.stderr.contains("0 were stored"), "{name}: {ran:?}");
+        assert!(ran.code == 0 && ran.stderr.contains("0 new"), "{name}: {ran:?}");
     }
     home.ok("connect github --sandbox --scope admin:repo_hook --scope repo");
     let ran = home.run("webhook backfill github --since 1d --json");

@@ -1,4 +1,4 @@
-//! The arguments that several commands of `integ calendar` take.
+//! Arguments shared by commands of `integ calendar`.
 
 use std::time::Duration;
 
@@ -22,22 +22,22 @@ use crate::runtime::Workspace;
 /// Which calendars to look at, and over which time.
 #[derive(Debug, Args)]
 pub(super) struct QueryArgs {
-    /// Connections or calendars of theirs (default: the default calendar of each connection that has one)
+    /// Connections or their calendars (default: the default calendar of each connection that has one)
     #[arg(value_name = "CONNECTION[/CALENDAR]", add = crate::cli::complete::calendars())]
     targets: Vec<String>,
     /// Look at every calendar of the accounts
     #[arg(long)]
     all_calendars: bool,
-    /// Start of the time to look at (default: now)
+    /// Start of the time range (default: now)
     #[arg(long, value_name = "TIME", conflicts_with_all = ["week", "day"])]
     from: Option<String>,
-    /// End of the time to look at (default: 7 days after its start)
+    /// End of the time range (default: 7 days after its start)
     #[arg(long, value_name = "TIME", conflicts_with_all = ["week", "day"])]
     to: Option<String>,
-    /// Look at the week of a day, from Monday (default: this week)
+    /// The week of a date, from Monday (default: this week)
     #[arg(long, value_name = "DATE", num_args = 0..=1, require_equals = true, default_missing_value = "today")]
     week: Option<String>,
-    /// Look at one day (default: today)
+    /// One day (default: today)
     #[arg(
         long,
         value_name = "DATE",
@@ -47,10 +47,10 @@ pub(super) struct QueryArgs {
         conflicts_with = "week"
     )]
     day: Option<String>,
-    /// Time zone of what is read and printed, such as Europe/Berlin (default: this machine's)
+    /// Time zone for input and output, such as Europe/Berlin (default: this machine's)
     #[arg(long, value_name = "ZONE")]
     zone: Option<String>,
-    /// Give up on a calendar that takes longer
+    /// Time limit for each calendar
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = value_parser::duration)]
     timeout: Duration,
 }
@@ -58,7 +58,7 @@ pub(super) struct QueryArgs {
 /// A time that is proposed.
 #[derive(Debug, Args)]
 pub(super) struct TimeSpanArgs {
-    /// Start of a time you have in mind
+    /// Start of the time to check
     #[arg(long, value_name = "TIME", conflicts_with_all = ["from", "to", "week", "day"])]
     start: Option<String>,
     /// End of the time

@@ -1,4 +1,4 @@
-//! Mistakes in the arguments of `integ calendar`.
+//! Errors in the arguments of `integ calendar`.
 
 use thiserror::Error;
 

@@ -18,7 +18,7 @@ use crate::runtime::Workspace;
 
 /// Read and change calendars of several services as one
 ///
-/// Everything is asked live. Times are RFC 3339 (2026-12-01T09:00:00+01:00), local with a time zone
+/// Calendars are read live. Times are RFC 3339 (2026-12-01T09:00:00+01:00), local with a time zone
 /// (2026-12-01T09:00[Europe/Berlin]) or without one, dates, or +45m from now.
 #[derive(Debug, Args)]
 pub(super) struct CalendarArgs {
@@ -33,11 +33,11 @@ enum CalendarCommand {
         /// Connections whose calendars to list (default: all that have calendars)
         #[arg(value_name = "CONNECTION", add = super::complete::calendars())]
         connections: Vec<String>,
-        /// Give up on a calendar that takes longer
+        /// Time limit for each calendar
         #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = value_parser::duration)]
         timeout: Duration,
     },
-    /// List events, recurring ones expanded
+    /// List events, with recurring events expanded
     Events {
         #[command(flatten)]
         query: QueryArgs,
@@ -45,14 +45,14 @@ enum CalendarCommand {
         #[arg(long, value_name = "FORMAT", default_value = "table")]
         format: EventFormat,
     },
-    /// Add an event
+    /// Create an event
     ///
-    /// With an entity of your own the event is linked with it, and is added once: a second run finds it, even if the first
-    /// was cut off before the service had answered.
+    /// With --entity, the event is linked to your entity and created only once: a second run finds it, even if the
+    /// first was interrupted before the service responded.
     Create(Box<write::CreateArgs>),
     /// Change or move an event
     ///
-    /// Fails if somebody else changes it at the same time, and says what they changed.
+    /// Fails if the event was changed meanwhile, and shows what changed.
     Update(Box<write::UpdateArgs>),
     /// Delete an event
     Delete(Box<write::DeleteArgs>),
@@ -63,7 +63,7 @@ enum CalendarCommand {
         #[command(flatten)]
         query: QueryArgs,
     },
-    /// Find events that take the same time, or those that take a time you have in mind
+    /// Find events that overlap, or that overlap a given time
     ///
     /// Fails if any of the calendars cannot be read.
     Conflicts {
@@ -81,10 +81,10 @@ enum CalendarCommand {
     Slots {
         #[command(flatten)]
         query: QueryArgs,
-        /// How long a slot is at least
+        /// Minimum length of a slot
         #[arg(long, value_name = "DURATION", value_parser = value_parser::duration)]
         duration: Duration,
-        /// Hours of each day that count, such as 09:00-17:00 (default: all)
+        /// Hours of the day to consider, such as 09:00-17:00 (default: all)
         #[arg(long, value_name = "HH:MM-HH:MM", value_parser = arguments::daily_hours)]
         hours: Option<calendar::DailyHours>,
     },

@@ -1,4 +1,4 @@
-//! Calendars as a person sees them.
+//! Renders calendars as text.
 
 use jiff::civil::{Date, Time};
 use jiff::tz::TimeZone;

@@ -21,22 +21,22 @@ use crate::view::calendar::{CalendarEventView, ChangeOutcome, ChangedEventView, 
 /// What an event is beside its title and its time.
 #[derive(Debug, Args)]
 struct DetailArgs {
-    /// Text of the event
+    /// Description of the event
     #[arg(long, value_name = "TEXT")]
     description: Option<String>,
-    /// Place of the event
+    /// Location of the event
     #[arg(long, value_name = "TEXT")]
     location: Option<String>,
-    /// E-mail address of somebody to invite; the service notifies them
+    /// E-mail address of an attendee; the service sends the invitation
     #[arg(long = "attendee", value_name = "EMAIL")]
     attendees: Vec<String>,
-    /// Whether the event takes up time
+    /// Whether the event blocks time
     #[arg(long, value_name = "STATUS")]
     show_as: Option<ShowAs>,
-    /// Who sees the details of the event
+    /// Who can see the details of the event
     #[arg(long, value_name = "PRIVACY")]
     privacy: Option<PrivacyArg>,
-    /// Add a link to an online meeting (Google Meet, Microsoft Teams)
+    /// Add an online meeting (Google Meet, Microsoft Teams)
     #[arg(long)]
     meet: bool,
 }
@@ -78,25 +78,25 @@ impl DetailArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct CreateArgs {
-    /// Connection to add the event to
+    /// Connection to create the event in
     #[arg(add = crate::cli::complete::calendars())]
     connection: String,
     /// Title of the event
     #[arg(long, value_name = "TEXT")]
     title: String,
-    /// Start of the event; a date makes it one of whole days
+    /// Start of the event; a date makes it an all-day event
     #[arg(long, value_name = "TIME")]
     start: String,
-    /// End of the event; of whole days the day after the last one
+    /// End of the event; for an all-day event, the day after the last one
     #[arg(long, value_name = "TIME", conflicts_with = "duration", required_unless_present = "duration")]
     end: Option<String>,
     /// Length of the event
     #[arg(long, value_name = "DURATION", value_parser = value_parser::duration)]
     duration: Option<Duration>,
-    /// Entity of your own to link the event with; a second run finds the event of the first
+    /// Your entity to link the event to; a second run finds the event of the first
     #[arg(long, value_name = "TYPE/ID")]
     entity: Option<Entity>,
-    /// Calendar to add it to (default: the account's default calendar)
+    /// Calendar to create it in (default: the account's default calendar)
     #[arg(long, value_name = "ID")]
     calendar: Option<String>,
     #[command(flatten)]
@@ -104,7 +104,7 @@ pub(super) struct CreateArgs {
     /// Time zone of times without one (default: this machine's)
     #[arg(long, value_name = "ZONE")]
     zone: Option<String>,
-    /// Lets a repetition be recognised if there is no entity
+    /// Idempotency key, if there is no entity
     #[arg(long, value_name = "KEY", conflicts_with = "entity")]
     idempotency_key: Option<String>,
 }
@@ -113,18 +113,18 @@ pub(super) struct CreateArgs {
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("which").required(true).args(["event", "entity"]))]
 struct SelectorArgs {
-    /// Connection, or a calendar of it, that has the event
+    /// Connection or calendar that contains the event
     #[arg(value_name = "CONNECTION[/CALENDAR]", add = crate::cli::complete::calendars())]
     target: String,
     /// Id of the event
     event: Option<String>,
-    /// Entity that the event is linked with
+    /// Entity that the event is linked to
     #[arg(long, value_name = "TYPE/ID")]
     entity: Option<Entity>,
     /// ETag that the event must still have
     #[arg(long, value_name = "ETAG")]
     if_match: Option<String>,
-    /// Time zone of what is read and printed (default: this machine's)
+    /// Time zone for input and output (default: this machine's)
     #[arg(long, value_name = "ZONE")]
     zone: Option<String>,
 }

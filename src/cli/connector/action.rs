@@ -10,7 +10,7 @@ impl Render for ActionDetailView {
     fn text(&self, ui: &Ui) -> String {
         let action = &self.action;
         let mut out = vec![format!("{}: {}", action.name, action.about), format!("{} {}", action.method, action.path)];
-        let lists = [("Scopes", &action.scopes), ("Ways of authenticating", &action.auth)];
+        let lists = [("Scopes", &action.scopes), ("Authentication methods", &action.auth)];
         for (heading, list) in lists.into_iter().filter(|(_, list)| !list.is_empty()) {
             out.push(format!("{heading}: {}", list.join(", ")));
         }
@@ -25,21 +25,21 @@ impl Render for ActionDetailView {
                 Value::Array(kinds) => kinds.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" or "),
                 _ => String::new(),
             };
-            let need = if required(name) { "needed" } else { "" };
+            let need = if required(name) { "yes" } else { "" };
             let about = schema["description"].as_str().unwrap_or_default();
             vec![name.clone().into(), kind.into(), need.into(), about.into()]
         };
         let rows: Vec<_> = action.input["properties"].as_object().into_iter().flatten().map(row).collect();
         if !rows.is_empty() {
-            out.extend([String::new(), table(ui, &["parameter", "type", "use", "what"], rows)]);
+            out.extend([String::new(), table(ui, &["parameter", "type", "required", "description"], rows)]);
         }
         for group in action.input["allOf"].as_array().into_iter().flatten() {
             let names = group["anyOf"].as_array().into_iter().flatten().filter_map(|one| one["required"][0].as_str());
-            out.push(format!("One of {} is needed.", names.collect::<Vec<_>>().join(", ")));
+            out.push(format!("One of {} is required.", names.collect::<Vec<_>>().join(", ")));
         }
         if !action.output.is_empty() {
             let names: Vec<&str> = action.output.keys().map(String::as_str).collect();
-            out.extend([String::new(), format!("Gives: {}", names.join(", "))]);
+            out.extend([String::new(), format!("Returns: {}", names.join(", "))]);
         }
         out.join("\n")
     }

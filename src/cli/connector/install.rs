@@ -11,10 +11,10 @@ use crate::ops::connectors::{InstallConnectorRequest, install_connector, review_
 use crate::runtime::Workspace;
 use crate::view::connector::{DefaultScopeView, InstallReviewView, InstallView};
 
-/// Install a connector that somebody else wrote
+/// Install a connector from a file or URL
 ///
-/// Checks the file, shows whom it talks to and what it asks for, and asks before it trusts it. What was installed is pinned
-/// by its SHA-256: a file that is changed afterwards is refused. A file that you write into the folder yourself needs no
+/// Checks the file, shows which hosts it contacts and what it asks for, and asks for confirmation. The installed file
+/// is pinned by its SHA-256: if it changes later, it is refused. Files that you put into the folder yourself need no
 /// installation.
 #[derive(Debug, Args)]
 pub(super) struct InstallArgs {
@@ -62,20 +62,20 @@ fn review_lines(review: &InstallReviewView, ui: &Ui) -> String {
         vec![host.host.clone().into(), host.uses.join(", ").into(), decided_by.into()]
     };
     let Capabilities { hosts, variables, scopes, secrets } = &review.capabilities;
-    part("It talks to", hosts.iter().map(host).collect(), &["host", "for", ""]);
-    part("`integ exec` sets, beside the token", variables.iter().map(one).collect(), &["variable"]);
+    part("It contacts these hosts", hosts.iter().map(host).collect(), &["host", "used for", ""]);
+    part("`integ exec` sets these variables", variables.iter().map(one).collect(), &["variable"]);
     let scope = |scope: &DefaultScopeView| {
-        let purpose = scope.purpose.clone().unwrap_or_else(|| "the file does not say what for".to_owned());
+        let purpose = scope.purpose.clone().unwrap_or_else(|| "not described".to_owned());
         vec![scope.scope.clone().into(), purpose.into(), scope.auth.clone().into()]
     };
     let default = review.default_scopes.iter().map(scope).collect();
     part("It asks for these scopes by default", default, &["scope", "purpose", "method"]);
     let further = scopes.iter().filter(|scope| review.default_scopes.iter().all(|one| one.scope != **scope));
     part("It can ask for these scopes as well", further.map(one).collect(), &["scope"]);
-    part("It takes these secrets of yours", secrets.iter().map(one).collect(), &["secret"]);
+    part("It asks for these secrets", secrets.iter().map(one).collect(), &["secret"]);
     part("New since the installed file", review.added.iter().map(one).collect(), &["capability"]);
     if let Some(replaces) = &review.replaces {
-        out.push(format!("It takes the place of {}.", escape(replaces)));
+        out.push(format!("It replaces {}.", escape(replaces)));
     }
     match &review.connections {
         None => out.push("The vault is locked, so the connections that will use it are unknown.".to_owned()),

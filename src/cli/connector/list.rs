@@ -35,7 +35,7 @@ impl Render for ConnectorListView {
             }
             row
         };
-        let mut headings = vec!["connector", "service", "authentication", "what"];
+        let mut headings = vec!["connector", "service", "authentication", "description"];
         if with_source {
             headings.insert(3, "source");
         }
@@ -61,7 +61,7 @@ pub(super) fn source_words(source: &'static str, replaces_built_in: bool) -> &'s
 pub(super) fn run(workspace: &Workspace, ui: &Ui, args: &ListArgs) -> Result<u8> {
     let list = workspace.run(list_connectors(workspace, args.category.clone()))?;
     if list.connectors.is_empty() {
-        ui.note("No connector is of this category. `integ connector list` shows them all.");
+        ui.note("No connectors in this category. `integ connector list` shows all of them.");
     }
     ui.show(&list)?;
     Ok(0)

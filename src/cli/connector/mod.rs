@@ -20,7 +20,7 @@ use super::ui::Ui;
 use crate::error::Result;
 use crate::runtime::Workspace;
 
-/// Show the services that integ can connect, and add others
+/// Show, install and write connectors
 #[derive(Debug, Args)]
 pub(super) struct ConnectorArgs {
     #[command(subcommand)]

@@ -12,10 +12,10 @@ use crate::view::connector::{SearchHitView, SearchResultsView};
 /// Matches that a row of the table names; the JSON has them all.
 const SHOWN: usize = 3;
 
-/// Search connectors by words, in their descriptions, actions, streams and scopes
+/// Search the descriptions, actions, streams and scopes of connectors
 #[derive(Debug, Args)]
 pub(super) struct SearchArgs {
-    /// Words, all of which must be found
+    /// Words that must all be found
     #[arg(required = true)]
     words: Vec<String>,
 }
@@ -28,7 +28,7 @@ impl Render for SearchResultsView {
         let row = |hit: &SearchHitView| -> Vec<TableCell> {
             vec![hit.id.clone().into(), hit.name.clone().into(), matched(hit).into()]
         };
-        table(ui, &["connector", "service", "what matches"], self.connectors.iter().map(row).collect())
+        table(ui, &["connector", "service", "matches"], self.connectors.iter().map(row).collect())
     }
 }
 
@@ -60,7 +60,7 @@ pub(super) fn run(workspace: &Workspace, ui: &Ui, args: &SearchArgs) -> Result<u
     ui.show(&results)?;
     if results.connectors.is_empty() {
         ui.note(
-            "No connector has all of these words. `integ connector list` shows them all, `integ connector new` makes \
+            "No connector matches all of these words. `integ connector list` shows all of them, `integ connector new` creates \
              another.",
         );
     }

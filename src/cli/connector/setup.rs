@@ -10,15 +10,16 @@ use crate::ops::connectors::setup_guide;
 use crate::runtime::Workspace;
 use crate::view::connector::{SetupCommandView, SetupGuideView, SetupPromptView, SetupTask};
 
-/// Explain what to do at the service before an account can be connected
+/// Print the setup steps at the service, before you connect an account
 ///
-/// Where to register an app or make a key, which redirect URI to enter, which scopes to tick, and the commands to run then.
+/// Shows where to register an app or create a key, which redirect URI and scopes to enter, and which commands to run
+/// next.
 #[derive(Debug, Args)]
 pub(super) struct SetupArgs {
     /// Connector to set up
     #[arg(add = crate::cli::complete::connectors())]
     connector: String,
-    /// Authentication method, as `integ connector show` names it (default: the usual one)
+    /// Authentication method, as `integ connector show` names it (default: the connector's first)
     #[arg(long, value_name = "NAME")]
     auth: Option<String>,
 }
@@ -45,20 +46,16 @@ impl Render for SetupGuideView {
         };
         let uris =
             self.redirect_uris.iter().map(|redirect| vec![redirect.uri.clone().into(), redirect.when.clone().into()]);
-        rows("Enter a redirect URI", &["redirect uri", "when"], uris.collect());
+        rows("Enter one of these redirect URIs", &["redirect uri", "use"], uris.collect());
         let scopes = self.scopes.iter();
         let scopes =
             scopes.map(|scope| vec![scope.scope.clone().into(), scope.purpose.clone().unwrap_or_default().into()]);
-        rows(
-            "Allow the scopes that are asked for unless --scope says otherwise",
-            &["scope", "purpose"],
-            scopes.collect(),
-        );
+        rows("Allow these scopes, or those that you pass with --scope", &["scope", "purpose"], scopes.collect());
         let ticks = self.settings.iter().map(|what| format!("   Turn on {what}."));
         out.extend(ticks);
         let asks: Vec<&SetupPromptView> = self.prompts.iter().collect();
         if !asks.is_empty() {
-            out.push("2. Have at hand:".to_owned());
+            out.push("2. You need:".to_owned());
             out.extend(asks.into_iter().map(|ask| format!("   {}", asked(ask))));
         }
         out.push(format!("{}. Then:", if self.prompts.is_empty() { 2 } else { 3 }));

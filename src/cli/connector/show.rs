@@ -38,9 +38,9 @@ impl Render for ConnectorDetailView {
                 }
             };
             line("grants", &method.grants.join(", "));
-            line("get it at", method.setup_url.as_deref().unwrap_or_default());
+            line("get it from", method.setup_url.as_deref().unwrap_or_default());
             line("redirect", method.redirect.as_deref().unwrap_or_default());
-            line("scopes asked for", &method.default_scopes.join(" "));
+            line("default scopes", &method.default_scopes.join(" "));
             for asked in &method.params {
                 let more = if asked.optional { " (optional)" } else { "" };
                 line(&format!("asks for {}", asked.name), &format!("{}{more}", asked.prompt));
@@ -55,13 +55,13 @@ impl Render for ConnectorDetailView {
             out.push(String::new());
             let rows =
                 self.actions.iter().map(|item| vec![item.action.clone().into(), item.description.clone().into()]);
-            out.push(table(ui, &["action", "what"], rows.collect()));
+            out.push(table(ui, &["action", "description"], rows.collect()));
         }
         if !self.streams.is_empty() {
             out.push(String::new());
             let rows =
                 self.streams.iter().map(|item| vec![item.stream.clone().into(), item.description.clone().into()]);
-            out.push(table(ui, &["stream", "what"], rows.collect()));
+            out.push(table(ui, &["stream", "description"], rows.collect()));
         }
         if !self.templates.is_empty() {
             out.push(String::new());
@@ -77,9 +77,9 @@ impl Render for ConnectorDetailView {
                 vec![signature.scheme.clone().into(), signature.coverage.clone().into(), asked.to_owned().into()]
             };
             let rows = self.webhook_signatures.iter().map(row).collect();
-            out.push(table(ui, &["webhook signature", "covers", "service is asked"], rows));
+            out.push(table(ui, &["webhook signature", "covers", "confirmed by service"], rows));
         }
-        let lists = [("Limits", &self.limits), ("Not confirmed by a source", &self.unverified)];
+        let lists = [("Limits", &self.limits), ("Unconfirmed", &self.unverified)];
         for (heading, lines) in lists.into_iter().filter(|(_, lines)| !lines.is_empty()) {
             out.push(String::new());
             out.push(format!("{heading}:"));

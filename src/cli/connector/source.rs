@@ -1,4 +1,4 @@
-//! A file that the user names by its path or its URL.
+//! A file given by its path or URL.
 
 use std::fs::File;
 use std::io::{self, Read};

@@ -13,7 +13,7 @@ use crate::ops::connectors::{ValidateTarget, validate_connectors};
 use crate::runtime::Workspace;
 use crate::view::connector::ValidationListView;
 
-/// Find every mistake of connector files
+/// Check connector files for mistakes
 #[derive(Debug, Args)]
 pub(super) struct ValidateArgs {
     /// Files, or ids of connectors (default: all connectors)

@@ -1,4 +1,4 @@
-//! `integ endpoint event`: the catalogue of the user's own event types.
+//! `integ endpoint event`: the catalogue of the user's event types.
 
 use clap::Subcommand;
 
@@ -12,12 +12,12 @@ use crate::runtime::Workspace;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum EventCommand {
-    /// Add a type, or change it
+    /// Add or change a type
     Add {
         /// Name of the type, such as invoice.paid
         #[arg(value_name = "TYPE")]
         kind: EventType,
-        /// Description for those who receive it
+        /// Description for receivers
         #[arg(long, value_name = "TEXT", default_value = "")]
         description: String,
         /// File with sample data as JSON, whose members every message must have; - for stdin
@@ -26,7 +26,7 @@ pub(super) enum EventCommand {
     },
     /// List the types
     List,
-    /// Remove a type; messages that are due are still sent
+    /// Remove a type; pending messages are still sent
     Remove {
         /// Name of the type
         #[arg(value_name = "TYPE")]

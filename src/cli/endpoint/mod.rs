@@ -26,10 +26,10 @@ use crate::runtime::Workspace;
 use crate::runtime::worker::RunUntil;
 use crate::view::endpoint::{AttemptedView, EndpointDetailView, SentMessageView};
 
-/// Send webhooks of your own: signed, retried, logged
+/// Send your own webhooks: signed, retried, logged
 ///
-/// Messages are signed by Standard Webhooks (webhook-id, webhook-timestamp, webhook-signature). `integ endpoint deliver`
-/// sends what is due; a message reaches each endpoint that wants its type at least once.
+/// Messages are signed as in Standard Webhooks (webhook-id, webhook-timestamp, webhook-signature). `integ endpoint
+/// deliver` sends what is due; each message reaches every endpoint subscribed to its type at least once.
 #[derive(Debug, Args)]
 pub(super) struct EndpointArgs {
     #[command(subcommand)]
@@ -86,7 +86,7 @@ enum EndpointCommand {
         /// Id of the endpoint
         #[arg(value_name = "ENDPOINT", add = endpoints())]
         id: String,
-        /// How long the previous secret signs as well
+        /// How long the previous secret is also used for signing
         #[arg(long, value_name = "TIME", default_value = "24h", value_parser = duration)]
         overlap: Duration,
     },
@@ -102,7 +102,7 @@ enum EndpointCommand {
         #[arg(value_name = "ENDPOINT", add = endpoints())]
         id: String,
     },
-    /// Send a message to every endpoint that wants its type
+    /// Send a message to every endpoint subscribed to its type
     Send {
         /// Type of the message, such as invoice.paid
         #[arg(value_name = "TYPE")]
@@ -113,19 +113,19 @@ enum EndpointCommand {
         /// Message id (default: random); a message with the same id is sent only once
         #[arg(long, value_name = "MSG")]
         id: Option<String>,
-        /// Send to this endpoint alone, whatever types it receives
+        /// Send only to this endpoint, whatever types it is subscribed to
         #[arg(long, value_name = "ENDPOINT", add = endpoints())]
         endpoint: Option<String>,
         /// Wait until each delivery was tried once
         #[arg(long)]
         wait: bool,
     },
-    /// Describe the types of your events and their data
+    /// Manage the types of your events and their data
     Event {
         #[command(subcommand)]
         command: event::EventCommand,
     },
-    /// Remove messages that were delivered or given up
+    /// Remove messages that were delivered or abandoned
     Prune {
         /// Remove messages older than this (default: the setting endpoints.keep)
         #[arg(long, value_name = "TIME", value_parser = duration)]
@@ -137,7 +137,7 @@ enum EndpointCommand {
         #[arg(long)]
         once: bool,
     },
-    /// List deliveries; of one delivery, its attempts
+    /// List deliveries, or the attempts of a delivery
     Deliveries {
         /// Endpoint or message whose deliveries to list, or delivery whose attempts to show (default: all deliveries)
         #[arg(value_name = "ENDPOINT|MSG|DELIVERY", add = endpoints())]
@@ -145,22 +145,22 @@ enum EndpointCommand {
         /// Only deliveries with this status
         #[arg(long, value_name = "STATUS")]
         status: Option<DeliveryStatusArg>,
-        /// Only deliveries created at most this long ago
+        /// Only deliveries created since then: 90s, 2h, 7d ago
         #[arg(long, value_name = "TIME", value_parser = duration)]
         since: Option<Duration>,
         /// Number of deliveries at most
         #[arg(long, value_name = "N", default_value_t = 50)]
         limit: u32,
     },
-    /// Send deliveries again: the same messages under the same ids
+    /// Send deliveries again: the same messages with the same IDs
     Retry {
         /// Deliveries to send again, whatever their status
         #[arg(value_name = "DELIVERY", required_unless_present = "failed")]
         deliveries: Vec<String>,
-        /// Retry all that failed or were given up, of one endpoint or of all
+        /// Retry all failed and abandoned deliveries, of one endpoint or of all
         #[arg(long, value_name = "ENDPOINT", num_args = 0..=1, default_missing_value = "", conflicts_with = "deliveries", requires = "since", add = endpoints())]
         failed: Option<String>,
-        /// Only deliveries created at most this long ago
+        /// Only deliveries created since then: 90s, 2h, 7d ago
         #[arg(long, value_name = "TIME", value_parser = duration)]
         since: Option<Duration>,
     },
@@ -177,7 +177,7 @@ struct DeliveryPolicyArgs {
     /// Delays between attempts: exponential (the default) is 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 10 h; linear adds 10 min each time; none is one attempt
     #[arg(long, value_name = "POLICY")]
     policy: Option<BackoffArg>,
-    /// Attempts before a delivery is given up (default: 8)
+    /// Attempts before a delivery is abandoned (default: 8)
     #[arg(long, value_name = "N")]
     attempts: Option<u32>,
     /// Give up after this time (default: 3d)
@@ -186,7 +186,7 @@ struct DeliveryPolicyArgs {
     /// Time limit of one attempt (default: 15s)
     #[arg(long, value_name = "TIME", value_parser = duration)]
     timeout: Option<Duration>,
-    /// Description for you; an empty text removes it
+    /// Description for yourself; an empty text removes it
     #[arg(long, value_name = "TEXT")]
     description: Option<String>,
 }
@@ -258,7 +258,7 @@ pub(super) fn run(workspace: &Workspace, ui: &Ui, args: EndpointArgs) -> Result<
             let added = workspace
                 .run(ops::add_endpoint(workspace, AddEndpointRequest { url, settings: policy.change(None) }))?;
             show_with_warnings(ui, &added)?;
-            ui.note("The secret is shown once. The receiver verifies with it, by any library of Standard Webhooks.");
+            ui.note("The secret is shown only once. Receivers verify messages with it, using any Standard Webhooks library.");
         }
         EndpointCommand::List => ui.show(&workspace.run(ops::list_endpoints(workspace))?)?,
         EndpointCommand::Show { id } => ui.show(&workspace.run(ops::show_endpoint(workspace, endpoint_id(&id)?))?)?,
@@ -333,7 +333,7 @@ fn ago(workspace: &Workspace, since: Duration) -> Timestamp {
 /// A pattern that no type of the catalogue matches is most likely misspelled.
 fn show_with_warnings(ui: &Ui, endpoint: &EndpointDetailView) -> Result<()> {
     for pattern in &endpoint.unmatched_patterns {
-        ui.warning(&format!("no type of yours fits {pattern}: `integ endpoint event list`"));
+        ui.warning(&format!("no event type matches {pattern}: `integ endpoint event list`"));
     }
     Ok(ui.show(endpoint)?)
 }
@@ -385,7 +385,7 @@ fn deliver(workspace: &Workspace, ui: &Ui, once: bool) -> Result<u8> {
         ops::deliver_messages(workspace, until, workspace.engine.shutdown.requested(), on_attempt).await
     })?;
     let (delivered, failed, dead) = (summary.delivered, summary.failed, summary.dead);
-    ui.note(&format!("{delivered} delivered, {failed} to be tried again, {dead} given up."));
+    ui.note(&format!("{delivered} delivered, {failed} to be retried, {dead} abandoned."));
     Ok(0)
 }
 

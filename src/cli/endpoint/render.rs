@@ -1,8 +1,8 @@
-//! How a person sees endpoints, messages and deliveries.
+//! Renders endpoints, messages and deliveries as text.
 
 use std::time::Duration;
 
-use crate::cli::table::{TableCell, relative, table};
+use crate::cli::table::{TableCell, count, relative, table};
 use crate::cli::ui::{Render, Tone, Ui, escape};
 use crate::clock::Timestamp;
 use crate::duration;
@@ -110,9 +110,9 @@ impl Render for DeliveryListView {
 
 impl Render for SentMessageView {
     fn text(&self, ui: &Ui) -> String {
-        let known = if self.duplicate { ", which was sent before" } else { "" };
+        let known = if self.duplicate { " (already sent)" } else { "" };
         if self.deliveries.is_empty() {
-            return format!("{}{known}: no endpoint wants {}.", self.message, self.kind);
+            return format!("{}{known}: no endpoint is subscribed to {}.", self.message, self.kind);
         }
         let rows = self.deliveries.iter().map(delivery_row).collect();
         format!("{}{known}\n{}", self.message, table(ui, &DELIVERY_HEADINGS, rows))
@@ -134,20 +134,20 @@ impl Render for DeliveryDetailView {
         };
         let delivery = table(ui, &DELIVERY_HEADINGS, vec![delivery_row(&self.delivery)]);
         let rows = self.attempt_log.iter().map(row).collect();
-        let attempts = table(ui, &["attempt", "status", "time", "error", "answer"], rows);
+        let attempts = table(ui, &["attempt", "status", "time", "error", "response"], rows);
         format!("{delivery}\n\n{attempts}")
     }
 }
 
 impl Render for MessagePruneView {
     fn text(&self, _ui: &Ui) -> String {
-        format!("{} messages were removed.", self.removed)
+        format!("Removed {}.", count(self.removed, "message"))
     }
 }
 
 impl Render for DeliveryRetryView {
     fn text(&self, _ui: &Ui) -> String {
-        format!("{} deliveries are due again; `integ endpoint deliver` sends them.", self.retried)
+        format!("{} will be sent again by `integ endpoint deliver`.", count(self.retried, "delivery"))
     }
 }
 

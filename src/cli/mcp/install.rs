@@ -16,17 +16,15 @@ use crate::view::mcp::ServerEntryView;
 
 /// Add a connected MCP server to the settings of Claude Code, Codex or VS Code
 ///
-/// The client then starts `integ mcp proxy`. No token is written. What changes in
-/// the file is shown first, and nothing else in it changes: comments and settings
-/// that integ does not know stay. A user's settings name the program by its path,
-/// because programs that a desktop starts have another PATH; a project's say
-/// `integ`, for everybody who shares them.
+/// The client then starts `integ mcp proxy`. No token is written. The change to the file is shown first, and the rest
+/// of the file stays as it is, including comments. User settings contain the full path of integ, because programs
+/// started by a desktop have another PATH; project settings contain `integ`, for everyone who shares them.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(super) struct ClientInstallArgs {
     #[command(flatten)]
     target: TargetArgs,
-    /// Show and call only tools of these names; `*` stands for any text. Repeatable
+    /// Show and call only tools of these names; `*` matches any text. Repeatable
     #[arg(long = "allow-tool", value_name = "GLOB")]
     allow_tool: Vec<String>,
     /// Hide and refuse tools of these names, even if they are allowed. Repeatable
@@ -50,7 +48,7 @@ struct TargetArgs {
     /// The connection of the MCP server
     #[arg(add = crate::cli::complete::connections())]
     connection: String,
-    /// The settings of the user, or of the project in the current folder
+    /// Settings to edit: those of the user, or of the project in the current folder
     #[arg(long, value_name = "SCOPE", default_value = "user")]
     scope: ScopeName,
     /// What the client calls the server (default: the connection's account, as `linear` of mcp@linear)
@@ -59,7 +57,7 @@ struct TargetArgs {
     /// Do not ask for confirmation
     #[arg(short, long)]
     yes: bool,
-    /// Show what would change, and change nothing
+    /// Show what would change, without changing it
     #[arg(long, action = ArgAction::SetTrue)]
     dry_run: bool,
 }

@@ -10,7 +10,7 @@ use super::ui::Ui;
 use crate::error::Result;
 use crate::runtime::Workspace;
 
-/// Give remote MCP servers to the clients on this machine
+/// Make remote MCP servers available to clients on this machine
 #[derive(Debug, Args)]
 pub(super) struct McpArgs {
     #[command(subcommand)]

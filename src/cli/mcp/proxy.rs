@@ -15,19 +15,17 @@ use crate::runtime::Workspace;
 
 /// Relay an MCP client on standard input and output to a remote server
 ///
-/// MCP clients start it; `integ mcp install` writes it into their settings. Each
-/// request gets a valid token, refreshed once for all clients, and no token is in
-/// a file or an argument. It survives restarts of the server: the session is
-/// initialized again, and what only reads is asked again. What may have run is not
-/// sent twice. If somebody must sign in again, requests are answered with the
-/// command for that, and go through as soon as it is done.
+/// MCP clients start it; `integ mcp install` writes it into their settings. Each request gets a valid token, refreshed
+/// once for all clients, and no token is in a file or an argument. It survives server restarts: the session is
+/// initialized again, and requests that only read are repeated. Calls that may have run are not repeated. If you must
+/// sign in again, requests fail with the command for it, and work as soon as you have.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(super) struct ProxyArgs {
     /// The connection of the MCP server
     #[arg(add = crate::cli::complete::connections())]
     connection: String,
-    /// Show and call only tools of these names; `*` stands for any text. Repeatable
+    /// Show and call only tools of these names; `*` matches any text. Repeatable
     #[arg(long = "allow-tool", value_name = "GLOB")]
     allow_tool: Vec<String>,
     /// Hide and refuse tools of these names, even if they are allowed. Repeatable

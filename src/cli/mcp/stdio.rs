@@ -1,4 +1,4 @@
-//! The client on standard input and output, a JSON-RPC message a line (MCP, "stdio" transport).
+//! The client on standard input and output, one JSON-RPC message per line (MCP, "stdio" transport).
 //!
 //! A read of standard input cannot be cut off, and a write waits for as long as the client does not read: both have threads of
 //! their own, which end with the process.
@@ -89,7 +89,7 @@ fn write_lines(mut lines: mpsc::Receiver<String>) {
         let written = stdout.write_all(format!("{line}\n").as_bytes()).and_then(|()| stdout.flush());
         let is_closed = written.is_err();
         note_reader(written);
-        // The end of the channel tells the relay.
+        // The end of the channel notifies the relay.
         if is_closed {
             return;
         }

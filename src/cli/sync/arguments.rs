@@ -1,4 +1,4 @@
-//! Words of the sync commands: NAME=VALUE pairs, and what can be wrong with them.
+//! NAME=VALUE arguments of the sync commands, and their errors.
 
 use std::path::{Path, PathBuf};
 

@@ -1,11 +1,11 @@
-//! `integ cursor`, and how cursors are shown.
+//! `integ cursor`.
 
 use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::arguments::{SyncArgumentError, parse_pairs};
 use super::target::{parse_stream, parse_target};
-use crate::cli::table::{relative, table};
+use crate::cli::table::{count, relative, table};
 use crate::cli::ui::{Render, Ui};
 use crate::error::Result;
 use crate::model::stream::StreamParams;
@@ -34,12 +34,12 @@ enum CursorCommand {
         #[arg(long)]
         history: bool,
     },
-    /// Set a cursor: the next sync asks for what changed since then
+    /// Set a cursor: the next sync requests changes since then
     Set {
         /// Stream whose cursor to set
         #[arg(value_name = "CONNECTION/STREAM", add = crate::cli::complete::synced_streams())]
         target: String,
-        /// The new cursor; left out with --back
+        /// The new cursor; omit it with --back
         #[arg(required_unless_present = "back", conflicts_with = "back")]
         cursor: Option<String>,
         /// Go back this many cursors
@@ -62,7 +62,7 @@ enum CursorCommand {
         #[arg(value_name = "CONNECTION[/STREAM]", add = crate::cli::complete::streams())]
         target: String,
     },
-    /// Set cursors that were exported, of the same connection or another of its connector
+    /// Import cursors, exported from this connection or another of the same connector
     Import {
         /// Connection whose cursors to set
         #[arg(add = crate::cli::complete::connections())]
@@ -93,12 +93,12 @@ pub(in crate::cli) fn run(workspace: &Workspace, ui: &Ui, args: &CursorArgs) -> 
             let (stream, partition) = (parse_stream(&ui.project, target)?, parse_pairs(&partition.params)?);
             let set = workspace.run(set_cursor(workspace, SetCursorRequest { stream, partition, cursor }))?;
             let start = set.cursor.unwrap_or_else(|| "its beginning".to_owned());
-            ui.note(&format!("The next sync of {}/{} begins at {start}.", set.connection, set.stream));
+            ui.note(&format!("The next sync of {}/{} starts at {start}.", set.connection, set.stream));
         }
         CursorCommand::Clear { target, partition } => {
             let (stream, partition) = (parse_stream(&ui.project, target)?, parse_pairs(&partition.params)?);
             let cleared = workspace.run(clear_cursors(workspace, ClearCursorsRequest { stream, partition }))?;
-            ui.note(&format!("The next sync of {}/{} lists all of it.", cleared.connection, cleared.stream));
+            ui.note(&format!("The next sync of {}/{} lists everything.", cleared.connection, cleared.stream));
         }
         CursorCommand::Export { target } => {
             let export = workspace.run(export_cursors(workspace, parse_target(&ui.project, target)?))?;
@@ -109,7 +109,7 @@ pub(in crate::cli) fn run(workspace: &Workspace, ui: &Ui, args: &CursorArgs) -> 
             workspace.run(workspace.connection(&connection))?;
             let request = ImportCursorsRequest { connection, export: read_export(file)? };
             let done = workspace.run(import_cursors(workspace, request))?;
-            ui.note(&format!("{} cursors of {} were taken.", done.imported, done.connection));
+            ui.note(&format!("Imported {} of {}.", count(done.imported, "cursor"), done.connection));
         }
     }
     Ok(0)

@@ -1,4 +1,4 @@
-//! `integ job`, and how jobs are shown.
+//! `integ job`.
 
 use clap::{Args, Subcommand};
 
@@ -95,7 +95,7 @@ fn began(job: &JobView) -> String {
 impl Render for JobListView {
     fn text(&self, ui: &Ui) -> String {
         if self.jobs.is_empty() {
-            return "Nothing was synced yet. Try `integ sync`.".to_owned();
+            return "Nothing has been synced yet. Try `integ sync`.".to_owned();
         }
         let row = |job: &JobView| {
             let records = job.counts.added + job.counts.changed + job.counts.deleted + job.counts.unchanged;
@@ -109,7 +109,11 @@ impl Render for JobListView {
                 grouped(records).into(),
             ]
         };
-        table(ui, &["id", "stream", "status", "mode", "began", "took", "records"], self.jobs.iter().map(row).collect())
+        table(
+            ui,
+            &["id", "stream", "status", "mode", "started", "duration", "records"],
+            self.jobs.iter().map(row).collect(),
+        )
     }
 }
 
@@ -119,14 +123,14 @@ impl Render for JobView {
             vec!["stream".into(), format!("{}/{}", self.connection, self.stream).into()],
             vec!["status".into(), TableCell(self.status.to_string(), tone(self.status))],
             vec!["mode".into(), self.mode.as_str().into()],
-            vec!["began".into(), format!("{} ({})", self.started_at, began(self)).into()],
+            vec!["started".into(), format!("{} ({})", self.started_at, began(self)).into()],
         ];
         let mut add = |name: &str, value: Option<String>| {
             rows.extend(value.map(|value| vec![name.into(), value.into()]));
         };
         add("since", self.since.clone());
         add("until", self.until.clone());
-        add("took", self.duration_secs.map(|seconds| format!("{seconds} s")));
+        add("duration", self.duration_secs.map(|seconds| format!("{seconds} s")));
         add("resumes", self.resumes_at.map(|at| at.to_string()));
         let numbers = [
             ("added", self.counts.added),

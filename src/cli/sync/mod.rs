@@ -1,4 +1,4 @@
-//! `integ sync`, and the commands about what it stores: `records`, `cursor`, `job`, `schedule`.
+//! `integ sync`, and the commands on stored data: `records`, `cursor`, `job`, `schedule`.
 
 mod arguments;
 pub(super) mod cursor;
@@ -29,8 +29,8 @@ use crate::runtime::Workspace;
 
 /// Sync records from a service
 ///
-/// All streams of all connections, or those that are named. A run that was cut off goes on where it stood. `integ records`
-/// reads what was pulled.
+/// Syncs all streams of all connections, or the named ones. An interrupted run resumes where it stopped. Print the
+/// records with `integ records`.
 #[derive(Debug, Args)]
 pub(super) struct SyncArgs {
     /// Connections or streams to sync (default: all)
@@ -45,19 +45,19 @@ pub(super) struct SyncArgs {
     /// End of a backfill (default: now)
     #[arg(long, value_name = "TIME")]
     until: Option<String>,
-    /// Stream parameter (remembered), or the parent to sync
+    /// Stream parameter (stored), or the parent to sync
     #[arg(short = 'p', long = "param", value_name = "NAME=VALUE", add = super::complete::stream_params())]
     params: Vec<String>,
     /// Mark records as deleted even if that is more than half of a stream
     #[arg(long)]
     allow_deletes: bool,
-    /// Sync only what is due by `integ schedule`
+    /// Sync only what `integ schedule` says is due
     #[arg(long, conflicts_with_all = ["targets", "mode", "since", "until", "params", "dry_run", "allow_deletes"])]
     due: bool,
     /// Show the first request of each stream without sending it
     #[arg(long)]
     dry_run: bool,
-    /// Print what changed as messages for a program that loads them; `integ help sync` shows how
+    /// Print changes as messages for a loader; see `integ help sync`
     #[arg(long, value_name = "FORMAT", conflicts_with_all = ["due", "dry_run"])]
     to: Option<OutputTargetArg>,
     /// State file written by the target: only later changes are sent

@@ -1,4 +1,4 @@
-//! Numbers for people.
+//! Formats numbers for people.
 
 /// Digits in groups of three.
 pub(super) fn grouped(number: u64) -> String {

@@ -1,4 +1,4 @@
-//! What a sync shows while it runs, on a terminal; elsewhere its table says enough.
+//! The progress of a sync on a terminal.
 
 use std::collections::HashMap;
 use std::fmt::Write;

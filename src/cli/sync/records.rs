@@ -1,4 +1,4 @@
-//! `integ records`: what was synced, as a list, as records, and as files.
+//! `integ records`: synced records as a list, as output, and as files.
 
 use std::io::{self, Write};
 use std::ops::ControlFlow;
@@ -22,12 +22,11 @@ use crate::ops::sync::{
 };
 use crate::runtime::Workspace;
 
-/// List, print and export the records that were synced
+/// List, print and export synced records
 ///
-/// Lists the streams that are stored, or prints the records of the one that is named. A record has the members that the
-/// service wrote and then integ's own: _key, _version, _first_seen_at, _changed_at and _deleted_at; in tables they are
-/// columns. With --since, only what changed, oldest change first, with _change: added, changed or deleted. The last _version
-/// is where the next one begins.
+/// Lists the stored streams, or prints the records of one. A record has the service's members, followed by integ's:
+/// _key, _version, _first_seen_at, _changed_at and _deleted_at; in tables they are columns. With --since, prints only
+/// changes, oldest first, with _change: added, changed or deleted. Pass the last _version to the next --since.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct RecordsArgs {
     /// Stream to print, or connections to list; with --output, connections and streams to write (default: all)
@@ -36,7 +35,7 @@ pub(in crate::cli) struct RecordsArgs {
     /// Format of the records (default: jsonl)
     #[arg(long, value_name = "FORMAT")]
     format: Option<RecordFormatArg>,
-    /// Only what changed since a version or a time (2h, 7d, "2026-11-28 03:00"), deleted records included
+    /// Only changes since a version or a time (2h, 7d, "2026-11-28 03:00"), deleted records included
     #[arg(long, value_name = "VERSION|TIME")]
     since: Option<String>,
     /// Number of records at most, of each stream (default: all)
@@ -46,23 +45,23 @@ pub(in crate::cli) struct RecordsArgs {
     /// out, and wait for `integ binding retry`
     #[arg(long, value_name = "NAME", add = crate::cli::complete::bindings())]
     binding: Option<BindingName>,
-    /// Write the records of each stream into DIR/CONNECTION/STREAM.FORMAT, and replace such files
+    /// Write the records of each stream to DIR/CONNECTION/STREAM.FORMAT, replacing existing files
     #[arg(short, long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
     output: Option<PathBuf>,
-    /// Use a folder for --output that holds files which integ did not write
+    /// Allow --output to a folder that contains other files
     #[arg(long, requires = "output")]
     force: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum RecordFormatArg {
-    /// A record a line
+    /// One record per line
     Jsonl,
-    /// One list
+    /// One JSON array
     Json,
-    /// A table with a column for each member at the top of the records
+    /// A table with a column for each top-level member
     Csv,
-    /// The same with types and times, for databases; _record is the whole record
+    /// A typed table for databases; _record is the whole record
     Parquet,
 }
 

@@ -1,4 +1,4 @@
-//! How the reports and the plan of a sync are shown, and the exit code of a sync.
+//! Renders the reports and the plan of a sync, and computes the exit code.
 
 use super::number::grouped;
 use crate::cli::table::{TableCell, relative, table, table_of_numbers};
@@ -74,16 +74,16 @@ pub(super) fn remark(ui: &Ui, reports: &SyncListView) {
         } else if view.status == SyncStatus::Skipped {
             let lists =
                 if view.skipped == 1 { "its list".to_owned() } else { format!("any of its {} lists", view.skipped) };
-            ui.warning(&format!("{name}: the service does not give {lists}; nothing was synced"));
+            ui.warning(&format!("{name}: the service does not allow access to {lists}; nothing was synced"));
         } else if view.skipped > 0 {
             let lists = if view.skipped == 1 { "1 list".to_owned() } else { format!("{} lists", view.skipped) };
-            ui.note(&format!("{name}: the service does not give {lists}."));
+            ui.note(&format!("{name}: the service does not allow access to {lists}."));
         }
     }
     let resumes_at = reports.streams.iter().filter_map(|view| view.resumes_at).max();
     if let Some(at) = resumes_at {
         let wait = relative(at.as_second() - reports.as_of.as_second());
-        ui.note(&format!("The rate limit is used up; the sync resumes {wait}."));
+        ui.note(&format!("The rate limit was reached; run the sync again {wait}."));
     }
 }
 
@@ -127,7 +127,7 @@ impl Render for SyncPlanView {
                 asks.into(),
             ]
         };
-        table(ui, &["stream", "mode", "partitions", "cursor", "asks first"], self.streams.iter().map(row).collect())
+        table(ui, &["stream", "mode", "partitions", "cursor", "first request"], self.streams.iter().map(row).collect())
     }
 }
 

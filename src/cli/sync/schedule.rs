@@ -1,4 +1,4 @@
-//! `integ schedule`, and how schedules are shown.
+//! `integ schedule`.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::ops::sync::{SetScheduleRequest, list_schedules, remove_schedule, set_
 use crate::runtime::Workspace;
 use crate::view::sync::{ScheduleListView, ScheduleView};
 
-/// Schedule syncs; `integ sync --due`, from your own cron, runs them
+/// Schedule syncs, which your cron runs with `integ sync --due`
 #[derive(Debug, Args)]
 pub(in crate::cli) struct ScheduleArgs {
     #[command(subcommand)]
@@ -27,7 +27,7 @@ enum ScheduleCommand {
         /// Connection or stream to sync
         #[arg(value_name = "CONNECTION[/STREAM]", add = crate::cli::complete::streams())]
         target: String,
-        /// `every 15m`, or a cron expression: `0 6 * * 1-5`, with a time zone after it if you like
+        /// `every 15m`, or a cron expression: `0 6 * * 1-5`, optionally followed by a time zone
         rule: String,
         /// Random delay added to each run, at most (default: none)
         #[arg(long, value_name = "DURATION", value_parser = value_parser::duration)]
@@ -51,7 +51,7 @@ pub(in crate::cli) fn run(workspace: &Workspace, ui: &Ui, args: &ScheduleArgs) -
             let jitter_secs = jitter.map_or(0, |jitter| u32::try_from(jitter.as_secs()).unwrap_or(u32::MAX));
             let request = SetScheduleRequest { target, rule: rule.clone(), jitter_secs };
             let set = workspace.run(set_schedule(workspace, request))?;
-            ui.note(&format!("{word} is synced next at {}, by `integ sync --due`.", set.next_at));
+            ui.note(&format!("The next sync of {word} is due at {}; `integ sync --due` runs it.", set.next_at));
         }
         ScheduleCommand::List => ui.show(&workspace.run(list_schedules(workspace))?)?,
         ScheduleCommand::Remove { target: word } => {
@@ -78,6 +78,6 @@ impl Render for ScheduleListView {
                 view.last_at.map_or_else(|| "never".to_owned(), |at| relative(at.as_second() - now)).into(),
             ]
         };
-        table(ui, &["what", "when", "next", "last"], self.schedules.iter().map(row).collect())
+        table(ui, &["sync", "schedule", "next run", "last run"], self.schedules.iter().map(row).collect())
     }
 }

@@ -1,4 +1,4 @@
-//! `integ records` without a stream: what is stored, and files of it.
+//! `integ records` without a stream: lists stored data, and writes it to files.
 
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -20,7 +20,7 @@ pub(super) fn list(workspace: &Workspace, ui: &Ui, targets: &[SyncTarget]) -> Re
     if view.streams.is_empty() && !ui.json {
         let connection = targets.first().map(|target| format!(" {}", target.connection)).unwrap_or_default();
         let of = if connection.is_empty() { workspace.workspace_note() } else { format!(" of{connection}") };
-        ui.note(&format!("Nothing{of} was synced yet. Try `integ sync{connection}`."));
+        ui.note(&format!("Nothing{of} has been synced yet. Try `integ sync{connection}`."));
         return Ok(0);
     }
     ui.show(&view)?;

@@ -1,4 +1,4 @@
-//! The words CONNECTION[/STREAM], with the names of the project's file resolved.
+//! Parses CONNECTION[/STREAM], resolving the names of the project's file.
 
 use super::arguments::SyncArgumentError;
 use crate::config::ProjectConfig;

@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::new_identity::new_identity_note;
 use super::output::{OutputFile, quoted};
+use crate::cli::table::count;
 use crate::cli::ui::{Ui, escape};
 use crate::env;
 use crate::error::Result;
@@ -103,11 +104,11 @@ pub(super) fn run_restore(workspace: &Workspace, ui: &Ui, args: &RestoreArgs) ->
 /// What a backup holds, and above all where it would send tokens and events. Escaped.
 fn lines(contents: &BackupContentsView) -> Vec<String> {
     let mut lines = vec![format!(
-        "  {} connections, {} apps, {} endpoints and {} webhook subscriptions",
-        contents.connections.len(),
-        contents.apps,
-        contents.endpoints.len(),
-        contents.subscriptions.len()
+        "  {}, {}, {} and {}",
+        count(contents.connections.len(), "connection"),
+        count(contents.apps, "app"),
+        count(contents.endpoints.len(), "endpoint"),
+        count(contents.subscriptions.len(), "webhook subscription")
     )];
     lines.extend(contents.connections.iter().filter_map(destination));
     let urls = [

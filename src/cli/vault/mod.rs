@@ -11,7 +11,7 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use self::backup::{BackupArgs, RestoreArgs};
 use self::identity::IdentityCommand;
-use super::table::table;
+use super::table::{count, table};
 use super::ui::{Render, Ui};
 use super::value_parser;
 use crate::config::TokenStorage;
@@ -44,7 +44,7 @@ enum VaultCommand {
         #[command(subcommand)]
         command: Option<RecipientCommand>,
     },
-    /// Encrypt the store again under a fresh key
+    /// Encrypt the store with a new key
     Rekey,
     /// Save or import the identity, the key that opens your vaults
     Identity {
@@ -57,7 +57,7 @@ enum VaultCommand {
     Restore(RestoreArgs),
     /// Verify every page of the store, and that its schema is integ's
     Check {
-        /// Accept the store as it is, although its last writes are lost or cannot be counted
+        /// Accept the store as it is, even if its last writes are missing or unknown
         #[arg(long)]
         accept: bool,
     },
@@ -71,16 +71,16 @@ enum VaultCommand {
         /// Where to store it
         to: IdentityStorageArg,
     },
-    /// Enter the passphrase of the identity once, and keep it unlocked for a while
+    /// Keep the identity unlocked for a while, after asking for the passphrase once
     ///
-    /// A process in the background holds the identity in locked memory and opens your vaults for other commands of yours. It
-    /// never gives out the identity. It ends when the time is over, at `integ vault lock`, or when the machine restarts.
+    /// A background process holds the identity in locked memory and opens your vaults for other commands. It never
+    /// gives out the identity. It ends after the time is over, with `integ vault lock`, or when the machine restarts.
     Unlock {
         /// How long to keep it unlocked
         #[arg(long = "for", value_name = "TIME", default_value = "8h", value_parser = lifetime)]
         lifetime: Duration,
     },
-    /// End what `unlock` began: ask for the passphrase again
+    /// Lock the identity again after `unlock`
     Lock,
 }
 
@@ -93,7 +93,7 @@ enum RecipientCommand {
         /// Age public key of the recipient
         #[arg(value_name = "AGE1…")]
         recipient: String,
-        /// Name of its owner
+        /// Name for the recipient
         #[arg(long, default_value = "")]
         label: String,
     },
@@ -127,7 +127,7 @@ impl Render for RecipientListView {
             let whose = if recipient.is_own { "this identity".to_owned() } else { recipient.label.clone() };
             vec![recipient.recipient.clone().into(), whose.into(), recipient.added_at.to_string().into()]
         };
-        table(ui, &["recipient", "whose", "added"], self.recipients.iter().map(row).collect())
+        table(ui, &["recipient", "label", "added"], self.recipients.iter().map(row).collect())
     }
 }
 
@@ -176,7 +176,7 @@ impl Render for VaultUnlockView {
 
 impl Render for VaultLockView {
     fn text(&self, _: &Ui) -> String {
-        if self.was_unlocked { "Locked.".to_owned() } else { "It was locked already.".to_owned() }
+        if self.was_unlocked { "Locked.".to_owned() } else { "Already locked.".to_owned() }
     }
 }
 
@@ -186,7 +186,7 @@ pub(super) fn run(workspace: &Workspace, ui: &Ui, args: VaultArgs) -> Result<u8>
         VaultCommand::Recipients { command } => recipients(workspace, ui, command.unwrap_or(RecipientCommand::List))?,
         VaultCommand::Rekey => {
             workspace.run(ops::rekey_vault(workspace))?;
-            ui.note("The store is encrypted under a fresh key.");
+            ui.note("The store is now encrypted with a new key.");
         }
         VaultCommand::Identity { command } => return identity::run(workspace, ui, command),
         VaultCommand::Backup(args) => return backup::run_backup(workspace, ui, args),
@@ -194,7 +194,7 @@ pub(super) fn run(workspace: &Workspace, ui: &Ui, args: VaultArgs) -> Result<u8>
         VaultCommand::Check { accept } => {
             let lost_writes = if accept { LostWritesPolicy::Accept } else { LostWritesPolicy::Refuse };
             workspace.run(ops::check_vault(workspace, lost_writes))?;
-            ui.note("Every page of the store is whole.");
+            ui.note("The store is intact.");
         }
         VaultCommand::MoveTokens { to } => {
             let (to, place) = match to {
@@ -203,8 +203,9 @@ pub(super) fn run(workspace: &Workspace, ui: &Ui, args: VaultArgs) -> Result<u8>
             };
             let moved = workspace.run(ops::move_tokens(workspace, to))?;
             ui.note(&format!(
-                "Moved the tokens of {} connections to {place}; {} were there.",
-                moved.moved, moved.already_moved
+                "Moved the tokens of {} to {place}; {} already there.",
+                count(moved.moved, "connection"),
+                moved.already_moved
             ));
             if workspace.engine.config.vault.tokens != to {
                 let word = if to == TokenStorage::Store { "store" } else { "keyring" };
@@ -218,7 +219,7 @@ pub(super) fn run(workspace: &Workspace, ui: &Ui, args: VaultArgs) -> Result<u8>
                 IdentityStorageArg::Passphrase => IdentityLocation::EncryptedFile,
             };
             workspace.run(ops::move_identity(workspace, to))?;
-            ui.note(&format!("The identity is now in: {to}."));
+            ui.note(&format!("The identity is now stored in: {to}."));
             if to == IdentityLocation::EncryptedFile {
                 ui.note("Every command asks for its passphrase; `integ vault unlock` asks once for 8 hours.");
             }
@@ -235,7 +236,7 @@ fn recipients(workspace: &Workspace, ui: &Ui, command: RecipientCommand) -> Resu
         RecipientCommand::Add { recipient, label } => {
             workspace
                 .run(ops::add_recipient(workspace, AddRecipientRequest { recipient: recipient.clone(), label }))?;
-            ui.note(&format!("{recipient} can open the workspace {} now.", workspace.name));
+            ui.note(&format!("{recipient} can now open the workspace {}.", workspace.name));
         }
         RecipientCommand::Remove { recipient, own } => {
             let own = if own { SelfRemoval::Allow } else { SelfRemoval::Refuse };

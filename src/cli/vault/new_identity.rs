@@ -1,4 +1,4 @@
-//! What a person learns, once, of an identity that was just made.
+//! The note about a new identity, shown once.
 
 use crate::runtime::Workspace;
 use crate::vault::IdentityLocation;

@@ -1,4 +1,4 @@
-//! Writing a file that must not replace another by accident.
+//! Writes a file without replacing another by accident.
 
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};

@@ -12,27 +12,28 @@ use crate::ops::webhooks::{self, BackfillEventsRequest};
 use crate::runtime::Workspace;
 use crate::view::webhook::BackfilledEventView;
 
-/// Ask the service for events that did not arrive, and take them in
+/// Fetch missed events from the service
 ///
-/// What is new waits to be handled by the next `webhook listen`; what had come is known by its id, and left as it is.
+/// New events are handled by the next `webhook listen`; events already received are recognized by their ID and left as
+/// they are.
 #[derive(Debug, Args)]
 pub(super) struct BackfillArgs {
-    /// Connection whose service is asked
+    /// Connection to fetch events for
     #[arg(add = crate::cli::complete::webhook_connections())]
     connection: String,
-    /// Not before: 90s, 2h, 7d, or a date
+    /// Start: 90s, 2h, 7d ago, or a date
     #[arg(long, value_name = "TIME")]
     since: String,
-    /// Not after; now where absent
+    /// End (default: now)
     #[arg(long, value_name = "TIME")]
     until: Option<String>,
-    /// At most so many that are new
+    /// Maximum number of new events
     #[arg(long, value_name = "N")]
     limit: Option<u64>,
-    /// Extra API parameter, as in owner=acme
+    /// Additional API parameter, such as owner=acme
     #[arg(short, long = "param", value_name = "NAME=VALUE")]
     params: Vec<String>,
-    /// Keep nothing, and say what would be kept
+    /// Show what would be stored, without storing it
     #[arg(long)]
     dry_run: bool,
 }
@@ -56,7 +57,7 @@ pub(super) fn run(workspace: &Workspace, ui: &Ui, args: &BackfillArgs) -> Result
         *(if event.duplicate { &mut known } else { &mut new }) += 1;
         show(ui, &event)
     }));
-    let verb = if args.dry_run { "would be stored" } else { "were stored" };
+    let verb = if args.dry_run { "would be stored" } else { "new" };
     ui.note(&format!("{new} {verb}, {known} already received."));
     result.map(|()| 0)
 }

@@ -1,4 +1,4 @@
-//! What is wrong with the arguments of the webhook commands.
+//! Errors in the arguments of the webhook commands.
 
 use thiserror::Error;
 

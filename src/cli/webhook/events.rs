@@ -12,7 +12,7 @@ use crate::ops::webhooks::{self, ListEventsRequest};
 use crate::runtime::Workspace;
 use crate::view::webhook::{EventListView, StoredEventView};
 
-/// The events that came, the newest first
+/// List received events, newest first
 #[derive(Debug, Args)]
 pub(super) struct EventsArgs {
     /// Only events of this connection (default: all)
@@ -21,16 +21,16 @@ pub(super) struct EventsArgs {
     /// Only events with this status (default: any)
     #[arg(long, value_name = "STATUS")]
     status: Option<EventStatusArg>,
-    /// Only events of these types; `*` stands for any text, as in 'charge.*' and '*.failed'
+    /// Only events of these types; `*` matches any text, as in 'charge.*' and '*.failed'
     #[arg(long = "type", value_name = "TYPE", value_delimiter = ',', add = crate::cli::complete::webhook_events())]
     kinds: Vec<String>,
-    /// Only events under whose id other bodies came; `webhook resolve` says which of them holds
+    /// Only events for which different bodies were received under one ID; decide with `webhook resolve`
     #[arg(long)]
     conflicts: bool,
-    /// Not before: 90s, 2h, 7d, or a date
+    /// Start: 90s, 2h, 7d ago, or a date
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
-    /// Number of events to show, the newest ones
+    /// Maximum number of events
     #[arg(long, value_name = "N", default_value_t = 50)]
     limit: u32,
 }

@@ -1,4 +1,4 @@
-//! What a handler did with an event, as lines of the terminal.
+//! Formats the results of handlers as terminal lines.
 
 use super::super::table::{fitted, relative};
 use super::super::ui::{Tone, Ui, escape};

@@ -1,4 +1,4 @@
-//! What the arguments of webhook commands stand for: files and parameters of a connector's actions.
+//! Reads the arguments of webhook commands: files and parameters of actions.
 
 use super::super::words::ParsedWords;
 use super::error::WebhookArgumentError;

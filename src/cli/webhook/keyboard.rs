@@ -1,4 +1,4 @@
-//! The keys of `webhook listen`: a letter for the newest event, or after an event's number for that one.
+//! The keys of `webhook listen`: a letter for the newest event, or an event's number and a letter.
 
 use std::io::{self, Read};
 

@@ -23,18 +23,15 @@ use crate::webhook::handle::{EventSelection, Handlers, HandlingOrder, ReplyMode}
 use crate::webhook::listen::ListenOptions;
 use crate::webhook::settings::DEFAULT_PORT;
 
-/// Receive webhooks on this machine until Ctrl-C, and do something with each event
+/// Receive webhooks until Ctrl-C, and pass each event on
 ///
-/// An event is stored before the service is answered. With --sync, --exec,
-/// --forward-to or --append it is then handled: several at once, so that one
-/// that fails holds up no other (--ordered keeps the order of arrival). What
-/// fails is tried again, and what is left is handled at the next listen. In a
-/// terminal s shows the newest event with what handlers answered, r handles it
-/// again, 17s and 17r do so with event 17, and q quits.
+/// Each event is stored before integ responds to the service. With --sync, --exec, --forward-to or --append it is then
+/// handled. Events are handled in parallel, so a failure does not block others (--ordered keeps the order of arrival).
+/// Failed events are retried; unfinished ones are handled by the next listen. In a terminal, s shows the newest event
+/// with the handlers' responses, r handles it again, 17s and 17r do the same for event 17, and q quits.
 ///
-/// A terminal shows the secret that each service signs with, for the app that
-/// you develop; in other output it is left out unless --print-secret asks for
-/// it.
+/// In a terminal, the signing secret of each service is shown, for the app that you develop; other output contains it
+/// only with --print-secret.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(super) struct ListenArgs {
@@ -44,20 +41,20 @@ pub(super) struct ListenArgs {
     /// Port, 0 for any free port
     #[arg(long, value_name = "N", default_value_t = DEFAULT_PORT)]
     port: u16,
-    /// Listen on a further address of this machine, such as 0.0.0.0 in a container. Requests come unencrypted there
+    /// Also listen on this address, such as 0.0.0.0 in a container; requests to it are not encrypted
     #[arg(long, value_name = "ADDRESS")]
     bind: Option<IpAddr>,
-    /// Send the exact request on, to a URL of this machine (`3000`, `localhost:3000/hooks`) or an https one
+    /// Forward the exact request to a local URL (`3000`, `localhost:3000/hooks`) or an https URL
     #[arg(long, value_name = "URL", value_parser = receiver_url)]
     forward_to: Option<Url>,
-    /// Add a header to requests that are sent on, in place of one of that name
+    /// Add or replace a header of forwarded requests
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", requires = "forward_to")]
     headers: Vec<String>,
-    /// Run a command for each event, without a shell: its payload on stdin, the rest in INTEG_EVENT_* variables of 4096 bytes
-    /// at most
+    /// Run a command for each event, without a shell, with the payload on stdin and the rest in INTEG_EVENT_* variables
+    /// of up to 4096 bytes
     #[arg(long, value_name = "COMMAND", value_parser = command_without_shell)]
     exec: Option<String>,
-    /// Write each event to a file, one JSON object a line
+    /// Append each event to a file, one JSON object per line
     #[arg(long, value_name = "FILE")]
     append: Option<PathBuf>,
     /// Binding that maps events of its type; handlers get what it makes of the payload, and other events as they came
@@ -66,33 +63,33 @@ pub(super) struct ListenArgs {
     /// Apply events to synced records, or sync the stream that they are about
     #[arg(long)]
     sync: bool,
-    /// Answer every service with what --forward-to answers, or --exec prints, if that comes in time (default: services that act
-    /// on it, such as Twilio and Slack's commands)
+    /// Respond to every service with the response from --forward-to or the output of --exec, if it is in time (default:
+    /// only for services that use it, such as Twilio and Slack commands)
     #[arg(long)]
     reply: bool,
-    /// Answer no service with what a handler answers
+    /// Never respond with a handler's response
     #[arg(long, conflicts_with = "reply")]
     no_reply: bool,
-    /// Handle the events of each connection one after another, in the order of arrival: one that fails holds up the others
+    /// Handle the events of each connection one by one, in the order of arrival; a failed event blocks the others
     #[arg(long)]
     ordered: bool,
-    /// Ask services that log their deliveries for new events, every 5 s or as said: no tunnel is needed
+    /// Poll services that log their deliveries, by default every 5 s; needs no tunnel
     #[arg(long, value_name = "INTERVAL", num_args = 0..=1, require_equals = true, default_missing_value = "5s",
           value_parser = poll_interval)]
     poll: Option<Duration>,
-    /// Only events of these types; `*` stands for any text, as in 'charge.*' and '*.failed'
+    /// Only events of these types; `*` matches any text, as in 'charge.*' and '*.failed'
     #[arg(long, value_name = "TYPE", value_delimiter = ',', add = crate::cli::complete::webhook_events())]
     events: Vec<String>,
-    /// Only events of which this jq expression holds
+    /// Only events for which this jq expression is true
     #[arg(long, value_name = "JQ")]
     filter: Option<String>,
-    /// What the services call, such as a tunnel's address; kept for later
+    /// URL that the services call, such as a tunnel's; stored for later
     #[arg(long, value_name = "URL")]
     public_url: Option<String>,
-    /// How often an event is tried before it is dead
+    /// Attempts before an event is dead
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..))]
     attempts: u32,
-    /// Print the secrets that services sign with, also in JSON and to a pipe
+    /// Print signing secrets in JSON and to pipes as well
     #[arg(long)]
     print_secret: bool,
 }

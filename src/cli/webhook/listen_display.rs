@@ -1,4 +1,4 @@
-//! What is shown while `integ webhook listen` receives.
+//! The output of `integ webhook listen`.
 
 use std::cell::RefCell;
 

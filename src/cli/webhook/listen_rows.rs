@@ -1,4 +1,4 @@
-//! The table of `webhook listen`: what is received, refused and confirmed, a row each.
+//! The table of `webhook listen`: one row for each received, rejected or confirmed request.
 
 use std::borrow::Cow;
 

@@ -1,4 +1,4 @@
-//! URLs of receivers, as people write those of their own machine.
+//! Parses URLs of local receivers as people write them.
 
 use url::Url;
 

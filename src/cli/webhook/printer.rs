@@ -1,4 +1,4 @@
-//! Lines on their way to stdout, which may be stopped: no sender of an event waits for a reader of these lines.
+//! Prints lines to stdout from a thread, so that a slow reader does not delay webhook senders.
 
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};

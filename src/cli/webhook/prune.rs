@@ -5,27 +5,28 @@ use std::time::Duration;
 use clap::Args;
 
 use super::super::ui::{Render, Ui};
+use crate::cli::table::count;
 use crate::cli::value_parser::duration;
 use crate::error::Result;
 use crate::ops::webhooks::{self, PruneEventsRequest};
 use crate::runtime::Workspace;
 use crate::view::webhook::{ConnectionPruneView, PruneListView};
 
-/// Remove events that were processed and are over their time, as `listen` does by itself
+/// Remove processed events after their retention period, as `listen` also does
 ///
-/// What waits to be handled stays, and so do the ids of deliveries whose age nothing else tells.
+/// Events that are not handled yet are kept. So are delivery IDs of which nothing else shows their age.
 #[derive(Debug, Args)]
 pub(super) struct PruneArgs {
     /// Only events of this connection (default: all)
     #[arg(add = crate::cli::complete::webhook_connections())]
     connection: Option<String>,
-    /// Kept for no longer than this; the setting webhooks.keep where not said
+    /// Retention period (default: the setting webhooks.keep)
     #[arg(long, value_name = "TIME", value_parser = duration)]
     keep: Option<Duration>,
-    /// Also events that are dead
+    /// Also remove dead events
     #[arg(long)]
     dead: bool,
-    /// Remove nothing, and say what would be
+    /// Show what would be removed, without removing it
     #[arg(long)]
     dry_run: bool,
 }
@@ -34,8 +35,8 @@ impl Render for PruneListView {
     fn text(&self, _ui: &Ui) -> String {
         let verb = if self.dry_run { "would be removed" } else { "removed" };
         let line = |pruned: &ConnectionPruneView| {
-            let ids = if pruned.retains_ids { "; the ids stay" } else { "" };
-            format!("{}: {} events {verb}{ids}", pruned.connection, pruned.events)
+            let ids = if pruned.retains_ids { "; their IDs are kept" } else { "" };
+            format!("{}: {} {verb}{ids}", pruned.connection, count(pruned.events, "event"))
         };
         if self.pruned.is_empty() {
             return "No events.".to_owned();

@@ -9,13 +9,13 @@ use crate::ops::webhooks::{self, SetPublicUrlRequest};
 use crate::runtime::Workspace;
 use crate::view::webhook::WebhookUrlView;
 
-/// The URL to register at the service, and how
+/// Show the URL to register at the service, and how
 #[derive(Debug, Args)]
 pub(super) struct UrlArgs {
-    /// Connection that receives
+    /// Connection that receives the webhooks
     #[arg(add = crate::cli::complete::webhook_connections())]
     connection: String,
-    /// What the service calls, such as a tunnel's address; kept for later
+    /// URL that the service calls, such as a tunnel's; stored for later
     #[arg(long, value_name = "URL")]
     public_url: Option<String>,
 }

@@ -14,7 +14,7 @@ use crate::ops::webhooks::{self, ReplayEventsRequest};
 use crate::runtime::Workspace;
 use crate::view::webhook::{EventRetryView, ReplayedEventView};
 
-/// Have events handled again: by the listener that runs, or the next one
+/// Handle events again, in the running listener or the next one
 #[derive(Debug, Args)]
 pub(super) struct RetryArgs {
     /// Numbers of the events, as `integ webhook events` lists them
@@ -22,16 +22,16 @@ pub(super) struct RetryArgs {
     ids: Vec<i64>,
 }
 
-/// Send events that came to a URL, in their order, signed again where integ has the secret
+/// Send received events to a URL, in order, signed again if integ has the secret
 #[derive(Debug, Args)]
 pub(super) struct ReplayArgs {
     /// Only events of this connection (default: all)
     #[arg(add = crate::cli::complete::webhook_connections())]
     connection: Option<String>,
-    /// Not before: 90s, 2h, 7d, or a date
+    /// Start: 90s, 2h, 7d ago, or a date
     #[arg(long, value_name = "TIME")]
     since: String,
-    /// A URL of this machine, or an https one
+    /// A local URL, or an https URL
     #[arg(long, value_name = "URL", value_parser = receiver_url)]
     to: Url,
 }

@@ -13,17 +13,17 @@ use crate::ops::webhooks::{self, ResolveConflictRequest};
 use crate::runtime::Workspace;
 use crate::view::webhook::ConflictResolutionView;
 
-/// Choose which bodies are events, if several came under one delivery id
+/// Decide which bodies are events, if several were received under one delivery ID
 ///
-/// `webhook events --conflicts` lists such events, and `webhook show ID` the bodies with their numbers. A body that becomes an
-/// event is handled by `webhook listen`, as any other, and can be sent again with `webhook replay`.
+/// `webhook events --conflicts` lists such events, and `webhook show ID` the bodies with their numbers. A body that
+/// becomes an event is handled by `webhook listen` like any other, and can be replayed with `webhook replay`.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(super) struct ResolveArgs {
-    /// The event that the others came after
+    /// The event that was received first
     #[arg(value_name = "ID", value_parser = event_number, add = crate::cli::complete::events())]
     id: i64,
-    /// `all` makes an event of each body, `stored` removes all but the first one, and a number keeps that body alone
+    /// `all` makes each body an event, `stored` keeps only the first one, and a number keeps only that body
     #[arg(long, value_name = "all|stored|N")]
     keep: ResolutionArg,
 }

@@ -15,24 +15,24 @@ use crate::runtime::Workspace;
 use crate::view::webhook::WebhookSecretView;
 use crate::webhook::settings::{SecretSource, rules};
 
-/// Keep the secret that a service signs with, and what else receiving needs
+/// Store the signing secret and other values needed to receive webhooks
 ///
-/// Without --set or --rotate it says what there is. INTEG_WEBHOOK_SECRET serves where nothing is kept.
+/// Without --set or --rotate, shows what is stored. Without a stored secret, INTEG_WEBHOOK_SECRET is used.
 #[derive(Debug, Args)]
 pub(super) struct SecretArgs {
-    /// Connection that receives
+    /// Connection that receives the webhooks
     #[arg(add = crate::cli::complete::webhook_connections())]
     connection: String,
-    /// Keep the secret from a file, or from stdin with -
+    /// Store the secret from a file, - for stdin
     #[arg(long, value_name = "FILE|-", conflicts_with = "rotate")]
     set: Option<String>,
-    /// Make a new one, where the service takes one of yours
+    /// Generate a new secret, if the service lets you choose it
     #[arg(long)]
     rotate: bool,
-    /// How long the old one stays good beside the new one; with --rotate a day where not said
+    /// How long the old secret stays valid (default with --rotate: 1d)
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     overlap: Option<Duration>,
-    /// A further value; NAME=@FILE reads it from a file, NAME=- from stdin
+    /// Additional value; NAME=@FILE reads it from a file, NAME=- from stdin
     #[arg(long, value_name = "NAME=VALUE", add = crate::cli::complete::webhook_params())]
     param: Vec<String>,
     /// Print the secret itself

@@ -10,16 +10,16 @@ use crate::ops::webhooks;
 use crate::runtime::Workspace;
 use crate::view::webhook::{EventDetailView, HandlerRunView};
 
-/// One event: what it tells, and the request it came with
+/// Show an event with its data, request and handling attempts
 #[derive(Debug, Args)]
 pub(super) struct EventShowArgs {
     /// Number of the event, as `integ webhook events` lists it
     #[arg(value_parser = event_number, add = crate::cli::complete::events())]
     id: i64,
-    /// The exact body alone
+    /// Only the exact body
     #[arg(long, conflicts_with = "headers")]
     body: bool,
-    /// The headers alone
+    /// Only the headers
     #[arg(long)]
     headers: bool,
 }
@@ -63,7 +63,7 @@ impl Render for EventDetailView {
     }
 }
 
-/// What each handler did, a line each; after a failure, why and what was answered.
+/// The result of each handler, one per line; after a failure, its reason and response.
 fn handled_lines(runs: &[HandlerRunView]) -> Vec<String> {
     let mut lines = Vec::new();
     if !runs.is_empty() {
@@ -78,7 +78,7 @@ fn handled_lines(runs: &[HandlerRunView]) -> Vec<String> {
             (None, _) => "ok".to_owned(),
         };
         lines.push(format!(
-            "  try {}  {at}  {:7}  {status}  {} ms",
+            "  attempt {}  {at}  {:7}  {status}  {} ms",
             run.attempt,
             run.handler.as_str(),
             run.duration_ms

@@ -19,11 +19,11 @@ use crate::view::webhook::{
 };
 use crate::webhook::simulate::corrupt::Corruption;
 
-/// Send an event that the service did not send, signed as it would sign it
+/// Send a test event, signed as the service signs it
 ///
-/// Without an event, lists those there are. It goes to where `integ webhook listen` listens, unless --to says otherwise. With
-/// --invalid the receiver must refuse: exit code 1 says that it took what it should not have. Exit code 5 says that nobody
-/// listens there.
+/// Without an event, lists the available ones. The event is sent to `integ webhook listen`, or to --to. With --invalid,
+/// the receiver must reject it: exit code 1 means that it accepted the event. Exit code 5 means that nothing listens
+/// there.
 #[derive(Debug, Args)]
 pub(super) struct SimulateArgs {
     /// A connection, or a connector
@@ -32,43 +32,43 @@ pub(super) struct SimulateArgs {
     /// Event type to send, or a pattern such as 'invoice.*' for one event of each type (default: list the types)
     #[arg(add = crate::cli::complete::webhook_events())]
     event: Option<String>,
-    /// Where it goes: a URL of this machine, or an https one
+    /// URL to send to: a local one, or https
     #[arg(long, value_name = "URL", value_parser = receiver_url)]
     to: Option<Url>,
     /// Override a field of the body: `data.object.amount=500`, `/data/0=x`, or := for JSON
     #[arg(long, value_name = "PATH=VALUE")]
     set: Vec<String>,
-    /// A body of your own in place of the sample's, from a file, or from stdin with -
+    /// Body to send instead of the sample's, from a file, - for stdin
     #[arg(long, value_name = "FILE|-", conflicts_with = "set")]
     data: Option<String>,
-    /// What to sign with, from a file, or from stdin with -
+    /// Signing secret, from a file, - for stdin
     #[arg(long, value_name = "FILE|-")]
     secret_file: Option<String>,
     /// Number of events of each type
     #[arg(long, value_name = "N", default_value_t = 1)]
     count: u64,
-    /// How many a second; one after another where not said
+    /// Events per second (default: one after another)
     #[arg(long, value_name = "R", value_parser = rate)]
     rate: Option<f64>,
     /// Corrupt the request
     #[arg(long, value_name = "FAULT")]
     invalid: Option<CorruptionArg>,
-    /// Print the request and send nothing
+    /// Print the request, and do not send it
     #[arg(long)]
     dry_run: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum CorruptionArg {
-    /// Another signature
+    /// Wrong signature
     Signature,
     /// Signed a day ago
     Timestamp,
     /// Signed a day ahead
     Future,
-    /// The body changed after signing
+    /// Body changed after signing
     Body,
-    /// Each sent twice, which a receiver takes and handles once
+    /// Each event sent twice; a receiver must accept both and handle it once
     Duplicate,
 }
 
@@ -92,7 +92,7 @@ fn rate(text: &str) -> Result<f64, String> {
 impl Render for SampleEventListView {
     fn text(&self, ui: &Ui) -> String {
         let row = |item: &WebhookEventTypeView| vec![item.event.clone().into(), item.about.clone().into()];
-        table(ui, &["event", "what"], self.events.iter().map(row).collect())
+        table(ui, &["event", "description"], self.events.iter().map(row).collect())
     }
 }
 
@@ -132,7 +132,7 @@ impl SimulationObserver for SimulationDisplay<'_> {
             SendOutcomeView::Answered { duration_ms, is_success, message, .. } => {
                 let message = message.as_ref().filter(|_| !is_success);
                 let message = message.map(|message| format!("  {}", escape(message))).unwrap_or_default();
-                let word = if *is_success { "taken" } else { "refused" };
+                let word = if *is_success { "accepted" } else { "rejected" };
                 let status = event.status.unwrap_or_default();
                 format!("{}  {status} {word}  {duration_ms:.1} ms{message}", event.kind)
             }
@@ -174,7 +174,7 @@ pub(super) fn run(workspace: &Workspace, ui: &Ui, args: &SimulateArgs) -> Result
 fn summarize(ui: &Ui, result: &SimulationResult, should_be_rejected: bool) -> u8 {
     let SimulationResult { sent, unexpected, .. } = *result;
     if sent > 1 {
-        ui.note(&format!("{sent} sent, {} as wanted, {unexpected} not.", sent - unexpected));
+        ui.note(&format!("{sent} sent, {} as expected, {unexpected} not.", sent - unexpected));
     }
     if let (Some(error), true) = (&result.first_error, is_loopback(&result.to)) {
         ui.note(&format!("{error}; hint: integ webhook listen {}", result.connector));

@@ -12,26 +12,27 @@ use crate::runtime::Workspace;
 use crate::view::call::RequestPreviewView;
 use crate::view::webhook::SubscribedView;
 
-/// Register the connection's URL at the service, by its API
+/// Register the connection's URL through the service's API
 ///
-/// The service gets the URL and a secret; what else it wants to know is given with -p, as `integ call` takes it. A
-/// subscription that lasts for a time only is renewed by `webhook listen` and by `refresh`. Where the service proves the URL
-/// while it is asked and nobody listens, this listens for it.
+/// The service gets the URL and a secret; give its other parameters with -p, as for `integ call`. Subscriptions that
+/// expire are renewed by `webhook listen` and `refresh`. If the service checks the URL during the call and nothing
+/// listens, this command answers the check.
 #[derive(Debug, Args)]
 pub(super) struct SubscribeArgs {
     /// Connection to subscribe
     #[arg(add = crate::cli::complete::webhook_connections())]
     connection: String,
-    /// What the service calls, such as a tunnel's address; kept for later
+    /// URL that the service calls, such as a tunnel's; stored for later
     #[arg(long, value_name = "PUBLIC_URL")]
     url: Option<String>,
-    /// Only events of these types, or patterns such as 'invoice.*' (default: all that integ knows, if the service wants types)
+    /// Only events of these types, or patterns such as 'invoice.*' (default: all known types, if the service needs
+    /// types)
     #[arg(long, value_name = "TYPE", value_delimiter = ',', add = crate::cli::complete::webhook_events())]
     events: Vec<String>,
-    /// A further parameter of the service's, as in owner=acme
+    /// Additional parameter of the service, such as owner=acme
     #[arg(short, long = "param", value_name = "NAME=VALUE")]
     params: Vec<String>,
-    /// Print the request, without its secrets, and send nothing
+    /// Print the request without its secrets, and do not send it
     #[arg(long)]
     dry_run: bool,
 }

@@ -1,4 +1,4 @@
-//! Subscriptions in words.
+//! Describes subscriptions.
 
 use serde_json::Value;
 

@@ -15,12 +15,12 @@ pub(super) struct UnsubscribeArgs {
     /// Connection to unsubscribe
     #[arg(add = crate::cli::complete::webhook_connections())]
     connection: String,
-    /// Which one, where there are several; `integ webhook url` lists them
+    /// Subscription, if there are several; `integ webhook url` lists them
     id: Option<i64>,
     /// End all of the connection's subscriptions
     #[arg(long, conflicts_with = "id")]
     all: bool,
-    /// Only forget it here; it stays at the service
+    /// Only remove it here; it stays at the service
     #[arg(long)]
     local: bool,
 }
@@ -31,8 +31,8 @@ impl Render for UnsubscribedView {
             return format!("{} has no subscription.", self.connection);
         }
         let ids = self.unsubscribed.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        let what = if self.local { "Forgot" } else { "Ended" };
-        format!("{what} {ids} of {}", self.connection)
+        let what = if self.local { "Removed locally" } else { "Unsubscribed" };
+        format!("{what}: {} subscription {ids}", self.connection)
     }
 }
 

@@ -16,31 +16,31 @@ use crate::runtime::Workspace;
 use crate::signing::request::WebhookRequest;
 use crate::view::webhook::VerificationView;
 
-/// Say whether a captured request is the service's, and if not, which part of it is wrong
+/// Verify a captured request, and show which part of it is wrong
 ///
-/// The request comes as one file (`--request`: the first line, headers, an empty line, the body), or as a URL, headers and a
-/// body. A body must be the exact bytes.
+/// Give the request as one file (`--request`: the request line, headers, an empty line, the body), or as a URL, headers
+/// and a body. The body must be byte for byte.
 #[derive(Debug, Args)]
 pub(super) struct VerifyArgs {
     /// Connection that the request was sent to
     #[arg(add = crate::cli::complete::webhook_connections())]
     connection: String,
-    /// The whole request as it came, from a file, or from stdin with -
+    /// The whole request, from a file, - for stdin
     #[arg(long, value_name = "FILE|-", conflicts_with_all = ["headers", "body"], required_unless_present = "headers")]
     request: Option<String>,
-    /// What the service called; the connection's own URL where not said
+    /// URL that the service called (default: the connection's URL)
     #[arg(long, value_name = "URL")]
     url: Option<String>,
-    /// Its headers, one a line
+    /// Headers of the request, one per line
     #[arg(long, value_name = "FILE", requires = "body")]
     headers: Option<String>,
-    /// Its body
+    /// Body of the request
     #[arg(long, value_name = "FILE|-", requires = "headers")]
     body: Option<String>,
-    /// Its HTTP method
+    /// HTTP method of the request
     #[arg(long, value_name = "METHOD", default_value = "POST")]
     method: String,
-    /// Judge as if it were this time
+    /// Verify as of this time
     #[arg(long, value_name = "TIME")]
     at: Option<String>,
 }

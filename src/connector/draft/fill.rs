@@ -1,4 +1,4 @@
-//! What is usual for a draft that says too little, and how answers complete it. Pure.
+//! Fills in defaults and answers in a draft. Pure.
 
 use url::Url;
 
@@ -121,7 +121,7 @@ impl DraftAuth {
     pub fn new(kind: DraftAuthKind, setup_url: Option<String>) -> Self {
         let (name, label) = match &kind {
             DraftAuthKind::OAuth2(_) => ("oauth", "OAuth"),
-            DraftAuthKind::ApiKey { basic: true, .. } => ("basic", "Name and password (HTTP Basic)"),
+            DraftAuthKind::ApiKey { basic: true, .. } => ("basic", "User name and password (HTTP Basic)"),
             DraftAuthKind::ApiKey { headers, query, .. } if headers.is_empty() && query.is_empty() => {
                 ("token", "Token")
             }

@@ -1,4 +1,4 @@
-//! A connector file to begin with: what is known of a service, written as a person would write it.
+//! Drafts of connector files, written in the style of a person.
 //!
 //! What a draft holds are texts of people and of other documents; whether they make a valid connector, [`validate()`] says
 //! of the written file before it is kept. `fill` completes it, `toml` writes it.
@@ -171,7 +171,7 @@ impl Remedy for DraftError {
                 Diagnostic::new(Kind::Usage, "invalid_connector").maybe_hint(hint)
             }
             Self::Exists { .. } => Diagnostic::new(Kind::Usage, "connector_exists")
-                .hint(Hint::text("write over it with --replace, or elsewhere with --output FILE")),
+                .hint(Hint::text("overwrite it with --replace, or write elsewhere with --output FILE")),
             Self::BuiltIn { .. } => Diagnostic::new(Kind::Usage, "built_in_connector")
                 .hint(Hint::new("choose another id; or --output FILE, then", "integ connector install FILE --replace")),
             Self::Installed { id } => {

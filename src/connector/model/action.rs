@@ -1,4 +1,4 @@
-//! What a service can be told to do, how its lists are paginated, and what it tells of by itself.
+//! The actions of a service, how its lists are paginated, and the events that it sends.
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;
@@ -8,101 +8,102 @@ use serde_json::Value;
 use super::{HttpMethod, SampleRequest};
 use crate::connector::{Pointer, Template};
 
-/// Something that the service can be told to do, as `integ call` does it.
+/// An action of the service, for `integ call`.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Action {
-    /// One line.
+    /// Summary, in one line.
     pub about: String,
     #[serde(default = "super::oauth2::post")]
     pub method: HttpMethod,
-    /// After the API's base, or a whole URL. `{name}` is a parameter of the action or a value of the connection.
+    /// Relative to the API's base, or a full URL. `{name}` is a parameter of the action or a value of the connection.
     pub path: Template,
-    /// The ways of authenticating that may do it; all where absent.
+    /// Authentication methods that allow it (default: all).
     #[serde(default)]
     pub auth: Vec<String>,
-    /// The least scopes that it needs, all of them.
+    /// The minimal scopes that it needs, all of them.
     #[serde(default)]
     pub scopes: Vec<String>,
-    /// What one request costs of `rate.budget`; `rate.cost` where absent.
+    /// Units of `rate.budget` that a request costs (default: `rate.cost`).
     #[serde(default)]
     pub cost: Option<u32>,
     #[serde(default)]
     pub params: IndexMap<String, ActionParam>,
-    /// Groups of parameters; of each group at least one must be given.
+    /// Groups of parameters; at least one of each group is required.
     #[serde(default)]
     pub one_of: Vec<Vec<String>>,
-    /// How the body is written, in place of `api.body`.
+    /// Encoding of the body, instead of `api.body`.
     #[serde(default)]
     pub body: Option<ActionBody>,
-    /// What every body holds beside the parameters.
+    /// Constant members of the body.
     #[serde(default)]
     pub fixed: IndexMap<String, Value>,
-    /// Where the JSON body takes a MIME message (RFC 5322) in base64url, made of the parameters that are `in = "message"`.
+    /// Where the JSON body has a MIME message (RFC 5322) in base64url, built from the parameters with `in = "message"`.
     #[serde(default)]
     pub message: Option<Pointer>,
     #[serde(default)]
     pub query: IndexMap<String, Template>,
     #[serde(default)]
     pub headers: IndexMap<String, Template>,
-    /// The stream whose records it reads, creates, changes or deletes, where its path does not say so: for the sandbox.
+    /// The stream whose records it reads, creates, changes or deletes, if its path does not show it; for the sandbox.
     #[serde(default)]
     pub stream: Option<String>,
-    /// What makes a repeated request harmless, in place of `api.idempotency`.
+    /// Where requests have their idempotency key, instead of `api.idempotency`.
     #[serde(default)]
     pub idempotency: Option<Idempotency>,
-    /// The request carries no credentials: its URL holds all it needs.
+    /// Sends no credentials, because the URL is enough.
     #[serde(default)]
     pub anonymous: bool,
-    /// The status of a success.
+    /// Status of a success.
     #[serde(default = "ok")]
     pub status: u16,
-    /// The values of a successful answer, besides those of `api.success`: `{ "/data/issueCreate/success" = true }`.
+    /// Values of a successful response, besides those of `api.success`: `{ "/data/issueCreate/success" = true }`.
     #[serde(default)]
     pub success: IndexMap<Pointer, Value>,
-    /// The list in the answer of an action that lists.
+    /// The list in the response of an action that lists.
     #[serde(default)]
     pub list: Option<Pointer>,
-    /// What matters of the answer: what to call each value, and where it is.
+    /// The important values of the response: names and pointers.
     #[serde(default)]
     pub result: IndexMap<String, Pointer>,
 }
 
-/// One parameter of an action.
+/// A parameter of an action.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ActionParam {
-    /// One line.
+    /// Summary, in one line.
     pub about: String,
     #[serde(default, rename = "type")]
     pub kind: ParamKind,
     #[serde(default)]
     pub required: bool,
-    /// Where it goes; absent: into the path where that names it, else into the body, or the query where there is none.
+    /// Its place in the request. By default, the path if it has the parameter, otherwise the body, or the query if
+    /// there is no body.
     #[serde(default, rename = "in")]
     pub place: Option<ParamLocation>,
-    /// Where in the body, or the name in the query or the header, in place of its own name written as the API writes names.
+    /// Its place in the body, or its name in the query or header, instead of its own name written as the API writes
+    /// names.
     #[serde(default)]
     pub to: Option<Pointer>,
-    /// The only values there are.
+    /// Allowed values.
     #[serde(default)]
     pub choices: Vec<String>,
-    /// Sent where the user says nothing.
+    /// Sent if the user gives no value.
     #[serde(default)]
     pub default: Option<Value>,
     #[serde(default)]
     pub example: Option<Value>,
-    /// What is sent for a plain value; the string `{value}` in it stands for the value. JSON that the user gives is sent as
-    /// it is.
+    /// JSON to send for a plain value, which replaces the string `{value}`. JSON from the user is sent unchanged.
     #[serde(default)]
     pub wrap: Option<Value>,
     /// The same for each item of an array.
     #[serde(default)]
     pub each: Option<Value>,
-    /// An array is sent as one text, its items joined by this.
+    /// Send an array as one text, with its items joined by this.
     #[serde(default)]
     pub join: Option<String>,
-    /// In a form, an array is sent by repeating the name, without brackets.
+    /// In a form, send an array by repeating the name, without brackets.
     #[serde(default)]
     pub repeat: bool,
 }
@@ -118,9 +119,9 @@ pub enum ParamKind {
     Boolean,
     Array,
     Object,
-    /// The path of a file, whose content is sent.
+    /// The path of a file, whose contents are sent.
     File,
-    /// Several of them.
+    /// Paths of several files.
     Files,
 }
 
@@ -140,7 +141,7 @@ impl ParamKind {
     }
 }
 
-/// The part of a request that a parameter goes into.
+/// The part of a request that contains a parameter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ParamLocation {
@@ -151,21 +152,21 @@ pub enum ParamLocation {
     Message,
 }
 
-/// How an action's body is written.
+/// Encoding of an action's body.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ActionBody {
     #[default]
     Json,
-    /// A form; what is nested is written with brackets: `metadata[order]=1`, `items[0][price]=2`.
+    /// A form; nested values use brackets: `metadata[order]=1`, `items[0][price]=2`.
     Form,
     /// multipart/form-data (RFC 7578).
     Multipart,
-    /// multipart/related (RFC 2387): a JSON part, then the one file.
+    /// multipart/related (RFC 2387): a JSON part, then one file.
     Related,
-    /// Everything goes into the query.
+    /// All parameters are in the query.
     Query,
-    /// An empty one; parameters go into the query.
+    /// An empty body; parameters are in the query.
     None,
 }
 
@@ -179,7 +180,7 @@ pub enum NameCase {
     Pascal,
 }
 
-/// Where a request carries the key by which the vendor knows a repetition. Takes exactly one.
+/// Where a request has its idempotency key. Takes exactly one.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Idempotency {
@@ -196,43 +197,42 @@ pub struct Idempotency {
 #[serde(deny_unknown_fields)]
 pub struct Pagination {
     pub kind: PaginationKind,
-    /// The list in an answer; where absent, the answer itself or the one list at its top.
+    /// The list in a response. By default, the response itself or the only list at its top level.
     #[serde(default)]
     pub records: Option<Pointer>,
-    /// The next cursor or URL in an answer.
+    /// The next cursor or URL in a response.
     #[serde(default)]
     pub next: Option<Pointer>,
-    /// The parameter that takes the cursor, the page's number, the offset or the last record's id: a query parameter, or a
-    /// JSON Pointer into the request's JSON body. Page numbers and offsets may go into a stream's templates as `{page}`,
-    /// `{offset}` and `{size}` instead.
+    /// The parameter for the cursor, the page number, the offset or the last record's ID: a query parameter, or a JSON Pointer
+    /// into the JSON body. A stream's templates can use `{page}`, `{offset}` and `{size}` instead.
     #[serde(default)]
     pub param: Option<PageParam>,
-    /// The parameter that takes the page size, and the size to ask for.
+    /// The parameter for the page size, and the size to request.
     #[serde(default)]
     pub size_param: Option<PageParam>,
     #[serde(default)]
     pub size: Option<u32>,
-    /// False in the last answer.
+    /// False in the last response.
     #[serde(default)]
     pub more: Option<Pointer>,
-    /// True in the last answer.
+    /// True in the last response.
     #[serde(default)]
     pub last: Option<Pointer>,
-    /// How many records there are in all, or how many pages: pages are then asked for side by side.
+    /// The total number of records or of pages; pages are then requested in parallel.
     #[serde(default)]
     pub total: Option<Pointer>,
     #[serde(default)]
     pub total_pages: Option<Pointer>,
-    /// The last record's id, within the record.
+    /// The ID within a record.
     #[serde(default)]
     pub id: Option<Pointer>,
-    /// What is added to the greatest id, where the next page begins behind it.
+    /// Added to the greatest ID to get the start of the next page.
     #[serde(default)]
     pub plus: u32,
-    /// Asking for a page tells the vendor that those before it are done with, and it forgets them.
+    /// Requesting a page makes the vendor forget the earlier ones.
     #[serde(default)]
     pub acknowledges: bool,
-    /// The first page's number, 1 where absent; the first offset, 0 where absent.
+    /// The first page number (default: 1) or offset (default: 0).
     #[serde(default)]
     pub first: Option<u32>,
 }
@@ -270,65 +270,65 @@ impl TryFrom<String> for PageParam {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PaginationKind {
-    /// One answer holds it all.
+    /// One response contains everything.
     None,
     /// The `Link` header with `rel="next"` (RFC 8288).
     LinkHeader,
     /// `next` is a URL, absolute or relative.
     NextUrl,
-    /// `next` is a list of links, of which the one with the `rel` `next` has the URL as its `href`.
+    /// `next` is a list of links; the one whose `rel` is `next` has the URL as its `href`.
     Links,
-    /// `next` is a cursor for `param`.
+    /// `param` is the cursor at `next`.
     Cursor,
     /// `param` counts pages.
     Page,
     /// `param` counts records.
     Offset,
-    /// `param` takes the `id` of the last record.
+    /// `param` is the `id` of the last record.
     LastRecord,
-    /// `param` takes the greatest `id` of the page.
+    /// `param` is the greatest `id` of the page.
     MaxRecord,
 }
 
-/// Something that the service tells of by a webhook.
+/// An event that the service sends through webhooks.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EventDefinition {
-    /// One line.
+    /// Summary, in one line.
     pub about: String,
-    /// The scopes without which the service does not tell.
+    /// Scopes that are needed to receive it.
     #[serde(default)]
     pub scopes: Vec<String>,
-    /// One as it comes over the wire, for `integ webhook simulate`.
+    /// A sample as sent by the service, for `integ webhook simulate`.
     #[serde(default)]
     pub sample: Option<SampleRequest>,
-    /// What it says of a stream's record.
+    /// The record that the event is about.
     #[serde(default)]
     pub sync: Option<EventSync>,
 }
 
-/// The record that an event is about, so that what is pushed and what is pulled meet in one store.
+/// The record that an event is about, to store it as a sync would.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EventSync {
     pub stream: String,
-    /// The whole record in the event; where absent, the stream is synced for what is new.
+    /// The complete record in the event. Without it, an incremental sync of the stream runs.
     #[serde(default)]
     pub record: Option<Pointer>,
-    /// The record is gone.
+    /// The record was deleted.
     #[serde(default)]
     pub deleted: bool,
-    /// It is gone where any of these places in the event holds one of its values; `*` for any.
+    /// The record was deleted if any of these places has one of its values; `*` for any value.
     #[serde(default)]
     #[schemars(extend("propertyNames" = {"format": Pointer::FORMAT}))]
     pub deleted_when: IndexMap<Pointer, Vec<Value>>,
-    /// The values of the stream's parent, and where they are in the event: they say which of its lists it is about.
+    /// The values of the stream's parent and where they are in the event; they select the list.
     #[serde(default)]
     pub values: IndexMap<String, Pointer>,
 }
 
 impl NameCase {
-    /// A snake_case name as the API writes it. Pure.
+    /// Converts a snake_case name to the API's convention. Pure.
     pub fn apply(self, name: &str) -> String {
         if self == Self::Snake {
             return name.to_owned();

@@ -1,4 +1,4 @@
-//! How a service's calendars are read and written: which of its actions do it, and what its events look like.
+//! How to read and write a service's calendars: the actions to use, and what its events look like.
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;
@@ -7,37 +7,37 @@ use serde_json::Value;
 
 use crate::connector::Pointer;
 
-/// Places in a document and the values that one of them must hold; `*` for any.
+/// Places in a document, each with values of which it must have one; `*` for any value.
 pub type Conditions = IndexMap<Pointer, Vec<Value>>;
 
-/// The calendars of a service, as `integ calendar` uses them.
+/// The calendars of a service, for `integ calendar`.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CalendarDefinition {
     /// What an event looks like.
     pub event: EventFields,
-    /// How to list the calendars of the account.
+    /// How to list the account's calendars.
     #[serde(default)]
     pub calendars: Option<CalendarListing>,
-    /// How to list what takes place in a span of time, recurring events expanded.
+    /// How to list the events in a time range, with recurring events expanded.
     pub events: EventListing,
-    /// How to ask when calendars are busy; where absent, that follows from the events.
+    /// How to request busy times. Without it, they are computed from the events.
     #[serde(default)]
     pub freebusy: Option<FreeBusyQuery>,
-    /// How to read one event. The action is given `{event}`, its id.
+    /// How to read an event. The action gets `{event}`, its ID.
     #[serde(default)]
     pub get: Option<CalendarAction>,
     #[serde(default)]
     pub create: Option<EventCreation>,
-    /// How to change an event. The action is given `{event}`, `{etag}` and what is changed.
+    /// How to change an event. The action gets `{event}`, `{etag}` and the changes.
     #[serde(default)]
     pub update: Option<CalendarAction>,
-    /// How to delete an event. The action is given `{event}` and `{etag}`.
+    /// How to delete an event. The action gets `{event}` and `{etag}`.
     #[serde(default)]
     pub delete: Option<CalendarAction>,
 }
 
-/// Where an event has what, and which values mean what.
+/// Where the properties of an event are, and what their values mean.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EventFields {
@@ -60,19 +60,19 @@ pub struct EventFields {
     #[serde(default)]
     pub meeting_url: Option<Pointer>,
     pub start: TimeFields,
-    /// Exclusive: of an event of whole days the day after the last one.
+    /// Exclusive: for an all-day event, the day after the last one.
     pub end: TimeFields,
-    /// It is an event of whole days, where its times do not say so.
+    /// Marks an all-day event, if its times do not show it.
     #[serde(default)]
     #[schemars(extend("propertyNames" = {"format": Pointer::FORMAT}))]
     pub all_day: Conditions,
-    /// The time zone in which the days of an event of whole days begin.
+    /// The time zone of the dates of an all-day event.
     #[serde(default)]
     pub day_zone: Option<Pointer>,
     /// The recurring event that it is an occurrence of.
     #[serde(default)]
     pub series: Option<Pointer>,
-    /// When the occurrence was to start by its series' rule.
+    /// When the rule of its series scheduled the occurrence.
     #[serde(default)]
     pub original_start: Option<TimeFields>,
     #[serde(default)]
@@ -81,40 +81,40 @@ pub struct EventFields {
     #[serde(default)]
     #[schemars(extend("propertyNames" = {"format": Pointer::FORMAT}))]
     pub tentative: Conditions,
-    /// It takes up no time.
+    /// It does not block time.
     #[serde(default)]
     #[schemars(extend("propertyNames" = {"format": Pointer::FORMAT}))]
     pub free: Conditions,
-    /// Others see only that the time is taken.
+    /// Others only see that the time is blocked.
     #[serde(default)]
     #[schemars(extend("propertyNames" = {"format": Pointer::FORMAT}))]
     pub private: Conditions,
-    /// Others see nothing of it.
+    /// Others do not see it.
     #[serde(default)]
     #[schemars(extend("propertyNames" = {"format": Pointer::FORMAT}))]
     pub secret: Conditions,
-    /// What the account's owner answered to the invitation; where absent, the attendee that is the owner says it.
+    /// The response of the account's owner. By default, taken from the owner's entry in the attendees.
     #[serde(default)]
     pub own_answer: Option<AnswerConditions>,
     #[serde(default)]
     pub attendees: Option<AttendeeFields>,
 }
 
-/// Where a time is written.
+/// Where a time is.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TimeFields {
-    /// A date and time, with its offset or as the clock of `zone` shows it.
+    /// A date and time, with its offset or in the time zone `zone`.
     pub time: Pointer,
-    /// A date, of an event of whole days.
+    /// The date of an all-day event.
     #[serde(default)]
     pub date: Option<Pointer>,
-    /// The name of its time zone, of the IANA database or of Windows; a time without both is in UTC.
+    /// The name of its time zone, from the IANA database or Windows. A time without offset and zone is in UTC.
     #[serde(default)]
     pub zone: Option<Pointer>,
 }
 
-/// What the answers to an invitation are written as.
+/// The values of the responses to an invitation.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AnswerConditions {
@@ -126,7 +126,7 @@ pub struct AnswerConditions {
     pub tentative: Conditions,
 }
 
-/// Where those are who were invited; the pointers lead from each of them.
+/// Where the attendees are; the other pointers start at each of them.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AttendeeFields {
@@ -134,7 +134,7 @@ pub struct AttendeeFields {
     pub email: Pointer,
     #[serde(default)]
     pub name: Option<Pointer>,
-    /// It is the account's owner.
+    /// Marks the account's owner.
     #[serde(default)]
     #[schemars(extend("propertyNames" = {"format": Pointer::FORMAT}))]
     pub own: Conditions,
@@ -144,24 +144,24 @@ pub struct AttendeeFields {
     pub answer: AnswerConditions,
 }
 
-/// One of the connector's actions, and what it is called with.
+/// One of the connector's actions, with its parameters.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CalendarAction {
     pub action: String,
-    /// The action for a calendar that is named, where that is another one.
+    /// The action for a named calendar, if it is another one.
     #[serde(default)]
     pub in_calendar: Option<String>,
-    /// The action's parameters. `{name}` stands for a value, and a parameter that names a value that is not there is left
-    /// out. Every action may name `{calendar}`; the guide lists what each one may name beside it.
+    /// The action's parameters. `{name}` is replaced by a value; a parameter whose value is missing is omitted. Every
+    /// action can use `{calendar}`; the guide lists the other values of each.
     #[serde(default)]
     pub params: IndexMap<String, Value>,
-    /// What the service calls the values of `{show_as}` and `{privacy}`, by the name of the placeholder.
+    /// The service's words for the values of `{show_as}` and `{privacy}`, by the name of the placeholder.
     #[serde(default)]
     pub words: IndexMap<String, IndexMap<String, String>>,
 }
 
-/// The action that lists calendars, and where it has what of each.
+/// The action that lists calendars, and where the properties of each are.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CalendarListing {
@@ -170,72 +170,72 @@ pub struct CalendarListing {
     pub name: Pointer,
     #[serde(default)]
     pub zone: Option<Pointer>,
-    /// It is the one that is meant where none is named.
+    /// Marks the default calendar.
     #[serde(default)]
     #[schemars(extend("propertyNames" = {"format": Pointer::FORMAT}))]
     pub default: Conditions,
-    /// Events can be added to it; every calendar where absent.
+    /// Events can be created in it (default: in every calendar).
     #[serde(default)]
     #[schemars(extend("propertyNames" = {"format": Pointer::FORMAT}))]
     pub writable: Conditions,
 }
 
-/// The action that lists the events of a calendar, recurring events expanded. It is given `{from}` and `{to}`.
+/// The action that lists the events of a calendar, with recurring events expanded. It gets `{from}` and `{to}`.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EventListing {
     pub call: CalendarAction,
-    /// The calendar's time zone in an answer.
+    /// The calendar's time zone in a response.
     #[serde(default)]
     pub zone: Option<Pointer>,
-    /// Days that one request may span.
+    /// The maximum number of days of a request.
     #[serde(default)]
     pub max_days: Option<u32>,
 }
 
-/// The action that says when calendars are busy. It is given `{calendars}`, `{from}` and `{to}`.
+/// The action that returns busy times. It gets `{calendars}`, `{from}` and `{to}`.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FreeBusyQuery {
     pub call: CalendarAction,
-    /// The id by which it knows the default calendar.
+    /// The service's ID for the default calendar.
     #[serde(default)]
     pub default_calendar: Option<String>,
-    /// It is asked only about calendars that are named by an e-mail address: those of other people.
+    /// Only calendars given by e-mail address, those of other people, can be requested.
     #[serde(default)]
     pub addresses_only: bool,
-    /// Calendars that one request may ask about.
+    /// The maximum number of calendars of a request.
     pub max_calendars: u32,
-    /// Days that one request may span.
+    /// The maximum number of days of a request.
     #[serde(default)]
     pub max_days: Option<u32>,
-    /// The calendars in an answer: an object by their ids, or a list if `calendar` is given.
+    /// The calendars in a response: an object keyed by their IDs, or a list if `calendar` is given.
     pub answer: Pointer,
-    /// The id of a calendar in the list.
+    /// The ID of a calendar in the list.
     #[serde(default)]
     pub calendar: Option<Pointer>,
-    /// The busy spans of a calendar.
+    /// The busy times of a calendar.
     pub busy: Pointer,
-    /// Why the calendar could not be looked at.
+    /// Why a calendar could not be read.
     pub errors: Pointer,
     pub start: TimeFields,
     pub end: TimeFields,
-    /// A span that takes up no time.
+    /// An entry that does not block time.
     #[serde(default)]
     #[schemars(extend("propertyNames" = {"format": Pointer::FORMAT}))]
     pub free: Conditions,
 }
 
-/// The action that adds an event.
+/// The action that creates an event.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EventCreation {
     pub call: CalendarAction,
-    /// How an event is found that was added by a request whose answer is lost.
+    /// How to find an event whose creation got no response.
     pub key: CreationKey,
 }
 
-/// The key by which the service knows that a request was sent twice.
+/// The key by which the service recognizes a retry.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreationKey {
@@ -244,7 +244,7 @@ pub struct CreationKey {
     pub format: CreationKeyFormat,
 }
 
-/// How a key is written.
+/// Format of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CreationKeyFormat {

@@ -1,5 +1,5 @@
-//! What a user brings for a method: texts, keys, key files and certificates; and what is made of them: a signed assertion, a
-//! TLS identity.
+//! What a user provides for an authentication method (texts, keys, key files, certificates), and what is made from it:
+//! a signed assertion or a TLS identity.
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;
@@ -9,27 +9,27 @@ use serde_json::Value;
 use super::yes;
 use crate::connector::{Pointer, Template};
 
-/// A part of a credential that the user gives.
+/// A part of a credential, provided by the user.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CredentialField {
     pub prompt: String,
-    /// False for what is no secret: an e-mail address, an account's id.
+    /// False for values that are not secret, such as an e-mail address or account ID.
     #[serde(default = "yes")]
     pub secret: bool,
-    /// What it is. All but a text is read from a file.
+    /// Its kind. All except text are read from a file.
     #[serde(default)]
     pub kind: FieldKind,
-    /// How a value of it starts, to catch the wrong key before it is sent.
+    /// Valid prefixes, to detect a wrong key before it is sent.
     #[serde(default)]
     pub prefixes: Vec<String>,
-    /// A character that every value holds.
+    /// A character that every value contains.
     #[serde(default)]
     pub contains: Option<String>,
-    /// Values that a JSON file holds: what to call each, and where it is.
+    /// Values of a JSON file: names and pointers.
     #[serde(default)]
     pub values: IndexMap<String, Pointer>,
-    /// What must hold of a JSON file, to catch one of another kind.
+    /// Values that a JSON file must have, to detect a wrong file.
     #[serde(default)]
     #[schemars(extend("propertyNames" = {"format": Pointer::FORMAT}))]
     pub expect: IndexMap<Pointer, Value>,
@@ -50,47 +50,47 @@ impl CredentialField {
     }
 }
 
-/// What a part of a credential is.
+/// The kind of a part of a credential.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FieldKind {
     /// One line.
     #[default]
     Text,
-    /// A private key in PEM, not encrypted.
+    /// An unencrypted private key in PEM.
     PrivateKey,
-    /// A certificate in PEM, with those that lead to its root.
+    /// A certificate in PEM, with its chain.
     Certificate,
-    /// A JSON file, as Google's key of a service account.
+    /// A JSON file, such as Google's service account key.
     Json,
 }
 
 impl FieldKind {
-    /// Whether it is read from a file, because it has more than one line.
+    /// Returns whether it is read from a file, because it has more than one line.
     pub fn is_file(self) -> bool {
         self != Self::Text
     }
 }
 
-/// A JSON Web Token that integ signs with a key of the user's (RFC 7519, RFC 7523 section 3). `iat` and `exp` are added.
+/// A JSON Web Token that integ signs with the user's key (RFC 7519, RFC 7523 section 3). `iat` and `exp` are added.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Assertion {
-    /// The field that holds the key, or the value of a JSON file.
+    /// The field with the key, or a value of a JSON file.
     pub key: String,
-    /// The one that the key's type has where absent: RS256, ES256, ES384 or `EdDSA`.
+    /// By default, the algorithm of the key's type: RS256, ES256, ES384 or `EdDSA`.
     #[serde(default)]
     pub algorithm: Option<JwtAlgorithm>,
-    /// The header `kid`; left out where it names an optional value that nobody gave.
+    /// The header `kid`; omitted if it uses an optional value that was not given.
     #[serde(default)]
     pub key_id: Option<Template>,
-    /// Further claims. One that names an optional value that nobody gave is left out.
+    /// Additional claims. A claim with an optional value that was not given is omitted.
     #[serde(default)]
     pub claims: IndexMap<String, Template>,
     /// Seconds from now until `exp`.
     #[serde(default = "five_minutes")]
     pub lifetime_secs: u32,
-    /// Seconds by which `iat` lies in the past, for a clock that is ahead of the vendor's.
+    /// How many seconds `iat` is in the past, in case the clock is ahead of the vendor's.
     #[serde(default)]
     pub backdate_secs: u32,
 }
@@ -133,13 +133,13 @@ impl JwtAlgorithm {
     }
 }
 
-/// The certificate that TLS connections to the service show (RFC 8705).
+/// The certificate that TLS connections to the service present (RFC 8705).
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ClientCertificate {
-    /// The field that holds the certificate.
+    /// The field with the certificate.
     pub certificate: String,
-    /// The field that holds its private key.
+    /// The field with its private key.
     pub key: String,
 }
 

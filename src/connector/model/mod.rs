@@ -1,7 +1,6 @@
-//! The shape of a connector file. `connectors/README.md` describes it for people, `connectors/schema.json` for editors.
+//! The model of a connector file. `connectors/README.md` describes it for people, `connectors/schema.json` for editors.
 //!
-//! Declarative: types and their defaults, nothing else. Optional things are optional because some vendor leaves them
-//! out; every field names what it is for, with its unit.
+//! Declarative: types and their defaults, nothing else. Values are optional if some vendor does not have them.
 
 mod action;
 mod calendar;
@@ -25,63 +24,63 @@ pub use oauth2::*;
 pub use stream::*;
 pub use webhook::*;
 
-/// One service: who it is, how to authenticate, and how to tell that it works.
+/// One service: what it is, how to authenticate, and what it can do.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Connector {
-    /// Kebab-case; the name of the file.
+    /// Kebab-case; the file name.
     pub id: String,
-    /// As the vendor writes it.
+    /// Name of the service, as the vendor writes it.
     pub name: String,
     pub category: Category,
-    /// One line.
+    /// Description, in one line.
     pub description: String,
-    /// The vendor's developer documentation.
+    /// URL of the vendor's developer documentation.
     pub docs: String,
-    /// A file of `connectors/vendors/` whose keys this one inherits; its own keys win.
+    /// A file in `connectors/vendors/` whose keys this file inherits; the file's own keys take precedence.
     #[serde(default)]
     pub vendor: Option<String>,
-    /// What to ask the user for, whichever way of authenticating is taken: subdomain, tenant, region.
+    /// Values to ask the user for, with any authentication method: subdomain, tenant, region.
     #[serde(default)]
     pub params: IndexMap<String, Param>,
-    /// The hosts that a value of an answer may name, by the value's name: `*.salesforce.com`, a whole host, or `*` for any
-    /// public one. `issuer` is for the endpoints that discovery finds.
+    /// Hosts that a value from a response may contain, by the value's name: `*.salesforce.com`, a full host, or `*` for
+    /// any public host. `issuer` applies to discovered endpoints.
     #[serde(default)]
     pub hosts: IndexMap<String, Vec<String>>,
     #[serde(default)]
     pub api: Api,
-    /// The ways of authenticating, the usual one first.
+    /// Authentication methods; the first is the default.
     pub auth: IndexMap<String, AuthMethod>,
-    /// The scopes there are, with a purpose each.
+    /// Available scopes, each with its purpose.
     #[serde(default)]
     pub scopes: IndexMap<String, Scope>,
-    /// The call that says whether a connection works and whose it is.
+    /// The request that checks a connection and identifies its account.
     #[serde(default)]
     pub health: Option<Health>,
-    /// What answers mean, the first that fits; below them HTTP's own meaning of the status.
+    /// How to interpret responses. The first matching rule applies, then the HTTP status.
     #[serde(default)]
     pub errors: Vec<ErrorRule>,
     #[serde(default)]
     pub rate: RateLimits,
-    /// What the service can be told to do, by names such as `issues.create`.
+    /// What the service can do, by names such as `issues.create`.
     #[serde(default)]
     pub actions: IndexMap<String, Action>,
-    /// What can be pulled from it, by names such as `issues`.
+    /// What can be synced from it, by names such as `issues`.
     #[serde(default)]
     pub streams: IndexMap<String, Stream>,
-    /// Its calendars, if it has any.
+    /// Its calendars.
     #[serde(default)]
     pub calendar: Option<Box<CalendarDefinition>>,
-    /// How it tells of events.
+    /// How it sends webhooks.
     #[serde(default)]
     pub webhook: Option<WebhookDefinition>,
-    /// What the service tells of by webhooks, by the vendor's own names.
+    /// Events that the service sends through webhooks, by the vendor's names.
     #[serde(default)]
     pub events: IndexMap<String, EventDefinition>,
     /// Texts with which bindings can begin, by the common names of what they make: contact, ticket, payment, message, event.
     #[serde(default)]
     pub templates: IndexMap<String, BindingTemplate>,
-    /// Facts of this file that no source was found for.
+    /// Facts that could not be confirmed from documentation.
     #[serde(default)]
     pub unsure: Vec<String>,
 }
@@ -146,76 +145,76 @@ pub struct BindingTemplate {
 pub struct Param {
     /// What to ask for, in a few words.
     pub prompt: String,
-    /// What is taken when the user says nothing.
+    /// Used if the user gives no value.
     #[serde(default)]
     pub default: Option<String>,
-    /// The only values there are.
+    /// Allowed values.
     #[serde(default)]
     pub choices: Vec<String>,
-    /// Left out when the user says nothing, and never asked for.
+    /// Never asked for; has no value unless the user gives one.
     #[serde(default)]
     pub optional: bool,
     /// An example, shown with the prompt.
     #[serde(default)]
     pub example: Option<String>,
-    /// Further values that follow from a choice: by choice, what to call each. An environment's hosts are such.
+    /// More values that depend on the choice: choice, name and value. An environment's hosts, for example.
     #[serde(default)]
     pub gives: IndexMap<String, IndexMap<String, String>>,
 }
 
-/// Where the API is, and what each request to it carries.
+/// Where the API is, and what each request contains.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Api {
-    /// What relative paths follow, without a slash at its end.
+    /// Base URL of relative paths, without a trailing slash.
     #[serde(default)]
     pub base: Option<Template>,
     #[serde(default)]
     pub headers: IndexMap<String, Template>,
     #[serde(default)]
     pub query: IndexMap<String, Template>,
-    /// How it writes the names of parameters.
+    /// Naming of parameters in requests.
     #[serde(default)]
     pub names: NameCase,
-    /// How bodies are written.
+    /// Encoding of bodies.
     #[serde(default)]
     pub body: ActionBody,
-    /// Every call may be a GET or a POST, with its parameters in the query or in the body.
+    /// Every call can be a GET or a POST, with its parameters in the query or in the body.
     #[serde(default)]
     pub get_or_post: bool,
-    /// What must hold of every answer of status 2xx for it to be a success.
+    /// Values that every successful (2xx) response must have.
     #[serde(default)]
     #[schemars(extend("propertyNames" = {"format": Pointer::FORMAT}))]
     pub success: IndexMap<Pointer, Value>,
-    /// Where an answer says in words what went wrong, in order; the usual places where absent.
+    /// Where a response contains its error message, in order. Then the usual places are tried.
     #[serde(default)]
     pub message: Vec<Pointer>,
-    /// Where a refusal for want of scopes names those that are needed: a list, or a text with commas or spaces. What a
-    /// `WWW-Authenticate: Bearer` header names (RFC 6750 section 3) is read without this.
+    /// Where an error for missing scopes lists the required ones: a list, or a text with commas or spaces. The scopes
+    /// in a `WWW-Authenticate: Bearer` header (RFC 6750 section 3) are always read.
     #[serde(default)]
     pub needed_scopes: Option<Pointer>,
-    /// What makes a repeated request that changes something harmless.
+    /// Where requests that change something have their idempotency key.
     #[serde(default)]
     pub idempotency: Option<Idempotency>,
-    /// How lists are paginated, unless something else is said of one.
+    /// How lists are paginated by default.
     #[serde(default)]
     pub pages: Option<Pagination>,
 }
 
-/// One authentication method: by `oauth2`, by a token in the redirect's fragment, or by `fields` that the user gives. With
-/// `oauth2` the fields hold what a token is asked for with: a private key, a certificate.
+/// One authentication method: `oauth2`, a token in the redirect's fragment, or `fields` from the user. With `oauth2`,
+/// the fields are what tokens are requested with, such as a private key or a certificate.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AuthMethod {
-    /// What it is called when the user chooses.
+    /// Name shown to the user.
     pub label: String,
-    /// Where the user gets the key or registers the app.
+    /// Page where the user gets the key or registers the app.
     #[serde(default)]
     pub setup_url: Option<String>,
-    /// What the user must know of making it, shown before anything is asked for.
+    /// What the user must do there, shown before anything is asked for.
     #[serde(default)]
     pub note: Option<String>,
-    /// The API base of this way, in place of `api.base`.
+    /// API base URL for this method, instead of `api.base`.
     #[serde(default)]
     pub base: Option<Template>,
     #[serde(default)]
@@ -224,19 +223,20 @@ pub struct AuthMethod {
     pub oauth2: Option<OAuth2>,
     #[serde(default)]
     pub fragment: Option<ImplicitFlow>,
-    /// Keys and what belongs to them, in the order in which they are asked for.
+    /// The parts of a key, in the order in which they are asked for.
     #[serde(default)]
     pub fields: IndexMap<String, CredentialField>,
-    /// The field that `--with-token` gives and, without `oauth2`, `integ token` prints; the first secret one where absent.
+    /// The field that `--with-token` sets and, without `oauth2`, `integ token` prints (default: the first secret
+    /// field).
     #[serde(default)]
     pub token: Option<String>,
-    /// A certificate that the token endpoint and the API are shown.
+    /// A certificate that is presented to the token endpoint and the API.
     #[serde(default)]
     pub tls: Option<ClientCertificate>,
-    /// How requests carry the credentials; `Authorization: Bearer` with the token where absent.
+    /// How requests carry the credentials (default: `Authorization: Bearer` with the token).
     #[serde(default)]
     pub send: Option<CredentialPlacement>,
-    /// The health check of this way, in place of the connector's.
+    /// Health check for this method, instead of the connector's.
     #[serde(default)]
     pub health: Option<Health>,
 }
@@ -262,7 +262,7 @@ pub struct BasicCredentials {
     pub password: Template,
 }
 
-/// What is special about a scope: a purpose, or a table.
+/// A scope: its purpose, or a table.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Scope {
@@ -275,19 +275,19 @@ pub enum Scope {
 #[serde(deny_unknown_fields)]
 pub struct ScopeDetail {
     pub purpose: String,
-    /// Scopes that this one covers.
+    /// Scopes that it includes.
     #[serde(default)]
     pub includes: Vec<String>,
-    /// How the vendor names it in answers.
+    /// Its name in the vendor's responses.
     #[serde(default)]
     pub reported_as: Option<String>,
-    /// The vendor never lists it among the granted ones.
+    /// The vendor never lists it among the granted scopes.
     #[serde(default)]
     pub unreported: bool,
 }
 
 impl Scope {
-    /// Returns what the scope is for.
+    /// Returns the scope's purpose.
     pub fn purpose(&self) -> &str {
         match self {
             Scope::Purpose(purpose) => purpose,
@@ -320,12 +320,12 @@ pub enum HttpMethod {
 }
 
 impl HttpMethod {
-    /// Whether a repetition may do its work twice (RFC 9110 section 9.2.2).
+    /// Returns whether repeating the request may repeat its effect (RFC 9110 section 9.2.2).
     pub fn is_non_idempotent(self) -> bool {
         matches!(self, Self::Post | Self::Patch)
     }
 
-    /// Returns the method as it is sent, in upper case.
+    /// Returns the method as sent, in upper case.
     pub fn as_str(self) -> &'static str {
         match self {
             HttpMethod::Get => "GET",
@@ -337,44 +337,45 @@ impl HttpMethod {
         }
     }
 
-    /// Whether the request has no body, so that fields belong into its query.
+    /// Returns whether the request has no body, so that parameters are in its query.
     pub fn is_bodiless(self) -> bool {
         matches!(self, Self::Get | Self::Head)
     }
 }
 
-/// A harmless call that shows whether a connection works.
+/// A request without side effects that checks a connection.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Health {
     #[serde(default)]
     pub method: HttpMethod,
-    /// After the API's base, or a whole URL. One that names an optional parameter nobody gave is no check.
+    /// Relative to the API's base, or a full URL. If it uses an optional parameter that was not given, there is no
+    /// check.
     pub path: Template,
-    /// The JSON body of the request, sent as it is: `{ query = "{ viewer { id name } }" }`. With a body the method is POST.
+    /// The JSON body of the request, sent unchanged: `{ query = "{ viewer { id name } }" }`. It makes the method POST.
     #[serde(default)]
     pub body: Option<Value>,
-    /// What must hold of an answer of status 200, beside `api.success`.
+    /// Values that a successful response must have, in addition to `api.success`.
     #[serde(default)]
     #[schemars(extend("propertyNames" = {"format": Pointer::FORMAT}))]
     pub success: IndexMap<Pointer, Value>,
-    /// Whose account it is.
+    /// The ID and name of the account.
     #[serde(default)]
     pub account: AccountPointers,
     /// The header that lists the granted scopes.
     #[serde(default)]
     pub scopes_header: Option<String>,
-    /// The answer as the vendor writes it, for the sandbox: JSON whose strings may name `{id}`, `{uuid}`, `{n}`, `{code}`,
-    /// `{account}`, `{login}` and `{email}` of the account.
+    /// The response as the vendor writes it, for the sandbox: JSON whose strings can use `{id}`, `{uuid}`, `{n}`,
+    /// `{code}`, `{account}`, `{login}` and `{email}` of the account.
     #[serde(default)]
     pub sample: Option<String>,
-    /// What is spoken at `path`.
+    /// The protocol at `path`.
     #[serde(default)]
     pub protocol: HealthProtocol,
 }
 
 impl Health {
-    /// The method of the request; one with a body is a POST unless the file says otherwise.
+    /// Returns the method of the request: POST with a body, unless the file says otherwise.
     pub fn request_method(&self) -> HttpMethod {
         match (self.method, &self.body) {
             (HttpMethod::Get, Some(_)) => HttpMethod::Post,
@@ -383,7 +384,7 @@ impl Health {
     }
 }
 
-/// How a health check asks the service.
+/// The protocol of a health check.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum HealthProtocol {
@@ -394,7 +395,7 @@ pub enum HealthProtocol {
     Mcp,
 }
 
-/// Where an answer holds the account's id and its display name.
+/// Where a response has the account's ID and display name.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AccountPointers {
@@ -402,64 +403,65 @@ pub struct AccountPointers {
     pub name: Option<Pointer>,
 }
 
-/// What an answer means.
+/// How to interpret a response.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ErrorRule {
     pub class: ErrorClass,
-    /// Any of these HTTP statuses; any status where absent.
+    /// Any of these HTTP statuses (default: any status).
     #[serde(default)]
     pub status: Vec<u16>,
     /// Headers that must have this value; `*` for any.
     #[serde(default)]
     pub headers: IndexMap<String, String>,
-    /// Places in the body, all of which must hold one of their values; a string ending in `*` fits whatever starts like it.
+    /// Places in the body, all of which must have one of their values; a value that ends in `*` matches any text with
+    /// that prefix.
     #[serde(default)]
     #[schemars(extend("propertyNames" = {"format": Pointer::FORMAT}))]
     pub body: IndexMap<Pointer, Vec<Value>>,
 }
 
-/// What an error answer of the vendor means, which decides what is done next.
+/// The meaning of an error response, which determines what happens next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorClass {
-    /// The token is refused: refresh once, then a person must reconnect.
+    /// The token was rejected: refresh once, then the user must reconnect.
     Auth,
-    /// The grant does not cover it: a scope is missing.
+    /// The grant does not allow it: a scope is missing.
     Permission,
     RateLimit,
     NotFound,
-    /// The place of an incremental sync is lost.
+    /// The cursor of an incremental sync has expired.
     CursorExpired,
-    /// Try again later.
+    /// Retry later.
     Retry,
     Fail,
 }
 
-/// How the vendor limits requests.
+/// The vendor's rate limits.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RateLimits {
-    /// Where an answer says when to try again, in order.
+    /// Where a response says when to retry, in order.
     pub retry_hints: Vec<RetryHint>,
-    /// What integ allows itself for each connection, so as to stay below the vendor's limit.
+    /// The request rate for each connection, chosen to stay below the vendor's limit.
     pub budget: Option<Budget>,
-    /// What a request takes of the budget where its action or stream says nothing; 1 where absent.
+    /// Units that a request costs, unless its action or stream has another cost (default: 1).
     pub cost: Option<u32>,
-    /// The header that says how many requests are left; at 0 the next one waits for as long as `retry_hints` say.
+    /// The header with the number of requests left; at 0, the next request waits as long as `retry_hints` say.
     pub remaining: Option<String>,
-    /// What the vendor allows, in its words.
+    /// The vendor's limits, in words.
     pub limits: Vec<String>,
 }
 
 impl RateLimits {
-    /// What a request of an action or a stream takes of the budget.
+    /// Returns the units of the budget that a request of an action or stream costs.
     pub fn cost_of(&self, own: Option<u32>) -> u32 {
         own.or(self.cost).unwrap_or(1)
     }
 }
 
-/// A place in an answer that says when to try again: exactly one of `header` and `body`.
+/// A place in a response that says when to retry: exactly one of `header` and `body`.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RetryHint {
@@ -470,7 +472,7 @@ pub struct RetryHint {
     pub unit: RetryUnit,
 }
 
-/// How a retry hint is written: a delay, or a point in time.
+/// Format of a retry hint: a delay, or a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RetryUnit {

@@ -1,4 +1,4 @@
-//! How a vendor speaks OAuth 2.0: endpoints, client authentication, scopes, redirects, answers, revocation.
+//! The OAuth 2.0 settings of a vendor: endpoints, client authentication, scopes, redirects, responses, revocation.
 
 use std::collections::BTreeMap;
 
@@ -11,37 +11,37 @@ use super::{Assertion, HttpMethod};
 use crate::connector::{Pointer, Template};
 use crate::model::words::words;
 
-/// OAuth 2.0 as this vendor speaks it.
+/// OAuth 2.0 settings of a vendor.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OAuth2 {
-    /// The grants there are, the usual one first.
+    /// Supported grants; the first is the default.
     #[serde(default = "authorization_code")]
     pub grants: Vec<GrantType>,
-    /// Finds the endpoints by discovery (RFC 8414, OpenID Connect Discovery); those given here win.
+    /// Discovers the endpoints (RFC 8414, OpenID Connect Discovery); those given here take precedence.
     #[serde(default)]
     pub issuer: Option<Template>,
-    /// The URL of a protected resource, whose metadata names the issuer and the scopes (RFC 9728). integ registers itself with
-    /// that issuer (RFC 7591) unless the user has a client. `issuer`, `resource`, `authorize_url` and `token_url` are then
-    /// values of what was found.
+    /// The URL of a protected resource whose metadata contains the issuer and the scopes (RFC 9728). integ registers
+    /// itself with that issuer (RFC 7591) unless the user has a client. `issuer`, `resource`, `authorize_url` and
+    /// `token_url` then have the discovered values.
     #[serde(default)]
     pub protected_resource: Option<Template>,
     #[serde(default)]
     pub authorize_url: Option<Template>,
     #[serde(default)]
     pub token_url: Option<Template>,
-    /// Where refreshing goes, if not to `token_url`.
+    /// Endpoint for refreshing, if not `token_url`.
     #[serde(default)]
     pub refresh_url: Option<Template>,
     #[serde(default)]
     pub device_url: Option<Template>,
     #[serde(default)]
     pub client_auth: ClientAuth,
-    /// The assertion that a client shows with `client_auth = "private_key_jwt"`. The claims `iss`, `sub`, `aud` and `jti` are
-    /// those of RFC 7523 section 3 unless it has its own.
+    /// The assertion that a client signs with `client_auth = "private_key_jwt"`. The claims `iss`, `sub`, `aud` and
+    /// `jti` are those of RFC 7523 section 3 unless set here.
     #[serde(default)]
     pub client_assertion: Option<Assertion>,
-    /// What templates name as `{assertion}`, and what the grant `jwt_bearer` presents.
+    /// The value of `{assertion}` in templates, and the assertion for the grant `jwt_bearer`.
     #[serde(default)]
     pub assertion: Option<Assertion>,
     #[serde(default)]
@@ -56,50 +56,50 @@ pub struct OAuth2 {
     pub pkce_param: Option<String>,
     #[serde(default)]
     pub scope: ScopeRule,
-    /// Further parameters of the authorization request.
+    /// Additional parameters of the authorization request.
     #[serde(default)]
     pub authorize_params: IndexMap<String, Template>,
-    /// Further parameters of the token request.
+    /// Additional parameters of the token request.
     #[serde(default)]
     pub token_params: IndexMap<String, Template>,
-    /// Further parameters of the refresh request.
+    /// Additional parameters of the refresh request.
     #[serde(default)]
     pub refresh_params: IndexMap<String, Template>,
-    /// Further headers of every request to the token endpoint.
+    /// Additional headers of every request to the token endpoint.
     #[serde(default)]
     pub token_headers: IndexMap<String, Template>,
-    /// How the body of a token request is written.
+    /// Encoding of token requests.
     #[serde(default)]
     pub token_body: BodyFormat,
-    /// The method of the request that the grant `exchange` makes; with GET, `token_params` go into the query.
+    /// Method of the request for the grant `exchange`. With GET, `token_params` are in the query.
     #[serde(default = "post")]
     pub token_method: HttpMethod,
     #[serde(default)]
     pub redirect: Redirect,
-    /// Values to keep from the callback's query: what to call it here, and the parameter's name.
+    /// Values to store from the callback's query: their name here = the parameter's name.
     #[serde(default)]
     pub callback_keep: IndexMap<String, String>,
     #[serde(default)]
     pub answer: TokenResponseShape,
-    /// A call after the grant, whose answer holds values to keep, with a choice where it lists several.
+    /// A request after the grant whose response has values to store, with a choice if it lists several.
     #[serde(default)]
     pub follow_up: Option<FollowUp>,
     #[serde(default)]
     pub revoke: Option<Revocation>,
     #[serde(default)]
     pub rotation: RefreshTokenRotation,
-    /// The parameter by which a user says whether refresh tokens rotate, for servers that the file does not know.
+    /// The parameter with which a user sets whether refresh tokens rotate, for servers unknown to the file.
     #[serde(default)]
     pub rotation_param: Option<String>,
 }
 
 impl OAuth2 {
-    /// The grant that presents a key; no other grant is beside it.
+    /// Returns the grant that presents a key, which is then the only grant.
     pub fn key_grant(&self) -> Option<GrantType> {
         self.grants.iter().copied().find(|grant| grant.presents_key())
     }
 
-    /// Whether requests name an OAuth client: all but those that present a key of the user's and nothing else.
+    /// Returns whether requests have an OAuth client; only those that present a user's key have none.
     pub fn needs_client(&self) -> bool {
         match self.key_grant() {
             None => true,
@@ -108,7 +108,7 @@ impl OAuth2 {
         }
     }
 
-    /// Whether requests show the secret of an OAuth client.
+    /// Returns whether requests contain the secret of an OAuth client.
     pub fn sends_client_secret(&self) -> bool {
         match self.key_grant() {
             Some(GrantType::Exchange) => self.names_of_key_request().any(|name| name == "client_secret"),
@@ -116,14 +116,14 @@ impl OAuth2 {
         }
     }
 
-    /// The values that the request which presents a key is made of.
+    /// Returns the values used by the request that presents a key.
     fn names_of_key_request(&self) -> impl Iterator<Item = &str> {
         let claims = self.assertion.iter().flat_map(|assertion| assertion.claims.values());
         let sent = self.token_params.values().chain(self.token_headers.values());
         claims.chain(&self.token_url).chain(sent).flat_map(Template::placeholders)
     }
 
-    /// Returns whether refresh tokens rotate, as the user said at `connect`, else as the file says.
+    /// Returns whether refresh tokens rotate, as set by the user at `connect`, otherwise by the file.
     pub fn rotation(&self, params: &BTreeMap<String, String>) -> RefreshTokenRotation {
         let said = self.rotation_param.as_ref().and_then(|param| params.get(param));
         said.and_then(|word| RefreshTokenRotation::from_name(word)).unwrap_or(self.rotation)
@@ -144,12 +144,12 @@ pub enum GrantType {
 }
 
 impl GrantType {
-    /// Whether a person signs in.
+    /// Returns whether a user signs in.
     pub fn needs_person(self) -> bool {
         matches!(self, Self::AuthorizationCode | Self::DeviceCode)
     }
 
-    /// Whether a token is asked for with a key of the user's, and again whenever it ends.
+    /// Returns whether tokens are requested with a user's key, again each time one expires.
     pub fn presents_key(self) -> bool {
         matches!(self, Self::JwtBearer | Self::Exchange)
     }
@@ -172,26 +172,26 @@ pub enum ClientAuth {
     Post,
     /// The secret is not sent.
     None,
-    /// By an assertion that it signs: `client_assertion`.
+    /// With an assertion that it signs: `client_assertion`.
     PrivateKeyJwt,
-    /// By the certificate of its TLS connections: `tls` of the method.
+    /// With the certificate of its TLS connections: `tls` of the method.
     TlsClientAuth,
 }
 
 impl ClientAuth {
-    /// Reads a value that a user may choose: what needs no key.
+    /// Parses a value that a user may choose: only those that need no key.
     pub fn from_name(name: &str) -> Option<Self> {
         [("basic", Self::Basic), ("post", Self::Post), ("none", Self::None)]
             .into_iter()
             .find_map(|(known, value)| (known == name).then_some(value))
     }
 
-    /// Whether the client's secret is sent.
+    /// Returns whether the client's secret is sent.
     pub fn sends_secret(self) -> bool {
         matches!(self, Self::Basic | Self::Post)
     }
 
-    /// Whether the client authenticates with a key of its own, in place of a secret.
+    /// Returns whether the client authenticates with a key instead of a secret.
     pub fn uses_key(self) -> bool {
         matches!(self, Self::PrivateKeyJwt | Self::TlsClientAuth)
     }
@@ -208,14 +208,14 @@ impl ClientAuth {
     }
 }
 
-/// Whether an app has a client secret. A client without one is public and shows none.
+/// Whether an app has a client secret. A client without one is public.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ClientSecretPolicy {
     Required,
     #[default]
     Optional,
-    /// The device grant needs none, the others do.
+    /// The device grant needs none; the others do.
     OptionalForDevice,
 }
 
@@ -227,14 +227,14 @@ pub enum Pkce {
     Always,
     /// Always, and a server whose metadata does not list S256 is refused.
     Advertised,
-    /// Turning it on makes the client public: only where there is no client secret.
+    /// Using it makes the client public, so it is used only without a client secret.
     PublicOnly,
-    /// The vendor does not know it.
+    /// The vendor does not support it.
     Never,
 }
 
 impl Pkce {
-    /// Reads a value as connector files write it.
+    /// Parses a value as connector files write it.
     pub fn from_name(name: &str) -> Option<Self> {
         [
             ("always", Self::Always),
@@ -248,7 +248,7 @@ impl Pkce {
 }
 
 impl OAuth2 {
-    /// The rules with what the user chose by `client_auth_param` and `pkce_param`.
+    /// Returns the settings with the user's choices for `client_auth_param` and `pkce_param`.
     #[must_use]
     pub fn with_choices<'v>(&self, value: impl Fn(&str) -> Option<&'v str>) -> Self {
         let of = |param: &Option<String>| param.as_deref().and_then(&value);
@@ -260,20 +260,20 @@ impl OAuth2 {
     }
 }
 
-/// How scopes are asked for and answered.
+/// How scopes are requested and reported.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ScopeRule {
-    /// The parameter's name; empty where the vendor has no scopes.
+    /// Name of the parameter; empty if the vendor has no scopes.
     pub param: String,
-    /// What is asked for when the user names none.
+    /// Scopes to request if the user names none.
     pub default: Vec<String>,
-    /// Asked for beside whatever the user names.
+    /// Scopes to request in addition to the user's.
     pub always: Vec<String>,
     pub separator: String,
-    /// What parts the scopes in answers, where that differs.
+    /// Separates scopes in responses, if it differs.
     pub answer_separator: Option<String>,
-    /// Further scope lists of the same request: the parameter and its defaults. `--scope PARAM=SCOPE` adds to one.
+    /// Additional scope lists in the same request: parameter and defaults. `--scope PARAM=SCOPE` adds to one.
     pub also: IndexMap<String, Vec<String>>,
 }
 
@@ -290,7 +290,7 @@ impl Default for ScopeRule {
     }
 }
 
-/// How the body of a token or revocation request is written.
+/// Encoding of a token or revocation request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum BodyFormat {
@@ -299,20 +299,20 @@ pub enum BodyFormat {
     Json,
 }
 
-/// What redirect URIs the vendor takes (RFC 8252 section 7.3).
+/// Redirect URIs that the vendor accepts (RFC 8252 section 7.3).
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Redirect {
     pub host: LoopbackHost,
-    /// The port that must be registered; any free port where absent.
+    /// The port that must be registered (default: any free port).
     pub port: Option<u16>,
-    /// The vendor takes only https: the user brings a tunnel and `--redirect-uri`.
+    /// Only https is accepted: the user needs a tunnel and `--redirect-uri`.
     pub https: bool,
     /// What to enter where the app is registered.
     pub note: Option<String>,
 }
 
-/// The name of this machine in a redirect URI. RFC 8252 wants the literal; some vendors take only the name.
+/// The host in a redirect URI. RFC 8252 recommends the IP address; some vendors accept only the name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 pub enum LoopbackHost {
     #[default]
@@ -322,37 +322,37 @@ pub enum LoopbackHost {
     Name,
 }
 
-/// Where a token answer holds what. The defaults are those of RFC 6749 section 5.
+/// Where the values of a token response are. The defaults are those of RFC 6749 section 5.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct TokenResponseShape {
     pub access_token: Pointer,
     pub refresh_token: Pointer,
     pub expires_in: Pointer,
-    /// When the access token ends, where the answer has a time in place of seconds: RFC 3339, or Unix seconds.
+    /// When the access token expires, if the response has a time instead of seconds: RFC 3339, or Unix seconds.
     pub expires_at: Option<Pointer>,
     pub scope: Pointer,
     pub token_type: Pointer,
-    /// Seconds until the refresh token dies; `/refresh_token_expires_in` or `/refresh_expires_in` where absent.
+    /// Seconds until the refresh token expires (default: `/refresh_token_expires_in` or `/refresh_expires_in`).
     pub refresh_expires_in: Option<Pointer>,
-    /// Where the answer to a refresh holds them, where that differs: tried before the others.
+    /// Where they are in the response to a refresh, if it differs; tried before the others.
     pub refreshed_access_token: Option<Pointer>,
     pub refreshed_refresh_token: Option<Pointer>,
     pub refreshed_expires_in: Option<Pointer>,
-    /// What must hold for an answer of status 200 to be a success.
+    /// Values that a successful response with status 200 must have.
     #[schemars(extend("propertyNames" = {"format": Pointer::FORMAT}))]
     pub success: IndexMap<Pointer, Value>,
     pub error: Pointer,
     pub error_description: Pointer,
-    /// Error codes that refuse the grant for good, beside `invalid_grant`.
+    /// Error codes that mean that the grant has ended, in addition to `invalid_grant`.
     pub refused: Vec<String>,
-    /// HTTP statuses that refuse the grant for good. Of the grant `exchange`, 401 and 403 do anyway.
+    /// HTTP statuses that mean the same. With the grant `exchange`, 401 and 403 always do.
     pub refused_status: Vec<u16>,
-    /// Values to keep: what to call each, and where it is. Templates and `integ status` may use them.
+    /// Values to store: names and pointers. Templates and `integ status` can use them.
     pub keep: IndexMap<String, Pointer>,
-    /// Further secrets to keep: a user's token beside the bot's.
+    /// More secrets to store, such as a user's token next to the bot's.
     pub secrets: IndexMap<String, Pointer>,
-    /// How long a token lives where the answer does not say, in seconds.
+    /// Lifetime of a token in seconds, if the response does not give it.
     pub lifetime_secs: Option<u32>,
 }
 
@@ -382,22 +382,22 @@ impl Default for TokenResponseShape {
     }
 }
 
-/// A call after the grant that finds what the grant is for.
+/// A request after the grant that finds what the grant gives access to.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FollowUp {
     pub url: Template,
-    /// The list in the answer; the whole answer where absent. An object counts as a list of one.
+    /// The list in the response (default: the whole response). An object counts as a list of one.
     #[serde(default)]
     pub items: Option<Pointer>,
-    /// The parameter by which a user says which: matched with the label and every kept value.
+    /// The parameter with which a user selects an item, compared with the label and every stored value.
     pub choose_by: String,
-    /// What the user sees of each.
+    /// The text shown to the user for each item.
     pub label: Pointer,
     pub keep: IndexMap<String, Pointer>,
 }
 
-/// How a grant is ended at the vendor (RFC 7009, or the vendor's own way).
+/// How to revoke a grant at the vendor (RFC 7009 or a custom request).
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Revocation {
@@ -410,14 +410,14 @@ pub struct Revocation {
     pub body: BodyFormat,
     #[serde(default)]
     pub headers: IndexMap<String, Template>,
-    /// The parameters of the body; `token` with the refresh token, else the access token, where absent.
+    /// The parameters of the body. By default, `token` with the refresh token, else the access token.
     #[serde(default)]
     pub params: IndexMap<String, Template>,
-    /// What must hold of an answer of status 200.
+    /// Values that a success with status 200 must have.
     #[serde(default)]
     #[schemars(extend("propertyNames" = {"format": Pointer::FORMAT}))]
     pub success: IndexMap<Pointer, Value>,
-    /// Error codes that mean that there was nothing left to revoke.
+    /// Error codes that mean that the grant was already revoked.
     #[serde(default)]
     pub gone: Vec<String>,
     /// Statuses that mean the same.
@@ -426,7 +426,7 @@ pub struct Revocation {
 }
 
 impl Revocation {
-    /// The standard's own way (RFC 7009 section 2.1) at an endpoint that discovery found.
+    /// Returns a standard revocation (RFC 7009 section 2.1) at a discovered endpoint.
     pub fn rfc7009(url: Template) -> Self {
         Self {
             url,
@@ -449,7 +449,7 @@ pub enum RevocationAuth {
     /// As at the token endpoint.
     #[default]
     Client,
-    /// HTTP Basic with the client's id and secret, whatever the token endpoint takes.
+    /// HTTP Basic with the client's ID and secret, whatever the token endpoint uses.
     Basic,
     /// The access token itself.
     Bearer,
@@ -462,16 +462,16 @@ pub enum RevocationAuth {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RefreshTokenRotation {
-    /// Each refresh gives a new refresh token, and the old one dies.
+    /// Each refresh returns a new refresh token and invalidates the old one.
     Always,
     Never,
-    /// It depends on the app's settings or is not known: a new one is stored, a missing one keeps the old.
+    /// Depends on the app's settings or is unknown: a new refresh token is stored, otherwise the old one stays.
     #[default]
     Sometimes,
 }
 
 impl RefreshTokenRotation {
-    /// Reads a value as connector files write it; None for any other word.
+    /// Parses a value as connector files write it; None for any other word.
     pub fn from_name(word: &str) -> Option<Self> {
         Some(match word {
             "always" => Self::Always,
@@ -489,7 +489,7 @@ pub struct ImplicitFlow {
     pub authorize_url: Template,
     #[serde(default)]
     pub authorize_params: IndexMap<String, Template>,
-    /// The parameter that takes the redirect URI.
+    /// The parameter for the redirect URI.
     pub redirect_param: String,
     /// The name of the token in the fragment.
     pub token: String,

@@ -1,4 +1,4 @@
-//! What can be pulled from a service: kinds of records, how they are listed, and how to ask only for what is new.
+//! What can be synced from a service: kinds of records, how to list them, and how to request only changes.
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;
@@ -8,167 +8,168 @@ use serde_json::Value;
 use super::{HttpMethod, Pagination, Param};
 use crate::connector::{Pointer, Template};
 
-/// A kind of record, as `integ sync` pulls it.
+/// A kind of record, for `integ sync`.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Stream {
-    /// One line.
+    /// Summary, in one line.
     pub about: String,
     #[serde(default)]
     pub method: HttpMethod,
-    /// After the API's base, or a whole URL. `{name}` is a value of the connection, a parameter of the stream or a value of
-    /// the parent; here as in `query`, `headers` and `body`.
+    /// Relative to the API's base, or a full URL. `{name}` is a value of the connection, a parameter of the stream or a
+    /// value of the parent; the same in `query`, `headers` and `body`.
     pub path: Template,
-    /// The ways of authenticating that may list it; all where absent.
+    /// Authentication methods that allow listing it (default: all).
     #[serde(default)]
     pub auth: Vec<String>,
-    /// The least scopes that it needs, all of them.
+    /// The minimal scopes that it needs, all of them.
     #[serde(default)]
     pub scopes: Vec<String>,
-    /// What the user gives for it; kept for later runs.
+    /// Values that the user gives for it, stored for later runs.
     #[serde(default)]
     pub params: IndexMap<String, Param>,
     #[serde(default)]
     pub query: IndexMap<String, Template>,
     #[serde(default)]
     pub headers: IndexMap<String, Template>,
-    /// The JSON body of a list that is read by POST; its strings are templates.
+    /// The JSON body of a list requested by POST; its strings are templates.
     #[serde(default)]
     pub body: Option<Value>,
-    /// Where the records are: each place a list. A part `*` stands for every item, and what is below it, like the answer
-    /// itself, may be one record in place of a list. Where absent, the answer itself or the one list at its top. An answer
+    /// Where the lists of records are. `*` as a part matches every item; below it, and at the top level, one record is
+    /// accepted in place of a list. By default, the response itself or the only list at its top level. A response
     /// without such a list is an error.
     #[serde(default)]
     pub records: Vec<Pointer>,
-    /// What marks an answer without the list as an empty list, for services that leave an empty list out: any of these
-    /// places holds one of its values; `*` for any.
+    /// Marks a response without the list as an empty list, for services that omit empty lists: any of these places must
+    /// have one of its values; `*` for any value.
     #[serde(default)]
     #[schemars(extend("propertyNames" = {"format": Pointer::FORMAT}))]
     pub empty: IndexMap<Pointer, Vec<Value>>,
-    /// Records of the list that are left out: any of these places holds one of its values, whose strings are templates.
+    /// Records of the list to ignore: any of these places has one of its values, which are templates.
     #[serde(default)]
     #[schemars(extend("propertyNames" = {"format": Pointer::FORMAT}))]
     pub omit: IndexMap<Pointer, Vec<Value>>,
-    /// The parts of a record's key. None: the row's number, of a `table`.
+    /// The parts of a record's key. None for a `table`, whose key is the row number.
     #[serde(default)]
     pub key: Vec<Pointer>,
-    /// Members that every record is given, where it does not carry them: as a rule the parent's values.
+    /// Members to add to records that do not have them, usually the parent's values.
     #[serde(default)]
     pub add: IndexMap<String, Template>,
-    /// Records are no objects: the member that each becomes.
+    /// Records are not objects: the member that each value becomes.
     #[serde(default)]
     pub scalar: Option<String>,
-    /// The list is a table: rows of cells, of which the first that is not blank names the columns. `_row` counts from the
-    /// first row. A column without a name is `column_N`, a second one of the same name `NAME_2`.
+    /// The list is a table, with rows of cells; the first row that is not blank contains the column names. `_row`
+    /// counts from the first row. A column without a name is `column_N`, a second one of the same name `NAME_2`.
     #[serde(default)]
     pub table: bool,
-    /// What marks a record as gone: any of these places holds one of its values; `*` for any.
+    /// Marks a record as deleted: any of these places must have one of its values; `*` for any value.
     #[serde(default)]
     #[schemars(extend("propertyNames" = {"format": Pointer::FORMAT}))]
     pub deleted: IndexMap<Pointer, Vec<Value>>,
-    /// What speaks against `deleted`: a record where any of these places holds one of its values is there all the same.
+    /// Overrides `deleted`: a record in which any of these places has one of its values is not deleted.
     #[serde(default)]
     #[schemars(extend("propertyNames" = {"format": Pointer::FORMAT}))]
     pub deleted_unless: IndexMap<Pointer, Vec<Value>>,
-    /// Where a record has the keys of the records that became part of it, each place a list, or a text with `;` between
-    /// them: links follow them.
+    /// Where a record has the keys of the records that were merged into it: lists, or texts separated by `;`. Links
+    /// follow them.
     #[serde(default)]
     pub merged: Vec<Pointer>,
-    /// The vendor forgets old records: what it no longer lists is not gone.
+    /// The vendor forgets old records: records that are no longer listed are not marked as deleted.
     #[serde(default)]
     pub forgets: bool,
-    /// How the list is paginated, in place of `api.pages`.
+    /// How the list is paginated, instead of `api.pages`.
     #[serde(default)]
     pub pages: Option<Pagination>,
-    /// How to ask for what is new, by the time or the number of records.
+    /// How to request changes by the time or number of records.
     #[serde(default)]
     pub incremental: Option<Incremental>,
-    /// How to ask for what is new, by a token of the vendor.
+    /// How to request changes with a token from the vendor.
     #[serde(default)]
     pub token: Option<SyncToken>,
-    /// The streams whose records this one is listed for. The user may give all of `values` instead.
+    /// Streams for whose records this one is listed. The user can give all of `values` instead.
     #[serde(default)]
     pub parents: Vec<ParentStream>,
-    /// The list tells only which records there are: how to fetch each.
+    /// How to fetch each record, if the list only contains references.
     #[serde(default)]
     pub detail: Option<DetailRequest>,
-    /// Answers that mean that there is nothing to list here, or nothing for this account.
+    /// Responses that mean that there is nothing to list here, or nothing for this account.
     #[serde(default)]
     pub skip: Vec<SkipRule>,
-    /// What one request costs of `rate.budget`; `rate.cost` where absent.
+    /// Units of `rate.budget` that a request costs (default: `rate.cost`).
     #[serde(default)]
     pub cost: Option<u32>,
-    /// What an incremental sync does not look for, and how to have it looked for: a sentence that a sync prints, in which
-    /// `{name}` is the connection.
+    /// A sentence that a sync prints: what an incremental sync does not find, and the command that does. `{name}` is
+    /// the connection.
     #[serde(default)]
     pub overlooks: Option<String>,
-    /// One record as the vendor writes it, for the sandbox: JSON whose strings may name what samples of events may, the
-    /// parent's values, and what the format's guide lists for records: numbers, codes, people, titles, amounts, times.
+    /// A record as the vendor writes it, for the sandbox: JSON whose strings can use the names of event samples, the
+    /// parent's values, and the names that the guide lists for records: numbers, codes, people, titles, amounts, times.
     #[serde(default)]
     pub sample: Option<String>,
 }
 
-/// Asking for what is newer than the newest that is known.
+/// How to request records newer than the newest stored one.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Incremental {
-    /// What a record is newer by.
+    /// The value that orders records by age.
     pub at: Pointer,
     #[serde(default)]
     pub format: CursorFormat,
-    /// How `{since}` and `{until}` are written where requests write them otherwise than records do.
+    /// Format of `{since}` and `{until}` in requests, if it differs from that of records.
     #[serde(default)]
     pub write: Option<CursorFormat>,
-    /// What requests carry where there is a cursor, over the stream's own. `{since}` is the cursor, included; `{until}` the
-    /// end, which is now unless the run has another.
+    /// Added to requests if there is a cursor; overrides the stream's own. `{since}` is the cursor (inclusive);
+    /// `{until}` is the end: now, unless the run has another.
     #[serde(default)]
     pub query: IndexMap<String, Template>,
-    /// Laid over the stream's body.
+    /// Merged into the stream's body.
     #[serde(default)]
     pub body: Option<Value>,
-    /// What requests carry where the run has an end of its own: `{until}`.
+    /// Added to requests if the run has its own end: `{until}`.
     #[serde(default)]
     pub until: IndexMap<String, Template>,
-    /// The list comes newest first, and nothing filters it: reading stops at the first page without anything new.
+    /// The list is newest first and cannot be filtered: reading stops at the first page without anything new.
     #[serde(default)]
     pub newest_first: bool,
-    /// The list comes oldest first: after this many records it is requested again from the newest one, so that records which
-    /// change meanwhile, and move, are not missed; also where the vendor ends a list.
+    /// The list is oldest first: after this many records it is requested again from the newest one, so that records
+    /// that change and move meanwhile are not missed; also if the vendor ends a list.
     #[serde(default)]
     pub restart_after: Option<u32>,
-    /// How to list a moment that more than `restart_after` records share, where the vendor ends a list there.
+    /// How to list a time that more than `restart_after` records share, if the vendor ends a list there.
     #[serde(default)]
     pub ties: Option<CursorTieBreak>,
-    /// How much before the cursor is asked for again, once in a sync: in seconds, or in numbers.
+    /// How far before the cursor to request again, once per sync: in seconds, or in numbers.
     #[serde(default)]
     pub lookback: u32,
-    /// The longest time that one list may cover. Both ends are then always said, the first list begins `earliest_secs` ago.
+    /// The longest time range of a request. Both ends are then always sent, and the first range starts `earliest_secs`
+    /// ago.
     #[serde(default)]
     pub window_secs: Option<u32>,
     #[serde(default)]
     pub earliest_secs: Option<u32>,
 }
 
-/// Listing the records of one moment by a second key, and then what is newer than the moment.
+/// How to list the records of one time by a second key, and then newer records.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CursorTieBreak {
-    /// The second key within a record: a number that no two records share.
+    /// The second key within a record: a unique number.
     pub at: Pointer,
-    /// What the first request carries as `{after}`.
+    /// The value of `{after}` in the first request.
     pub from: String,
-    /// What requests for records of the moment `{since}` whose second key is greater than `{after}` carry, over
-    /// `incremental.query`, in the order of that key.
+    /// Added to requests for records with the time `{since}` and a second key greater than `{after}`, ordered by that
+    /// key; overrides `incremental.query`.
     #[serde(default)]
     pub query: IndexMap<String, Template>,
-    /// Laid over the stream's body in place of `incremental.body`.
+    /// Merged into the stream's body instead of `incremental.body`.
     #[serde(default)]
     pub body: Option<Value>,
-    /// What requests for records newer than the moment `{since}` carry.
+    /// Added to requests for records newer than the time `{since}`.
     pub past: NewerThanQuery,
 }
 
-/// Asking for what is newer than a moment, without that moment.
+/// How to request records newer than a time, excluding that time.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewerThanQuery {
@@ -178,7 +179,7 @@ pub struct NewerThanQuery {
     pub body: Option<Value>,
 }
 
-/// How times, or what takes their place, are written.
+/// Format of times, or of what is used instead.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CursorFormat {
@@ -187,51 +188,51 @@ pub enum CursorFormat {
     Rfc3339,
     /// RFC 2822.
     Rfc2822,
-    /// A day: 2026-11-20.
+    /// A date: 2026-11-20.
     Date,
     /// Seconds of Unix time, with or without decimals.
     Unix,
     UnixMs,
-    /// A number that grows, however long.
+    /// An increasing number of any length.
     Integer,
-    /// By its letters.
+    /// A text, compared by its characters.
     Text,
-    /// `strftime`, in UTC: for `write` alone.
+    /// `strftime`, in UTC; only for `write`.
     Strftime(String),
 }
 
-/// Asking for what changed since a token that the vendor gave.
+/// How to request changes since a token from the vendor.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SyncToken {
-    /// Where an answer, as a rule the last page's, holds the next token.
+    /// Where a response (usually the last page) has the next token.
     pub at: Pointer,
-    /// The token is a URL, called as it is.
+    /// The token is a URL, requested as it is.
     #[serde(default)]
     pub url: bool,
-    /// What requests carry where there is a token, over the stream's own: `{token}`.
+    /// Added to requests if there is a token; overrides the stream's own: `{token}`.
     #[serde(default)]
     pub query: IndexMap<String, Template>,
-    /// What they do not carry then, of the stream's own query.
+    /// Parameters of the stream's query to omit then.
     #[serde(default)]
     pub without: Vec<String>,
-    /// Where changes are listed, if not at the stream's path, and where they are in the answer.
+    /// Where changes are listed, if not at the stream's path, and where they are in the response.
     #[serde(default)]
     pub path: Option<Template>,
     #[serde(default)]
     pub records: Vec<Pointer>,
-    /// Where that answer tells of records that are gone.
+    /// Where that response lists deleted records.
     #[serde(default)]
     pub gone: Option<DeletionMarker>,
-    /// Asked before a full list, for the token that later changes begin with.
+    /// Requested before a full list, for the token from which later changes start.
     #[serde(default)]
     pub first: Option<InitialToken>,
-    /// Statuses that say that the token is too old, beside the class `cursor_expired`.
+    /// Statuses that mean that the token has expired, in addition to the class `cursor_expired`.
     #[serde(default)]
     pub expired: Vec<u16>,
 }
 
-/// The request for a first sync token, and where its answer holds that token.
+/// The request for a first sync token, and where its response has the token.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct InitialToken {
@@ -241,7 +242,7 @@ pub struct InitialToken {
     pub at: Pointer,
 }
 
-/// Records that are gone, told apart from the others.
+/// Deleted records that are listed separately.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DeletionMarker {
@@ -253,45 +254,45 @@ pub struct DeletionMarker {
     pub key: Vec<Pointer>,
 }
 
-/// A stream whose records are each listed for.
+/// A stream for whose records another one is listed.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ParentStream {
-    /// Another stream of the connector; this one itself for trees.
+    /// Another stream of the connector; for trees, also this stream itself.
     pub stream: String,
-    /// What templates may name, and where it is in the parent's record.
+    /// Values for templates, and where they are in the parent's record.
     pub values: IndexMap<String, Pointer>,
-    /// Only of records where every place holds one of its values; `*` for any.
+    /// Only for records in which every place has one of its values; `*` for any value.
     #[serde(default)]
     #[schemars(extend("propertyNames" = {"format": Pointer::FORMAT}))]
     pub when: IndexMap<Pointer, Vec<Value>>,
-    /// Only of records that changed since.
+    /// Only for records that have changed since the last sync.
     #[serde(default)]
     pub changed: bool,
 }
 
-/// How one record is fetched.
+/// How to fetch one record.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DetailRequest {
     pub path: Template,
     #[serde(default)]
     pub query: IndexMap<String, Template>,
-    /// What its templates may name, and where it is in the listed record.
+    /// Values for its templates, and where they are in the listed record.
     pub values: IndexMap<String, Pointer>,
-    /// A record never changes: one that is known is not fetched again, unless a change was told.
+    /// Records never change: a stored one is not fetched again, unless a change is reported.
     #[serde(default)]
     pub once: bool,
 }
 
-/// An answer that is neither a list nor a failure.
+/// A response that is neither a list nor a failure.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SkipRule {
-    /// Any of these HTTP statuses; any status where absent.
+    /// Any of these HTTP statuses (default: any status).
     #[serde(default)]
     pub status: Vec<u16>,
-    /// Places in the body, all of which must hold one of their values.
+    /// Places in the body, all of which must have one of their values.
     #[serde(default)]
     #[schemars(extend("propertyNames" = {"format": Pointer::FORMAT}))]
     pub body: IndexMap<Pointer, Vec<Value>>,

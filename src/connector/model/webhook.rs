@@ -1,4 +1,5 @@
-//! How a service tells of events: what proves that it was it, which requests are none, and where an event says what.
+//! How a service sends events: how to verify requests, which requests are not events, and where an event's properties
+//! are.
 
 use std::time::Duration;
 
@@ -14,126 +15,126 @@ use crate::connector::{Pointer, Template};
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WebhookDefinition {
-    /// Where and how the URL is registered at the vendor.
+    /// Where and how to register the URL at the vendor.
     pub setup: String,
-    /// What the user gives for it, by names that templates may use. `secret` is what the vendor signs with.
+    /// Values that the user gives for it, for use in templates. `secret` is the signing secret.
     #[serde(default)]
     pub params: IndexMap<String, WebhookParam>,
-    /// What proves that a request is the vendor's: the first one that a request fits judges it alone.
+    /// How to verify that a request is from the vendor: the first proof that matches the request decides.
     #[serde(default)]
     pub proofs: Vec<SignatureScheme>,
-    /// Requests that are no events: the first one that a request fits.
+    /// Requests that are not events: the first match applies.
     #[serde(default)]
     pub handshakes: Vec<Handshake>,
     #[serde(default)]
     pub event: EventSelectors,
-    /// Events that say that objects became one, or that one has another id: links follow them.
+    /// Events that report that objects were merged or got another ID: links follow them.
     #[serde(default)]
     pub merges: Vec<ObjectMerge>,
-    /// What a request that was taken is answered with.
+    /// The response to an accepted request.
     #[serde(default)]
     pub reply: WebhookAck,
-    /// Seconds within which the vendor wants its answer.
+    /// Seconds that the vendor waits for a response.
     #[serde(default)]
     pub timeout_secs: Option<u32>,
-    /// The largest body that is taken, in MiB; the setting `webhooks.max_body` replaces it.
+    /// The largest accepted body, in MiB; overridden by the setting `webhooks.max_body`.
     #[serde(default = "max_body_mib")]
     pub max_body_mib: u32,
-    /// What the vendor does where the answer is no success.
+    /// When the vendor retries after a failure.
     pub retry: String,
-    /// What all samples have in common: headers and query.
+    /// Headers and query common to all samples.
     #[serde(default)]
     pub sample: SampleRequest,
-    /// How the URL is registered by the API.
+    /// How to register the URL with the API.
     #[serde(default)]
     pub subscribe: Option<SubscriptionCalls>,
-    /// How what did not arrive is asked for.
+    /// How to request events that did not arrive.
     #[serde(default)]
     pub backfill: Option<Backfill>,
-    /// How the vendor is asked whether an event is its own, where the signature does not cover the body.
+    /// How to ask the vendor whether it sent an event, if the signature does not cover the body.
     #[serde(default)]
     pub confirm: Option<EventConfirmation>,
 }
 
-/// Ten times what most vendors send at most.
+/// Ten times the maximum that most vendors send.
 fn max_body_mib() -> u32 {
     4
 }
 
-/// An event that tells of objects that became one.
+/// An event that reports merged objects.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ObjectMerge {
     /// The type of the event.
     pub event: String,
-    /// What the objects are, by the name that links have for it: a stream.
+    /// The kind of the objects, as links name it: a stream.
     pub resource: String,
-    /// Where the ids are that there were before, each place one or a list.
+    /// Where the previous IDs are, each place an ID or a list.
     pub former: Vec<Pointer>,
-    /// Where the id is that there is now.
+    /// Where the new ID is.
     pub id: Pointer,
 }
 
-/// A value that receiving needs.
+/// A value needed to receive webhooks.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WebhookParam {
     pub prompt: String,
-    /// What it is where the user gives none: a template over the connection's values, as in `{client_secret}`.
+    /// Its value if the user gives none: a template with the connection's values, such as `{client_secret}`.
     #[serde(default)]
     pub from: Option<Template>,
     #[serde(default = "super::yes")]
     pub secret: bool,
     #[serde(default)]
     pub optional: bool,
-    /// What the vendor's secrets begin with, so that those of the sandbox and those that integ makes look like them.
+    /// Prefix of the vendor's secrets, also used for those of the sandbox and those that integ generates.
     #[serde(default)]
     pub prefix: Option<String>,
 }
 
-/// How a request proves whose it is.
+/// How a request proves that the vendor sent it.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SignatureScheme {
     pub scheme: SignatureAlgorithm,
-    /// Which requests it judges; all that carry its header where absent.
+    /// Requests that it applies to (default: all with its header).
     #[serde(default)]
     pub when: Option<Condition>,
-    /// Where the signature, or the token itself, stands.
+    /// Where the signature or token is.
     pub signature: SignatureLocation,
     #[serde(default)]
     pub encoding: Encoding,
-    /// The bytes that are signed. `{body}` is the raw body, `{url}` the one that the vendor calls, `{form}` the form's pairs
-    /// sorted, `{crc32}` the body's CRC-32 in decimal, `{method}`, `{timestamp}`, `{secret}`, and the names of `values` and
-    /// of the webhook's parameters.
+    /// The signed bytes. `{body}` is the raw body, `{url}` the URL that the vendor called, `{form}` the sorted pairs of
+    /// a form, `{crc32}` the body's CRC-32 in decimal; also `{method}`, `{timestamp}`, `{secret}`, and the names of
+    /// `values` and of the webhook's parameters.
     #[serde(default)]
     pub base: Option<Template>,
-    /// What is signed with: `{secret}` where absent.
+    /// The signing key (default: `{secret}`).
     #[serde(default)]
     pub key: Option<Template>,
     #[serde(default)]
     pub key_encoding: KeyEncoding,
     #[serde(default)]
     pub timestamp: Option<TimestampRule>,
-    /// Further values of the request that `base` names.
+    /// More values of the request, for `base`.
     #[serde(default)]
     pub values: IndexMap<String, ValueSelector>,
-    /// The parameter of the URL that must hold the SHA-256 of the body, in hexadecimal.
+    /// The URL parameter that must contain the SHA-256 of the body, in hexadecimal.
     #[serde(default)]
     pub body_hash: Option<String>,
-    /// Whether the URL may be signed without its port too, and with its scheme's where it has none.
+    /// The URL may also be signed without its port, or with the default port of its scheme if it has none.
     #[serde(default)]
     pub any_port: bool,
-    /// Of `rsa_sha256`: where the URL of the certificate stands, and the hosts that it may be on.
+    /// For `rsa_sha256`: where the URL of the certificate is, and the hosts that it may be on.
     #[serde(default)]
     pub certificate: Option<CertificateRule>,
-    /// Of `jwt_rs256`: the issuer's keys, and what the token must say.
+    /// For `jwt_rs256`: the issuer's keys, and the required claims.
     #[serde(default)]
     pub jwt: Option<JwtRule>,
 }
 
 impl SignatureScheme {
-    /// Whether the key must be fetched from the vendor: a certificate, or an issuer's key set.
+    /// Returns whether the key must be fetched from the vendor: a certificate, or an issuer's key set.
     pub fn needs_fetched_key(&self) -> bool {
         matches!(self.scheme, SignatureAlgorithm::RsaSha256 | SignatureAlgorithm::JwtRs256)
     }
@@ -146,21 +147,21 @@ pub enum SignatureAlgorithm {
     HmacSha1,
     HmacSha256,
     HmacSha512,
-    /// A plain hash over a base that holds the secret.
+    /// A plain hash of a base that contains the secret.
     Sha256,
-    /// The key is the vendor's public one.
+    /// With the vendor's public key.
     Ed25519,
-    /// PKCS #1 v1.5 by a certificate that is fetched.
+    /// PKCS #1 v1.5, with a fetched certificate.
     RsaSha256,
-    /// A JSON Web Token signed by the issuer's key (RFC 7519).
+    /// A JSON Web Token signed with the issuer's key (RFC 7519).
     JwtRs256,
     /// A JSON Web Token signed with the secret.
     JwtHs256,
-    /// The secret itself, compared.
+    /// The secret itself.
     Token,
 }
 
-/// Where something stands in a request, and how it is written there.
+/// Where a value is in a request, and its format there.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SignatureLocation {
@@ -168,18 +169,18 @@ pub struct SignatureLocation {
     pub header: Option<String>,
     #[serde(default)]
     pub query: Option<String>,
-    /// In the body; in each item of a batch.
+    /// In the body, or in each item of a batch.
     #[serde(default)]
     pub at: Option<Pointer>,
-    /// What parts several of them.
+    /// Separates several values.
     #[serde(default)]
     pub separator: Option<String>,
-    /// How one is written: `v1={signature}`; what fits not is no signature of this scheme.
+    /// Format of a value: `v1={signature}`. Values in other formats are ignored.
     #[serde(default)]
     pub format: Option<Template>,
 }
 
-/// How the bytes of a signature are written as text.
+/// Encoding of a signature.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Encoding {
@@ -188,30 +189,30 @@ pub enum Encoding {
     Base64,
 }
 
-/// How the bytes of a signing key are written as text.
+/// Encoding of a signing key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum KeyEncoding {
     #[default]
     Utf8,
     Hex,
-    /// base64, after `whsec_` where that is there (Standard Webhooks).
+    /// base64, after an optional `whsec_` (Standard Webhooks).
     Whsec,
 }
 
-/// When a request was made, by its own word.
+/// The time of a request, as given by the request itself.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TimestampRule {
     pub place: SignatureLocation,
     #[serde(default)]
     pub unit: TimeUnit,
-    /// How far it may be from now, either way; absent: it is not judged.
+    /// Maximum difference from now; not checked by default.
     #[serde(default)]
     pub tolerance_secs: Option<u32>,
 }
 
-/// How a time in a webhook request is written; the numbers are Unix time.
+/// Format of a time in a webhook request; numbers are Unix time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TimeUnit {
@@ -246,7 +247,7 @@ pub struct JwtRule {
     pub claims: IndexMap<String, Template>,
 }
 
-/// Which requests something is about. All of it must fit; `*` stands for any value.
+/// A condition for requests. All of it must match; `*` matches any value.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Condition {
@@ -266,7 +267,7 @@ pub enum WebhookMethod {
 }
 
 impl WebhookMethod {
-    /// Returns the method as it is sent, in upper case.
+    /// Returns the method as sent, in upper case.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Get => "GET",
@@ -276,31 +277,31 @@ impl WebhookMethod {
     }
 }
 
-/// A request that is no event.
+/// A request that is not an event.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Handshake {
     pub when: Condition,
-    /// Whether it proves whose it is as an event does.
+    /// It is signed like an event.
     #[serde(default)]
     pub signed: bool,
-    /// Parameters of the query that must have these values; else it is answered with 403.
+    /// Query parameters that must have these values; otherwise the response is 403.
     #[serde(default)]
     pub check: IndexMap<String, Template>,
-    /// The secret that it brings: kept, if there is none yet.
+    /// The secret that it contains; stored if there is none yet.
     #[serde(default)]
     pub capture: Option<Pointer>,
     #[serde(default = "super::action::ok")]
     pub status: u16,
-    /// What it is answered with: a value of the request as plain text.
+    /// A value of the request, returned as plain text.
     #[serde(default)]
     pub echo: Option<ValueSelector>,
-    /// Or this document.
+    /// Or a JSON document to return.
     #[serde(default)]
     pub answer: Option<Value>,
 }
 
-/// Where a value is found in a request. Takes exactly one, and `when`.
+/// Where a value is in a request. Takes exactly one, and optionally `when`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ValueSelector {
@@ -308,70 +309,70 @@ pub struct ValueSelector {
     pub query: Option<String>,
     /// In the event: the body, or an item of a batch.
     pub at: Option<Pointer>,
-    /// In the body, whatever the item.
+    /// In the body, also for the items of a batch.
     pub body: Option<Pointer>,
-    /// The name of the member that stands beside this one.
+    /// The name of a member next to the event.
     pub beside: Option<String>,
-    /// Always this.
+    /// A constant.
     pub text: Option<String>,
-    /// Of an id: the second in which it came. For what a vendor tells again in the same words and gives no name.
+    /// For an ID: the second of receipt. For vendors that repeat the same content without an ID.
     pub received: bool,
-    /// Only of events that this fits; `body` is the event's own.
+    /// Only for events that match; `body` is the event's own.
     pub when: Option<Condition>,
 }
 
-/// Where an event says what.
+/// Where the properties of an event are.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct EventSelectors {
-    /// A batch: the list of events, and within each of its items the list below, and so on.
+    /// For a batch: the list of events, then the list within each item, and so on.
     pub items: Vec<Pointer>,
-    /// What the vendor knows a delivery by; several parts make one. Of a request that has none of them, see `equal_bodies`.
+    /// The vendor's delivery ID; several parts are combined. For requests without one, see `equal_bodies`.
     pub id: Vec<ValueSelector>,
-    /// What equal bodies are that come without an id.
+    /// The meaning of equal bodies without an ID.
     pub equal_bodies: DuplicateBodyPolicy,
-    /// The event's type, one of `events`; several places make one name joined by dots, as far as they are there.
+    /// The event's type, one of `events`; the places that exist are joined with dots.
     #[serde(rename = "type")]
     pub kind: Vec<ValueSelector>,
-    /// Of several places the first that is there, as of those below.
+    /// The account. Here and below, the first place that exists.
     pub account: Vec<ValueSelector>,
     pub time: Vec<ValueSelector>,
     pub time_unit: TimeUnit,
-    /// What it is about.
+    /// The object that the event is about.
     pub resource: Vec<ValueSelector>,
-    /// Who did it.
+    /// The user who caused it.
     pub actor: Vec<ValueSelector>,
-    /// The form's field that holds the event as JSON, where a body is a form.
+    /// The form field that contains the event as JSON, if the body is a form.
     pub form_field: Option<String>,
-    /// The member that holds a document as base64, which takes its place; in samples the document itself stands there.
+    /// The member that contains a base64-encoded document, which replaces it; samples contain the document itself.
     pub base64: Option<Pointer>,
 }
 
-/// What equal bodies are that come without an id.
+/// The meaning of equal bodies without an ID.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DuplicateBodyPolicy {
-    /// An event each, told apart by the time that is signed, else by the time at which they come. A request that is sent again
+    /// Each is an event, identified by the signed time, or otherwise by the time of receipt. A request that is repeated
     /// with the same signed time is the same event.
     #[default]
     Each,
-    /// One event: the body holds something that no second event has, such as an id or a time.
+    /// One event: the bodies contain something unique, such as an ID or a time.
     One,
 }
 
-/// The answer to a webhook request that was accepted; by default, status 200 and no body.
+/// The response to an accepted webhook request; by default, status 200 and no body.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct WebhookAck {
     pub status: u16,
     pub content_type: Option<String>,
     pub body: Option<String>,
-    /// Of a vendor that acts on the answer: how long it waits for it, as in `3s`. What a handler answers in time is handed
-    /// on; else the answer above goes out.
+    /// How long the vendor waits for a response that it acts on, such as `3s`. A handler's response in time is passed
+    /// on; otherwise the response above is sent.
     #[serde(deserialize_with = "duration")]
     #[schemars(with = "Option<String>")]
     pub within: Option<Duration>,
-    /// The types of the events that it waits for an answer to, or patterns of them; all if empty.
+    /// The event types that it waits for, or patterns; all if empty.
     pub events: Vec<String>,
 }
 
@@ -387,41 +388,41 @@ impl Default for WebhookAck {
     }
 }
 
-/// How the URL is registered by actions of the connector.
+/// How to register the URL with actions of the connector.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SubscriptionCalls {
-    /// The action, and what integ gives to its parameters: templates over `{url}`, `{secret}`, `{id}` (a fresh one),
-    /// `{expires_at}` and `{expires_at_ms}`. The user gives the others.
+    /// The action, and values for its parameters: templates with `{url}`, `{secret}`, `{id}` (a new ID), `{expires_at}`
+    /// and `{expires_at_ms}`. The user gives the others.
     pub action: String,
     #[serde(default)]
     pub params: IndexMap<String, Value>,
-    /// The parameter that takes the types of events.
+    /// The parameter for the event types.
     #[serde(default)]
     pub events: Option<String>,
-    /// The action's results that the others need; kept with the connection.
+    /// Results of the action that the other actions need; stored with the connection.
     #[serde(default)]
     pub keep: Vec<String>,
-    /// The secret where the vendor makes it: one of the action's results.
+    /// The result that is the secret, if the vendor generates it.
     #[serde(default)]
     pub secret: Option<String>,
     #[serde(default)]
     pub unsubscribe: Option<SubscriptionCall>,
-    /// What prolongs it; if absent, a new subscription is made.
+    /// How to renew it. Without it, a new subscription is made.
     #[serde(default)]
     pub renew: Option<SubscriptionCall>,
     /// How long it lasts.
     #[serde(default)]
     pub lease_secs: Option<u32>,
-    /// When it ends by the vendor's word: one of the results, as RFC 3339 or Unix time.
+    /// The result that contains its end, as RFC 3339 or Unix time.
     #[serde(default)]
     pub expires: Option<String>,
-    /// What lists those there are, for a person who must look.
+    /// How to list existing subscriptions, for a user who must check.
     #[serde(default)]
     pub list: Option<SubscriptionCall>,
 }
 
-/// An action with what is given to it.
+/// An action with its parameters.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SubscriptionCall {
@@ -430,35 +431,34 @@ pub struct SubscriptionCall {
     pub params: IndexMap<String, Value>,
 }
 
-/// How events that did not arrive are asked for: from the vendor's log of deliveries, or as the list of what happened.
+/// How to request events that did not arrive: from the vendor's delivery log or its list of events.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Backfill {
-    /// The action that lists them, and what integ gives to its parameters: templates over `{since}` and `{until}` (Unix
-    /// seconds), `{since_ms}`, `{until_ms}`, `{since_date}`, `{until_date}`,
-    /// `{since_day}`, `{until_day}`, and what a subscription keeps. The user, or
-    /// the subscription, gives the others.
+    /// The action that lists events, and values for its parameters: templates with `{since}` and `{until}` (Unix
+    /// seconds), `{since_ms}`, `{until_ms}`, `{since_date}`, `{until_date}`, `{since_day}`, `{until_day}`, and values
+    /// stored by a subscription. The user or the subscription gives the others.
     pub action: String,
     #[serde(default)]
     pub params: IndexMap<String, Value>,
-    /// How its list is paginated, in place of `api.pages`.
+    /// How its list is paginated, instead of `api.pages`.
     #[serde(default)]
     pub pages: Option<Pagination>,
-    /// What is asked for each item of the list, where that does not hold the event itself.
+    /// A request for each item of the list, if the item does not contain the event itself.
     #[serde(default)]
     pub each: Option<BackfillExpansion>,
-    /// When an item was, where the list takes no times or takes them roughly.
+    /// The time of an item, if the list cannot be filtered by time, or only roughly.
     #[serde(default)]
     pub time: Option<Pointer>,
     #[serde(default)]
     pub time_unit: TimeUnit,
-    /// Whether the list begins with the newest, so that an older page need not be asked for.
+    /// The list is newest first, so that reading can stop at older items.
     #[serde(default)]
     pub newest_first: bool,
-    /// The body of the delivery: a jq expression over the item; what it gives nothing for is no event.
+    /// A jq expression that converts an item to the body of its delivery; no output means no event.
     #[serde(default)]
     pub event: Option<String>,
-    /// The headers of the delivery, as one object of the item, and those that stand elsewhere in it.
+    /// The headers of the delivery, as an object in the item, and headers found elsewhere in it.
     #[serde(default)]
     pub all_headers: Option<Pointer>,
     #[serde(default)]
@@ -466,33 +466,34 @@ pub struct Backfill {
     /// The query of the delivery.
     #[serde(default)]
     pub query: IndexMap<String, String>,
-    /// How far back the vendor knows them.
+    /// How far back the vendor keeps events.
     #[serde(default)]
     pub reach_secs: Option<u32>,
 }
 
-/// How the vendor is asked whether it sent an event. Until it has said so, the event is unverified and nobody handles it.
+/// How to ask the vendor whether it sent an event. Until it confirms, the event is unverified and not handled.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EventConfirmation {
-    /// The action that asks, called with the connection's own credentials. A definite "not found" is a no, once it has been
-    /// repeated: vendors may send an event shortly before it can be fetched.
+    /// The action to call, with the connection's credentials. "Not found" means no only after repeated tries: vendors
+    /// may send an event shortly before it can be fetched.
     pub action: String,
-    /// The action's parameters, each with its place in the request; a place in the body gives the JSON value.
+    /// Parameters taken from the request, each with its place; a place in the body gives the JSON value.
     #[serde(default)]
     pub params: IndexMap<String, ValueSelector>,
-    /// Parameters that come from the webhook's own: templates, such as `{webhook_id}`.
+    /// Parameters taken from the webhook's parameters: templates such as `{webhook_id}`.
     #[serde(default)]
     pub values: IndexMap<String, Template>,
-    /// Where the event is in the answer, "" for all of it. It must hold everything that the received event holds.
+    /// Where the event is in the response, "" for the whole response. It must contain everything that the received
+    /// event contains.
     #[serde(default)]
     pub event: Option<Pointer>,
-    /// Places in the answer, each with the values that mean yes.
+    /// Places in the response, each with the values that confirm the event.
     #[serde(default)]
     pub holds: IndexMap<Pointer, Vec<Value>>,
 }
 
-/// An action with values out of an item for its parameters.
+/// An action whose parameters are taken from an item.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BackfillExpansion {
@@ -500,20 +501,19 @@ pub struct BackfillExpansion {
     pub params: IndexMap<String, Pointer>,
 }
 
-/// What an event looks like on the wire, for `integ webhook simulate`: whatever stands in it may name `{id}` and `{uuid}`
-/// (fresh for each event), `{now}`, `{now_ms}` and `{now_date}`, `{n}` (one more for each), and the webhook's
-/// parameters.
+/// A sample event as sent by the vendor, for `integ webhook simulate`: its texts can use `{id}` and `{uuid}` (new for
+/// each event), `{now}`, `{now_ms}` and `{now_date}`, `{n}` (a counter), and the webhook's parameters.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct SampleRequest {
     pub headers: IndexMap<String, Template>,
     pub query: IndexMap<String, Template>,
-    /// The body as JSON. A text that is nothing but `{now}`, `{now_ms}` or `{n}` becomes a number.
+    /// The body as JSON. A string that is only `{now}`, `{now_ms}` or `{n}` becomes a number.
     pub json: Option<String>,
     /// The body as a form.
     pub form: IndexMap<String, Template>,
-    /// The body as any text.
+    /// The body as text.
     pub text: Option<Template>,
-    /// Its content type, where that is not JSON or a form.
+    /// Its content type, if it is not JSON or a form.
     pub content_type: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! Guessing which call tells whether a connection works, and whose it is.
+//! Guesses the operation to use as a health check, and where its response identifies the account.
 
 use serde_json::Value;
 
@@ -7,7 +7,7 @@ use super::schema::Members;
 use crate::connector::Pointer;
 use crate::connector::draft::DraftHealth;
 
-/// Last parts of paths that tell of the caller, the best first.
+/// Last parts of paths that identify the caller, best first.
 const ACCOUNT_PATHS: &[&str] = &[
     "me",
     "whoami",

@@ -1,4 +1,4 @@
-//! Actions from operations.
+//! Converts operations to actions.
 
 use serde_json::Value;
 
@@ -31,7 +31,7 @@ pub(super) struct OpenApiOperation<'v> {
 
 /// The body that an operation takes.
 struct Body<'v> {
-    /// The format's word; the usual JSON where absent.
+    /// The format's word; JSON if absent.
     kind: Option<&'static str>,
     schema: &'v Value,
     required: bool,

@@ -1,4 +1,4 @@
-//! What schemas say of values.
+//! Reads types and choices from schemas.
 
 use indexmap::IndexMap;
 use serde_json::Value;

@@ -1,4 +1,4 @@
-//! Ways of authenticating from security schemes.
+//! Converts security schemes to authentication methods.
 
 use serde_json::Value;
 
@@ -26,7 +26,7 @@ impl OpenApiDescription {
         self.schemes().any(|(known, scheme)| known == name && scheme["type"] == "oauth2")
     }
 
-    /// The ways, those that the document as a whole wants first, and the scopes that they know.
+    /// The authentication methods, with the document's default ones first, and their scopes.
     pub(super) fn auth_methods(&self) -> (Vec<DraftAuth>, Scopes) {
         let mut ways: Vec<DraftAuth> = Vec::new();
         let mut scopes = Scopes::new();
@@ -81,7 +81,7 @@ impl OpenApiDescription {
         };
         let label = match &kind {
             DraftAuthKind::OAuth2(_) => "OAuth".to_owned(),
-            DraftAuthKind::ApiKey { basic: true, .. } => "Name and password (HTTP Basic)".to_owned(),
+            DraftAuthKind::ApiKey { basic: true, .. } => "User name and password (HTTP Basic)".to_owned(),
             DraftAuthKind::ApiKey { headers, query, .. } if headers.is_empty() && query.is_empty() => {
                 "Token".to_owned()
             }

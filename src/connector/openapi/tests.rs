@@ -114,7 +114,7 @@ fn version_2_in_json_becomes_a_file_as_people_write_them() {
     prompt = "User token"
 
     [auth.login]
-    label = "Name and password (HTTP Basic)"
+    label = "User name and password (HTTP Basic)"
     send = { basic = { username = "{username}", password = "{password}" } }
 
     [auth.login.fields.username]

@@ -1,4 +1,4 @@
-//! Texts and names of a description as connector files have them. Pure.
+//! Converts texts and names of a description for connector files. Pure.
 
 /// The first sentence of a text of Markdown or HTML, without its markup, of so many characters at most.
 pub(super) fn one_line(text: &str, most: usize) -> String {

@@ -1,4 +1,4 @@
-//! What the values of an action say together.
+//! Checks the consistency of an action.
 
 use std::collections::BTreeSet;
 
@@ -205,14 +205,14 @@ fn check_default(param: &ActionParam, default: &Value, say: &mut dyn FnMut(&str,
         say(".default", not_a_choice(text, &param.choices));
     }
     if param.required {
-        say(".default", "what is required has no default".to_owned());
+        say(".default", "a required parameter cannot have a default".to_owned());
     }
 }
 
 pub(super) fn check_pages(key: &str, pages: &Pagination, found: &mut Diagnostics) {
     let mut need = |name: &str, there: bool| {
         if !there {
-            found.push((format!("{key}.{name}"), "is missing: this kind of paging needs it".to_owned()));
+            found.push((format!("{key}.{name}"), "is missing: this kind of pagination needs it".to_owned()));
         }
     };
     match pages.kind {
@@ -228,6 +228,6 @@ pub(super) fn check_pages(key: &str, pages: &Pagination, found: &mut Diagnostics
         }
     }
     if pages.size.is_none() && pages.size_param.is_some() {
-        found.push((format!("{key}.size"), "is missing: size_param takes it".to_owned()));
+        found.push((format!("{key}.size"), "is missing: size_param needs it".to_owned()));
     }
 }

@@ -1,4 +1,4 @@
-//! What the values of a connector's `[calendar]` say together.
+//! Checks the consistency of a connector's `[calendar]`.
 
 use serde_json::Value;
 

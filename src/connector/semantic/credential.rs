@@ -1,4 +1,4 @@
-//! Whether a method's keys, assertions and certificate fit together.
+//! Checks the consistency of a method's keys, assertions and certificate.
 
 use super::Diagnostics;
 use crate::connector::{AuthMethod, ClientAuth, CredentialField, FieldKind, GrantType, JwtAlgorithm, OAuth2};

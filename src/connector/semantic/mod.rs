@@ -1,5 +1,5 @@
-//! What the values of a connector file say together: names that nothing gives, URLs that are not https, ways of
-//! authenticating that lack an endpoint.
+//! Checks the consistency of a connector file: undefined names, URLs that are not https, authentication methods without
+//! an endpoint.
 
 mod action;
 mod binding;
@@ -57,7 +57,7 @@ pub(super) fn check(connector: &Connector) -> Diagnostics {
             found.push((format!("rate.retry_hints.{index}"), "takes exactly one of header and body".to_owned()));
         }
     }
-    // What several ways share is looked at once for each.
+    // Shared parts are checked once for each authentication method.
     let mut seen = BTreeSet::new();
     found.retain(|mistake| seen.insert(mistake.clone()));
     found

@@ -1,4 +1,4 @@
-//! Whether the names in templates have values, and URLs are https.
+//! Checks that names in templates are defined, and that URLs are https.
 
 use std::collections::BTreeSet;
 
@@ -51,15 +51,15 @@ impl<'a, 'f> NameScope<'a, 'f> {
                 String::new()
             } else {
                 let ways: Vec<&str> = lacking.iter().map(|(way, _)| *way).collect();
-                format!(" in the way {}", ways.join(", "))
+                format!(" with the authentication method {}", ways.join(", "))
             };
             // A name that the template holds already is hardly meant a second time.
             let free = there.iter().copied().filter(|there| !used.contains(there));
             let meant = match closest(name, free) {
                 Some(closest) => format!(", did you mean {closest}?"),
-                None => format!("; there are: {}", there.join(", ")),
+                None => format!("; use one of {}", there.join(", ")),
             };
-            self.found.push((key.to_owned(), format!("nothing gives {{{name}}} a value{which}{meant}")));
+            self.found.push((key.to_owned(), format!("{{{name}}} is not defined{which}{meant}")));
         }
     }
 

@@ -1,4 +1,4 @@
-//! What the values of a stream say together.
+//! Checks the consistency of a stream.
 
 use std::collections::BTreeSet;
 

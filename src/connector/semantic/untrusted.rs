@@ -1,5 +1,5 @@
-//! What a file that a stranger wrote must not say, whatever else is right about it: names that a shell or another program
-//! would act on, addresses of the user's own network, lists too long to be read before they are trusted.
+//! Rejects content that an untrusted file must not have: names that a shell or another program would interpret,
+//! addresses in the user's network, lists too long to be reviewed.
 
 use url::{Host, Url};
 

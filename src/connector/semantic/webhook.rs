@@ -1,4 +1,4 @@
-//! What the values of a connector's webhooks say together.
+//! Checks the consistency of a connector's webhooks.
 
 use std::collections::BTreeSet;
 
@@ -111,7 +111,9 @@ fn check_reply(webhook: &WebhookDefinition, found: &mut Diagnostics) {
         }
         Some(_) => {}
         None if reply.events.is_empty() => {}
-        None => found.push(("webhook.reply.events".to_owned(), "needs within: no answer is waited for".to_owned())),
+        None => {
+            found.push(("webhook.reply.events".to_owned(), "needs within: otherwise no answer is awaited".to_owned()))
+        }
     }
 }
 
@@ -124,7 +126,7 @@ fn given<'c>(connector: &'c Connector, webhook: &'c WebhookDefinition) -> BTreeS
 fn names(key: &str, template: &Template, known: &BTreeSet<&str>, found: &mut Diagnostics) {
     for name in template.placeholders().filter(|name| !known.contains(name)) {
         let there: Vec<&str> = known.iter().copied().collect();
-        found.push((key.to_owned(), format!("nothing gives {{{name}}} a value; there are: {}", there.join(", "))));
+        found.push((key.to_owned(), format!("{{{name}}} is not defined; use one of {}", there.join(", "))));
     }
 }
 
@@ -373,7 +375,7 @@ pub(super) fn check_sample_text(key: &str, sample: &str, known: &BTreeSet<&str>,
         Err(error) => wrong.push(error.to_string()),
         Ok(template) => {
             let unknown = template.placeholders().filter(|name| !known.contains(name));
-            wrong.extend(unknown.map(|name| format!("nothing gives {{{name}}} a value")));
+            wrong.extend(unknown.map(|name| format!("{{{name}}} is not defined")));
         }
     });
     found.extend(wrong.into_iter().map(|message| (key.to_owned(), message)));

@@ -1,4 +1,4 @@
-//! Which dotted path stands at which place of a text that may be broken: the parser's own document has each key once.
+//! Finds the dotted path at each position of a text that may be broken; the parser's document has each key only once.
 
 use std::borrow::Cow;
 use std::collections::HashMap;

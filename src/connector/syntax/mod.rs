@@ -1,4 +1,4 @@
-//! Mistakes of the TOML itself, in plain words: where, what, and how to fix it. What follows from one is left out.
+//! TOML syntax errors in plain words: where, what, and how to fix it. Errors that follow from another are left out.
 
 mod keys;
 

@@ -1,4 +1,4 @@
-//! Reading a request's body within its limits: its size, its time, and what all bodies together take of memory.
+//! Reads a request's body within limits of size, time, and total memory.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The open connections of a server: how many there are, what each is doing, and which one makes room for another.
+//! The open connections of a server: their number and activity, and which one to close at the limit.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,4 +1,5 @@
-//! What the relay reads of a JSON-RPC message: its kind, its id, and the few members that decide how it travels. Pure.
+//! Reads the parts of a JSON-RPC message that the relay needs: its kind, its ID, and the members that determine its
+//! route. Pure.
 //!
 //! A message itself travels as it was written. Members that are read here must not be repeated: of two names, a filter would
 //! judge one and the server might act on the other.

@@ -1,5 +1,5 @@
-//! One message of the client's, from its `POST` to its answer: tried again where that is harmless, in a new session if the old
-//! one is lost.
+//! One message of the client, from its `POST` to its response: retried if safe, in a new session if the old one is
+//! lost.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

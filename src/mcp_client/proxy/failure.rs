@@ -1,4 +1,4 @@
-//! Errors that the relay itself answers with, as JSON-RPC error responses. Pure.
+//! Errors of the relay itself, as JSON-RPC error responses. Pure.
 
 use serde_json::{Value, json};
 

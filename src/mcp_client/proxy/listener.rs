@@ -1,4 +1,4 @@
-//! The stream of what the server sends by itself (revision 2025-11-25, "Listening for Messages from the Server").
+//! The stream of messages initiated by the server (revision 2025-11-25, "Listening for Messages from the Server").
 
 use std::time::Duration;
 

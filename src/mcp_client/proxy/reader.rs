@@ -1,5 +1,5 @@
-//! Reads what the server answers: one JSON document, or a stream of events. What is not the answer that is waited for is
-//! passed on to the client as it arrives.
+//! Reads the server's response: a JSON document or a stream of events. Other messages are passed on to the client as
+//! they arrive.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The session that a client has with the server, and what it takes to begin it again. Pure.
+//! A client's session with the server, and what is needed to restart it. Pure.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Ends what waits for the network, and nothing else: a refresh that has begun must not be cut off, or its grant is lost.
+//! Stops network waits only: a started refresh must not be interrupted, or its grant is lost.
 
 use tokio::sync::watch;
 

@@ -1,4 +1,4 @@
-//! Which tools a client may see and call. Pure.
+//! Filters the tools that a client can see and call. Pure.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;

@@ -1,4 +1,4 @@
-//! Requests to the server, each with a token that is good.
+//! Requests to the server, each with a valid token.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The OAuth client of a connection: the one that its grant was issued to, with the secret that it has today.
+//! The OAuth client that a connection's grant was issued to, with its current secret.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

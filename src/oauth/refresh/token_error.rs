@@ -1,4 +1,5 @@
-//! Errors of getting a token: the grant is refused, disconnected, expired, or being refreshed by another process.
+//! Errors of getting a token: the grant was rejected, disconnected, has expired, or is being refreshed by another
+//! process.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -20,7 +21,7 @@ pub enum AccessTokenError {
     Disconnected { connection: ConnectionName, reconnect: String },
     #[error("the token of {connection} has expired and cannot be refreshed")]
     Expired { connection: ConnectionName, reconnect: String },
-    #[error("{connection} cannot be refreshed: {}", if *.is_key { "a key stays as it is" } else { "it holds no refresh token" })]
+    #[error("{connection} cannot be refreshed: {}", if *.is_key { "a key stays as it is" } else { "it has no refresh token" })]
     NotRefreshable { connection: ConnectionName, is_key: bool, reconnect: String },
     #[error(
         "{} of {connection} {} {}, less than the {} that were asked for",

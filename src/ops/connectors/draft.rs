@@ -1,4 +1,4 @@
-//! Drafts of connectors: what a server publishes of itself, and the file.
+//! Drafts of connectors: discovery of a server, and writing the file.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -24,10 +24,10 @@ const OPENID_SCOPES: [(&str, &str); 6] = [
     ("phone", "Read the telephone number"),
 ];
 
-/// The first scopes of OpenID Connect are asked for by default if the server lists them.
+/// The first OpenID Connect scopes are requested by default if the server lists them.
 const DEFAULT_OPENID_SCOPES: usize = 4;
 
-/// Checks that a connector of the user's own may be stored under an id.
+/// Checks that a user's connector may have this ID.
 ///
 /// # Errors
 /// [`crate::connector::DraftError`] for an invalid id, and for what has it already.
@@ -35,7 +35,7 @@ pub fn check_draft_id(workspace: &Workspace, id: &str, replace: bool) -> Result<
     Ok(workspace.engine.catalogue.vacant(id, replace)?)
 }
 
-/// Asks an OAuth or OpenID server for what a connector's file can say of it.
+/// Discovers what a connector file can contain about an OAuth or OpenID server.
 ///
 /// # Errors
 /// Those of [`discovery::discover`].
@@ -47,7 +47,8 @@ pub async fn discover_oauth2(workspace: &Workspace, issuer: &str) -> Result<Disc
     Ok(discovered(&metadata))
 }
 
-/// The file names the issuer, which integ asks for the endpoints at every sign-in: they may move, and `iss` is checked.
+/// The file contains the issuer, whose endpoints are discovered at every sign-in: they may change, and `iss` is
+/// checked.
 fn discovered(metadata: &ServerMetadata) -> DiscoveredOAuth2 {
     let endpoints = [
         ("authorize", &metadata.authorization_endpoint),

@@ -128,7 +128,7 @@ pub enum ValidateTarget {
     Connector(String),
 }
 
-/// Finds every mistake of connector files; of all connectors if none is named.
+/// Finds every mistake in connector files, or in all connectors if none is named.
 ///
 /// # Errors
 /// Unknown connectors.
@@ -149,7 +149,7 @@ pub async fn validate_connectors(workspace: &Workspace, targets: Vec<ValidateTar
     Ok(ValidationListView { files })
 }
 
-/// Says what to do at a service before an account can be connected by an authentication method, or by the usual one.
+/// Returns the setup steps at a service for an authentication method (default: the connector's first).
 ///
 /// # Errors
 /// Unknown connectors and authentication methods.
@@ -175,7 +175,7 @@ pub struct InstallConnectorRequest {
     pub replace: bool,
 }
 
-/// Returns what a person must know before trusting a connector.
+/// Returns what to know before trusting a connector.
 ///
 /// # Errors
 /// [`crate::connector::InstallError`] if it cannot be installed.
@@ -196,7 +196,7 @@ pub async fn install_connector(workspace: &Workspace, request: InstallConnectorR
     Ok(InstallView { connector: review.id.clone(), file: file.display().to_string(), review })
 }
 
-/// Returns what removing an installed connector would lead to.
+/// Returns the effects of removing an installed connector.
 ///
 /// # Errors
 /// [`crate::connector::InstallError`] if it cannot be removed.

@@ -10,7 +10,7 @@ use crate::model::{Connection, Entity, LinkInsertResult, LinkedObject, NewLink};
 use crate::runtime::Workspace;
 use crate::view::link::{ImportedLinksView, RejectedLineView};
 
-/// Links of one commit: others may write between two of them.
+/// Number of links per commit, so that others can write in between.
 const BATCH_SIZE: usize = 1_000;
 
 /// Links to import.
@@ -20,7 +20,7 @@ pub struct ImportLinksRequest {
     pub text: String,
 }
 
-/// A link as a line has it. What else a line has, as an exported one does, is ignored.
+/// A link in a line. Other members of the line, such as those of an export, are ignored.
 #[derive(Debug, Deserialize)]
 struct LinkLine {
     #[serde(default)]
@@ -36,7 +36,7 @@ struct LinkLine {
 /// others are stored; the same import can be repeated.
 ///
 /// # Errors
-/// [`LinkOperationError::InvalidImport`] for a text whose lines cannot be told apart.
+/// [`LinkOperationError::InvalidImport`] for a text that cannot be split into lines.
 pub async fn import_links(workspace: &Workspace, request: ImportLinksRequest) -> Result<ImportedLinksView> {
     let lines = parse(&request.text)?;
     let mut view = ImportedLinksView { added: 0, unchanged: 0, rejected: Vec::new() };
@@ -108,7 +108,7 @@ async fn resolve(
     }
 }
 
-/// The number of a line, from 1, and what it says.
+/// A line with its number, from 1.
 type NumberedLine = (u64, std::result::Result<LinkLine, String>);
 
 /// The lines of a text that are not empty, with their numbers.

@@ -27,7 +27,7 @@ pub const OPERATIONS: &[Operation] = &[
     Operation::local("link import", LINKS, Effect::Write).reachable_by(Reach::Api),
 ];
 
-/// Number of links that are read at once.
+/// Number of links read per query.
 const PAGE_SIZE: u32 = 500;
 
 /// A link to add.
@@ -47,7 +47,7 @@ pub struct ListLinksRequest {
     pub entity_type: Option<String>,
     pub connection: Option<ConnectionName>,
     pub resource: Option<String>,
-    /// Number of links at most.
+    /// Maximum number of links.
     pub limit: Option<usize>,
 }
 
@@ -98,7 +98,7 @@ fn new_link(connection: &Connection, user: Option<UserId>, entity: Entity, objec
     NewLink { user: user.or_else(|| connection.user.clone()), entity, connection: connection.id, object }
 }
 
-/// Hands links to `each`, in the order in which they were added, until it breaks.
+/// Passes links to `each`, in the order in which they were added, until it breaks.
 ///
 /// # Errors
 /// Unknown connections, and those of `each`.

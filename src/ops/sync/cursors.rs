@@ -1,4 +1,4 @@
-//! Cursors: up to where each partition of a stream has been synced.
+//! Cursors: the position up to which each partition of a stream has been synced.
 
 use super::{StreamName, SyncOperationError, SyncTarget, stored_stream};
 use crate::connector::CursorFormat;
@@ -15,7 +15,7 @@ use crate::view::sync::{
 #[derive(Clone, Debug)]
 pub struct CursorListRequest {
     pub stream: StreamName,
-    /// Whether to list the cursors that were replaced too.
+    /// Whether to list replaced cursors as well.
     pub history: bool,
 }
 
@@ -23,7 +23,7 @@ pub struct CursorListRequest {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NewCursor {
     Value(String),
-    /// The cursor before the present one is 1 back.
+    /// 1 is the cursor before the current one.
     Former(usize),
 }
 
@@ -71,7 +71,7 @@ pub async fn list_cursors(workspace: &Workspace, request: CursorListRequest) -> 
     Ok(CursorListView { connection, stream, partitions, as_of: workspace.engine.clock.now() })
 }
 
-/// Sets the cursor of one partition: the next sync asks for what changed since then.
+/// Sets the cursor of one partition: the next sync requests changes since then.
 pub async fn set_cursor(workspace: &Workspace, request: SetCursorRequest) -> Result<CursorChangeView> {
     let stored = stored_stream(workspace, &request.stream).await?;
     let partitions = matching_partitions(workspace, &request.stream, &stored, &request.partition).await?;

@@ -19,7 +19,7 @@ const MARKER: &str = ".integ-records";
 
 const MARKER_TEXT: &[u8] = b"integ writes the files of this folder, and replaces them: integ records --output\n";
 
-/// Times that a stream is begun again if a sync changes its records in between.
+/// How often a stream is restarted if a sync changes its records meanwhile.
 const MAX_TRIES: usize = 3;
 
 /// Which records to write, and where.
@@ -36,16 +36,16 @@ pub struct WriteFilesRequest {
     pub binding: Option<BindingName>,
 }
 
-/// What is shown while files are written.
+/// Progress while files are written.
 pub trait WriteObserver: Sync {
     fn stream_started(&self, stream: &StreamName);
 
-    /// So many records of the stream were written so far.
+    /// Number of records of the stream written so far.
     fn records_written(&self, count: u64);
 }
 
-/// Writes the records of each stream into `FOLDER/CONNECTION/STREAM.EXTENSION`. A file appears whole; that of a stream that
-/// fails stays as it was, and the others are written.
+/// Writes the records of each stream into `FOLDER/CONNECTION/STREAM.EXTENSION`. Files are replaced atomically; that of
+/// a failed stream is not changed.
 ///
 /// # Errors
 /// Those of finding the streams; [`SyncOperationError::ForeignFolder`] and [`SyncOperationError::Folder`]. A failure of one
@@ -129,8 +129,8 @@ fn is_changed(error: &Error) -> bool {
     error.downcast_ref::<ExportError>().is_some_and(|error| matches!(error, ExportError::RecordChanged { .. }))
 }
 
-/// Takes a folder that is missing, empty or marked; any other only by `force`. It is marked before a file is written, so that
-/// a run that is killed can be repeated.
+/// Accepts a folder that is missing, empty or marked, and any other with `force`. It is marked before files are
+/// written, so that a killed run can be repeated.
 fn claim_folder(folder: &Path, force: bool) -> Result<(), SyncOperationError> {
     let failed = |source| SyncOperationError::Folder { folder: folder.to_owned(), source };
     files::create_private_folder(folder).map_err(failed)?;

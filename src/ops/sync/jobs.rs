@@ -14,7 +14,7 @@ use crate::view::sync::{JobListView, JobView, JobViewStatus, SyncListView};
 pub struct JobListRequest {
     /// Absent for all connections.
     pub connection: Option<ConnectionName>,
-    /// Number of jobs at most.
+    /// Maximum number of jobs.
     pub limit: u32,
 }
 
@@ -40,7 +40,7 @@ pub async fn retry_job(workspace: &Workspace, id: JobId, observer: &dyn SyncObse
     retry(workspace, id, false, observer).await
 }
 
-/// Retries as [`retry_job`] does, and lets a full sync mark any number of records as deleted. Only the owner may ask for it.
+/// Like [`retry_job`], but a full sync may mark any number of records as deleted. For the owner only.
 pub async fn retry_job_allowing_deletes(
     workspace: &Workspace,
     id: JobId,
@@ -69,7 +69,7 @@ async fn retry(
     run_all(workspace, &[request], observer).await
 }
 
-/// Asks a running job to end after its current page; what it stored stays.
+/// Asks a running job to end after its current page; stored records are kept.
 pub async fn cancel_job(workspace: &Workspace, id: JobId) -> Result<JobView> {
     let job = find(workspace, id).await?;
     if !is_running(workspace, &job).await? || !workspace.store().await?.jobs().request_cancel(job.id).await? {
@@ -78,7 +78,8 @@ pub async fn cancel_job(workspace: &Workspace, id: JobId) -> Result<JobView> {
     view(workspace, job).await
 }
 
-/// Whether a process syncs the stream now. The store does not know that a process died: one that lives holds the lock.
+/// Returns whether a process is syncing the stream. A live process holds the lock; the store does not know of dead
+/// ones.
 async fn is_running(workspace: &Workspace, job: &Job) -> Result<bool> {
     workspace.is_locked(LockKey::Stream(job.stream_id)).await
 }

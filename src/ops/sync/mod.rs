@@ -35,8 +35,8 @@ const SYNC: OperationScope = OperationScope::Sync;
 
 /// The operations of this module.
 ///
-/// What lifts the limit on deletions is for the owner alone, and so is `sync --to`, which may lift it too and writes to a
-/// program at the machine, and `records --output`, which writes files.
+/// Operations that lift the limit on deletions are for the owner only. So are `sync --to`, which may lift it and writes
+/// to a local program, and `records --output`, which writes files.
 pub const OPERATIONS: &[Operation] = &[
     Operation::local("sync", SYNC, Effect::Write).reachable_by(Reach::Agent),
     Operation::local("sync --dry-run", SYNC, Effect::Read).reachable_by(Reach::Agent),

@@ -12,10 +12,10 @@ use crate::ops::bindings::{MappingReport, RecordMapping, only_stream};
 use crate::runtime::Workspace;
 use crate::store::Records;
 
-/// Number of records that are read from the store at once, so that memory stays flat.
+/// Number of records read from the store per query, which limits memory.
 const BATCH_SIZE: u32 = 500;
 
-/// Where a list of changes begins.
+/// The start of a list of changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RecordsSince {
     /// After this version.
@@ -27,10 +27,10 @@ pub enum RecordsSince {
 /// Which records of a stream to read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RecordSelection {
-    /// What changed since, oldest change first and deleted records included. Absent for all records that are not deleted,
-    /// in the order in which they were first stored.
+    /// Changes since then, oldest first and including deleted records. If absent, all records that are not deleted, in
+    /// the order in which they were first stored.
     pub since: Option<RecordsSince>,
-    /// Number of records at most.
+    /// Maximum number of records.
     pub limit: Option<usize>,
 }
 
@@ -51,8 +51,7 @@ pub async fn stream_of_binding(workspace: &Workspace, binding: &BindingName) -> 
     only_stream(workspace, binding).await
 }
 
-/// Hands the records of a stream to `each`, one after the other, until it breaks. The report is of the binding, if there is
-/// one.
+/// Passes the records of a stream to `each`, one by one, until it breaks. The report is of the binding, if there is one.
 pub async fn read_records(
     workspace: &Workspace,
     request: RecordsRequest,
@@ -103,7 +102,7 @@ impl<'a> RecordReader<'a> {
         Ok(Self { records, stream, since, limit: selection.limit.unwrap_or(usize::MAX), mapping })
     }
 
-    /// Hands the records to `each`, one after the other, until it breaks.
+    /// Passes the records to `each`, one by one, until it breaks.
     pub(super) async fn read(
         &mut self,
         mut each: impl FnMut(ExportedRecord) -> Result<ControlFlow<()>>,

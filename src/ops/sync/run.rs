@@ -1,4 +1,4 @@
-//! Syncs: now, what is due, and what would be asked for.
+//! Syncs: now, when due, and as a dry run.
 
 use std::collections::BTreeMap;
 use std::future;
@@ -13,14 +13,14 @@ use crate::sync::{self, PlannedStream, SyncObserver, SyncOutcome, SyncReport, Sy
 use crate::view::sync::{PlannedStreamView, SyncListView, SyncPlanView, SyncReportView, SyncStatus};
 use crate::worker::schedule::{ScheduleWorker, ScheduledSync};
 
-/// What to ask for of each stream.
+/// What to request for each stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SyncRange {
-    /// What changed since the last sync.
+    /// Changes since the last sync.
     Incremental,
-    /// Everything, which also finds what was deleted.
+    /// Everything, which also detects deletions.
     Full,
-    /// What changed in a range of time; the cursor stays. It ends now where no end is given.
+    /// Changes in a time range; the cursor is not moved. It ends now if no end is given.
     Backfill { since: Timestamp, until: Option<Timestamp> },
 }
 
@@ -44,9 +44,9 @@ pub async fn sync_streams(
     run_all(workspace, &connection_requests(workspace, request, false).await?, observer).await
 }
 
-/// Syncs as [`sync_streams`] does, and lets full syncs mark any number of records as deleted.
+/// Like [`sync_streams`], but full syncs may mark any number of records as deleted.
 ///
-/// An operation of its own, which only the owner may ask for: a field of the request could be set by anybody who may sync.
+/// A separate operation for the owner only: anyone who may sync could set a field of the request.
 pub async fn sync_streams_allowing_deletes(
     workspace: &Workspace,
     request: SyncStreamsRequest,
@@ -55,8 +55,8 @@ pub async fn sync_streams_allowing_deletes(
     run_all(workspace, &connection_requests(workspace, request, true).await?, observer).await
 }
 
-/// Syncs what is due by the schedules. Each schedule is moved on before its sync begins, so that one of several processes
-/// runs it. Without reports, nothing was due.
+/// Syncs what is due by the schedules. Each schedule is advanced before its sync starts, so that only one process runs
+/// it. Without reports, nothing was due.
 pub async fn sync_due(workspace: &Workspace, observer: &dyn SyncObserver) -> Result<SyncListView> {
     let mut results = Vec::new();
     let report = |ended: ScheduledSync| results.push((ended.request, ended.result));

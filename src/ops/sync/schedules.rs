@@ -1,4 +1,4 @@
-//! Schedules: when a connection or a stream is synced without being asked.
+//! Schedules: when a connection or stream is synced automatically.
 
 use super::{SyncOperationError, SyncTarget};
 use crate::clock::{Timestamp, random};
@@ -14,11 +14,11 @@ pub struct SetScheduleRequest {
     pub target: SyncTarget,
     /// `every 15m`, or a cron expression of five fields, with a time zone after it if it is not the machine's.
     pub rule: String,
-    /// Seconds that each run is delayed by at most, at random.
+    /// Maximum random delay of each run, in seconds.
     pub jitter_secs: u32,
 }
 
-/// Sets the schedule of a connection or a stream, in place of an earlier one.
+/// Sets the schedule of a connection or stream, replacing an earlier one.
 pub async fn set_schedule(workspace: &Workspace, request: SetScheduleRequest) -> Result<ScheduleView> {
     let SetScheduleRequest { target, rule, jitter_secs } = request;
     let connection = workspace.connection(&target.connection).await?;

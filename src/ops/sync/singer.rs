@@ -1,4 +1,4 @@
-//! Syncs a connection and hands what changed to a target of the Singer specification.
+//! Syncs a connection and sends changes to a Singer target.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -11,18 +11,18 @@ use crate::runtime::Workspace;
 use crate::sync::{SyncObserver, SyncRequest, find_stream};
 use crate::view::sync::SyncListView;
 
-/// What to sync, and what the target has already.
+/// What to sync, and the state of the target.
 #[derive(Clone, Debug)]
 pub struct SingerRequest {
     /// Streams of one connection.
     pub sync: SyncStreamsRequest,
     /// Lets a full sync mark more than half of a stream as deleted.
     pub allow_deletes: bool,
-    /// The last state that the target printed; everything is sent without it.
+    /// The last state that the target printed; without it, everything is sent.
     pub state: Option<SingerState>,
 }
 
-/// Who takes the messages.
+/// Receives the messages.
 pub trait SingerTarget {
     /// The sync has ended. `is_state_ignored` if the state is of another connection or another store, so that everything
     /// is sent.
@@ -31,7 +31,7 @@ pub trait SingerTarget {
     /// Takes one message, a JSON object on one line; breaks if the target reads no further.
     fn message(&mut self, message: &str) -> Result<ControlFlow<()>>;
 
-    /// Hands over what is buffered, at the end of each stream.
+    /// Flushes buffered messages, at the end of each stream.
     fn flush(&mut self) -> Result<ControlFlow<()>>;
 }
 

@@ -1,4 +1,4 @@
-//! What is stored: the streams that were synced, and how many records each has.
+//! Stored data: the synced streams, and the number of records of each.
 
 use super::{StreamName, SyncOperationError, SyncTarget, stored_stream};
 use crate::error::Result;

@@ -20,7 +20,7 @@ use crate::webhook::inbound::delivery::payload;
 use crate::webhook::retention::{PruneResult, prune};
 use crate::webhook::settings::{WebhookSettings, rules};
 
-/// Which events to list.
+/// The events to list.
 #[derive(Clone, Debug, Default)]
 pub struct ListEventsRequest {
     /// All connections if absent.
@@ -32,11 +32,11 @@ pub struct ListEventsRequest {
     pub only_conflicts: bool,
     /// Only those received at this time or later.
     pub since: Option<Timestamp>,
-    /// The most events to return.
+    /// Maximum number of events.
     pub limit: u32,
 }
 
-/// Which body of an event in conflict becomes an event.
+/// Which of the conflicting bodies become events.
 #[derive(Clone, Copy, Debug)]
 pub struct ResolveConflictRequest {
     pub id: EventId,
@@ -52,7 +52,7 @@ pub struct PruneEventsRequest {
     pub retention: Option<Duration>,
     /// Whether dead events are removed as well.
     pub include_dead: bool,
-    /// Counts them and removes none.
+    /// Counts them without removing any.
     pub dry_run: bool,
 }
 
@@ -71,8 +71,8 @@ pub async fn list_events(workspace: &Workspace, request: ListEventsRequest) -> R
     Ok(EventListView { listed_at: workspace.engine.clock.now(), events })
 }
 
-/// Returns an event with its payload, the request that it came with, and the other bodies under its delivery id. Secrets in
-/// the headers are redacted.
+/// Returns an event with its payload, its request, and the other bodies under its delivery ID. Secrets in the headers
+/// are redacted.
 ///
 /// # Errors
 /// [`WebhookOperationError::EventNotFound`]; [`WebhookOperationError::Pruned`] if its content was removed.
@@ -102,7 +102,7 @@ pub async fn show_event(workspace: &Workspace, id: EventId) -> Result<EventDetai
     })
 }
 
-/// Returns the exact body of the request that an event came with.
+/// Returns the exact body of an event's request.
 ///
 /// # Errors
 /// As [`show_event`].
@@ -110,7 +110,7 @@ pub async fn read_event_body(workspace: &Workspace, id: EventId) -> Result<Vec<u
     Ok(find(workspace, id).await?.1.body)
 }
 
-/// Queues events to be handled again, by the listener that runs or by the next one.
+/// Queues events to be handled again, by the running listener or the next one.
 ///
 /// # Errors
 /// As [`show_event`]; then none is queued.
@@ -126,7 +126,7 @@ pub async fn retry_events(workspace: &Workspace, ids: Vec<EventId>) -> Result<Ev
     Ok(EventRetryView { retried })
 }
 
-/// Decides which bodies that came under one delivery id are events.
+/// Decides which of the bodies received under one delivery ID are events.
 ///
 /// # Errors
 /// [`WebhookOperationError::EventNotFound`], [`WebhookOperationError::NoConflict`], and
@@ -174,7 +174,7 @@ async fn find(workspace: &Workspace, id: EventId) -> Result<(StoredEvent, RawReq
     Ok((event, request))
 }
 
-/// What must not be shown of the headers: some services send the secret itself.
+/// Header values to redact: some services send the secret itself.
 async fn secrets(workspace: &Workspace, event: &StoredEvent) -> Vec<Secret> {
     WebhookSettings::load(workspace, &event.connection).await.map(|settings| settings.keys.secrets).unwrap_or_default()
 }

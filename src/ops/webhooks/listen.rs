@@ -14,7 +14,7 @@ use crate::webhook::targets::SkippedConnection;
 use crate::worker::retention::{RetentionScope, RetentionWorker};
 use crate::worker::subscriptions::SubscriptionWorker;
 
-/// An event type that was asked for and no connector knows.
+/// A requested event type that no connector knows.
 #[derive(Debug)]
 pub struct UnknownEventType {
     pub kind: String,
@@ -22,11 +22,11 @@ pub struct UnknownEventType {
     pub suggestion: Option<String>,
 }
 
-/// What is listened for once the port is open.
+/// A started listener: its connections and handlers.
 #[derive(Debug)]
 pub struct ListenStarted {
     pub urls: Vec<ReceiveAddress>,
-    /// What is done with events, each with its URL, command or file.
+    /// The handlers, each with its URL, command or file.
     pub handlers: Vec<(HandlerKind, String)>,
     /// Connections that cannot receive, and why.
     pub skipped: Vec<SkippedConnection>,
@@ -62,15 +62,15 @@ pub trait ListenObserver {
     /// Whether the observer may see signing secrets.
     fn reveals_secrets(&self) -> bool;
 
-    /// Something was received, rejected or handled.
+    /// A request or event was received, rejected or handled.
     fn happened(&self, event: ListenEventView);
 }
 
-/// Receives the webhooks of connections until `stop` ends, and handles their events. Subscriptions are renewed and old events
-/// removed meanwhile. What is being answered and handled at the end is finished first.
+/// Receives the webhooks of connections until `stop` ends, and handles their events. Meanwhile, subscriptions are
+/// renewed and old events are removed. Requests and handlers in progress are finished before it returns.
 ///
 /// # Errors
-/// [`crate::webhook::listen::ListenError`], what keeps a connection that is named from receiving, and a damaged vault.
+/// [`crate::webhook::listen::ListenError`], errors that keep a named connection from receiving, and a damaged vault.
 pub async fn listen(
     workspace: &Workspace,
     options: &ListenOptions,
@@ -92,7 +92,7 @@ pub async fn listen(
     listener.run(workers, stop, |event| report(event, observer)).await
 }
 
-/// The workers that look after the connections of a listener.
+/// The workers for the connections of a listener.
 fn maintenance<'a>(workspace: &'a Workspace, listener: &WebhookListener<'_>, options: &ListenOptions) -> WorkerSet<'a> {
     let named = (!options.connections.is_empty())
         .then(|| listener.settings.iter().map(|settings| settings.connection.id).collect::<Vec<_>>());

@@ -36,7 +36,7 @@ use super::{Effect, Operation};
 
 /// The operations of this module.
 ///
-/// What prints a secret, chooses a URL, runs a program or signs as the vendor does is for the owner alone.
+/// Operations that print a secret, choose a URL, run a program or sign as the vendor are for the owner only.
 pub const OPERATIONS: &[Operation] = &[
     local("webhook url --public-url", Write),
     local("webhook secret --print-secret", Read),

@@ -1,4 +1,4 @@
-//! Sends received events on once more, and fetches those that did not arrive.
+//! Replays received events, and fetches missed ones.
 
 use url::Url;
 
@@ -11,7 +11,7 @@ use crate::runtime::Workspace;
 use crate::view::webhook::{BackfilledEventView, ReplayedEventView};
 use crate::webhook::{backfill, replay};
 
-/// Which events to send where.
+/// The events to send, and where.
 #[derive(Clone, Debug)]
 pub struct ReplayEventsRequest {
     /// All connections if absent.
@@ -22,14 +22,14 @@ pub struct ReplayEventsRequest {
     pub to: Url,
 }
 
-/// Which events to ask the vendor for.
+/// The events to fetch from the vendor.
 #[derive(Clone, Debug)]
 pub struct BackfillEventsRequest {
     pub connection: ConnectionName,
     pub since: Timestamp,
     /// Now if absent.
     pub until: Option<Timestamp>,
-    /// The most new events to store; no limit if absent.
+    /// Maximum number of new events to store; no limit if absent.
     pub limit: Option<u64>,
     /// Parameters of the vendor's API that no subscription gives.
     pub input: Input,
@@ -41,7 +41,7 @@ pub struct BackfillEventsRequest {
 /// known. `sink` gets each as it was answered.
 ///
 /// # Errors
-/// URLs that nothing may be sent to, and errors of `sink`; that a receiver fails is part of the results.
+/// Disallowed URLs, and errors of `sink`. Failures of a receiver are in the results.
 pub async fn replay_events(
     workspace: &Workspace,
     request: ReplayEventsRequest,
@@ -53,8 +53,8 @@ pub async fn replay_events(
     replay::replay(workspace, &selection, |replayed| sink(ReplayedEventView::new(replayed))).await
 }
 
-/// Asks the vendor for events that did not arrive and stores the new ones. `sink` gets each event found; those before an error
-/// stay stored.
+/// Fetches missed events from the vendor and stores the new ones. `sink` gets each event found; those before an error
+/// are kept.
 ///
 /// # Errors
 /// [`backfill::BackfillError`], and those of [`crate::api::call`].

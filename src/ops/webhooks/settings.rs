@@ -18,7 +18,7 @@ const ROTATION_OVERLAP: Duration = Duration::from_secs(86_400);
 /// The name of the parameter that is set as a secret, never as a parameter.
 const SECRET_PARAM: &str = "secret";
 
-/// The address that a vendor calls.
+/// The URL that a vendor calls.
 #[derive(Clone, Debug)]
 pub struct SetPublicUrlRequest {
     pub connection: ConnectionName,
@@ -26,12 +26,12 @@ pub struct SetPublicUrlRequest {
     pub base: String,
 }
 
-/// A signing secret to put in force.
+/// A signing secret to use.
 #[derive(Clone, Debug)]
 pub enum NewWebhookSecret {
     /// The vendor's.
     Given(Secret),
-    /// One of ours, for vendors that take it.
+    /// A generated secret, for vendors that accept one.
     Generated,
 }
 
@@ -39,11 +39,11 @@ pub enum NewWebhookSecret {
 #[derive(Clone, Debug)]
 pub struct SetWebhookSecretRequest {
     pub connection: ConnectionName,
-    /// Values that receiving needs beside the secret, by name.
+    /// Other values needed to receive webhooks, by name.
     pub params: BTreeMap<String, String>,
     /// Stays as it is if absent.
     pub secret: Option<NewWebhookSecret>,
-    /// How long the secret in force stays valid next to the new one. If absent, a day for a generated one, else not at all.
+    /// How long the current secret stays valid. If absent, a day with a generated secret, otherwise not at all.
     pub overlap: Option<Duration>,
 }
 

@@ -1,4 +1,4 @@
-//! Sends events as a vendor would, signed with the secret that its receiver knows.
+//! Sends events as a vendor would, signed with the receiver's secret.
 
 use std::time::Duration;
 
@@ -20,23 +20,23 @@ use crate::webhook::simulate::corrupt::Corruption;
 use crate::webhook::simulate::send::WebhookSender;
 use crate::{clock, env, hex};
 
-/// How long a receiver may take.
+/// Time limit for a receiver.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Events to make and to send.
+/// The events to send.
 #[derive(Clone, Debug)]
 pub struct SimulateEventsRequest {
-    /// A connection, or the name of a connector alone.
+    /// A connection, or the name of a connector.
     pub source: ConnectionName,
     /// One of the connector's event types, or a pattern such as `invoice.*`: one of each that it covers.
     pub event: String,
     /// https, or http on this machine; where `webhook listen` listens if absent.
     pub to: Option<Url>,
-    /// Places in the body and what to put there.
+    /// Places in the body and their new values.
     pub set: Vec<(Pointer, Value)>,
-    /// A body in place of the sample's.
+    /// A body to use instead of the sample's.
     pub data: Option<Vec<u8>>,
-    /// What to sign with; if absent, the connection's, else `INTEG_WEBHOOK_SECRET`, else a generated one.
+    /// The signing secret; if absent, the connection's, then `INTEG_WEBHOOK_SECRET`, then a generated one.
     pub secret: Option<Secret>,
     pub count: u64,
     /// Requests a second; one after another if absent.
@@ -52,26 +52,26 @@ pub struct SimulationTarget {
     pub is_secret_generated: bool,
 }
 
-/// How the receiver took all of it.
+/// The receiver's results.
 #[derive(Clone, Debug)]
 pub struct SimulationResult {
     pub connector: String,
     pub to: Url,
     pub sent: u64,
-    /// Requests that were answered otherwise than a correct receiver answers, or not at all.
+    /// Requests with a response that a correct receiver would not give, or without a response.
     pub unexpected: u64,
-    /// Those of them that nobody was there to answer.
+    /// Requests that could not be delivered.
     pub unreached: u64,
-    /// Why the first request without an answer had none.
+    /// The error of the first request without a response.
     pub first_error: Option<String>,
 }
 
-/// Sees events on their way.
+/// Observes the simulation.
 pub trait SimulationObserver {
-    /// Everything is ready; nothing was sent yet.
+    /// Everything is ready; nothing has been sent yet.
     fn starts(&mut self, target: &SimulationTarget);
 
-    /// A request was answered, or not.
+    /// A request got a response, or failed.
     ///
     /// # Errors
     /// An error ends the simulation.
@@ -120,11 +120,11 @@ pub async fn preview_simulation(
     })
 }
 
-/// Sends events, and returns how the receiver took them.
+/// Sends events, and returns the receiver's results.
 ///
 /// # Errors
-/// Events that cannot be made, corruptions that no receiver could see, URLs that nothing may be sent to. That the receiver
-/// refuses or is not there is part of the result.
+/// Events that cannot be created, corruptions that no receiver could detect, disallowed URLs. Rejections and failures
+/// of the receiver are in the result.
 pub async fn simulate_events(
     workspace: &Workspace,
     request: SimulateEventsRequest,
@@ -175,7 +175,7 @@ impl SimulationResult {
     }
 }
 
-/// Who seems to send: whose events, with which keys, to where.
+/// The simulated sender: its events, keys and target.
 struct SimulationSource {
     connector: Connector,
     keys: SigningContext,

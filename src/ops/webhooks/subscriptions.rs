@@ -31,18 +31,18 @@ pub struct UnsubscribeRequest {
     pub id: Option<SubscriptionId>,
     /// All of them.
     pub all: bool,
-    /// Forgets them and leaves them at the vendor.
+    /// Removes them locally, and leaves them at the vendor.
     pub local: bool,
 }
 
-/// The request that [`subscribe`] would send, and what its secrets are known by.
+/// The request that [`subscribe`] would send, and how its secrets are redacted.
 pub struct SubscriptionPreview {
     pub session: Session,
     pub request: Request,
     pub grant: Grant,
 }
 
-/// Registers the connection's URL at its vendor. One that is registered already stays as it is.
+/// Registers the connection's URL at its vendor. An existing subscription is not changed.
 ///
 /// # Errors
 /// [`subscription::SubscribeError`], and those of [`crate::api::call`].
@@ -69,7 +69,7 @@ pub async fn preview_subscription(workspace: &Workspace, request: SubscribeReque
     Ok(SubscriptionPreview { session, request: prepared, grant: refresh::load_grant(workspace, name).await?.grant })
 }
 
-/// Ends subscriptions at the vendor and forgets them.
+/// Ends subscriptions at the vendor and removes them.
 ///
 /// # Errors
 /// [`subscription::SubscribeError`], and those of [`crate::api::call`]; what was ended before the error is forgotten.

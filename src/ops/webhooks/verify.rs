@@ -1,4 +1,4 @@
-//! Judges a captured request.
+//! Verifies a captured request.
 
 use crate::clock::Timestamp;
 use crate::error::Result;
@@ -9,19 +9,19 @@ use crate::view::webhook::VerificationView;
 use crate::webhook::inbound::explain::explain;
 use crate::webhook::settings::{DEFAULT_PORT, WebhookSettings};
 
-/// A request that was captured, and how to judge it.
+/// A captured request, and how to verify it.
 #[derive(Clone, Debug)]
 pub struct VerifyRequest {
     pub connection: ConnectionName,
     /// Its URL may be a path, as it is on the wire.
     pub request: WebhookRequest,
-    /// What the vendor called; the connection's own URL with the request's query if absent.
+    /// The URL that the vendor called; the connection's URL with the request's query if absent.
     pub url: Option<String>,
-    /// The time to judge it at; now if absent.
+    /// The time to verify it at; now if absent.
     pub at: Option<Timestamp>,
 }
 
-/// Returns whether a request is the vendor's, check by check. A request that is refused is no error.
+/// Returns whether a request is from the vendor, with each check. A rejected request is not an error.
 pub async fn verify_request(workspace: &Workspace, request: VerifyRequest) -> Result<VerificationView> {
     let VerifyRequest { connection, mut request, url, at } = request;
     let settings = WebhookSettings::load(workspace, &connection).await?;

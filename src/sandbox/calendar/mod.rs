@@ -1,5 +1,4 @@
-//! The calendars of the emulated vendor: what takes place in a span of time, free/busy, and changes that obey ETags and the
-//! keys of creations.
+//! The calendars of the emulated vendor: events in a time range, free/busy, and changes that respect ETags and keys.
 //!
 //! A connector's `[calendar]` says which actions these are and what an event looks like. The records are those of the stream
 //! that the actions are about, and between them occurrences of weekly series, which no stream lists.

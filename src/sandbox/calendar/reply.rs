@@ -1,4 +1,4 @@
-//! The answers that list: events of a span of time, and when calendars are busy.
+//! Responses that list events and busy times.
 
 use serde_json::{Value, json};
 

@@ -1,5 +1,5 @@
-//! What takes place in a calendar of the sandbox: the same every week but for exceptions, so that there is something in any
-//! week that somebody looks at. Each event is one occurrence, as vendors list recurring events.
+//! The events of a sandbox calendar: the same every week except for exceptions, so that every week has some. Each event
+//! is one occurrence, as vendors list recurring events.
 
 use jiff::ToSpan;
 use jiff::civil::{Date, DateTime, date};

@@ -1,5 +1,5 @@
-//! The streams of the connector's file: each list answers from the file's sample, page by page and by what is new, and
-//! time passes for it by ticks of the [`SandboxState`].
+//! The streams of the connector's file: lists are generated from the file's samples, with pages and changes; time
+//! advances by ticks of the [`SandboxState`].
 
 mod page;
 mod record;
@@ -321,7 +321,7 @@ impl VendorEmulator {
         filters.collect()
     }
 
-    /// Asking from a place on tells some vendors that what is before it is done with.
+    /// For some vendors, requesting from a position confirms everything before it.
     fn acknowledge(&self, ask: &StreamRequest<'_>, state: &mut SandboxState) {
         let Some(pages) = ask.pages.filter(|pages| pages.acknowledges) else { return };
         if let Some(turn) = ask.page_token.as_deref().and_then(|turn| turn.parse::<u64>().ok()) {

@@ -1,4 +1,4 @@
-//! Parting a list into pages, and writing an answer that holds one.
+//! Splits a list into pages, and writes a response with one.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

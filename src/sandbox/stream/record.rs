@@ -1,4 +1,4 @@
-//! A record as the vendor writes it: the file's sample with the values of this record, and what edits made of it.
+//! A record as the vendor writes it: the file's sample with the record's values and edits.
 
 use std::collections::BTreeSet;
 

@@ -1,5 +1,5 @@
-//! The records that an account of the emulated vendor has: a function of the account, the stream, the parent's values and what
-//! the state says of time and of edits, made from the file's sample, each when it is asked for.
+//! The records of an account of the emulated vendor, generated on demand from the file's sample: a function of the
+//! account, the stream, the parent's values, and the state's ticks and edits.
 
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -48,13 +48,13 @@ pub(in crate::sandbox) struct RecordSet<'a> {
     /// What every record's number begins at.
     pub(super) first_number: u64,
     pub(super) sample: Value,
-    /// Whether `{n}` is all that tells keys apart: it then differs from list to list as well.
+    /// Whether only `{n}` distinguishes keys: it then also differs between lists.
     is_keyed_by_count: bool,
     /// What its records are to the connector's calendars.
     pub(super) calendar: CalendarRole<'a>,
     /// What of the parent's values are numbers in its record.
     pub(super) numbers: BTreeSet<&'a str>,
-    /// The ticks that reach it; all where absent.
+    /// The ticks that reach it; all if absent.
     active_ticks: Option<BTreeSet<u32>>,
     /// The records to which something happened, by their places.
     pub(super) changed: BTreeMap<u64, GeneratedRecord>,
@@ -93,7 +93,7 @@ impl GeneratedRecord {
     }
 }
 
-/// The names that tell the lists of a stream apart: what parents give, and what a user must say.
+/// The names that select the lists of a stream: the parents' values, and required parameters.
 pub(in crate::sandbox) fn partition_names(stream: &Stream) -> impl Iterator<Item = &String> {
     let asked = stream.params.iter().filter(|(_, param)| !param.optional && param.default.is_none());
     stream.parents.iter().flat_map(|parent| parent.values.keys()).chain(asked.map(|(name, _)| name))

@@ -1,4 +1,4 @@
-//! What a request asks of a stream: the file's templates read backwards.
+//! Parses a request to a stream, by matching the file's templates.
 
 use std::collections::BTreeMap;
 
@@ -35,10 +35,10 @@ pub(in crate::sandbox) struct StreamRequest<'a> {
     pub(in crate::sandbox) path_param_count: usize,
     /// How many templates of query and body fit.
     pub(in crate::sandbox) matched_params: usize,
-    /// Whether all that the file says must hold: it tells streams of one path apart.
+    /// Whether everything in the file must match, to distinguish streams with the same path.
     is_strict: bool,
     pub(super) size: u64,
-    /// What tells which page: a cursor, a number, an id.
+    /// What selects the page: a cursor, a number, an ID.
     pub(super) page_token: Option<String>,
     /// A sync token.
     pub(super) sync_token: Option<String>,

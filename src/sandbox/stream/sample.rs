@@ -1,5 +1,4 @@
-//! The values that samples of records name: ids in every form, people, titles, amounts and times, all of them following from
-//! the record.
+//! The values for samples of records: IDs, people, titles, amounts and times, all derived from the record.
 
 use crate::clock::Timestamp;
 use crate::connector::Values;

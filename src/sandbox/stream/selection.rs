@@ -1,5 +1,5 @@
-//! The records that a request lists, in its order. A record is made when its page is asked for and not before, so that a page
-//! of a list of millions costs as much as one of a short list.
+//! The records that a request lists, in order. Records are generated per page, so a page of a list of millions costs as
+//! much as that of a short list.
 //!
 //! What was there at first has a place that can be computed, in every order. What happened since is kept apart: few records,
 //! each of which is put where it belongs among the others.

@@ -1,4 +1,4 @@
-//! Times and numbers as vendors write them in records, and as requests say them.
+//! Times and numbers in the vendors' formats, in records and requests.
 
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};

@@ -81,6 +81,14 @@ pages = { kind = "cursor", next = "/next", param = "/start", more = "/more", siz
     let walked = posted.read_all(&ListQuery::default());
     assert_eq!(walked.pages, [50, 50, 50, 50, 50]);
     assert_eq!(posted.keys(&walked.records).len(), 250);
+    let mut graph = things(
+        r#"method = "POST"
+body = { query = "query ($after: String) {{ things }}", variables = { first = 50 } }
+pages = { kind = "cursor", next = "/next", param = "/variables/after", more = "/more", size_param = "/variables/first", size = 50 }"#,
+    );
+    let walked = graph.read_all(&ListQuery::default());
+    assert_eq!(walked.pages, [50, 50, 50, 50, 50]);
+    assert_eq!(graph.keys(&walked.records).len(), 250);
     let mut asked = things(
         r#"query = { q = "SELECT * FROM Thing STARTPOSITION {offset} MAXRESULTS {size}" }
 pages = { kind = "offset", first = 1, size = 100, records = "/QueryResponse/Thing" }"#,

@@ -1,4 +1,4 @@
-//! Connections, with what is known of their health.
+//! Connections, with their health.
 
 use std::collections::BTreeMap;
 

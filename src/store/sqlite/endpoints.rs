@@ -1,4 +1,4 @@
-//! Endpoints: where the user's own events are sent, by which rules, and their health.
+//! Endpoints, with their delivery policy and health.
 
 use std::str::FromStr;
 use std::time::Duration;

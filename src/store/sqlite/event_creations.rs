@@ -1,4 +1,4 @@
-//! The keys of events that are added for entities.
+//! The keys of events that are created for entities.
 
 use async_trait::async_trait;
 use rusqlite::{Connection, params};

@@ -1,4 +1,4 @@
-//! The index of the delivery ids seen so far, by which duplicates are dropped.
+//! Index of the delivery IDs seen so far, used to drop duplicates.
 //!
 //! Keys are hashes, so that each belongs on another page of an index, and an index that is kept up with every event costs
 //! a page for each. The keys of the newest events are therefore held in memory, and go into the table `event_dedup_keys` many

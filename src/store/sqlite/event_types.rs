@@ -1,4 +1,4 @@
-//! The types of the user's own events, with an example of their data.
+//! The types of the user's events, with sample data.
 
 use async_trait::async_trait;
 

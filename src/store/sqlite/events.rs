@@ -1,4 +1,4 @@
-//! The inbox: webhooks received, each event once, and what became of them.
+//! The inbox: received webhooks, each event once, with its status.
 
 use std::sync::Arc;
 use std::time::Duration;

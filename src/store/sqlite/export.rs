@@ -1,4 +1,4 @@
-//! Whole copies of a store, under another key or in the clear in memory, and checking one. Restoring is `snapshot`'s.
+//! Copies a whole store, with another key or unencrypted in memory, and checks one. `snapshot` restores.
 //!
 //! The vault calls all of this on threads for blocking work.
 

@@ -1,4 +1,4 @@
-//! Grants: the secrets of connections, and what keeps a grant from being used twice.
+//! Grants: the secrets of connections, protected against being used twice.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

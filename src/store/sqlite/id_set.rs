@@ -1,4 +1,4 @@
-//! Sets and lists of row ids that take little room.
+//! Compact sets and lists of row IDs.
 
 /// A set of row ids: a bit for each, which for millions of records is less than a megabyte.
 #[derive(Debug, Default)]

@@ -1,4 +1,4 @@
-//! Inserting deliveries: which of their events are new, and which came before.
+//! Inserts deliveries, and finds which of their events are new.
 //!
 //! An event is known by its delivery id, and where the signature does not cover that, by the bytes that were signed as well: a
 //! captured request is the same event under any id. Two requests that name no delivery are distinguished by what else they

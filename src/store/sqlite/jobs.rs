@@ -1,4 +1,4 @@
-//! Jobs: runs of a sync, with what each was asked for, its outcome and its counts.
+//! Jobs: runs of a sync, with their request, outcome and counts.
 
 use async_trait::async_trait;
 use rusqlite::{OptionalExtension, Transaction};

@@ -1,4 +1,4 @@
-//! Links, whose two keys are unique constraints: what several processes insert at once is decided by the transaction.
+//! Links. Their two keys are unique constraints, so the transaction decides between concurrent inserts.
 
 use async_trait::async_trait;
 use rusqlite::{Connection, Transaction, params};

@@ -1,4 +1,4 @@
-//! The one row of facts about the store itself.
+//! The single row of facts about the store.
 
 use rusqlite::{Connection, OptionalExtension, Transaction};
 

@@ -102,7 +102,7 @@ impl SqliteStore {
         self.is_read_only
     }
 
-    /// Returns why it cannot be told whether the store has lost writes, if so.
+    /// Returns why it is unknown whether the store has lost writes, if so.
     pub fn integrity_warning(&self) -> Option<&IntegrityWarning> {
         self.warning.as_ref()
     }

@@ -1,4 +1,4 @@
-//! Making and opening the file of a store.
+//! Creates and opens the file of a store.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -214,7 +214,7 @@ pub(super) enum StoreFile {
 
 impl StoreFile {
     fn in_memory() -> Self {
-        // The name tells apart the stores of one process.
+        // The name distinguishes the stores of one process.
         let name = hex::encode(&clock::random::<16>());
         Self::InMemory { uri: format!("file:/{name}?vfs=memdb"), locks: MemoryLocks::default() }
     }

@@ -1,4 +1,4 @@
-//! The outbox: messages that are to be sent, one delivery for each endpoint that accepts them, and a row for each attempt.
+//! The outbox: messages to send, one delivery for each matching endpoint, and a row for each attempt.
 
 use std::str::FromStr;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The queue of events: which of them are to be handled, and what their handlers did.
+//! The queue of events to handle, and the results of handlers.
 
 use std::time::Duration;
 

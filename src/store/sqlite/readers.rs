@@ -1,4 +1,4 @@
-//! The connections that read: several at a time, none of which waits for a write.
+//! The reading connections: several in parallel, none of which waits for a write.
 //!
 //! In write-ahead mode a reader sees the last commit before its statement and is not held up by the writer. Reads run on
 //! threads for blocking work, so that a slow disk holds up no other operation.

@@ -1,4 +1,4 @@
-//! Records as the vendor wrote them, and what changed when.
+//! Records as the vendor wrote them, with their changes.
 //!
 //! Invariant: the records of a page, and how far the list has come by it, are one commit ([`Records::commit_pages`]), which
 //! pages that wait for each other share.

@@ -1,4 +1,4 @@
-//! Between columns and domain types: names, times, closed sets of words, JSON.
+//! Conversions between columns and domain types: names, times, closed sets of words, JSON.
 //!
 //! Rows are read by column name, so that a query can gain a column without moving the others. Each aggregate has one
 //! `from_row`; its queries select at least the columns that it names.

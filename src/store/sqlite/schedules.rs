@@ -1,4 +1,4 @@
-//! When streams are synced without being asked to.
+//! Schedules: when streams are synced automatically.
 
 use async_trait::async_trait;
 

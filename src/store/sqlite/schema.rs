@@ -1,4 +1,4 @@
-//! What a store may consist of: the tables, indexes and triggers that the migrations make, and nothing else.
+//! The allowed schema of a store: only the tables, indexes and triggers created by the migrations.
 //!
 //! A schema is code. A trigger, a view, a generated column or a virtual table that somebody added runs whenever the
 //! store is used, so a store is compared with a new one of its version.

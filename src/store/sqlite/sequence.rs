@@ -1,4 +1,4 @@
-//! The notes of how many writes the store has committed: one in its folder, one beside the folder.
+//! The two records of the number of committed writes: one in the store's folder, one next to it.
 //!
 //! SQLite silently drops the frames of a write-ahead log from the first one that is damaged, and an older copy of an
 //! encrypted file is as authentic as the present one. A note says how far the store had come. Its number is authenticated
@@ -38,9 +38,9 @@ pub(super) enum SequenceReading {
 /// Why nobody can say whether the store has lost writes.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum IntegrityWarning {
-    #[error("{} is missing, so integ cannot tell whether the store lost its last writes", .0.display())]
+    #[error("{} is missing, so integ does not know whether the store lost its last writes", .0.display())]
     Missing(PathBuf),
-    #[error("{} was not written with the key of this store, so integ cannot tell whether the store is an older copy", .0.display())]
+    #[error("{} was not written with the key of this store, so integ does not know whether the store is an older copy", .0.display())]
     Forged(PathBuf),
 }
 

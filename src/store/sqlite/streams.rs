@@ -1,4 +1,4 @@
-//! The streams of connections, and how far each list of them has come.
+//! The streams of connections, and the position of each of their lists.
 
 use std::collections::HashMap;
 

@@ -1,4 +1,4 @@
-//! The subscriptions that were created at vendors: each URL once, with what it takes to renew and to delete it.
+//! Subscriptions created at vendors: each URL once, with what is needed to renew and delete it.
 
 use std::collections::BTreeMap;
 

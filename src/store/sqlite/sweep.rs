@@ -1,4 +1,4 @@
-//! Deleting records that the vendor no longer lists, and what was listed for them.
+//! Deletes records that the vendor no longer lists, and the records listed for them.
 
 use rusqlite::{Connection, Transaction};
 

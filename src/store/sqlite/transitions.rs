@@ -1,4 +1,4 @@
-//! Which connections began or ceased to work, as the writes themselves found out.
+//! Connections that broke or recovered, as detected by writes.
 //!
 //! A write that may change a connection's health reads it before and after in the same transaction, and returns the
 //! transition. Of any number of processes that record the same failure, exactly one therefore gets it. The caller notifies

@@ -1,5 +1,5 @@
-//! The thread that writes. What arrives while it commits goes into the next commit, so that any number of writers pay
-//! for one flush to the disk.
+//! The writer thread. Writes that arrive during a commit go into the next one, so that any number of writers share one
+//! flush to disk.
 //!
 //! Invariants:
 //! - A commit is durable before any of its writers is answered (`synchronous=FULL`), and raises `meta.sequence` by one.
@@ -86,7 +86,7 @@ where
             Err(error) => Ok(Err(error)),
             Ok(()) => self.result,
         };
-        // A caller that has left is not told; its write stays.
+        // A caller that has left is not notified; its write stays.
         let _ = self.reply.send(result);
     }
 }

@@ -1,4 +1,4 @@
-//! From records to the store's commits: pages, sweeps, pushed records.
+//! Commits records to the store: pages, sweeps, pushed records.
 
 use std::sync::Arc;
 

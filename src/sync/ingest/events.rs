@@ -1,4 +1,4 @@
-//! Stores what a vendor sends by itself in the same records as a sync: push and poll meet in one store.
+//! Stores records from webhooks together with synced records.
 //!
 //! An event that carries a whole record is stored as if a sync had read it. Any other is a sign that there is something
 //! new, and the stream is synced: once for all signs that come before it begins. No cursor is moved by a push.

@@ -1,5 +1,5 @@
-//! Brings records into the store, in two ways that meet in the same records: pages that a sync pulls (`commit`), and
-//! events that the vendor pushes (`events`). All commits are in `commit`.
+//! Stores records from two sources: pages of a sync (`commit`), and events from the vendor (`events`). All commits are
+//! in `commit`.
 
 mod commit;
 mod events;

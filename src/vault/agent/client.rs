@@ -1,4 +1,4 @@
-//! Finding, starting and stopping the agent, and having it open sealed keys.
+//! Finds, starts and stops the agent, and lets it open sealed keys.
 
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;

@@ -1,4 +1,4 @@
-//! The agent that holds an unlocked identity for a while, so that its passphrase is not asked for at every command.
+//! The agent that holds an unlocked identity for a while, so that commands do not ask for its passphrase.
 //!
 //! `integ vault unlock` starts it: this program again, with [`AGENT_ARGUMENT`], without a terminal, with the identity in locked
 //! memory. Other commands reach it at a socket in the data folder. Like ssh-agent it never gives out the key: it opens sealed

@@ -1,4 +1,4 @@
-//! What goes over the agent's socket: one request and one reply a connection.
+//! The protocol of the agent's socket: one request and one response per connection.
 //!
 //! A request is the operation (one byte), the SHA-256 of the identity file (32 bytes) and a payload. A reply is its status
 //! (one byte) and a payload. A payload is its length (four bytes, big endian) and as many bytes.

@@ -1,4 +1,4 @@
-//! Writes each event to a file of the user's, one JSON object a line.
+//! Appends each event to a file, one JSON object per line.
 
 use std::fs::File;
 use std::io::{self, Write};

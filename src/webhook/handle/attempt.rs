@@ -1,4 +1,4 @@
-//! One attempt to handle an event, and what is recorded of it.
+//! One attempt to handle an event, and its log entry.
 
 use std::time::Duration;
 

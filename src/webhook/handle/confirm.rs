@@ -1,7 +1,8 @@
-//! Asking the vendor whether it sent an event whose signature covers too little.
+//! Asks the vendor whether it sent an event whose signature covers too little.
 //!
-//! The event is in the store and was answered with a success; until the vendor has said yes it is unverified, and neither
-//! handlers nor syncs see it. Who cannot be reached is asked again, ever more slowly; a no makes the event dead.
+//! The event is in the store and was answered with a success; until the vendor has said yes it is unverified, and
+//! neither handlers nor syncs see it. If it cannot be reached, it is asked again with growing delays; a denial makes
+//! the event dead.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, PoisonError};

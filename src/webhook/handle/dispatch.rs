@@ -1,5 +1,5 @@
-//! Events on their way from the store to the handlers. No connection's events wait for another's, and of one connection
-//! several are handled at once, unless the order of arrival is asked for.
+//! Dispatches events from the store to handlers. Connections do not wait for each other, and each handles several
+//! events in parallel unless the order of arrival is required.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Events of one connection that were read from the store and not begun.
+//! Events of a connection that were read from the store but not started.
 
 use std::collections::VecDeque;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! An event as programs see it: in filters and in files, on stdout and in the API.
+//! An event as programs see it: in filters, files, stdout and the API.
 
 use serde::Serialize;
 use serde_json::Value;

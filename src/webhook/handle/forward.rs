@@ -1,5 +1,4 @@
-//! Sends each request on to a URL of the user's, as it came but for headers that the user adds, and a signature of now in place
-//! of one that has become too old.
+//! Forwards each request to a URL as received, except for added headers and a new signature if the original is too old.
 
 use std::borrow::Cow;
 use std::sync::Arc;

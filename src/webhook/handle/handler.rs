@@ -1,4 +1,4 @@
-//! What one handler is: it gets an event and does one thing with it.
+//! Handlers: each does one thing with an event.
 
 use std::io;
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! What is done with events: which of them are chosen, and the handlers that each is given to.
+//! The filters and handlers for events.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -41,7 +41,7 @@ pub struct Handlers {
     /// Headers that requests get which are sent on.
     pub forward_headers: Arc<[(String, String)]>,
     pub append: Option<PathBuf>,
-    /// What it tells of a stream goes into the store.
+    /// Stores the record that the event contains.
     pub sync: bool,
     /// Whether what the command prints, or the receiver answers, is the answer to the service.
     pub replies: ReplyMode,

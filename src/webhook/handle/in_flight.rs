@@ -1,4 +1,4 @@
-//! One piece of work at a time, begun by a worker and then recorded by it.
+//! Work in progress of a worker, which is recorded when it ends.
 
 use crate::runtime::BoxFuture;
 

@@ -1,4 +1,4 @@
-//! From a stored event to its handlers.
+//! Passes stored events to their handlers.
 //!
 //! `dispatch` takes the events of one connection and gives each to the `handlers`: `sync`, `append`, `exec` and `forward`;
 //! `mapped` maps it before by the user's binding.

@@ -1,4 +1,4 @@
-//! Workers that each connection has its own of, as connections come and go.
+//! Workers per connection, as connections are added and removed.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;

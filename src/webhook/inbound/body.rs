@@ -1,5 +1,5 @@
-//! The body of a request as text: its content encoding and its character set are undone. What is signed and stored is the
-//! bytes as they came.
+//! Decodes the body of a request to text: content encoding and character set. Signatures and storage use the received
+//! bytes.
 
 use std::borrow::Cow;
 use std::io::Read;

@@ -1,4 +1,4 @@
-//! A request as it is stored: its events, its headers and its exact body.
+//! A request to store: its events, headers and exact body.
 
 use serde_json::Value;
 

@@ -1,4 +1,4 @@
-//! What a request tells: one event or a batch, each with its id, type, time, account, resource and actor.
+//! Reads the events of a request, each with its ID, type, time, account, resource and actor.
 
 use std::borrow::Cow;
 use std::slice;
@@ -137,8 +137,8 @@ fn ids_in(value: &Value) -> Vec<String> {
 pub(super) struct DeliveryIdSource<'a> {
     /// The places that its id is read from.
     pub(super) sources: &'a [&'a ValueSelector],
-    /// What tells two requests apart that name no delivery and have the same body: the time that is signed, else the time at
-    /// which it came. Empty where equal bodies are to have one id.
+    /// What distinguishes two requests without a delivery ID and with the same body: the signed time, otherwise the
+    /// time at which it came. Empty where equal bodies are to have one id.
     pub(super) timestamp: &'a str,
 }
 

@@ -1,4 +1,4 @@
-//! Why a captured request is taken or refused: check by check, as far as that can be known.
+//! Explains check by check why a captured request is accepted or rejected.
 
 use serde_json::Value;
 use url::Url;
@@ -28,7 +28,7 @@ pub struct VerificationReport {
     pub coverage: Option<SignatureCoverage>,
     /// Whether the service is asked before the event counts as verified.
     pub is_confirmed_later: bool,
-    /// What it tells, where it is taken.
+    /// Its events, if it is accepted.
     pub events: Vec<ParsedEvent>,
 }
 
@@ -246,23 +246,22 @@ impl VerificationContext<'_> {
                 part(CheckStatus::Valid, self.matching_secret(judged.request, count))
             }
             Some(VerifyError::SignatureMismatch) => match self.suggest_fix(judged.request) {
-                Some(how) => part(CheckStatus::Invalid, format!("it would be right {how}")),
+                Some(how) => part(CheckStatus::Invalid, format!("it would be valid {how}")),
                 None => part(
                     CheckStatus::Invalid,
                     format!(
-                        "none of {count} fits this body under any secret in force: the secret is another one, or the \
-                         body, the URL or the time was changed; which of them cannot be told"
+                        "none of {count} matches: the secret is wrong, or the body, the URL or the time was changed"
                     ),
                 ),
             },
             Some(VerifyError::NoSecret) => {
-                part(CheckStatus::NotChecked, "no secret is known to check it with".to_owned())
+                part(CheckStatus::NotChecked, "there is no secret to verify it with".to_owned())
             }
             Some(VerifyError::MalformedSignature) => {
                 let says = format!("{} is malformed", location_text(&proof.signature));
                 part(CheckStatus::Invalid, says)
             }
-            Some(_) => part(CheckStatus::NotChecked, format!("{count} there; not judged for what is wrong elsewhere")),
+            Some(_) => part(CheckStatus::NotChecked, format!("{count} found; not verified because of another problem")),
         }
     }
 

@@ -1,4 +1,4 @@
-//! What proves a request and must be fetched: a certificate, or an issuer's keys.
+//! Fetches verification keys: a certificate, or an issuer's key set.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! What handlers answered, for services that want it as the answer to their request.
+//! Responses of handlers, for services that expect them in response to their request.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};

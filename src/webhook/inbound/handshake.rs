@@ -1,4 +1,4 @@
-//! Requests that are no events: a vendor asks whether somebody is there.
+//! Requests that are not events, such as a vendor's check of the URL.
 
 use serde_json::Value;
 

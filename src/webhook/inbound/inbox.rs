@@ -1,4 +1,4 @@
-//! The way into the store: a delivery is committed, and the dispatcher of its connection is woken.
+//! Commits deliveries to the store, and wakes the dispatchers of their connections.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What became of a request.
+//! The outcomes of a request.
 
 use std::fmt;
 use std::sync::Arc;

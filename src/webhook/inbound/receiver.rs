@@ -1,4 +1,4 @@
-//! One request to a webhook's URL, from its bytes to its answer.
+//! Handles one request to a webhook URL, from its bytes to the response.
 
 use std::borrow::Cow;
 use std::sync::{Arc, PoisonError};
@@ -396,7 +396,7 @@ fn parsed<T>(
     work(&ParsedRequest { request, document: &document, items: items.as_deref().unwrap_or(whole) })
 }
 
-/// Whether a request may be one of those that need no proof, as far as can be told without its body.
+/// Returns whether a request may need no proof, as far as is known without its body.
 fn may_be_handshake(rules: &WebhookDefinition, request: &WebhookRequest) -> bool {
     rules.handshakes.iter().filter(|handshake| !handshake.signed).any(|handshake| {
         let head = Condition { body: IndexMap::new(), ..handshake.when.clone() };

@@ -1,4 +1,4 @@
-//! The connections that webhooks are received for, as they come and go.
+//! The connections that receive webhooks, as they are added and removed.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};

@@ -1,4 +1,4 @@
-//! The HTTP side of receiving: the addresses that are listened on, and requests on their way to the receiver and back.
+//! The HTTP side of receiving: the listening addresses, and requests to and from the receiver.
 
 use std::io;
 use std::net::{IpAddr, TcpListener};

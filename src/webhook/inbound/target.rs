@@ -1,4 +1,4 @@
-//! A connection that webhooks are received for, with the keys that its requests are verified with.
+//! A connection that receives webhooks, with its verification keys.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,4 +1,4 @@
-//! Refusals that come faster than anybody reads them: the first ones are shown, the others summed up.
+//! Limits reports of rejections: the first ones are shown, the others are summed up.
 //!
 //! Anyone who reaches the port can have a request refused, and must not fill a log that way.
 

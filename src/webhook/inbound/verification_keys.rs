@@ -1,4 +1,4 @@
-//! Certificates and keys that were fetched, and those that could not be.
+//! The cache of certificates and keys, including failed fetches.
 //!
 //! Anyone who knows a webhook's URL can name any number of certificates on the vendor's host, so nothing here may wait for
 //! another's: each URL is fetched once at a time, a few different ones together, a failure is remembered for a while, and

@@ -1,4 +1,4 @@
-//! Simulated events on their way to a receiver: how many, how fast, and how wrong.
+//! Sends many simulated events to a receiver: number, rate and corruption.
 
 use std::time::Duration;
 
@@ -46,7 +46,7 @@ pub struct Burst<'a> {
     pub count: u64,
     /// The number of the first; no two commands should begin with the same, for some vendors' ids are such numbers.
     pub first_number: u64,
-    /// Requests a second; one after another where absent.
+    /// Requests per second; one after another if absent.
     pub rate: Option<f64>,
     pub corruption: Option<Corruption>,
     /// Where the emulated vendor remembers what it sends; absent where it is none.
@@ -62,7 +62,7 @@ pub struct SentRequest {
     pub response: Result<TimedResponse, HttpError>,
 }
 
-/// A request with what it tells.
+/// A request with its event.
 #[derive(Clone, Debug)]
 pub struct SimulatedRequest {
     pub request: WebhookRequest,

@@ -1,4 +1,4 @@
-//! Requests made wrong on purpose, to see that a receiver refuses them. Pure.
+//! Corrupts requests, to test that a receiver rejects them. Pure.
 
 use serde_json::Value;
 use thiserror::Error;
@@ -44,7 +44,7 @@ impl Corruption {
 pub enum CorruptionError {
     #[error("events of {0} are not signed, so none can be invalid")]
     NotSigned(String),
-    #[error("the signature of {0} has no timestamp that is checked")]
+    #[error("the signature of {0} has no timestamp to check")]
     TimestampNotChecked(String),
     #[error("the signature of {0} does not cover the body")]
     BodyNotSigned(String),
@@ -67,7 +67,7 @@ const FAR_SECS: i64 = 86_400;
 /// The time that a request is signed at to be wrong so; absent where that is not what is wrong.
 ///
 /// # Errors
-/// [`CorruptionError::TimestampNotChecked`] where no receiver could tell.
+/// [`CorruptionError::TimestampNotChecked`] if no receiver could detect it.
 pub fn signed_at(
     fault: Corruption,
     proof: Option<&SignatureScheme>,

@@ -1,4 +1,4 @@
-//! Sample events: one of the connector's file, filled, changed as the user wants, and signed.
+//! Sample events: one from the connector's file, filled in, modified as requested, and signed.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -30,7 +30,7 @@ pub struct SimulateRequest<'a> {
     /// A body in place of the sample's.
     pub data: Option<&'a [u8]>,
     pub now: Timestamp,
-    /// The time that the signature says; now where absent.
+    /// The time in the signature; now if absent.
     pub signed_at: Option<Timestamp>,
 }
 

@@ -1,4 +1,4 @@
-//! A webhook on its way to a receiver: the exact body, and the vendor's headers.
+//! Sends a webhook to a receiver: the exact body, and the vendor's headers.
 
 use std::time::Duration;
 

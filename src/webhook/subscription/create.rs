@@ -1,4 +1,4 @@
-//! What the vendor is asked, by the connector's action: some of it is the file's, some integ's, the rest the user's.
+//! Builds the vendor request for a subscription, from the file, integ and the user.
 
 use std::collections::BTreeMap;
 

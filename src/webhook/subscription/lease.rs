@@ -1,4 +1,4 @@
-//! Leases: how long a subscription lasts, and prolonging it in time, by whichever process is awake.
+//! Leases: how long a subscription lasts, and its renewal by any running process.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Subscriptions: a connection's URL registered at its vendor, prolonged while it is wanted, and ended.
+//! Subscriptions: a connection's URL registered at its vendor, renewed while it is needed, and ended.
 //!
 //! The protocol, for any number of processes:
 //! 1. Under the connection's lock the rows are read. One that is wanted already is not asked for again.
@@ -71,7 +71,7 @@ pub enum SubscribeError {
     #[error("{connection} is already subscribed to other events ({})", events.join(", "))]
     DifferentSubscription { connection: ConnectionName, id: SubscriptionId, events: Vec<String> },
     #[error(
-        "the vendor was asked for a subscription of {connection} at {at}, and no answer is stored: it may be there"
+        "the vendor was asked for a subscription of {connection} at {at}, and its answer was not stored: the subscription may exist"
     )]
     OutcomeUnknown { connection: ConnectionName, id: SubscriptionId, at: String, check_command: String },
     #[error("it is not known whether the vendor has subscribed {connection}: {reason}")]
@@ -158,7 +158,7 @@ impl Remedy for SubscribeError {
 
 fn forget_unknown(connection: &ConnectionName, id: SubscriptionId, look: &str) -> Hint {
     let command = format!("integ webhook unsubscribe {connection} {id} --local");
-    Hint::new(format!("{look}; when it is not there, or removed:"), command)
+    Hint::new(format!("check with `{look}` and at the vendor; once it does not exist:"), command)
 }
 
 /// Registers the connection's URL at its vendor; one that is registered so already stays as it is.

@@ -1,4 +1,4 @@
-//! What a request tells: ids that hold events apart, and who, what and when in every sample.
+//! The events of requests: distinct IDs, and the account, object and time in every sample.
 
 use serde_json::json;
 

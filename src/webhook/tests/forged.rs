@@ -304,6 +304,48 @@ fn what_is_made_wrong_on_purpose_is_refused() {
 }
 
 #[test]
+fn a_time_in_the_body_is_signed_with_it_and_stays_a_number() {
+    let text = r#"
+id = "clocks"
+name = "Clocks"
+category = "generic"
+description = "Events that say in their body when they were sent."
+docs = "https://clocks.example/developers"
+[api]
+base = "https://api.clocks.example"
+[auth.key]
+label = "API key"
+[auth.key.fields.key]
+prompt = "API key"
+[health]
+path = "/me"
+[events.tick]
+about = "A tick"
+sample = { json = '{"type": "tick", "id": "{id}", "sentAt": "{now_ms}"}' }
+[webhook]
+setup = "Add the URL."
+retry = "For a day."
+[webhook.params.secret]
+prompt = "Signing secret"
+[[webhook.proofs]]
+scheme = "hmac_sha256"
+signature = { header = "clock-signature" }
+timestamp = { place = { at = "/sentAt" }, unit = "milliseconds", tolerance_secs = 60 }
+[webhook.event]
+id = [{ at = "/id" }]
+type = [{ at = "/type" }]
+"#;
+    let connector = crate::connector::parse(text).unwrap();
+    let (keys, vendor, samples) = samples(&connector);
+    let (name, request) = &samples[0];
+    let body: serde_json::Value = serde_json::from_slice(&request.body).unwrap();
+    assert_eq!(body["sentAt"], serde_json::json!(NOW * 1000));
+    taken(&connector, request, &keys, NOW).unwrap();
+    let old = sample(&connector, name, &keys, &vendor, NOW - 3600);
+    assert!(matches!(taken(&connector, &old, &keys, NOW), Err(VerifyError::TimestampOutOfTolerance(_))));
+}
+
+#[test]
 fn fault_063_ids_with_dots_are_no_other_deliverys() {
     // Standard Webhooks joins id, time and body by dots: an id with one in it could be signed as another.
     for connector in connectors().iter().filter(|connector| ["webhook", "gitlab"].contains(&connector.id.as_str())) {

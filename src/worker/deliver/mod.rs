@@ -1,4 +1,4 @@
-//! Sends what is due to endpoints, each endpoint for itself.
+//! Delivers messages to endpoints, each endpoint independently.
 //!
 //! One loop decides and writes; the attempts run beside it. What ended together is recorded in one commit. An endpoint has
 //! few attempts at a time, so that one that hangs fills no more than its own places, and those that are slow or fail share

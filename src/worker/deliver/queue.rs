@@ -1,4 +1,4 @@
-//! Which attempts begin: fairly among the endpoints, each within its rate and its places.
+//! Selects the attempts to start: fairly among endpoints, within each one's rate and concurrency.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;

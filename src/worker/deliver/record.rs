@@ -1,4 +1,4 @@
-//! What becomes of attempts that have ended: the next attempt, the endpoint's health, the log.
+//! Records finished attempts: the next attempt, the endpoint's health, the log.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;

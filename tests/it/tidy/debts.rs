@@ -65,7 +65,6 @@ mod near
 mod nesting
 names_kept
 said
-standing
 stands
 told
 ways

@@ -7,47 +7,47 @@ use clap::{ArgAction, Args, ValueEnum};
 
 use crate::connector::{CATEGORIES, Pointer};
 
-/// Write a connector of your own
+/// Write a new connector
 ///
-/// Asks for what it must know; every question has a flag, so that it works without a terminal too. --issuer asks an OAuth or
-/// OpenID server for its endpoints, --from-openapi takes what an API's description says. The file is valid, and yours to
-/// go on with.
+/// Asks for the details. Every question has a flag, so it also works without a terminal. --issuer discovers the
+/// endpoints of an OAuth or OpenID server, --from-openapi reads an API description. It does not ask about streams,
+/// webhooks and request bodies: add these to the file.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct NewArgs {
-    /// What it is called in commands: lower-case letters, digits and '-'
+    /// ID of the connector: lower-case letters, digits and '-'
     #[arg(value_name = "ID")]
     pub(super) id: Option<String>,
-    /// The name of the service, as it writes it
+    /// Name of the service
     #[arg(long, value_name = "NAME")]
     pub(super) name: Option<String>,
-    /// What kind of service it is
+    /// Category of the service
     #[arg(long, value_name = "CATEGORY", value_parser = PossibleValuesParser::new(CATEGORIES), hide_possible_values = true)]
     pub(super) category: Option<String>,
-    /// What it is for, in one line
+    /// Description, in one line
     #[arg(long, value_name = "TEXT")]
     pub(super) description: Option<String>,
-    /// The address of its documentation for developers
+    /// URL of its developer documentation
     #[arg(long, value_name = "URL")]
     pub(super) docs: Option<String>,
-    /// The base of its API; {name} is asked for at connect
+    /// Base URL of its API; {name} is a parameter that `connect` asks for
     #[arg(long, value_name = "URL")]
     pub(super) base: Option<String>,
     /// How requests carry the credentials
     #[arg(long, value_name = "WAY")]
     pub(super) auth: Option<AuthMethodArg>,
-    /// The header that takes the key
+    /// Header that contains the key
     #[arg(long, value_name = "NAME", conflicts_with = "parameter")]
     pub(super) header: Option<String>,
-    /// The query parameter that takes the key
+    /// Query parameter that contains the key
     #[arg(long, value_name = "NAME")]
     pub(super) parameter: Option<String>,
-    /// How every key begins; repeatable
+    /// Prefix of every key; repeatable
     #[arg(long = "prefix", value_name = "TEXT")]
     pub(super) prefixes: Vec<String>,
-    /// Where users find the key or register the app
+    /// Page where users find the key or register the app
     #[arg(long, value_name = "URL")]
     pub(super) setup_url: Option<String>,
-    /// The issuer of its OAuth or OpenID server, which is asked for the endpoints
+    /// Issuer of its OAuth or OpenID server, to discover the endpoints
     #[arg(long, value_name = "URL")]
     pub(super) issuer: Option<String>,
     /// OAuth's authorization endpoint
@@ -62,28 +62,28 @@ pub(in crate::cli) struct NewArgs {
     /// OAuth's revocation endpoint
     #[arg(long, value_name = "URL")]
     pub(super) revoke_url: Option<String>,
-    /// A scope to ask for by default, with what it is for; repeatable
+    /// Scope to request by default, with its purpose; repeatable
     #[arg(long = "scope", value_name = "SCOPE[=PURPOSE]")]
     pub(super) scopes: Vec<String>,
-    /// The path of a harmless GET that needs the credentials
+    /// Path of a GET without side effects that needs the credentials
     #[arg(long, value_name = "PATH")]
     pub(super) health: Option<String>,
-    /// Where its answer has the account's id, as a JSON Pointer
+    /// JSON Pointer to the account's ID in its response
     #[arg(long, value_name = "POINTER", value_parser = pointer)]
     pub(super) account_id: Option<String>,
-    /// Where its answer has the account's name
+    /// JSON Pointer to the account's name in its response
     #[arg(long, value_name = "POINTER", value_parser = pointer)]
     pub(super) account_name: Option<String>,
-    /// Begin with an OpenAPI description, in JSON or YAML
+    /// Start from an OpenAPI description, in JSON or YAML
     #[arg(long, value_name = "FILE|URL")]
     pub(super) from_openapi: Option<String>,
-    /// An operation of the description to take as an action, in place of the first few that create things; repeatable
+    /// Operation of the description to use as an action, instead of the first few that create objects; repeatable
     #[arg(long = "action", value_name = "OPERATION_ID", requires = "from_openapi")]
     pub(super) actions: Vec<String>,
-    /// Where to write it, in place of your connectors' folder; - for stdout
+    /// File to write, instead of one in your connectors folder; - for stdout
     #[arg(long, value_name = "FILE")]
     pub(super) output: Option<PathBuf>,
-    /// Write over a file that is there
+    /// Overwrite an existing file
     #[arg(long, action = ArgAction::SetTrue)]
     pub(super) replace: bool,
 }
@@ -96,11 +96,11 @@ fn pointer(text: &str) -> Result<String, String> {
 pub(super) enum AuthMethodArg {
     /// A key as `Authorization: Bearer`
     Bearer,
-    /// A key in a header of its own
+    /// A key in a custom header
     Header,
     /// A key in the query
     Query,
-    /// Name and password (HTTP Basic)
+    /// User name and password (HTTP Basic)
     Basic,
     /// OAuth 2.0
     Oauth2,

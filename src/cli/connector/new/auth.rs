@@ -52,7 +52,7 @@ pub(super) fn fill(
     let setup_url = match &args.setup_url {
         Some(url) => url.clone(),
         None => {
-            let prompt = "Where users find the key or register the app (empty if unknown)";
+            let prompt = "Page where users find the key or register the app (empty if unknown)";
             questions.ask("--setup-url URL", prompt, "", url)?
         }
     };

@@ -1,4 +1,4 @@
-//! The parts of a draft, each from its flag, then from a question, then from what is usual.
+//! The parts of a draft, each from its flag, a question, or a default.
 
 use super::arguments::NewArgs;
 use super::question::{Questions, anything, category, path, pointer, url};
@@ -35,7 +35,7 @@ pub(super) fn fill(args: &NewArgs, questions: &Questions, draft: &mut ConnectorD
         Some(description) => description.clone(),
         None => {
             let usual = draft.usual_description();
-            questions.ask("--description TEXT", "What it is for, in one line", &usual, anything)?
+            questions.ask("--description TEXT", "Description, in one line", &usual, anything)?
         }
     };
     fill_base(args, questions, draft)?;

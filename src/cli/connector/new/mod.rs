@@ -24,8 +24,8 @@ impl Render for DraftView {
                 out.push(format!("  {what}: {}", super::super::ui::escape(&items.join(", "))));
             }
         };
-        line("ways of authenticating", &self.auth_methods);
-        line("scopes asked for", &self.default_scopes);
+        line("authentication methods", &self.auth_methods);
+        line("default scopes", &self.default_scopes);
         line("actions", &self.actions);
         line("not confirmed", &self.unverified);
         out.join("\n")

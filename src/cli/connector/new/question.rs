@@ -1,4 +1,4 @@
-//! Questions whose answers flags can give as well.
+//! Questions that flags can answer as well.
 
 use std::cell::RefCell;
 

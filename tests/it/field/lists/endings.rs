@@ -287,7 +287,7 @@ skip = [{ status = [404] }]
     let ran = home.run("sync acme");
     assert_eq!(ran.code, 0, "the other stream was synced: {ran:?}");
     assert!(ran.stdout.contains("skipped"), "{ran:?}");
-    assert!(ran.stderr.contains("acme/notes: the service does not give any of its 2 lists"), "{ran:?}");
+    assert!(ran.stderr.contains("acme/notes: the service does not allow access to any of its 2 lists"), "{ran:?}");
     let job = &home.json("job list --limit 1")["jobs"][0];
     assert_eq!((&job["stream"], &job["status"]), (&json!("notes"), &json!("skipped")));
     refused.lock().unwrap().pop();

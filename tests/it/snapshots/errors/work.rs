@@ -58,7 +58,7 @@ fn calendars() {
     let text = errors!(CalendarError {
         NoCalendars => [E::NoCalendars],
         NotACalendar => [E::NotACalendar { connection: slack() }],
-        Unsupported => [E::Unsupported { connection: slack(), connector: "slack".into(), what: "add events" }],
+        Unsupported => [E::Unsupported { connection: slack(), connector: "slack".into(), what: "creating events" }],
         Unreadable => [E::unreadable("free/busy", vec![(calendar(None), late()), (calendar(Some("team")), late())])],
         Late => [E::Late { limit: MINUTE }],
         Incomplete => [E::Incomplete { problem: "there is no list at /items".into() }],
