@@ -12,7 +12,6 @@ use serde_json::Value;
 
 use super::paging::{PageToken, with_param};
 use super::repeat_detector::{PageNovelty, RepeatDetector};
-use crate::connector::Pointer;
 use crate::http::{Body, Request};
 use crate::secret::Secret;
 
@@ -93,14 +92,15 @@ pub fn apply_page_token(request: &mut Request, page_token: &PageToken) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::connector::Pointer;
 
     #[test]
     fn a_page_token_goes_to_its_place_in_the_body() {
         let mut request = Request::new("POST", url::Url::parse("https://api.example.com/graphql").unwrap());
         let bytes = Secret::new(br#"{"query":"q","variables":{"first":50}}"#.to_vec());
         request.body = Some(Body { content_type: "application/json".to_owned(), bytes });
-        apply_page_token(&mut request, &PageToken::Body("/variables/after".to_owned(), "c1".into()));
-        apply_page_token(&mut request, &PageToken::Body("page".to_owned(), 2.into()));
+        apply_page_token(&mut request, &PageToken::Body(Pointer::parse("/variables/after").unwrap(), "c1".into()));
+        apply_page_token(&mut request, &PageToken::Body(Pointer::from_member("page"), 2.into()));
         let sent: Value = serde_json::from_slice(request.body.unwrap().bytes.expose()).unwrap();
         let expected = serde_json::json!({ "query": "q", "variables": { "first": 50, "after": "c1" }, "page": 2 });
         assert_eq!(sent, expected);

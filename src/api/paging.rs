@@ -425,7 +425,7 @@ mod tests {
         assert_eq!(next(cursor, r#"{"meta":{"next":"a b"}}"#, 2).unwrap(), "/v1/things?limit=2&page=4&cursor=a+b");
         assert_eq!(next(cursor, r#"{"meta":{"next":""}}"#, 2), None);
         let in_body = "kind='cursor'\nparam='/start_cursor'\nnext='/next'\nmore='/more'";
-        assert_eq!(next(in_body, r#"{"next":"c","more":true}"#, 2).unwrap(), "start_cursor=\"c\"");
+        assert_eq!(next(in_body, r#"{"next":"c","more":true}"#, 2).unwrap(), "/start_cursor=\"c\"");
         assert_eq!(next(in_body, r#"{"next":"c","more":false}"#, 2), None);
         let nested = "kind='cursor'\nparam='/variables/after'\nnext='/next'";
         assert_eq!(next(nested, r#"{"next":"c"}"#, 2).unwrap(), "/variables/after=\"c\"");
