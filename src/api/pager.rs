@@ -12,7 +12,6 @@ use serde_json::Value;
 
 use super::paging::{PageToken, with_param};
 use super::repeat_detector::{PageNovelty, RepeatDetector};
-use crate::connector::Pointer;
 use crate::http::{Body, Request};
 use crate::secret::Secret;
 
