@@ -128,7 +128,7 @@ fn redirects(redirect: &Redirect, port: Option<u16>) -> Vec<SetupRedirectUri> {
     };
     let at = |port: u16| format!("http://{host}:{port}{CALLBACK_PATH}");
     let mut entries = match port.or(redirect.port) {
-        Some(port) => vec![entry(at(port), "exactly so")],
+        Some(port) => vec![entry(at(port), "exact match")],
         None => vec![
             entry(format!("http://{host}{CALLBACK_PATH}"), "any port works (RFC 8252 section 7.3)"),
             entry(at(EXAMPLE_PORT), &format!("if the service requires a port, connect with --port {EXAMPLE_PORT}")),
@@ -305,7 +305,7 @@ mod tests {
         let slack = of("slack", Some("oauth"));
         assert_eq!(
             (slack.redirect_uris[0].uri.as_str(), slack.redirect_uris[0].when.as_str()),
-            ("http://localhost:8910/callback", "exactly so")
+            ("http://localhost:8910/callback", "exact match")
         );
         assert!(slack.scopes.iter().any(|(scope, purpose)| scope == "chat:write" && purpose.is_some()));
         assert_eq!(commands(&slack)[0], "integ app set slack --client-id ID --client-secret-file -");

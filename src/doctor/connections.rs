@@ -31,7 +31,7 @@ pub(super) fn check_connections(connections: &[Connection], around: &DoctorConte
         let (status, reason) = status_of(connection, now);
         summary.add(status);
         let why = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
-        let message = format!("{name} is in the state {}{why}", status.as_str());
+        let message = format!("{name}: {}{why}", status.as_str());
         match status {
             ConnectionStatus::NeedsReauth | ConnectionStatus::Disconnected => {
                 broken.push(Finding::error("connections", message, Some(reconnect_command(&connection.name))));

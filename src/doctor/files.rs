@@ -29,7 +29,7 @@ pub(super) fn check_files(workspace: Option<String>, network: NetworkAccess) -> 
     let file = folders.config_file();
     let config = match config::load(&file) {
         Ok(config) => {
-            let state = if file.exists() { "every key is known" } else { "none; the defaults are in force" };
+            let state = if file.exists() { "valid" } else { "not found; using the defaults" };
             findings.push(Finding::ok("settings", format!("{}: {state}", file.display())));
             config
         }

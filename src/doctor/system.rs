@@ -16,7 +16,7 @@ pub(super) fn environment_connections() -> Option<Finding> {
     match EnvironmentConnections::from_env() {
         Ok(environment) => environment.map(|environment| {
             let variables = environment.variables().join(", ");
-            Finding::ok("connections", format!("given by {variables}; stored connections are not used"))
+            Finding::ok("connections", format!("from {variables}; stored connections are not used"))
         }),
         Err(error) => Some(Finding::failure("connections", error)),
     }
@@ -35,8 +35,8 @@ pub(super) fn keyring(around: &DoctorContext) -> Vec<Finding> {
     vec![match Keyring::default().check() {
         Ok(()) => Finding::ok("keyring", "it answers"),
         Err(error) if wanted => Finding::failure("keyring", error),
-        Err(KeyringError::Unavailable(_)) => Finding::ok("keyring", "none answers, and no setting asks for one"),
-        Err(error) => Finding::ok("keyring", format!("{error}; no setting asks for it")),
+        Err(KeyringError::Unavailable(_)) => Finding::ok("keyring", "not available, and not required"),
+        Err(error) => Finding::ok("keyring", format!("{error}; not required")),
     }]
 }
 
@@ -74,7 +74,7 @@ fn browser() -> Finding {
         Some(program) => Finding::ok("browser", format!("opened by {program}")),
         None => Finding::warning(
             "browser",
-            "there is none here to open; the URL to consent at is printed all the same",
+            "no browser can be opened here; integ prints the URL instead",
             "integ connect CONNECTOR --device, or --paste",
         ),
     }

@@ -40,7 +40,7 @@ pub(super) fn check_vault(around: &DoctorContext) -> Vec<Finding> {
     match access.own_recipient() {
         Ok(Some((recipient, custody))) => {
             let place = match custody {
-                IdentityLocation::Environment => "given by the environment",
+                IdentityLocation::Environment => "from the environment",
                 IdentityLocation::Keyring => "in the OS keyring",
                 IdentityLocation::File => "in a file that only you can read",
                 IdentityLocation::EncryptedFile => "in a file under a passphrase",
@@ -69,7 +69,7 @@ pub(super) fn check_vault(around: &DoctorContext) -> Vec<Finding> {
     }
     match access.open(&folder, IfAbsent::Fail) {
         Ok(opened) => {
-            findings.push(Finding::ok("vault", format!("that of the workspace {} opens", around.workspace)));
+            findings.push(Finding::ok("vault", format!("the vault of workspace {} opens", around.workspace)));
             findings.extend(check_store(&opened, around));
         }
         Err(error) => {
@@ -119,7 +119,7 @@ fn check_integrity(store: &SqliteStore, around: &DoctorContext) -> Finding {
     let bytes = |name: &str| fs::metadata(folder.join(name)).map_or(0, |metadata| metadata.len());
     let size = files::format_size(bytes("vault.db") + bytes("vault.db-wal"));
     match store.quick_check().and_then(|()| store.schema_version()) {
-        Ok(version) => Finding::ok("store", format!("whole, schema {version}, {size}")),
+        Ok(version) => Finding::ok("store", format!("intact, schema {version}, {size}")),
         Err(error) => Finding::failure("store", error),
     }
 }

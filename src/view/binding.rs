@@ -136,7 +136,7 @@ pub struct ExampleView {
     pub example: String,
     #[serde(serialize_with = "word")]
     pub outcome: ExampleOutcome,
-    /// What differs, a line each.
+    /// The differences, one per line.
     pub differences: Vec<String>,
 }
 

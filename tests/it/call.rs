@@ -89,7 +89,7 @@ fn an_action_is_shown_with_all_its_parameters() {
     let home = connected(&provider);
     let shown = home.ok("connector show fake notes.create");
     assert!(shown.starts_with("notes.create: Write a note\nPOST /notes/{folder}\n"), "{shown}");
-    assert!(shown.contains("One of text, html is needed.") && shown.ends_with("Gives: note_id"), "{shown}");
+    assert!(shown.contains("One of text, html is required.") && shown.ends_with("Returns: note_id"), "{shown}");
     let action = home.json("connector show fake notes.create");
     assert_eq!((&action["connector"], &action["input"]["required"]), (&json!("fake"), &json!(["folder"])));
     let ran = home.run("connector show fake notes.creat --json");

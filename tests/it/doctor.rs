@@ -62,7 +62,7 @@ fn a_fresh_home_has_nothing_wrong_and_stays_empty() {
     find(&findings, "vault", "ok", "none yet");
     find(&findings, "folders", "ok", "private and writable");
     find(&findings, "settings", "ok", "defaults");
-    find(&findings, "keyring", "ok", "none answers");
+    find(&findings, "keyring", "ok", "not available");
     find(&findings, "notify", "ok", "no hook");
     let completion = find(&findings, "completion", "warning", "not installed for bash");
     assert_eq!(files(home.path()).len(), 0);
@@ -105,7 +105,7 @@ fn what_works_is_found_to_work_and_is_left_as_it_was() {
         assert!(shown.contains(&check), "{check}: {shown:?}");
     }
     find(&findings, "identity", "ok", "in a file");
-    find(&findings, "store", "ok", "whole, schema ");
+    find(&findings, "store", "ok", "intact, schema ");
     find(&findings, "connections", "ok", "1 active, 1 of the sandbox");
     assert_eq!(files(home.path()).into_keys().collect::<Vec<_>>(), before);
     let text = home.run("doctor");

@@ -108,11 +108,11 @@ fn a_key_is_asked_for_with_its_page_and_asked_again_if_it_cannot_be_one() {
         &[
             ("1. Create or copy the key at", ""),
             ("in the browser? [Y/n]", "n\\r"),
-            ("that may read accounts: ", "pk_live_wrong\\r"),
+            ("that can read accounts: ", "pk_live_wrong\\r"),
             ("Not accepted: ", ""),
-            ("that may read accounts: ", "\\r"),
+            ("that can read accounts: ", "\\r"),
             ("Not accepted: ", ""),
-            ("that may read accounts: ", "whsec_wrong\\r"),
+            ("that can read accounts: ", "whsec_wrong\\r"),
         ],
     );
     assert_eq!(ran.code, 2, "three wrong answers are enough: {ran:?}");

@@ -39,7 +39,7 @@ pub struct PreviewBindingRequest {
     pub limit: u32,
 }
 
-/// Maps some records or events that are stored, and shows field by field what becomes of them.
+/// Maps stored records or events, and returns the result of each field.
 ///
 /// # Errors
 /// [`crate::mapping::BindingError`]; [`BindingOperationError::NotFound`] and [`BindingOperationError::NoInputs`].
