@@ -262,8 +262,9 @@ fn evaluate_response(session: &Session, health: &Health, answer: &ApiResponse, f
             (HealthOutcome::Failed, Some(format!("cannot read the answer: {why}")))
         }
         None if unfulfilled() => (HealthOutcome::Failed, Some(format!("the answer is not a success{}", said()))),
-        None if account.is_none() && health.account.id.is_some() => {
-            (HealthOutcome::Failed, Some(format!("the answer does not say whose account it is{}", said())))
+        // GraphQL reports errors with status 200.
+        None if account.is_none() && health.account.id.is_some() && !said().is_empty() => {
+            (HealthOutcome::Failed, Some(format!("the response has no account{}", said())))
         }
         None => (HealthOutcome::Healthy, None),
         Some(ErrorClass::Auth) => (HealthOutcome::NeedsReauth, Some(format!("the vendor refused the token{}", said()))),

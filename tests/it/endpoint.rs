@@ -535,7 +535,7 @@ fn types_of_the_catalogue_are_listed_and_what_is_sent_is_held_against_them() {
     assert_eq!(listed["events"][0], paid);
     let added = home.run("endpoint add https://example.com/in --events invoce.* --events invoice.*");
     assert!(
-        added.code == 0 && added.stderr.contains("fits invoce.*") && !added.stderr.contains("invoice.*:"),
+        added.code == 0 && added.stderr.contains("matches invoce.*") && !added.stderr.contains("invoice.*:"),
         "{added:?}"
     );
     home.ok("endpoint send invoice.paid --data paid.json");

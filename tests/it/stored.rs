@@ -53,7 +53,7 @@ fn records_alone_lists_what_is_stored() {
     home.ok("connect slack --sandbox");
     let ran = home.run("records slack");
     assert_eq!((ran.code, ran.stdout.as_str()), (0, ""), "{ran:?}");
-    assert!(ran.stderr.contains("Nothing of slack was synced yet. Try `integ sync slack`"), "{ran:?}");
+    assert!(ran.stderr.contains("Nothing of slack has been synced yet. Try `integ sync slack`"), "{ran:?}");
     home.ok("sandbox advance things --ticks 3");
     home.ok("sync things/marks --mode full");
     home.ok("sandbox data slack/users --records 3");

@@ -373,7 +373,7 @@ fn a_long_rate_limit_ends_a_run_in_order_and_it_goes_on_there() {
     let ran = home.run("sync things/plain");
     assert_eq!(ran.code, 5, "{ran:?}");
     assert!(begun.elapsed() < Duration::from_secs(30), "nobody waits for it");
-    assert!(ran.stdout.contains("limited") && ran.stderr.contains("the sync resumes in"), "{ran:?}");
+    assert!(ran.stdout.contains("limited") && ran.stderr.contains("run the sync again in"), "{ran:?}");
     let job = home.json("job list")["jobs"][0].clone();
     assert_eq!(
         (&job["status"], &job["added"], &job["requests"]),

@@ -80,7 +80,7 @@ fn an_event_that_fails_holds_up_no_other_and_every_attempt_is_shown() {
     let told: Vec<Value> = runs.iter().map(|run| json!([run["attempt"], run["status"], run["output"]])).collect();
     assert_eq!((&told[0], told.last()), (&json!([1, 500, "said"]), Some(&json!([told.len(), 204, null]))), "{told:?}");
     let text = home.ok(&format!("webhook show {}", failed["id"]));
-    assert!(text.contains("try 1 ") && text.contains("│ said") && text.contains("answered 500"), "{text}");
+    assert!(text.contains("attempt 1 ") && text.contains("│ said") && text.contains("answered 500"), "{text}");
     // What was done with an event goes with it.
     home.ok("webhook prune --keep 0s");
     assert_eq!(home.run(&format!("webhook show {}", failed["id"])).code, 3);

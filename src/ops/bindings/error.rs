@@ -78,7 +78,7 @@ impl Remedy for BindingOperationError {
                 Diagnostic::new(Kind::Failed, "invalid_binding").run(format!("integ binding show {name}"))
             }
             Self::InvalidImport { .. } => Diagnostic::new(Kind::Usage, "invalid_import")
-                .hint(Hint::new("give what the export wrote:", "integ binding export")),
+                .hint(Hint::new("pass the output of", "integ binding export")),
         }
     }
 }

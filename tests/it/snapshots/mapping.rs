@@ -14,6 +14,10 @@ fn bindings() {
                 [example no address]\ninput = {\"id\": \"1\"}\nerror = \"email\"\n",
             );
             world.write("wrong", "id = .id\nemail = .properties.email | lowr\n");
+            let export = serde_json::json!({
+                "bindings": [{ "name": "lead", "from": "hubspot/contacts", "text": "id = .id\n" }]
+            });
+            world.write("export", &export.to_string());
             world.write("typo", "id = .id\nemail = .properties.emial\n");
         },
         ". connect hubspot --sandbox
@@ -39,6 +43,7 @@ fn bindings() {
         binding retry customer
         binding export person
         binding import wrong
+        binding import export
         binding remove customer
         binding remove customer",
     );

@@ -41,7 +41,7 @@ pub fn text(text: &str, home: &Path) -> String {
     }
     out.pop();
     // What handlers did, with how long it took.
-    let line = |line: &str| if line.starts_with("  try ") { without_times(line) } else { line.to_owned() };
+    let line = |line: &str| if line.starts_with("  attempt ") { without_times(line) } else { line.to_owned() };
     let out = out.split('\n').map(line).collect::<Vec<_>>().join("\n");
     without_row_versions(&out)
 }

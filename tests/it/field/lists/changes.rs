@@ -154,8 +154,8 @@ fn field_12_a_sync_says_which_threads_of_slack_it_does_not_look_at_and_leaves_pa
     assert_eq!(texts, ["answer"], "the message that a thread begins with is one of `messages`");
     let ran = home.run("sync slack/messages slack/thread_replies");
     for said in [
-        "slack/messages: messages older than three days were not looked at again",
-        "slack/thread_replies: threads that began more than three days ago were not looked at",
+        "slack/messages: messages older than three days were not checked again",
+        "slack/thread_replies: threads that started more than three days ago were not checked",
         "`integ sync slack/messages --mode backfill --since 30d`",
     ] {
         assert!(ran.stderr.contains(said), "{said}: {ran:?}");

@@ -292,7 +292,7 @@ skip = [{ status = [404] }]
     assert_eq!((&job["stream"], &job["status"]), (&json!("notes"), &json!("skipped")));
     refused.lock().unwrap().pop();
     let ran = home.run("sync acme/notes");
-    assert!(ran.code == 0 && ran.stderr.contains("does not give 1 list."), "{ran:?}");
+    assert!(ran.code == 0 && ran.stderr.contains("does not allow access to 1 list."), "{ran:?}");
     assert_eq!(keys(&home, "acme/notes").len(), 1);
 }
 

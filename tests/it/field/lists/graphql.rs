@@ -105,8 +105,8 @@ fn field_errors_of_status_200_are_failures() {
     let (home, _service) = start(&instead);
     *instead.lock().unwrap() = json!({ "data": null, "errors": [{ "message": "the schema has moved" }] });
     let ran = home.run("test issues --json");
-    let result = &serde_json::from_str::<Value>(&ran.stdout).unwrap()["connections"][0];
-    assert_eq!((ran.code, result["outcome"].as_str()), (1, Some("failed")), "{ran:?}");
+    let result = &serde_json::from_str::<Value>(&ran.stdout).unwrap()["tests"][0];
+    assert_eq!((ran.code, result["outcome"].as_str()), (6, Some("failed")), "{ran:?}");
     assert!(ran.stdout.contains("the schema has moved"), "{ran:?}");
     // A mutation says in its data whether it was done.
     *instead.lock().unwrap() = json!({ "data": { "issueCreate": { "success": false, "issue": null } } });
