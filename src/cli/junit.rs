@@ -13,7 +13,7 @@ pub(super) fn to_xml(tests: &[TestView]) -> Result<String, quick_junit::Serializ
     let mut suite = TestSuite::new("connections");
     for test in tests {
         let status = match test.outcome {
-            HealthOutcome::Healthy | HealthOutcome::RateLimited => TestCaseStatus::success(),
+            HealthOutcome::Healthy | HealthOutcome::Forbidden => TestCaseStatus::success(),
             HealthOutcome::Unchecked => TestCaseStatus::skipped(),
             HealthOutcome::NeedsReauth | HealthOutcome::Failed => TestCaseStatus::non_success(NonSuccessKind::Failure),
             HealthOutcome::Temporary => TestCaseStatus::non_success(NonSuccessKind::Error),

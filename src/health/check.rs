@@ -30,8 +30,8 @@ const MAX_RETRY_DELAY: Duration = Duration::from_secs(5);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HealthOutcome {
     Healthy,
-    /// The vendor knows the token and does not let it make this call.
-    RateLimited,
+    /// The service accepts the token, but the token does not allow this call.
+    Forbidden,
     /// The connector has no check for this authentication method.
     Unchecked,
     /// The vendor refused the token, and a refresh did not help.
@@ -43,7 +43,7 @@ pub enum HealthOutcome {
 
 words!(HealthOutcome {
     Healthy => "healthy",
-    RateLimited => "rate_limited",
+    Forbidden => "forbidden",
     Unchecked => "unchecked",
     NeedsReauth => "needs_reauth",
     Temporary => "temporary",
@@ -51,9 +51,9 @@ words!(HealthOutcome {
 });
 
 impl HealthOutcome {
-    /// Whether the check found nothing to repair; a rate limit and a missing check count as healthy.
+    /// Whether the check found nothing to repair: a token that does not allow the check's call works, too.
     pub fn is_healthy(self) -> bool {
-        matches!(self, Self::Healthy | Self::RateLimited | Self::Unchecked)
+        matches!(self, Self::Healthy | Self::Forbidden | Self::Unchecked)
     }
 }
 
@@ -269,7 +269,7 @@ fn evaluate_response(session: &Session, health: &Health, answer: &ApiResponse, f
         None => (HealthOutcome::Healthy, None),
         Some(ErrorClass::Auth) => (HealthOutcome::NeedsReauth, Some(format!("the vendor refused the token{}", said()))),
         Some(ErrorClass::Permission) => {
-            (HealthOutcome::RateLimited, Some(format!("the token may not make this call{}", said())))
+            (HealthOutcome::Forbidden, Some(format!("the token does not allow this call{}", said())))
         }
         Some(ErrorClass::RateLimit) => {
             (HealthOutcome::Temporary, Some(format!("rate limited (status {})", response.status)))

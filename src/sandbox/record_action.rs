@@ -153,6 +153,25 @@ impl VendorEmulator {
         patch
     }
 
+    /// Takes the members of a record out of the variables of a GraphQL mutation, and leaves the rest of the request out.
+    fn unwrap_variables(&self, given: &EmulatedActionCall<'_>, sample: &Value, sent: &mut Value) {
+        let params = given.action.params.iter().map(|(name, param)| self.connector.wire_name(name, param));
+        let mut wrappers: Vec<String> = given.action.fixed.keys().cloned().collect();
+        let mut members = serde_json::Map::new();
+        for at in params {
+            let names: Vec<String> = at.tokens().collect();
+            let (Some(first), Some(last)) = (names.first(), names.last()) else { continue };
+            if names.len() > 1 && sample.get(first).is_none() && sample.get(last).is_some() {
+                members.extend(at.find(sent).map(|value| (last.clone(), value.clone())));
+                wrappers.push(first.clone());
+            }
+        }
+        if let Some(sent) = sent.as_object_mut() {
+            sent.retain(|name, _| !wrappers.contains(name) || sample.get(name).is_some());
+            sent.extend(members);
+        }
+    }
+
     /// What was sent, as the stream's sample has it: forms and queries write numbers as text. Keys stay as they are.
     pub(super) fn typed_body(&self, set: &RecordSet<'_>, given: &EmulatedActionCall<'_>) -> Value {
         let sample = set.sample_row();
@@ -160,6 +179,7 @@ impl VendorEmulator {
         if let Some(message) = &given.action.message {
             message.set(&mut sent, Value::Null);
         }
+        self.unwrap_variables(given, &sample, &mut sent);
         for (name, param) in &given.action.params {
             let at = self.connector.wire_name(name, param);
             let is_query = self.connector.body_format(given.action) == ActionBody::Query

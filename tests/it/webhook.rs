@@ -260,7 +260,10 @@ fn a_captured_request_is_explained() {
     assert!(ran.code == 1 && ran.stdout.contains("without the white space at the end of the body"), "{ran:?}");
     write("tampered", &String::from_utf8_lossy(&request.body).replace("eur", "usd").into_bytes());
     let ran = home.run("webhook verify stripe --request tampered");
-    assert!(ran.code == 1 && ran.stdout.contains("the secret is wrong, or the body, the URL or the time was changed"), "{ran:?}");
+    assert!(
+        ran.code == 1 && ran.stdout.contains("the secret is wrong, or the body, the URL or the time was changed"),
+        "{ran:?}"
+    );
     let ran = home.run("webhook verify stripe --request good --at 2030-01-01T00:00:00Z --json");
     let view: Value = serde_json::from_str(&ran.stdout).unwrap();
     assert_eq!(

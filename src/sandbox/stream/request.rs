@@ -257,6 +257,11 @@ impl<'a> StreamRequest<'a> {
     }
 }
 
+/// Whether a value is what a stream's template says.
+pub(super) fn fits(value: &Value, template: &Value) -> bool {
+    match_body(value, template, &mut PathParams::new(), true).is_some()
+}
+
 /// How many of a body's templates a document fits, which may hold more beside or less; what they read goes into `values`. What
 /// fits none counts for nothing unless it `is_strict`.
 fn match_body(document: &Value, wanted: &Value, values: &mut PathParams, is_strict: bool) -> Option<usize> {

@@ -166,9 +166,11 @@ def stream_call(what, method, stream, pages, query):
     always(call, "body", stream.get("body", {}))
     if pages.get("kind") != "none":
         if "param" in pages:
-            call.sent["body" if pages.get("in_body") else "query"].add(pages["param"])
+            place, name = page_param(pages["param"])
+            call.sent[place].add(name)
         if "size_param" in pages and "size" in pages:
-            always(call, "query", [pages["size_param"]])
+            place, name = page_param(pages["size_param"])
+            always(call, place, [name])
     return call
 
 
@@ -222,6 +224,11 @@ def fill(match, values):
 
 def shown(url):
     return url.replace(OPEN, "{").replace(CLOSE, "}")
+
+
+def page_param(param):
+    """Where a paging parameter is sent: a pointer is a place in the body."""
+    return ("body", first(param)) if param.startswith("/") else ("query", param)
 
 
 def first(pointer):

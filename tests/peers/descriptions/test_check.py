@@ -206,11 +206,11 @@ class Check(unittest.TestCase):
     def test_a_stream_that_is_read_by_post(self):
         post = [("query = { since = \"1970-01-01\" }", 'method = "POST"\nbody = { title = "a", text = "b" }'),
                 ("query = { since = \"{since}\" }, until = { limit = \"9\" }", 'body = { list = "{since}" }'),
-                ('param = "limit"', 'param = "rich", in_body = true'), ("token =", "# ")]
+                ('param = "limit"', 'param = "/rich"'), ("token =", "# ")]
         self.assertEqual([], self.stream(*post))
         [found] = self.stream(*post, ("{ list", "{ lists"))
         self.assertIn("lists in the body is not known", found)
-        [found] = self.stream(*post, ('"rich"', '"cursor"'))
+        [found] = self.stream(*post, ('"/rich"', '"/cursor"'))
         self.assertIn("cursor in the body is not known", found)
         [found] = self.stream(*post, ('title = "a", ', ""))
         self.assertIn("title in the body is required", found)

@@ -32,6 +32,7 @@ account = { id = "/data/viewer/id", name = "/data/viewer/name" }
 [actions."issues.create"]
 about = "Create an issue"
 path = "/graphql"
+stream = "issues"
 fixed = { query = "mutation ($input: IssueInput!) { issueCreate(input: $input) { success issue { id } } }" }
 success = { "/data/issueCreate/success" = true }
 result = { id = "/data/issueCreate/issue/id" }
@@ -115,4 +116,25 @@ fn field_errors_of_status_200_are_failures() {
     let ran = home.run("call issues issues.create title=x --json");
     assert_eq!(ran.code, 0, "{ran:?}");
     assert!(ran.stdout.contains(r#""result":{"id":"i1"}"#), "{ran:?}");
+}
+
+#[test]
+fn field_the_sandbox_tells_queries_of_one_path_apart() {
+    let home = Home::new();
+    let sample = r#"sample = '{"id": "{n}", "title": "It broke"}'"#;
+    home.install(
+        "issues",
+        &CONNECTOR.replacen("\n[streams.issues.pages]", &format!("{sample}\n\n[streams.issues.pages]"), 1),
+    );
+    home.ok("connect issues --sandbox");
+    assert_eq!(home.json("test issues")["tests"][0]["outcome"], "healthy");
+    let (report, code) = sync(&home, "issues/issues");
+    assert_eq!((report["added"].as_u64(), code), (Some(250), 0), "{report}");
+    let called = home.json("call issues issues.create title=Mug");
+    assert!(called["result"]["id"].is_string(), "{called}");
+    assert!(called["response"].pointer("/data/issues").is_none(), "the list of issues is no part of it: {called}");
+    let (report, _) = sync(&home, "issues/issues");
+    assert_eq!(report["added"].as_u64(), Some(1), "{report}");
+    let created = keys(&home, "issues/issues").into_values().find(|record| record["title"] == "Mug").unwrap();
+    assert_eq!(created.as_object().unwrap().keys().collect::<Vec<_>>(), ["id", "title"], "{created}");
 }
