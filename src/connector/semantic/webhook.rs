@@ -112,7 +112,7 @@ fn check_reply(webhook: &WebhookDefinition, found: &mut Diagnostics) {
         Some(_) => {}
         None if reply.events.is_empty() => {}
         None => {
-            found.push(("webhook.reply.events".to_owned(), "needs within: otherwise no answer is awaited".to_owned()))
+            found.push(("webhook.reply.events".to_owned(), "needs within: otherwise no answer is awaited".to_owned()));
         }
     }
 }
