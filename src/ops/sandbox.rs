@@ -178,9 +178,10 @@ pub struct AdvanceSandboxRequest {
 pub async fn advance_sandbox(workspace: &Workspace, request: AdvanceSandboxRequest) -> Result<SandboxAdvanceView> {
     let AdvanceSandboxRequest { connector, ticks } = request;
     workspace.engine.catalogue.text(&connector)?;
-    let (ticks, _) =
-        change_state(workspace, &connector, |state| state.advance(ticks, workspace.engine.clock.now())).await?;
-    Ok(SandboxAdvanceView { connector, ticks })
+    let now = workspace.engine.clock.now();
+    let change = |state: &mut SandboxState| (state.advance(ticks, now), state.edits());
+    let ((ticks, edits), _) = change_state(workspace, &connector, change).await?;
+    Ok(SandboxAdvanceView { connector, ticks, edits })
 }
 
 /// The size of an emulated stream.

@@ -42,7 +42,7 @@ impl VendorEmulator {
         };
         let identity: Option<Vec<(&Pointer, String)>> =
             relation.identity.iter().map(|(param, at)| Some((at, text(param)?))).collect();
-        let wanted = identity.unwrap_or_default();
+        let wanted = self.looked_up(relation, given).or(identity).unwrap_or_default();
         let found = find(&set, &wanted);
         if relation.verb != RecordVerb::Create && found.is_none() {
             return self.record_not_found(&relation.stream);
@@ -78,6 +78,16 @@ impl VendorEmulator {
             return SandboxResponse::empty(204);
         }
         SandboxResponse::json(given.action.status, &answer)
+    }
+
+    /// What a record is looked up by in place of its key, if the request is the lookup that the file describes.
+    fn looked_up(&self, relation: &RecordRelation, given: &EmulatedActionCall<'_>) -> Option<Vec<(&Pointer, String)>> {
+        let find = self.connector.streams.get(&relation.stream)?.write.as_ref()?.find.as_ref()?;
+        let action = self.connector.actions.get(&find.action).filter(|action| std::ptr::eq(*action, given.action))?;
+        let value = |name: &String| given.value(name, action.params.get(name)?);
+        let is_lookup = find.params.iter().all(|(name, wanted)| value(name).as_ref() == Some(wanted));
+        let text = Pointer::default().text(&value(&find.param)?).filter(|_| is_lookup)?;
+        Some(vec![(&find.at, text)])
     }
 
     /// The one record that a path names, where no action of the file answers it; absent where no path of a record fits.

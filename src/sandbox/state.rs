@@ -302,6 +302,12 @@ impl SandboxState {
         self.streams.step(now, ticks, false)
     }
 
+    /// How often actions have created, changed or deleted a record.
+    pub fn edits(&self) -> u32 {
+        let edits = self.streams.steps.iter().filter(|step| step.is_edit);
+        edits.map(|step| step.ticks).fold(0, u32::saturating_add)
+    }
+
     /// Says how many records a list of a stream holds before all ticks.
     pub fn set_records(&mut self, stream: &str, count: u32) {
         self.streams.records.insert(stream.to_owned(), count);

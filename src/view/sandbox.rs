@@ -74,6 +74,8 @@ pub struct SandboxAdvanceView {
     pub connector: String,
     /// All ticks so far.
     pub ticks: u32,
+    /// How often actions have created, changed or deleted a record.
+    pub edits: u32,
 }
 
 /// The size of an emulated stream.

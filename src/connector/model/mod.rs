@@ -8,6 +8,7 @@ mod credential;
 mod oauth2;
 mod stream;
 mod webhook;
+mod write;
 
 use crate::model::Budget;
 use indexmap::IndexMap;
@@ -23,6 +24,7 @@ pub use credential::*;
 pub use oauth2::*;
 pub use stream::*;
 pub use webhook::*;
+pub use write::*;
 
 /// One service: what it is, how to authenticate, and what it can do.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]

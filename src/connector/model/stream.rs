@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{HttpMethod, Pagination, Param};
+use super::{HttpMethod, Pagination, Param, RecordWriting};
 use crate::connector::{Pointer, Template};
 
 /// A kind of record, for `integ sync`.
@@ -102,6 +102,9 @@ pub struct Stream {
     /// the connection.
     #[serde(default)]
     pub overlooks: Option<String>,
+    /// How to write records, for two-way bindings.
+    #[serde(default)]
+    pub write: Option<Box<RecordWriting>>,
     /// A record as the vendor writes it, for the sandbox: JSON whose strings can use the names of event samples, the
     /// parent's values, and the names that the guide lists for records: numbers, codes, people, titles, amounts, times.
     #[serde(default)]

@@ -9,6 +9,7 @@ mod names;
 mod stream;
 mod untrusted;
 mod webhook;
+mod write;
 
 use std::collections::BTreeSet;
 
@@ -45,6 +46,7 @@ pub(super) fn check(connector: &Connector) -> Diagnostics {
     }
     action::check_all(connector, &mut found);
     stream::check_all(connector, &mut found);
+    write::check_all(connector, &mut found);
     webhook::check(connector, &mut found);
     binding::check_all(connector, &mut found);
     calendar::check(connector, &mut found);
