@@ -88,10 +88,15 @@ impl Mapper {
     /// # Errors
     /// [`BindingError`] of the first expression that is wrong.
     pub fn compile(source: &BindingSource) -> Result<Self, BindingError> {
-        let (mut fields, mut extractor) = (Vec::with_capacity(source.fields.len()), Extractor::default());
+        Self::of_fields(&source.fields, &source.tables)
+    }
+
+    /// Makes a mapper of fields that may use tables.
+    pub(super) fn of_fields(sources: &[FieldSource], tables: &[Arc<LookupTable>]) -> Result<Self, BindingError> {
+        let (mut fields, mut extractor) = (Vec::with_capacity(sources.len()), Extractor::default());
         let (mut expressions, mut lines) = (Vec::new(), Vec::new());
-        for field in &source.fields {
-            let (draft, paths) = read(field, &source.tables)?;
+        for field in sources {
+            let (draft, paths) = read(field, tables)?;
             let value = match draft {
                 Some(draft) => FieldValue::Here(draft.finish(&mut extractor)),
                 None => {
@@ -109,7 +114,7 @@ impl Mapper {
                 expression: field.expression.clone(),
             });
         }
-        let definitions = lookup_definition(&source.tables);
+        let definitions = lookup_definition(tables);
         let program = Program::compile(&expressions, "lookup", &definitions).map_err(|(index, source)| {
             BindingError::Expression {
                 line: lines.get(index).map_or(0, |field| field.line),
@@ -118,7 +123,7 @@ impl Mapper {
             }
         })?;
         let paths: Vec<(usize, &[String])> =
-            source.fields.iter().enumerate().map(|(index, field)| (index, field.path.as_slice())).collect();
+            sources.iter().enumerate().map(|(index, field)| (index, field.path.as_slice())).collect();
         Ok(Self { fields, output: members(&paths), extractor, program })
     }
 
@@ -173,7 +178,8 @@ impl Mapper {
         self.fields.iter().map(|field| field.name.as_str())
     }
 
-    fn values<'d>(&'d self, document: &'d str) -> Vec<Result<Cow<'d, str>, String>> {
+    /// Returns the value of each field, or why there is none.
+    pub(super) fn values<'d>(&'d self, document: &'d str) -> Vec<Result<Cow<'d, str>, String>> {
         let found = self.extractor.find(Json::from_validated(document));
         let mut outcomes =
             if self.program.is_empty() { Vec::new() } else { self.program.run(&without_lone_surrogates(document)) };
@@ -220,7 +226,7 @@ impl Field {
 }
 
 /// What an expression is: one that runs here, or jq's; and the paths that it reads.
-fn read(
+pub(super) fn read(
     field: &FieldSource,
     tables: &[Arc<LookupTable>],
 ) -> Result<(Option<Draft>, expression::PathsRead), BindingError> {

@@ -23,6 +23,8 @@ mod coerce;
 mod compile;
 mod expression;
 mod extract;
+mod merge;
+mod outbound;
 mod source;
 
 use std::fmt;
@@ -33,7 +35,9 @@ use thiserror::Error;
 pub use crate::converter::CONVERTERS;
 pub use coerce::FieldType;
 pub use compile::{FieldInput, MappedDocument, MappedField, Mapper};
-pub use source::{BindingSource, Example, Expected, MAX_SOURCE_BYTES};
+pub use merge::{MergeInput, MergeOutcome, merge, same};
+pub use outbound::{Outbound, WritableParam, WriteTarget, document_of, fields_of};
+pub use source::{BindingSource, Example, Expected, MAX_SOURCE_BYTES, SyncRules};
 
 use crate::error::{Diagnostic, Hint, Kind, Remedy};
 use crate::jq::JqError;

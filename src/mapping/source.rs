@@ -10,6 +10,7 @@ use super::BindingError;
 use super::coerce::FieldType;
 use crate::converter::LookupTable;
 use crate::json::Json;
+use crate::model::{ConflictPolicy, EntityDeletion};
 
 /// The longest text of a binding.
 pub const MAX_SOURCE_BYTES: usize = 64 << 10;
@@ -23,6 +24,27 @@ pub struct BindingSource {
     pub(super) fields: Vec<FieldSource>,
     pub(super) tables: Vec<Arc<LookupTable>>,
     pub examples: Vec<Example>,
+    /// Present if it goes both ways.
+    pub sync: Option<SyncRules>,
+    /// The parameters of the actions that create and update an object, then those of one of them alone.
+    pub(super) out: [Vec<FieldSource>; 3],
+}
+
+/// How the two sides of a binding are kept in step: its `[sync]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SyncRules {
+    pub conflict: ConflictPolicy,
+    pub delete: EntityDeletion,
+    /// Fields that no two objects share the values of.
+    pub identify: Vec<String>,
+}
+
+/// Which actions the parameters of an `[out]` are for; the number is an index of [`BindingSource::out`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum OutScope {
+    Both = 0,
+    Create = 1,
+    Update = 2,
 }
 
 /// A field as it was written.
@@ -66,6 +88,8 @@ enum Section {
     Fields,
     Table(LookupTable),
     Example { name: String, line: usize, input: Option<String>, expected: Option<Expected> },
+    Sync,
+    Out(OutScope),
 }
 
 impl BindingSource {
@@ -83,6 +107,9 @@ impl BindingSource {
             if let Some(heading) = statement.strip_prefix('[') {
                 source.end(section)?;
                 section = begin(line, heading)?;
+                if matches!(section, Section::Sync | Section::Out(_)) {
+                    source.sync.get_or_insert_default();
+                }
             } else {
                 source.statement(&mut section, line, &statement)?;
             }
@@ -97,22 +124,9 @@ impl BindingSource {
     fn statement(&mut self, section: &mut Section, line: usize, statement: &str) -> Result<(), BindingError> {
         let (name, value) = assignment(line, statement)?;
         match section {
-            Section::Fields => {
-                let field = field(line, name, value)?;
-                let taken = self.fields.iter().find(|other| {
-                    let shorter = other.path.len().min(field.path.len());
-                    other.path[..shorter] == field.path[..shorter]
-                });
-                if let Some(other) = taken {
-                    let problem = format!("{} is on line {} already", other.name(), other.line);
-                    return Err(BindingError::Syntax { line, problem });
-                }
-                if self.fields.len() == MAX_FIELDS {
-                    let problem = format!("a binding has at most {MAX_FIELDS} fields");
-                    return Err(BindingError::Syntax { line, problem });
-                }
-                self.fields.push(field);
-            }
+            Section::Fields => add(&mut self.fields, field(line, name, value)?)?,
+            Section::Out(scope) => add(&mut self.out[*scope as usize], field(line, name, value)?)?,
+            Section::Sync => self.sync.get_or_insert_default().set(line, name, value)?,
             Section::Table(table) => {
                 let value = json(line, value)?;
                 if name == "*" {
@@ -138,7 +152,7 @@ impl BindingSource {
 
     fn end(&mut self, section: Section) -> Result<(), BindingError> {
         match section {
-            Section::Fields => {}
+            Section::Fields | Section::Sync | Section::Out(_) => {}
             Section::Table(table) => self.tables.push(Arc::new(table)),
             Section::Example { name, line, input, expected } => {
                 let (Some(input), Some(expected)) = (input, expected) else {
@@ -149,6 +163,40 @@ impl BindingSource {
         }
         Ok(())
     }
+}
+
+impl SyncRules {
+    /// Takes over a line of a `[sync]`.
+    fn set(&mut self, line: usize, name: &str, value: &str) -> Result<(), BindingError> {
+        let value = unquoted(value);
+        let unknown = |error: crate::model::UnknownWord| {
+            syntax(line, format!("unknown value {:?} of {name}: use one of {}", error.word, error.expected))
+        };
+        match name {
+            "conflict" => self.conflict = value.parse().map_err(unknown)?,
+            "delete" => self.delete = value.parse().map_err(unknown)?,
+            "match" => self.identify = value.split(',').map(|field| field.trim().to_owned()).collect(),
+            other => return Err(syntax(line, format!("[sync] has conflict, delete and match, not {other}"))),
+        }
+        Ok(())
+    }
+}
+
+/// Adds a field to its list, in which names differ and none is a part of another.
+fn add(fields: &mut Vec<FieldSource>, field: FieldSource) -> Result<(), BindingError> {
+    let line = field.line;
+    let taken = fields.iter().find(|other| {
+        let shorter = other.path.len().min(field.path.len());
+        other.path[..shorter] == field.path[..shorter]
+    });
+    if let Some(other) = taken {
+        return Err(syntax(line, format!("{} is on line {} already", other.name(), other.line)));
+    }
+    if fields.len() == MAX_FIELDS {
+        return Err(syntax(line, format!("a binding has at most {MAX_FIELDS} fields")));
+    }
+    fields.push(field);
+    Ok(())
 }
 
 fn syntax(line: usize, problem: impl Into<String>) -> BindingError {
@@ -186,7 +234,14 @@ fn begin(line: usize, heading: &str) -> Result<Section, BindingError> {
             let name = if name.is_empty() { format!("line {line}") } else { name };
             Ok(Section::Example { name, line, input: None, expected: None })
         }
-        _ => Err(syntax(line, format!("[{heading}] is neither [lookup.NAME] nor [example NAME]"))),
+        "sync" if name.is_empty() => Ok(Section::Sync),
+        "out" if name.is_empty() => Ok(Section::Out(OutScope::Both)),
+        "out" if name == "create" => Ok(Section::Out(OutScope::Create)),
+        "out" if name == "update" => Ok(Section::Out(OutScope::Update)),
+        _ => {
+            let known = "[lookup.NAME], [sync], [out], [out.create], [out.update] nor [example NAME]";
+            Err(syntax(line, format!("[{heading}] is neither {known}")))
+        }
     }
 }
 
@@ -284,7 +339,16 @@ mod tests {
                 "line 1: unknown type \"string\": use one of any, text, integer, number, boolean, time, date, list, object",
             ),
             ("a = .a\na.b = .b", "line 2: a is on line 1 already"),
-            ("a = .a\n[table x]", "line 2: [table x] is neither [lookup.NAME] nor [example NAME]"),
+            (
+                "a = .a\n[table x]",
+                "line 2: [table x] is neither [lookup.NAME], [sync], [out], [out.create], [out.update] nor [example NAME]",
+            ),
+            (
+                "a = .a\n[sync]\nconflict = mine",
+                "line 3: unknown value \"mine\" of conflict: use one of newest, ours, theirs, ask",
+            ),
+            ("a = .a\n[sync]\npolicy = ours", "line 3: [sync] has conflict, delete and match, not policy"),
+            ("a = .a\n[out]\nx = .a\nx.y = .a", "line 4: x is on line 3 already"),
             ("a = .a\n[lookup.x]\nk = v", "line 3: it is not JSON: expected a value at byte 0"),
             ("a = .a\n[example x]\ninput = 1", "line 2: an example needs input, and output or error"),
         ] {

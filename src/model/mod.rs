@@ -7,6 +7,7 @@ pub mod calendar;
 pub mod connection;
 pub mod delivery;
 pub mod endpoint;
+pub mod entity_state;
 pub mod event;
 pub mod event_type;
 pub mod grant;
@@ -40,6 +41,10 @@ pub use delivery::{
     MessageInsertResult, RecordedAttempt,
 };
 pub use endpoint::{BackoffPolicy, DeliveryPolicy, DisabledReason, Endpoint, EndpointHealth, EndpointId};
+pub use entity_state::{
+    BoundEntity, ConflictPolicy, DELETION, EntityDeletion, EntityFields, EntityState, EntityWrite, FieldConflict,
+    OpenConflict, SyncSide, WriteKind,
+};
 pub use event::{
     AttemptResult, ConflictResolution, DueEvents, EventConflict, EventFilter, EventId, EventInsertResult,
     EventProgress, EventStatus, EventVerification, HandlerKind, HandlerRun, InboundDelivery, NewEvent, PruneRequest,
