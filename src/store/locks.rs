@@ -30,6 +30,8 @@ pub enum LockKey {
     Confirmations(ConnectionId),
     /// Syncing a stream.
     Stream(StreamId),
+    /// Writing the entities of two-way bindings to a connection.
+    Entities(ConnectionId),
     /// Delivering messages to endpoints.
     Deliveries,
 }
@@ -42,6 +44,7 @@ impl fmt::Display for LockKey {
             Self::Events(id) => write!(f, "events-{}", id.0),
             Self::Confirmations(id) => write!(f, "confirmations-{}", id.0),
             Self::Stream(id) => write!(f, "stream-{}", id.0),
+            Self::Entities(id) => write!(f, "entities-{}", id.0),
             Self::Deliveries => f.write_str("deliveries"),
         }
     }

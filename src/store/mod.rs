@@ -7,6 +7,7 @@
 
 mod bindings;
 mod connections;
+mod entity_states;
 mod error;
 mod event_creations;
 mod inbox;
@@ -22,6 +23,7 @@ use async_trait::async_trait;
 
 pub use bindings::Bindings;
 pub use connections::{Apps, Connections, Grants};
+pub use entity_states::EntityStates;
 pub use error::{BackendError, MalformedValue, SqliteError, StoreError};
 pub use event_creations::EventCreations;
 pub use inbox::{Events, Subscriptions, Webhooks};
@@ -64,6 +66,8 @@ pub trait Store: Send + Sync {
     fn event_creations(&self) -> &dyn EventCreations;
     /// Returns the bindings.
     fn bindings(&self) -> &dyn Bindings;
+    /// Returns what two-way bindings know of linked entities.
+    fn entity_states(&self) -> &dyn EntityStates;
     /// Returns the links between the user's entities and objects of services.
     fn links(&self) -> &dyn Links;
     /// Returns the streams of connections with their partitions and cursors.

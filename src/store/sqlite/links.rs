@@ -49,7 +49,11 @@ impl Links for SqliteStore {
     }
 }
 
-fn insert(transaction: &Transaction<'_>, link: &NewLink, now: Timestamp) -> Result<LinkInsertResult, StoreError> {
+pub(super) fn insert(
+    transaction: &Transaction<'_>,
+    link: &NewLink,
+    now: Timestamp,
+) -> Result<LinkInsertResult, StoreError> {
     let sql = "INSERT INTO links (connection_id, user_id, entity_type, entity_id, resource, object_id, created_at, \
                changed_at) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7 WHERE EXISTS (SELECT 1 FROM connections WHERE id = ?1) \
                ON CONFLICT DO NOTHING RETURNING id";
@@ -77,7 +81,7 @@ fn insert(transaction: &Transaction<'_>, link: &NewLink, now: Timestamp) -> Resu
     Ok(LinkInsertResult::ObjectLinked(taken.ok_or(StoreError::ConnectionNotFound)?))
 }
 
-fn find(sqlite: &Connection, id: LinkId) -> Result<Option<Link>, StoreError> {
+pub(super) fn find(sqlite: &Connection, id: LinkId) -> Result<Option<Link>, StoreError> {
     let mut statement = sqlite.prepare_cached(select!("WHERE l.id = ?1"))?;
     first(query(&mut statement, [id.0])?, from_row)
 }
@@ -180,7 +184,7 @@ fn user_column(user: Option<&UserId>) -> &str {
     user.map_or("", UserId::as_str)
 }
 
-fn from_row(row: &Row<'_>) -> Result<Link, StoreError> {
+pub(super) fn from_row(row: &Row<'_>) -> Result<Link, StoreError> {
     let text = |column: &str| row.get::<String>(column);
     Ok(Link {
         id: LinkId(row.get("id")?),

@@ -121,6 +121,8 @@ mod tests {
         cursor_history: id partition_id cursor replaced_at
         deliveries: id message_id endpoint_id status attempts due_at expires_at created_at last_error
         endpoints: id url description events secrets backoff max_attempts ttl_secs timeout_secs rate_requests rate_secs disabled_reason disabled_at failing_since last_failed_at paused_until created_at
+        entity_states: binding_id link_id agreed ours ours_changed_at conflicts is_deleted seen_version changed_at
+        entity_writes: id binding_id connection_id user_id entity_type entity_id kind link_id action params key fields started_at
         event_attempts: event_id number attempt handler started_at duration_ms status error output
         event_conflicts: id event_id received_at digest signed_digest verification kind account resource actor occurred_at headers query body batch_item
         event_creations: connection_id entity_type entity_id key calendar starts_at ends_at created_at

@@ -17,6 +17,7 @@ mod bindings;
 mod conflicts;
 mod connections;
 mod endpoints;
+mod entity_states;
 mod event_creations;
 mod event_keys;
 mod event_types;
@@ -67,8 +68,8 @@ pub use snapshot::{BackupConnection, BackupContents, Snapshot};
 use self::readers::Readers;
 use self::writer::{WriteContext, Writer};
 use super::{
-    Apps, Bindings, Connections, Endpoints, EventCreations, EventTypes, Events, Grants, Jobs, Links, Locks,
-    MalformedValue, Outbox, Records, Sandbox, Schedules, Store, StoreError, Streams, Subscriptions, Webhooks,
+    Apps, Bindings, Connections, Endpoints, EntityStates, EventCreations, EventTypes, Events, Grants, Jobs, Links,
+    Locks, MalformedValue, Outbox, Records, Sandbox, Schedules, Store, StoreError, Streams, Subscriptions, Webhooks,
 };
 
 /// The version of the SQLite underneath.
@@ -195,6 +196,10 @@ impl Store for SqliteStore {
     }
 
     fn bindings(&self) -> &dyn Bindings {
+        self
+    }
+
+    fn entity_states(&self) -> &dyn EntityStates {
         self
     }
 

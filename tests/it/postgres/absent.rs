@@ -13,8 +13,8 @@ use integ::model::delivery::{
 use integ::model::*;
 use integ::secret::Secret;
 use integ::store::{
-    Apps, Bindings, Endpoints, EventCreations, EventTypes, Events, Fence, Jobs, Links, Outbox, Records, Sandbox,
-    Schedules, StoreError, Streams, Subscriptions, Webhooks,
+    Apps, Bindings, Endpoints, EntityStates, EventCreations, EventTypes, Events, Fence, Jobs, Links, Outbox, Records,
+    Sandbox, Schedules, StoreError, Streams, Subscriptions, Webhooks,
 };
 use serde_json::Value;
 
@@ -113,6 +113,18 @@ closed! {
         fn remove(&BindingName) -> bool;
         fn record_results(BindingId, BindingResults, Timestamp) -> ();
         fn failures(BindingId, u32) -> Vec<BindingFailure>;
+    }
+    EntityStates {
+        fn find(BindingId, LinkId) -> Option<EntityState>;
+        fn save(BindingId, LinkId, &EntityState, Timestamp) -> ();
+        fn conflicts(Option<BindingId>, u32) -> Vec<(BindingId, OpenConflict)>;
+        fn begin_write(&EntityWrite) -> EntityWrite;
+        fn find_write(&BoundEntity) -> Option<EntityWrite>;
+        fn writes(Option<BindingId>, u32) -> Vec<EntityWrite>;
+        fn end_creation(&EntityWrite, LinkedObject, &EntityState, Timestamp) -> LinkInsertResult;
+        fn end_write(&EntityWrite, Option<&EntityState>, Timestamp) -> ();
+        fn cancel_write(&EntityWrite) -> ();
+        fn linked(BindingId, ConnectionId, &str, LinkId, u32) -> Vec<(Link, Option<EntityState>)>;
     }
     Links {
         fn insert(Vec<NewLink>, Timestamp) -> Vec<LinkInsertResult>;

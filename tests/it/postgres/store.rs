@@ -7,8 +7,8 @@ use std::error::Error as _;
 
 use async_trait::async_trait;
 use integ::store::{
-    Apps, Bindings, Connections, Endpoints, EventCreations, EventTypes, Events, Grants, Jobs, Links, Locks,
-    MalformedValue, Outbox, Records, Sandbox, Schedules, Store, StoreError, Streams, Subscriptions, Webhooks,
+    Apps, Bindings, Connections, Endpoints, EntityStates, EventCreations, EventTypes, Events, Grants, Jobs, Links,
+    Locks, MalformedValue, Outbox, Records, Sandbox, Schedules, Store, StoreError, Streams, Subscriptions, Webhooks,
 };
 use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard};
 use tokio_postgres::{Client, Config, NoTls};
@@ -153,6 +153,10 @@ impl Store for PostgresStore {
     }
 
     fn bindings(&self) -> &dyn Bindings {
+        self
+    }
+
+    fn entity_states(&self) -> &dyn EntityStates {
         self
     }
 

@@ -341,6 +341,54 @@ CREATE TABLE event_creations (
     PRIMARY KEY (connection_id, entity_type, entity_id)
 ) STRICT, WITHOUT ROWID;
 
+-- What two-way bindings know of linked entities. Values are JSON objects: a member for each field.
+CREATE TABLE entity_states (
+    binding_id      INTEGER NOT NULL REFERENCES bindings (id) ON DELETE CASCADE,
+    link_id         INTEGER NOT NULL REFERENCES links (id) ON DELETE CASCADE,
+    -- The version that both sides last agreed on.
+    agreed          TEXT NOT NULL,
+    -- What the user's side last pushed or was given, and when it was changed.
+    ours            TEXT NOT NULL,
+    ours_changed_at INTEGER,
+    -- JSON: the fields that were changed on both sides; an empty list for none.
+    conflicts       TEXT NOT NULL,
+    -- The object was deleted at the service.
+    is_deleted      INTEGER NOT NULL,
+    -- The store's version when the object was last looked at: records that are not newer say nothing new.
+    seen_version    INTEGER NOT NULL,
+    changed_at      INTEGER NOT NULL,
+    PRIMARY KEY (binding_id, link_id)
+) STRICT, WITHOUT ROWID;
+
+-- For the deletion of their links.
+CREATE INDEX entity_states_link ON entity_states (link_id);
+
+-- Writes of two-way bindings. A row is committed before a service is asked and deleted with what the answer says: one that is
+-- found later may or may not have been done.
+CREATE TABLE entity_writes (
+    id            INTEGER PRIMARY KEY AUTOINCREMENT,
+    binding_id    INTEGER NOT NULL REFERENCES bindings (id) ON DELETE CASCADE,
+    connection_id INTEGER NOT NULL REFERENCES connections (id) ON DELETE CASCADE,
+    user_id       TEXT NOT NULL DEFAULT '',
+    entity_type   TEXT NOT NULL,
+    entity_id     TEXT NOT NULL,
+    kind          TEXT NOT NULL CHECK (kind IN ('create', 'update', 'delete')),
+    -- The link of the object that is changed or deleted.
+    link_id       INTEGER REFERENCES links (id) ON DELETE CASCADE,
+    action        TEXT NOT NULL,
+    -- JSON: the parameters as they were sent.
+    params        TEXT NOT NULL,
+    -- 128 random bits in hexadecimal, by which a service may know a repetition.
+    key           TEXT NOT NULL,
+    -- JSON: the values that it gives to fields.
+    fields        TEXT NOT NULL,
+    started_at    INTEGER NOT NULL,
+    UNIQUE (binding_id, connection_id, user_id, entity_type, entity_id)
+) STRICT;
+
+CREATE INDEX entity_writes_link ON entity_writes (link_id) WHERE link_id IS NOT NULL;
+CREATE INDEX entity_writes_connection ON entity_writes (connection_id);
+
 -- Links are found by their entity, of any user.
 CREATE INDEX links_entity ON links (entity_type, entity_id);
 
