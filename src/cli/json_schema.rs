@@ -8,8 +8,8 @@ use serde_json::{Map, Value, json};
 use super::ui::FORMAT_VERSION;
 use crate::connector::Descriptor;
 use crate::view::binding::{
-    BindingExportView, BindingListView, BindingPreviewView, BindingTestView, BindingView, ImportedBindingsView,
-    RemovedBindingView, SetBindingView,
+    BindingExportView, BindingListView, BindingPreviewView, BindingTestView, BindingView, EntityOutcomeView,
+    ImportedBindingsView, OpenConflictListView, RemovedBindingView, SetBindingView,
 };
 use crate::view::bundle::BundleView;
 use crate::view::calendar::{
@@ -88,14 +88,18 @@ const OUTPUTS: &[(&str, Output)] = &[
     ("app list", Objects(&[document::<AppListView>()])),
     ("app remove", NOTHING),
     ("app set", NOTHING),
+    ("binding conflicts", Objects(&[document::<OpenConflictListView>()])),
     ("binding export", Objects(&[line::<BindingExportView>()])),
     ("binding import", Objects(&[document::<ImportedBindingsView>()])),
     ("binding list", Objects(&[document::<BindingListView>()])),
     ("binding preview", Objects(&[document::<BindingPreviewView>()])),
+    ("binding push", Objects(&[line::<EntityOutcomeView>()])),
     ("binding remove", Objects(&[document::<RemovedBindingView>()])),
+    ("binding resolve", Objects(&[line::<EntityOutcomeView>()])),
     ("binding retry", Other("the records that were mapped, one a line, as the binding writes them")),
     ("binding set", Objects(&[document::<SetBindingView>()])),
     ("binding show", Objects(&[document::<BindingView>()])),
+    ("binding sync", Objects(&[line::<EntityOutcomeView>()])),
     ("binding test", Objects(&[document::<BindingTestView>()])),
     ("calendar conflicts", Objects(&[document::<ConflictListView>()])),
     ("calendar create", Objects(&[document::<ChangedEventView>()])),

@@ -67,6 +67,10 @@ fn bindings_are_send(workspace: &Workspace) {
     check(|| bindings::export_bindings(workspace, any()));
     check(|| bindings::import_bindings(workspace, any()));
     check(|| bindings::retry_binding(workspace, any(), |_| Ok(())));
+    check(|| bindings::push_entities(workspace, any(), |_| Ok(())));
+    check(|| bindings::sync_binding(workspace, any(), |_| Ok(())));
+    check(|| bindings::list_conflicts(workspace, any()));
+    check(|| bindings::resolve_conflict(workspace, any(), |_| Ok(())));
 }
 
 fn calendar_are_send(workspace: &Workspace) {

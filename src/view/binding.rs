@@ -1,13 +1,18 @@
 //! Views of bindings. Times are RFC 3339.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::Serialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::schema::Time;
 use super::word;
 use crate::clock::Timestamp;
-use crate::model::{Binding, BindingChange, BindingName, BindingOrigin, words};
+use crate::model::{
+    Binding, BindingChange, BindingName, BindingOrigin, ConnectionName, Entity, FieldConflict, Link, words,
+};
 
 /// A binding, without its text.
 #[derive(Clone, Debug, JsonSchema, Serialize)]
@@ -187,4 +192,156 @@ pub struct BindingRetryView {
     pub failed: u64,
     /// Why the first one failed.
     pub first_failure: Option<String>,
+}
+
+/// What became of an entity of a two-way binding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EntityOutcome {
+    /// It got a new object.
+    Created,
+    /// Its object was changed.
+    Updated,
+    /// The service has changed it: `received` says what, and `document` is what the user's side is to have.
+    Changed,
+    /// It was linked with an object that was there.
+    Linked,
+    Unchanged,
+    /// A field was changed on both sides.
+    Conflict,
+    /// Its object does not exist any more: the user's side is to delete it.
+    Deleted,
+    /// It was deleted; its object stays.
+    Unlinked,
+    /// Its object became one with another entity's.
+    Merged,
+    /// An object that no entity is linked with.
+    New,
+    /// Its creation was interrupted, and it is not known whether it was done.
+    Unconfirmed,
+    Failed,
+}
+
+words!(EntityOutcome {
+    Created => "created",
+    Updated => "updated",
+    Changed => "changed",
+    Linked => "linked",
+    Unchanged => "unchanged",
+    Conflict => "conflict",
+    Deleted => "deleted",
+    Unlinked => "unlinked",
+    Merged => "merged",
+    New => "new",
+    Unconfirmed => "unconfirmed",
+    Failed => "failed",
+});
+
+/// A field that was changed on both sides. An absent value means that the side never had one, of a deletion that it deleted.
+#[derive(Clone, Debug, JsonSchema, Serialize)]
+pub struct FieldConflictView {
+    /// `(deleted)` for a change on one side and a deletion on the other.
+    pub field: String,
+    /// What both sides had last.
+    pub agreed: Option<Value>,
+    pub ours: Option<Value>,
+    pub theirs: Option<Value>,
+}
+
+impl From<&FieldConflict> for FieldConflictView {
+    fn from(conflict: &FieldConflict) -> Self {
+        let FieldConflict { field, agreed, ours, theirs } = conflict.clone();
+        Self { field, agreed, ours, theirs }
+    }
+}
+
+/// What became of one entity that was pushed or synced.
+#[derive(Clone, Debug, JsonSchema, Serialize)]
+pub struct EntityOutcomeView {
+    #[serde(serialize_with = "word")]
+    pub outcome: EntityOutcome,
+    /// `customer/42`; absent for an object that no entity is linked with.
+    pub entity: Option<String>,
+    /// The id of the object at the service.
+    pub object: Option<String>,
+    /// Fields that were written at the service.
+    pub sent: Vec<String>,
+    /// Fields that the user's side is to take over.
+    pub received: Vec<String>,
+    /// What the user's side is to have.
+    pub document: Option<Value>,
+    pub conflicts: Vec<FieldConflictView>,
+    /// Why it failed, or cannot be told.
+    pub reason: Option<String>,
+}
+
+impl EntityOutcomeView {
+    /// An outcome of an entity and the object that it is linked with.
+    pub fn new(entity: &Entity, link: Option<&Link>, outcome: EntityOutcome) -> Self {
+        let object = link.map(|link| link.object.id().to_owned());
+        Self { entity: Some(entity.to_string()), object, outcome, ..Self::of_object() }
+    }
+
+    /// The outcome of an object that no entity is linked with.
+    pub fn of_object() -> Self {
+        Self {
+            outcome: EntityOutcome::New,
+            entity: None,
+            object: None,
+            sent: Vec::new(),
+            received: Vec::new(),
+            document: None,
+            conflicts: Vec::new(),
+            reason: None,
+        }
+    }
+}
+
+/// How many entities of a push or a sync came to what.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct EntitySyncView {
+    pub counts: BTreeMap<&'static str, u64>,
+}
+
+impl EntitySyncView {
+    /// Counts an outcome.
+    pub fn count(&mut self, view: &EntityOutcomeView) {
+        *self.counts.entry(view.outcome.as_str()).or_default() += 1;
+    }
+
+    /// How many entities came to this.
+    pub fn of(&self, outcome: EntityOutcome) -> u64 {
+        self.counts.get(outcome.as_str()).copied().unwrap_or_default()
+    }
+}
+
+/// A conflict that is open.
+#[derive(Clone, Debug, JsonSchema, Serialize)]
+pub struct OpenConflictView {
+    #[serde(serialize_with = "word")]
+    pub binding: BindingName,
+    pub entity: String,
+    #[serde(serialize_with = "word")]
+    pub connection: ConnectionName,
+    pub object: String,
+    #[serde(flatten)]
+    pub conflict: FieldConflictView,
+}
+
+/// A creation of which it is not known whether it was done.
+#[derive(Clone, Debug, JsonSchema, Serialize)]
+pub struct UnconfirmedCreationView {
+    #[serde(serialize_with = "word")]
+    pub binding: BindingName,
+    pub entity: String,
+    pub action: String,
+    #[schemars(with = "Time")]
+    pub started_at: Timestamp,
+}
+
+/// What only the user can decide.
+#[derive(Clone, Debug, Default, JsonSchema, Serialize)]
+pub struct OpenConflictListView {
+    pub conflicts: Vec<OpenConflictView>,
+    /// Creations that were interrupted; the next push or sync finds out whether they were done, if that is possible.
+    pub interrupted: Vec<UnconfirmedCreationView>,
 }

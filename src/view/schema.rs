@@ -61,6 +61,7 @@ word_schemas!(
     RecordChange,
     SubscriptionStatus,
     SyncMode,
+    super::binding::EntityOutcome,
     super::binding::ExampleOutcome,
     super::bundle::BundleLifetime,
     super::calendar::ChangeOutcome,

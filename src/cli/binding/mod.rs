@@ -1,6 +1,7 @@
 //! `integ binding`.
 
 mod render;
+mod two_way;
 
 use clap::{Args, Subcommand};
 use thiserror::Error;
@@ -8,9 +9,10 @@ use thiserror::Error;
 use super::input_file::read_input_file;
 use super::ui::{Ui, is_reader_closed};
 use crate::error::{Diagnostic, Hint, Kind, Remedy, Result};
-use crate::model::{BindingName, BindingOrigin};
+use crate::model::{BindingName, BindingOrigin, Entity, SyncSide};
 use crate::ops::bindings::{
-    self, BindingChoice, BindingText, ImportBindingsRequest, PreviewBindingRequest, SetBindingRequest,
+    self, BindingChoice, BindingText, ImportBindingsRequest, PreviewBindingRequest, PushEntitiesRequest, Resolution,
+    ResolveConflictRequest, SetBindingRequest, SyncBindingRequest,
 };
 use crate::runtime::Workspace;
 
@@ -89,6 +91,79 @@ enum BindingCommand {
     Import {
         /// File to read; - for stdin
         file: String,
+    },
+    /// Give the service what changed on your side, entity by entity
+    ///
+    /// FILE has a JSON object a line: {"entity": "customer/42", "document": {…}}. A new entity gets an object and a link; of a
+    /// linked one the fields that changed are written, merged with what changed at the service. With "deleted": true in place
+    /// of document it is deleted, and "object" links it with one that is there.
+    Push {
+        /// Binding with a [sync]
+        #[arg(add = super::complete::bindings())]
+        name: BindingName,
+        /// File with entities; - for stdin
+        file: String,
+        /// Connection to write to (default: the only one of the service)
+        #[arg(long, value_name = "CONNECTION", add = super::complete::connections())]
+        connection: Option<String>,
+        /// Only say what would be done
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Bring both sides of a binding in step, once
+    ///
+    /// Syncs the stream, writes what the service lacks, and prints the entities that changed there: with --json a line each,
+    /// whose document your side is to take over.
+    Sync {
+        /// Binding with a [sync]
+        #[arg(add = super::complete::bindings())]
+        name: BindingName,
+        /// Connection to sync with (default: the only one of the service)
+        #[arg(long, value_name = "CONNECTION", add = super::complete::connections())]
+        connection: Option<String>,
+        /// List everything at the service, which also finds what was deleted there
+        #[arg(long)]
+        full: bool,
+        /// Print objects that no entity is linked with, too
+        #[arg(long)]
+        new: bool,
+        /// Only say what would be done with what is stored
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// List what was changed on both sides, and creations that were interrupted
+    Conflicts {
+        /// Binding (default: all)
+        #[arg(add = super::complete::bindings())]
+        name: Option<BindingName>,
+    },
+    /// Decide a conflict of an entity
+    #[command(group = clap::ArgGroup::new("decision").required(true).args(["take", "set", "object", "again"]))]
+    Resolve {
+        /// Binding with a [sync]
+        #[arg(add = super::complete::bindings())]
+        name: BindingName,
+        /// Entity with the conflict
+        #[arg(value_name = "TYPE/ID")]
+        entity: Entity,
+        /// Whose values count: ours or theirs
+        #[arg(long, value_name = "SIDE")]
+        take: Option<SyncSide>,
+        /// Fields to decide (default: all in conflict)
+        #[arg(long, value_name = "FIELD", requires = "take")]
+        field: Vec<String>,
+        /// Value for both sides, as JSON or as a text
+        #[arg(long, value_name = "FIELD=VALUE")]
+        set: Option<String>,
+        /// Object that the interrupted creation has created
+        #[arg(long, value_name = "ID")]
+        object: Option<String>,
+        /// The interrupted creation has created nothing: do it again
+        #[arg(long)]
+        again: bool,
+        /// Connection of the entity (default: the only one of the service)
+        #[arg(long, value_name = "CONNECTION", add = super::complete::connections())]
+        connection: Option<String>,
     },
     /// Map what a binding failed on, now that it or the data has changed
     ///
@@ -174,6 +249,27 @@ pub(super) fn run(workspace: &Workspace, ui: &Ui, args: BindingArgs) -> Result<u
         BindingCommand::Import { file } => {
             let request = ImportBindingsRequest { text: read_text(&file)? };
             ui.show(&workspace.run(bindings::import_bindings(workspace, request))?)?;
+        }
+        BindingCommand::Push { name, file, connection, dry_run } => {
+            let connection = connection.as_deref().map(|word| ui.project.resolve(word)).transpose()?;
+            let request = PushEntitiesRequest { name, connection, text: read_text(&file)?, is_dry_run: dry_run };
+            return two_way::push(workspace, ui, request);
+        }
+        BindingCommand::Sync { name, connection, full, new, dry_run } => {
+            let connection = connection.as_deref().map(|word| ui.project.resolve(word)).transpose()?;
+            let request = SyncBindingRequest { name, connection, is_full: full, with_new: new, is_dry_run: dry_run };
+            return two_way::sync(workspace, ui, request);
+        }
+        BindingCommand::Conflicts { name } => ui.show(&workspace.run(bindings::list_conflicts(workspace, name))?)?,
+        BindingCommand::Resolve { name, entity, take, field, set, object, again: _, connection } => {
+            let connection = connection.as_deref().map(|word| ui.project.resolve(word)).transpose()?;
+            let resolution = match (take, set, object) {
+                (Some(side), ..) => Resolution::Side { side, fields: field },
+                (None, Some(set), _) => two_way::value(&set),
+                (None, None, Some(object)) => Resolution::Created { object },
+                (None, None, None) => Resolution::NotCreated,
+            };
+            return two_way::resolve(workspace, ui, ResolveConflictRequest { name, connection, entity, resolution });
         }
         BindingCommand::Retry { name } => return retry(workspace, ui, name),
     }

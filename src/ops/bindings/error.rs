@@ -4,7 +4,11 @@ use thiserror::Error;
 
 use crate::error::{Diagnostic, Hint, Kind, Remedy};
 use crate::mapping::BindingError;
-use crate::model::{BindingName, BindingOrigin};
+use crate::model::{BindingName, BindingOrigin, ConnectionName, Entity};
+
+/// A push of one entity.
+const ENTITY_EXAMPLE: &str =
+    "echo '{\"entity\": \"customer/42\", \"document\": {\"email\": \"ada@example.com\"}}' | integ binding push NAME -";
 
 /// Why an operation on bindings cannot be done.
 #[derive(Debug, Error)]
@@ -29,6 +33,32 @@ pub enum BindingOperationError {
     SeveralConnections { name: BindingName, origin: BindingOrigin, example: String },
     #[error("binding {name} cannot be used")]
     Unusable { name: BindingName, source: BindingError },
+    #[error("binding {name} goes one way")]
+    NotTwoWay { name: BindingName },
+    #[error("{origin} cannot be written by bindings")]
+    NotWritable { origin: BindingOrigin },
+    #[error("{origin} has no action that deletes")]
+    NotDeletable { origin: BindingOrigin },
+    #[error("match names {field:?}, which is not a field")]
+    UnknownMatch { field: String },
+    #[error("{origin} is not connected")]
+    NotConnected { origin: BindingOrigin },
+    #[error("{origin} has several connections, and none was named")]
+    ConnectionNeeded { name: BindingName, origin: BindingOrigin, example: ConnectionName },
+    #[error("another process writes entities to {connection}")]
+    Locked { connection: ConnectionName },
+    #[error("line {line}: {problem}")]
+    InvalidEntity { line: usize, problem: String },
+    #[error("{object} of {origin} is not stored")]
+    NoRecord { origin: String, object: String },
+    #[error("cannot sync {origin}: {reason}")]
+    SyncFailed { origin: String, reason: String },
+    #[error("the answer to {action} does not say what was created")]
+    NoKey { action: String },
+    #[error("{entity} has no open conflict in {name}")]
+    NoConflict { name: BindingName, entity: Entity },
+    #[error("{field} of {entity} is not in conflict; open: {known}")]
+    NoFieldConflict { entity: Entity, field: String, known: String },
     #[error("cannot read bindings from the import: {reason}")]
     InvalidImport { reason: String },
 }
@@ -76,6 +106,35 @@ impl Remedy for BindingOperationError {
                 .run(format!("integ records {example} --binding {name}")),
             Self::Unusable { name, .. } => {
                 Diagnostic::new(Kind::Failed, "invalid_binding").run(format!("integ binding show {name}"))
+            }
+            Self::NotTwoWay { .. } => Diagnostic::new(Kind::Usage, "one_way_binding")
+                .hint(Hint::new("add a [sync] to its text:", "integ help mapping")),
+            Self::NotWritable { origin } => {
+                Diagnostic::new(Kind::Usage, "not_writable").run(format!("integ connector show {}", origin.connector))
+            }
+            Self::NotDeletable { .. } => Diagnostic::new(Kind::Usage, "not_deletable")
+                .hint(Hint::new("write `delete = keep` in its [sync]:", "integ help mapping")),
+            Self::UnknownMatch { .. } => Diagnostic::new(Kind::Usage, "invalid_binding")
+                .hint(Hint::new("name fields of the binding:", "integ help mapping")),
+            Self::NotConnected { origin } => {
+                Diagnostic::new(Kind::NotFound, "unknown_connection").run(format!("integ connect {}", origin.service()))
+            }
+            Self::ConnectionNeeded { name, example, .. } => Diagnostic::new(Kind::Usage, "several_connections")
+                .run(format!("integ binding sync {name} --connection {example}")),
+            Self::Locked { .. } => Diagnostic::new(Kind::Temporary, "locked").hint(Hint::text("try again later")),
+            Self::InvalidEntity { .. } => {
+                Diagnostic::new(Kind::Usage, "invalid_entity").hint(Hint::new("write a line such as", ENTITY_EXAMPLE))
+            }
+            Self::NoRecord { origin, .. } => {
+                Diagnostic::new(Kind::NotFound, "record_not_found").run(format!("integ sync {origin} --mode full"))
+            }
+            Self::SyncFailed { origin, .. } => {
+                Diagnostic::new(Kind::Failed, "sync_failed").run(format!("integ sync {origin}"))
+            }
+            Self::NoKey { .. } => Diagnostic::new(Kind::Failed, "malformed_response")
+                .hint(Hint::new("it may have been done; see", "integ binding conflicts")),
+            Self::NoConflict { .. } | Self::NoFieldConflict { .. } => {
+                Diagnostic::new(Kind::NotFound, "no_conflict").run("integ binding conflicts")
             }
             Self::InvalidImport { .. } => Diagnostic::new(Kind::Usage, "invalid_import")
                 .hint(Hint::new("pass the output of", "integ binding export")),

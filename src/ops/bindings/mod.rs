@@ -6,6 +6,7 @@ mod records;
 mod retry;
 mod transfer;
 mod trial;
+mod two_way;
 
 pub use error::BindingOperationError;
 pub(crate) use records::only_stream;
@@ -13,6 +14,10 @@ pub use records::{MappingReport, RecordMapping};
 pub use retry::retry_binding;
 pub use transfer::{ImportBindingsRequest, export_bindings, import_bindings};
 pub use trial::{BindingChoice, PreviewBindingRequest, preview_binding, test_bindings};
+pub use two_way::{
+    PushEntitiesRequest, Resolution, ResolveConflictRequest, SyncBindingRequest, list_conflicts, push_entities,
+    resolve_conflict, sync_binding,
+};
 
 use super::{Effect, Operation, OperationScope, Reach};
 use crate::connector::BindingTemplate;
@@ -37,6 +42,10 @@ pub const OPERATIONS: &[Operation] = &[
     Operation::local("binding test", BINDINGS, Effect::Read).reachable_by(Reach::Agent),
     Operation::local("binding export", BINDINGS, Effect::Read).reachable_by(Reach::Api),
     Operation::local("binding import", BINDINGS, Effect::Write).reachable_by(Reach::Api),
+    Operation::local("binding push", BINDINGS, Effect::Destroy).reachable_by(Reach::Api),
+    Operation::local("binding sync", BINDINGS, Effect::Destroy).reachable_by(Reach::Api),
+    Operation::local("binding conflicts", BINDINGS, Effect::Read).reachable_by(Reach::Agent),
+    Operation::local("binding resolve", BINDINGS, Effect::Destroy).reachable_by(Reach::Api),
     Operation::local("binding retry", BINDINGS, Effect::Write).reachable_by(Reach::Api),
 ];
 
@@ -104,6 +113,7 @@ pub async fn set_binding(workspace: &Workspace, request: SetBindingRequest) -> R
     };
     let source = BindingSource::parse(&text)?;
     let mapper = Mapper::compile(&source)?;
+    two_way::check(workspace, &origin, &source)?;
     let fields = mapper.field_names().map(str::to_owned).collect();
     let failed_examples =
         source.examples.iter().filter(|example| !trial::differences(&mapper, example).is_empty()).count();

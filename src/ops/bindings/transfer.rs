@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use super::{BindingOperationError, ensure_origin, find, stored};
 use crate::error::Result;
-use crate::mapping::Mapper;
+use crate::mapping::{BindingSource, Mapper};
 use crate::model::{Binding, BindingChange, BindingName, BindingOrigin};
 use crate::runtime::Workspace;
 use crate::view::binding::{BindingExportView, ExportedBindingView, ImportedBindingsView};
@@ -55,7 +55,10 @@ pub async fn import_bindings(workspace: &Workspace, request: ImportBindingsReque
     for ImportedBinding { name, from, text } in import.bindings {
         let (name, origin): (BindingName, BindingOrigin) = (name.parse()?, from.parse()?);
         ensure_origin(workspace, &origin)?;
-        Mapper::new(&text).map_err(|source| BindingOperationError::Unusable { name: name.clone(), source })?;
+        let unusable = |source| BindingOperationError::Unusable { name: name.clone(), source };
+        let source = BindingSource::parse(&text).map_err(unusable)?;
+        Mapper::compile(&source).map_err(unusable)?;
+        super::two_way::check(workspace, &origin, &source)?;
         checked.push((name, origin, text));
     }
     let mut view = ImportedBindingsView::default();
