@@ -59,6 +59,7 @@ mod supply;
 mod sync;
 mod sync_faults;
 mod tidy;
+mod two_way;
 mod unlock;
 mod vault;
 mod vault_faults;

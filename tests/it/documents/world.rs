@@ -44,7 +44,7 @@ const CONNECTIONS: &[&str] = &[
     "google-calendar --add-scope https://www.googleapis.com/auth/calendar.freebusy \
         --add-scope https://www.googleapis.com/auth/calendar.events.owned",
     "outlook-calendar --add-scope Calendars.ReadWrite",
-    "hubspot",
+    "hubspot --add-scope crm.objects.contacts.write",
     "oidc",
     "mcp",
     "https://mcp.linear.app/mcp",
@@ -71,6 +71,7 @@ static PREPARED: LazyLock<(TempDir, String)> = LazyLock::new(|| {
         "integ config set http.allow 127.0.0.1",
         "integ sync slack/channels github/issues stripe/charges hubspot/contacts",
         "integ binding set customer --from hubspot/contacts customer.binding",
+        "integ binding set person --from hubspot/contacts --template contact",
         "integ binding export > bindings.json",
         "integ endpoint send invoice.paid --data invoice.json",
         "integ vault identity export id.age",
@@ -79,6 +80,12 @@ static PREPARED: LazyLock<(TempDir, String)> = LazyLock::new(|| {
         "integ cursor export github > cursors.json",
         "integ link add customer/42 hubspot/contacts 1500017",
         "integ link add customer/43 hubspot/contacts 1500018 --user u_17",
+        "echo '{\"entity\": \"customer/7\", \"document\": {\"email\": \"ada@example.com\", \"phone\": \"1\"}}' \
+            | integ binding push person -",
+        "integ call hubspot contacts.update properties='{\"phone\": \"2\", \"lastname\": \"King\"}' \
+            contact_id=$(integ link find customer/7 --json --jq '.links[0].object')",
+        "echo '{\"entity\": \"customer/7\", \"document\": {\"last_name\": \"Byron\", \"phone\": \"3\"}}' \
+            | integ binding push person -",
         "integ calendar create google-calendar --title Check-up --start 2026-12-03T09:00 --duration 45m \
             --entity appointment/123",
     ] {

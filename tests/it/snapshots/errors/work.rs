@@ -125,6 +125,27 @@ fn bindings() {
             E::SeveralConnections { name: name(), origin: origin(), example: "slack@work/users".into() },
         ],
         Unusable => [E::Unusable { name: name(), source: BindingError::Empty }],
+        NotTwoWay => [E::NotTwoWay { name: name() }],
+        NotWritable => [E::NotWritable { origin: "slack/users".parse().unwrap() }],
+        NotDeletable => [E::NotDeletable { origin: "gitlab/issues".parse().unwrap() }],
+        UnknownMatch => [E::UnknownMatch { field: "mail".into() }],
+        NotConnected => [E::NotConnected { origin: "hubspot/contacts".parse().unwrap() }],
+        ConnectionNeeded => [E::ConnectionNeeded {
+            name: name(),
+            origin: "hubspot/contacts".parse().unwrap(),
+            example: "hubspot@work".parse().unwrap(),
+        }],
+        Locked => [E::Locked { connection: "hubspot".parse().unwrap() }],
+        InvalidEntity => [E::InvalidEntity { line: 3, problem: "entity is missing".into() }],
+        NoRecord => [E::NoRecord { origin: "gitlab/issues".into(), object: "7".into() }],
+        SyncFailed => [E::SyncFailed { origin: "hubspot/contacts".into(), reason: "the token was refused".into() }],
+        NoKey => [E::NoKey { action: "contacts.create".into() }],
+        NoConflict => [E::NoConflict { name: name(), entity: "customer/42".parse().unwrap() }],
+        NoFieldConflict => [E::NoFieldConflict {
+            entity: "customer/42".parse().unwrap(),
+            field: "email".into(),
+            known: "phone".into(),
+        }],
         InvalidImport => [E::InvalidImport { reason: "missing field `bindings`".into() }],
     });
     let language = errors!(BindingError {
