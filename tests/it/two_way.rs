@@ -1,8 +1,8 @@
 //! Two-way bindings: pushes, syncs, conflicts, deletions, merges, and writes that are cut off.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::process::Stdio;
-use std::time::Duration;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -390,36 +390,74 @@ fn writes(home: &Home, connector: &str) -> u64 {
     home.json(&format!("sandbox advance {connector}"))["edits"].as_u64().unwrap()
 }
 
+/// A user's program with a service, where the service decides nothing.
+fn pushing(connector: &'static str) -> Pair {
+    if connector != "stripe" {
+        return Pair::start(connector, "ours");
+    }
+    let home = Home::new();
+    home.ok("connect stripe --sandbox");
+    set(&home, "person", "stripe/customers", CUSTOMER);
+    Pair { home, connector, ours: BTreeMap::new(), project: Value::Null }
+}
+
+/// Writes the line of an entity to a file, and returns the push of it.
+fn push_of(pair: &Pair, id: &str, phone: &str) -> Command {
+    let mut document = json!({"email": format!("{id}@example.com"), "phone": phone});
+    if !pair.project.is_null() {
+        document["project"] = pair.project.clone();
+    }
+    std::fs::write(pair.home.path().join("line"), entity(id, document).to_string()).unwrap();
+    let mut command = pair.home.command(["binding", "push", "person", "line", "--quiet"]);
+    command.stdout(Stdio::null()).stderr(Stdio::null()).stdin(Stdio::null());
+    command
+}
+
+/// A push that is killed once the service has done the write, before its response, and repeated.
+#[test]
+fn a_write_whose_response_was_lost_is_not_sent_again() {
+    // How many requests to actions precede the write: a lookup before a creation, a reading before a change.
+    for (connector, before_creation) in [("hubspot", 1), ("stripe", 0), ("gitlab", 0)] {
+        let pair = pushing(connector);
+        let before = writes(&pair.home, connector);
+        for (phone, after, done) in [("one", before_creation, 1), ("two", 1, 2)] {
+            pair.home.ok(&format!(
+                "sandbox fault {connector} slow --endpoint action --times 1 --seconds 60 --after {after}"
+            ));
+            let mut child = push_of(&pair, "1", phone).spawn().unwrap();
+            let began = Instant::now();
+            while pair.home.json(&format!("sandbox fault {connector}"))["faults"] != json!([]) {
+                assert!(began.elapsed() < Duration::from_secs(30), "{connector} {phone}: the write was not sent");
+                assert!(child.try_wait().unwrap().is_none(), "{connector} {phone}: nothing was written");
+            }
+            child.kill().unwrap();
+            child.wait().unwrap();
+            assert_eq!(writes(&pair.home, connector) - before, done, "{connector} {phone}: the service did not do it");
+            pair.home.ok("binding push person line --quiet");
+            assert_eq!(writes(&pair.home, connector) - before, done, "{connector} {phone}");
+            assert_eq!(
+                pair.home.json("binding conflicts"),
+                json!({"format_version": 1, "conflicts": [], "interrupted": []})
+            );
+        }
+        assert_eq!(pair.home.json("link find customer/1")["links"].as_array().unwrap().len(), 1);
+    }
+}
+
 /// Pushes that are killed at random and repeated: each write reaches the service once.
 #[test]
 fn no_write_reaches_a_service_twice_wherever_a_push_is_killed() {
     let mut random = random();
     let (rounds, mut cut_off) = (rounds(3), 0);
     for connector in ["hubspot", "stripe", "gitlab"] {
-        let pair = match connector {
-            "stripe" => {
-                let home = Home::new();
-                home.ok("connect stripe --sandbox");
-                set(&home, "person", "stripe/customers", CUSTOMER);
-                Pair { home, connector, ours: BTreeMap::new(), project: Value::Null }
-            }
-            connector => Pair::start(connector, "ours"),
-        };
+        let pair = pushing(connector);
         let before = writes(&pair.home, connector);
         let mut expected = 0;
         for round in 0..rounds {
             for value in ["one", "two"] {
-                let mut document = json!({"email": format!("{round}@example.com"), "phone": value});
-                if !pair.project.is_null() {
-                    document["project"] = pair.project.clone();
-                }
-                std::fs::write(pair.home.path().join("line"), entity(&round.to_string(), document).to_string())
-                    .unwrap();
-                let mut command = pair.home.command(["binding", "push", "person", "line", "--quiet"]);
-                let mut child =
-                    command.stdout(Stdio::null()).stderr(Stdio::null()).stdin(Stdio::null()).spawn().unwrap();
+                let mut child = push_of(&pair, &round.to_string(), value).spawn().unwrap();
                 // The moment is what is random here; nothing is waited for.
-                std::thread::sleep(Duration::from_millis(random.below(700)));
+                std::thread::sleep(Duration::from_millis(random.below(300)));
                 child.kill().unwrap();
                 cut_off += u64::from(!child.wait().unwrap().success());
                 pair.home.ok("binding push person line --quiet");
