@@ -107,7 +107,7 @@ fn merge_field(input: &MergeInput<'_>, name: &String, outcome: &mut MergeOutcome
     }
 }
 
-/// Whether two values say the same; numbers are equal if their values are.
+/// Whether two values are equal; numbers are equal if their values are.
 pub fn same(one: &Value, other: &Value) -> bool {
     match (one, other) {
         (Value::Array(one), Value::Array(other)) => {
@@ -193,7 +193,7 @@ mod tests {
     }
 
     proptest! {
-        /// Once both sides are given what a merge says, they are equal but for the conflicts, and a second merge does nothing.
+        /// After both sides apply a merge, they are equal except for conflicts, and a second merge does nothing.
         #[test]
         fn both_sides_end_equal(
             agreed in some_fields(),

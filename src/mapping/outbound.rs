@@ -37,7 +37,7 @@ pub struct WriteTarget {
     pub read_only: Vec<Vec<String>>,
 }
 
-/// The way out of a binding.
+/// The outbound part of a binding.
 #[derive(Debug)]
 pub struct Outbound {
     create: OutLines,
@@ -55,14 +55,14 @@ struct OutLines {
 
 #[derive(Debug)]
 struct OutLine {
-    /// The parameter, and the way to a member of it.
+    /// The parameter, and the path of a member in it.
     path: Vec<String>,
     /// The members of the entity that it reads; empty for a constant.
     reads: Vec<String>,
 }
 
 impl Outbound {
-    /// Compiles the way out of a binding for actions.
+    /// Compiles the outbound part of a binding for actions.
     ///
     /// # Errors
     /// [`BindingError`] of the first line that is wrong.

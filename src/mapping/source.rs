@@ -24,13 +24,13 @@ pub struct BindingSource {
     pub(super) fields: Vec<FieldSource>,
     pub(super) tables: Vec<Arc<LookupTable>>,
     pub examples: Vec<Example>,
-    /// Present if it goes both ways.
+    /// Present in two-way bindings.
     pub sync: Option<SyncRules>,
     /// The parameters of the actions that create and update an object, then those of one of them alone.
     pub(super) out: [Vec<FieldSource>; 3],
 }
 
-/// How the two sides of a binding are kept in step: its `[sync]`.
+/// The `[sync]` section of a binding.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SyncRules {
     pub conflict: ConflictPolicy,

@@ -27,14 +27,14 @@ pub enum ConflictPolicy {
     Ours,
     /// The service.
     Theirs,
-    /// Nobody: the conflict stays open until `binding resolve`.
+    /// Neither: the conflict stays open until `binding resolve`.
     #[default]
     Ask,
 }
 
 words!(ConflictPolicy { Newest => "newest", Ours => "ours", Theirs => "theirs", Ask => "ask" });
 
-/// What becomes of an object if the user's entity is deleted.
+/// What happens to an object if the user's entity is deleted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum EntityDeletion {
     /// It stays, without a link.
@@ -100,7 +100,7 @@ pub enum WriteKind {
 
 words!(WriteKind { Create => "create", Update => "update", Delete => "delete" });
 
-/// A write that was begun. It is committed before the request, and removed with what the answer says: one that is found later
+/// A write that was begun. It is committed before the request, and removed with the result: one that is found later
 /// may or may not have been done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EntityWrite {

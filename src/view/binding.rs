@@ -194,29 +194,29 @@ pub struct BindingRetryView {
     pub first_failure: Option<String>,
 }
 
-/// What became of an entity of a two-way binding.
+/// The outcome of an entity of a two-way binding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EntityOutcome {
-    /// It got a new object.
+    /// An object was created for it.
     Created,
     /// Its object was changed.
     Updated,
-    /// The service has changed it: `received` says what, and `document` is what the user's side is to have.
+    /// It changed at the service: `received` lists the fields, and `document` is what the user's side should store.
     Changed,
-    /// It was linked with an object that was there.
+    /// It was linked with an existing object.
     Linked,
     Unchanged,
     /// A field was changed on both sides.
     Conflict,
-    /// Its object does not exist any more: the user's side is to delete it.
+    /// Its object was deleted at the service, so the user's side should delete it.
     Deleted,
     /// It was deleted; its object stays.
     Unlinked,
-    /// Its object became one with another entity's.
+    /// Its object was merged into that of another entity.
     Merged,
-    /// An object that no entity is linked with.
+    /// An object that is not linked with an entity.
     New,
-    /// Its creation was interrupted, and it is not known whether it was done.
+    /// Its creation was interrupted, with an unknown result.
     Unconfirmed,
     Failed,
 }
@@ -236,7 +236,7 @@ words!(EntityOutcome {
     Failed => "failed",
 });
 
-/// A field that was changed on both sides. An absent value means that the side never had one, of a deletion that it deleted.
+/// A field that was changed on both sides. A value is absent if the side never had one, or deleted the entity.
 #[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct FieldConflictView {
     /// `(deleted)` for a change on one side and a deletion on the other.
@@ -254,23 +254,23 @@ impl From<&FieldConflict> for FieldConflictView {
     }
 }
 
-/// What became of one entity that was pushed or synced.
+/// The outcome of one entity that was pushed or synced.
 #[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct EntityOutcomeView {
     #[serde(serialize_with = "word")]
     pub outcome: EntityOutcome,
-    /// `customer/42`; absent for an object that no entity is linked with.
+    /// `customer/42`; absent for an object that is not linked with an entity.
     pub entity: Option<String>,
     /// The id of the object at the service.
     pub object: Option<String>,
     /// Fields that were written at the service.
     pub sent: Vec<String>,
-    /// Fields that the user's side is to take over.
+    /// Fields that changed at the service.
     pub received: Vec<String>,
-    /// What the user's side is to have.
+    /// What the user's side should store.
     pub document: Option<Value>,
     pub conflicts: Vec<FieldConflictView>,
-    /// Why it failed, or cannot be told.
+    /// Why it failed, or why the result is unknown.
     pub reason: Option<String>,
 }
 
@@ -281,7 +281,7 @@ impl EntityOutcomeView {
         Self { entity: Some(entity.to_string()), object, outcome, ..Self::of_object() }
     }
 
-    /// The outcome of an object that no entity is linked with.
+    /// The outcome of an object that is not linked with an entity.
     pub fn of_object() -> Self {
         Self {
             outcome: EntityOutcome::New,
@@ -296,7 +296,7 @@ impl EntityOutcomeView {
     }
 }
 
-/// How many entities of a push or a sync came to what.
+/// The number of entities for each outcome of a push or a sync.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct EntitySyncView {
     pub counts: BTreeMap<&'static str, u64>,
@@ -308,7 +308,7 @@ impl EntitySyncView {
         *self.counts.entry(view.outcome.as_str()).or_default() += 1;
     }
 
-    /// How many entities came to this.
+    /// The number of entities with an outcome.
     pub fn of(&self, outcome: EntityOutcome) -> u64 {
         self.counts.get(outcome.as_str()).copied().unwrap_or_default()
     }
@@ -327,7 +327,7 @@ pub struct OpenConflictView {
     pub conflict: FieldConflictView,
 }
 
-/// A creation of which it is not known whether it was done.
+/// An interrupted creation with an unknown result.
 #[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct UnconfirmedCreationView {
     #[serde(serialize_with = "word")]
@@ -338,7 +338,7 @@ pub struct UnconfirmedCreationView {
     pub started_at: Timestamp,
 }
 
-/// What only the user can decide.
+/// Open conflicts and interrupted creations.
 #[derive(Clone, Debug, Default, JsonSchema, Serialize)]
 pub struct OpenConflictListView {
     pub conflicts: Vec<OpenConflictView>,

@@ -92,28 +92,28 @@ enum BindingCommand {
         /// File to read; - for stdin
         file: String,
     },
-    /// Give the service what changed on your side, entity by entity
+    /// Send changes of your entities to the service
     ///
-    /// FILE has a JSON object a line: {"entity": "customer/42", "document": {…}}. A new entity gets an object and a link; of a
-    /// linked one the fields that changed are written, merged with what changed at the service. With "deleted": true in place
-    /// of document it is deleted, and "object" links it with one that is there.
+    /// FILE has one JSON object per line: {"entity": "customer/42", "document": {…}}. For a new entity, an object and a link
+    /// are created. For a linked entity, changed fields are written, merged with changes at the service. Use "deleted": true
+    /// instead of a document to delete an entity, and "object" to link it with an existing object.
     Push {
         /// Binding with a [sync]
         #[arg(add = super::complete::bindings())]
         name: BindingName,
-        /// File with entities; - for stdin
+        /// File with entities, one per line; - for stdin
         file: String,
         /// Connection to write to (default: the only one of the service)
         #[arg(long, value_name = "CONNECTION", add = super::complete::connections())]
         connection: Option<String>,
-        /// Only say what would be done
+        /// Print what would be done, without writing
         #[arg(long)]
         dry_run: bool,
     },
-    /// Bring both sides of a binding in step, once
+    /// Update both sides of a two-way binding
     ///
-    /// Syncs the stream, writes what the service lacks, and prints the entities that changed there: with --json a line each,
-    /// whose document your side is to take over.
+    /// Syncs the stream, writes pending changes to the service, and prints entities that changed at the service. With --json,
+    /// each line has the document that your side should store.
     Sync {
         /// Binding with a [sync]
         #[arg(add = super::complete::bindings())]
@@ -121,23 +121,23 @@ enum BindingCommand {
         /// Connection to sync with (default: the only one of the service)
         #[arg(long, value_name = "CONNECTION", add = super::complete::connections())]
         connection: Option<String>,
-        /// List everything at the service, which also finds what was deleted there
+        /// Sync in full, which also detects deletions
         #[arg(long)]
         full: bool,
-        /// Print objects that no entity is linked with, too
+        /// Also print objects that are not linked with an entity
         #[arg(long)]
         new: bool,
-        /// Only say what would be done with what is stored
+        /// Print what would be done with the stored records, without syncing or writing
         #[arg(long)]
         dry_run: bool,
     },
-    /// List what was changed on both sides, and creations that were interrupted
+    /// List conflicts, and creations that were interrupted
     Conflicts {
         /// Binding (default: all)
         #[arg(add = super::complete::bindings())]
         name: Option<BindingName>,
     },
-    /// Decide a conflict of an entity
+    /// Resolve a conflict of an entity
     #[command(group = clap::ArgGroup::new("decision").required(true).args(["take", "set", "object", "again"]))]
     Resolve {
         /// Binding with a [sync]
@@ -146,19 +146,19 @@ enum BindingCommand {
         /// Entity with the conflict
         #[arg(value_name = "TYPE/ID")]
         entity: Entity,
-        /// Whose values count: ours or theirs
+        /// Side whose values to use: ours or theirs
         #[arg(long, value_name = "SIDE")]
         take: Option<SyncSide>,
-        /// Fields to decide (default: all in conflict)
+        /// Fields to resolve (default: all in conflict)
         #[arg(long, value_name = "FIELD", requires = "take")]
         field: Vec<String>,
-        /// Value for both sides, as JSON or as a text
+        /// Value for both sides, as JSON or text
         #[arg(long, value_name = "FIELD=VALUE")]
         set: Option<String>,
-        /// Object that the interrupted creation has created
+        /// Object that was created by the interrupted creation
         #[arg(long, value_name = "ID")]
         object: Option<String>,
-        /// The interrupted creation has created nothing: do it again
+        /// Repeat the interrupted creation, which created nothing
         #[arg(long)]
         again: bool,
         /// Connection of the entity (default: the only one of the service)

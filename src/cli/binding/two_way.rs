@@ -45,7 +45,7 @@ pub(super) fn value(word: &str) -> Resolution {
     Resolution::Value { field: field.to_owned(), value }
 }
 
-/// Prints what became of an entity; what nothing happened to only as JSON.
+/// Prints the outcome of an entity; an unchanged one only as JSON.
 fn print(ui: &Ui, view: &EntityOutcomeView) -> Result<()> {
     if is_reader_closed() {
         return Ok(());
@@ -62,7 +62,7 @@ fn print(ui: &Ui, view: &EntityOutcomeView) -> Result<()> {
     }
 }
 
-/// What became of an entity, in a line.
+/// The outcome of an entity, on one line.
 fn line(ui: &Ui, view: &EntityOutcomeView) -> String {
     let tone = match view.outcome {
         EntityOutcome::Failed | EntityOutcome::Unconfirmed => Tone::Bad,
@@ -83,7 +83,7 @@ fn line(ui: &Ui, view: &EntityOutcomeView) -> String {
     }
     if !view.conflicts.is_empty() {
         let fields = view.conflicts.iter().map(|conflict| conflict.field.as_str()).collect::<Vec<_>>();
-        details.push(format!("both changed {}", fields.join(", ")));
+        details.push(format!("changed on both sides: {}", fields.join(", ")));
     }
     details.extend(view.reason.clone());
     if !details.is_empty() {
@@ -92,7 +92,7 @@ fn line(ui: &Ui, view: &EntityOutcomeView) -> String {
     text
 }
 
-/// Says how many entities came to what, and returns the exit code.
+/// Prints the number of entities for each outcome, and returns the exit code.
 fn conclude(ui: &Ui, name: &str, summary: &EntitySyncView, is_dry_run: bool) -> u8 {
     let counts: Vec<String> = EntityOutcome::ALL
         .into_iter()
@@ -102,7 +102,7 @@ fn conclude(ui: &Ui, name: &str, summary: &EntitySyncView, is_dry_run: bool) -> 
     let counts = if counts.is_empty() { "Nothing to do".to_owned() } else { counts.join(", ") };
     ui.note(&if is_dry_run { format!("Dry run: {counts}") } else { counts });
     if summary.of(EntityOutcome::Conflict) + summary.of(EntityOutcome::Unconfirmed) > 0 && !is_dry_run {
-        ui.note(&format!("To decide: `integ binding conflicts {name}`"));
+        ui.note(&format!("List them with `integ binding conflicts {name}`"));
     }
     let failed = summary.of(EntityOutcome::Failed) + summary.of(EntityOutcome::Unconfirmed);
     if failed > 0 { Kind::Partial.exit_code() } else { 0 }
@@ -129,7 +129,7 @@ impl Render for OpenConflictListView {
             let headings = ["binding", "entity", "field", "ours", "theirs"];
             let first = &self.conflicts[0];
             let command = format!("integ binding resolve {} {} --take ours", first.binding, first.entity);
-            parts.push(format!("{}\nTo decide: `{}`", table(ui, &headings, rows), escape(&command)));
+            parts.push(format!("{}\nResolve with `{}`", table(ui, &headings, rows), escape(&command)));
         }
         if !self.interrupted.is_empty() {
             let row = |creation: &UnconfirmedCreationView| {

@@ -7,37 +7,37 @@ use serde_json::Value;
 
 use crate::connector::Pointer;
 
-/// How records are written, for bindings that go both ways. The answer of each action is the record.
+/// How to write records, for two-way bindings. Each action must respond with the record.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RecordWriting {
-    /// The action that adds a record.
+    /// The action that creates a record.
     pub create: String,
-    /// The action that changes a record, and leaves what it is not given as it is.
+    /// The action that changes the given values of a record, and no others.
     pub update: String,
     /// The action that reads a record.
     pub read: String,
     /// The action that deletes a record.
     #[serde(default)]
     pub delete: Option<String>,
-    /// The parameters that say which record is meant, and where a record has their values.
+    /// Parameters that identify the record, and where a record has their values.
     pub identity: IndexMap<String, Pointer>,
-    /// Further parameters of `read`.
+    /// More parameters of `read`.
     #[serde(default)]
     pub read_params: IndexMap<String, Value>,
-    /// How to find a record by a value that no two records share. A creation whose answer was lost is looked for so, unless
-    /// its action knows a repetition by a key.
+    /// How to find a record by a unique value. Used to check whether an interrupted creation succeeded, if its action has no
+    /// idempotency key.
     #[serde(default)]
     pub find: Option<RecordLookup>,
-    /// Whether the stream lists a new record at once, so that one that it does not list was not created.
+    /// Whether the stream lists new records immediately, so that a record that is not listed was not created.
     #[serde(default)]
     pub lists_at_once: bool,
-    /// What empties a value; null where absent.
+    /// The value that empties a field (default: null).
     #[serde(default)]
     pub empty: Value,
 }
 
-/// Finding a record by a value that no two records share.
+/// How to find a record by a unique value.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RecordLookup {
@@ -46,7 +46,7 @@ pub struct RecordLookup {
     pub param: String,
     /// Where a record has the value.
     pub at: Pointer,
-    /// Further parameters.
+    /// More parameters.
     #[serde(default)]
     pub params: IndexMap<String, Value>,
 }

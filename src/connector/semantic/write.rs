@@ -1,4 +1,4 @@
-//! What a stream's `write` says together: the actions are there, and take the parameters that it gives them.
+//! Checks of a stream's `write`: its actions exist and have the parameters that it names.
 
 use super::Diagnostics;
 use crate::connector::{Action, Connector, RecordWriting};
@@ -23,7 +23,7 @@ impl<'c> WriteChecker<'c, '_> {
         self.action("create", &writing.create);
         let identity: Vec<&String> = writing.identity.keys().collect();
         if identity.is_empty() {
-            self.say("identity", "is empty: which parameters say which record is meant?".to_owned());
+            self.say("identity", "is empty; name the parameters that identify the record".to_owned());
         }
         let named =
             [("update", Some(&writing.update)), ("read", Some(&writing.read)), ("delete", writing.delete.as_ref())];

@@ -6,7 +6,7 @@ use crate::error::{Diagnostic, Hint, Kind, Remedy};
 use crate::mapping::BindingError;
 use crate::model::{BindingName, BindingOrigin, ConnectionName, Entity};
 
-/// A push of one entity.
+/// An example of a push.
 const ENTITY_EXAMPLE: &str =
     "echo '{\"entity\": \"customer/42\", \"document\": {\"email\": \"ada@example.com\"}}' | integ binding push NAME -";
 
@@ -33,19 +33,19 @@ pub enum BindingOperationError {
     SeveralConnections { name: BindingName, origin: BindingOrigin, example: String },
     #[error("binding {name} cannot be used")]
     Unusable { name: BindingName, source: BindingError },
-    #[error("binding {name} goes one way")]
+    #[error("binding {name} is not a two-way binding")]
     NotTwoWay { name: BindingName },
-    #[error("{origin} cannot be written by bindings")]
+    #[error("{origin} does not support two-way bindings")]
     NotWritable { origin: BindingOrigin },
-    #[error("{origin} has no action that deletes")]
+    #[error("{origin} has no delete action")]
     NotDeletable { origin: BindingOrigin },
-    #[error("match names {field:?}, which is not a field")]
+    #[error("unknown field {field:?} in match")]
     UnknownMatch { field: String },
     #[error("{origin} is not connected")]
     NotConnected { origin: BindingOrigin },
     #[error("{origin} has several connections, and none was named")]
     ConnectionNeeded { name: BindingName, origin: BindingOrigin, example: ConnectionName },
-    #[error("another process writes entities to {connection}")]
+    #[error("another process is writing entities to {connection}")]
     Locked { connection: ConnectionName },
     #[error("line {line}: {problem}")]
     InvalidEntity { line: usize, problem: String },
@@ -53,11 +53,11 @@ pub enum BindingOperationError {
     NoRecord { origin: String, object: String },
     #[error("cannot sync {origin}: {reason}")]
     SyncFailed { origin: String, reason: String },
-    #[error("the answer to {action} does not say what was created")]
+    #[error("the response to {action} has no ID of the created object")]
     NoKey { action: String },
     #[error("{entity} has no open conflict in {name}")]
     NoConflict { name: BindingName, entity: Entity },
-    #[error("{field} of {entity} is not in conflict; open: {known}")]
+    #[error("{field} of {entity} has no conflict; fields in conflict: {known}")]
     NoFieldConflict { entity: Entity, field: String, known: String },
     #[error("cannot read bindings from the import: {reason}")]
     InvalidImport { reason: String },
@@ -108,23 +108,22 @@ impl Remedy for BindingOperationError {
                 Diagnostic::new(Kind::Failed, "invalid_binding").run(format!("integ binding show {name}"))
             }
             Self::NotTwoWay { .. } => Diagnostic::new(Kind::Usage, "one_way_binding")
-                .hint(Hint::new("add a [sync] to its text:", "integ help mapping")),
+                .hint(Hint::new("add a [sync] section to it:", "integ help mapping")),
             Self::NotWritable { origin } => {
                 Diagnostic::new(Kind::Usage, "not_writable").run(format!("integ connector show {}", origin.connector))
             }
             Self::NotDeletable { .. } => Diagnostic::new(Kind::Usage, "not_deletable")
-                .hint(Hint::new("write `delete = keep` in its [sync]:", "integ help mapping")),
+                .hint(Hint::new("use `delete = keep` in its [sync] section:", "integ help mapping")),
             Self::UnknownMatch { .. } => Diagnostic::new(Kind::Usage, "invalid_binding")
-                .hint(Hint::new("name fields of the binding:", "integ help mapping")),
+                .hint(Hint::new("use fields of the binding:", "integ help mapping")),
             Self::NotConnected { origin } => {
                 Diagnostic::new(Kind::NotFound, "unknown_connection").run(format!("integ connect {}", origin.service()))
             }
             Self::ConnectionNeeded { name, example, .. } => Diagnostic::new(Kind::Usage, "several_connections")
                 .run(format!("integ binding sync {name} --connection {example}")),
             Self::Locked { .. } => Diagnostic::new(Kind::Temporary, "locked").hint(Hint::text("try again later")),
-            Self::InvalidEntity { .. } => {
-                Diagnostic::new(Kind::Usage, "invalid_entity").hint(Hint::new("write a line such as", ENTITY_EXAMPLE))
-            }
+            Self::InvalidEntity { .. } => Diagnostic::new(Kind::Usage, "invalid_entity")
+                .hint(Hint::new("the format of a line is", ENTITY_EXAMPLE)),
             Self::NoRecord { origin, .. } => {
                 Diagnostic::new(Kind::NotFound, "record_not_found").run(format!("integ sync {origin} --mode full"))
             }
@@ -132,7 +131,7 @@ impl Remedy for BindingOperationError {
                 Diagnostic::new(Kind::Failed, "sync_failed").run(format!("integ sync {origin}"))
             }
             Self::NoKey { .. } => Diagnostic::new(Kind::Failed, "malformed_response")
-                .hint(Hint::new("it may have been done; see", "integ binding conflicts")),
+                .hint(Hint::new("it may have succeeded; check", "integ binding conflicts")),
             Self::NoConflict { .. } | Self::NoFieldConflict { .. } => {
                 Diagnostic::new(Kind::NotFound, "no_conflict").run("integ binding conflicts")
             }

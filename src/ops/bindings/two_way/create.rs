@@ -123,7 +123,7 @@ impl TwoWay<'_> {
                 LinkInsertResult::ObjectLinked(other) => {
                     store.entity_states().cancel_write(write).await?;
                     let mut view = EntityOutcomeView::new(&write.of.entity, None, EntityOutcome::Failed);
-                    view.reason = Some(format!("{} {key} is linked with {}", self.stream, other.entity));
+                    view.reason = Some(format!("{} {key} is already linked with {}", self.stream, other.entity));
                     return Ok(Reconciled::of(view));
                 }
             }

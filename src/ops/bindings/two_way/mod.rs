@@ -1,4 +1,4 @@
-//! Two-way bindings: the user's entities and the objects of a service, kept in step.
+//! Two-way bindings, between the user's entities and the objects of a service.
 //!
 //! `push` takes entities that the user's side changed, `sync` looks at both sides, `resolve` settles conflicts. All three
 //! hand a linked entity to `reconcile`, which merges the sides ([`crate::mapping::merge`]) and writes what differs;
@@ -62,7 +62,7 @@ struct TwoWay<'a> {
     listed: OnceCell<HashMap<String, String>>,
 }
 
-/// What became of an entity, and what is committed once the user's side has it.
+/// The outcome of an entity, and what is committed once the user's side has it.
 struct Reconciled {
     view: EntityOutcomeView,
     then: Option<(LinkId, EntityState)>,
@@ -122,7 +122,7 @@ impl<'a> TwoWay<'a> {
         })
     }
 
-    /// Waits until nobody else writes entities of the connection.
+    /// Waits until no other process writes entities of the connection.
     async fn lock(&self) -> Result<LockGuard> {
         let (engine, key) = (&self.workspace.engine, LockKey::Entities(self.connection.id));
         let guard = LockGuard::acquire(self.workspace.shared_store().await?, engine, key, LOCK_TIMEOUT).await?;
@@ -172,7 +172,7 @@ impl<'a> TwoWay<'a> {
         }
     }
 
-    /// Hands on what became of an entity, and commits what the user's side now has.
+    /// Passes on the outcome of an entity, and commits what the user's side now has.
     async fn deliver(
         &self,
         reconciled: Reconciled,
@@ -190,7 +190,7 @@ impl<'a> TwoWay<'a> {
     }
 }
 
-/// Checks the way out of a binding that is to be stored.
+/// Checks the outbound part of a binding before it is stored.
 ///
 /// # Errors
 /// [`crate::mapping::BindingError`]; [`BindingOperationError::NotWritable`] and [`BindingOperationError::UnknownMatch`].

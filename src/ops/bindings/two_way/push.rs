@@ -21,13 +21,13 @@ pub struct PushEntitiesRequest {
     pub name: BindingName,
     /// The only connection of the binding if absent.
     pub connection: Option<ConnectionName>,
-    /// A JSON object a line: `entity`, `document`; and `object`, `deleted`, `changed_at` if need be.
+    /// One JSON object per line, with `entity` and `document`, optionally `object`, `deleted` and `changed_at`.
     pub text: String,
-    /// Whether to say only what would be done.
+    /// Whether to only report what would be done.
     pub is_dry_run: bool,
 }
 
-/// An entity as a line has it.
+/// An entity of a line.
 #[derive(Clone, Debug)]
 pub(super) struct PushedEntity {
     entity: Entity,
@@ -40,8 +40,8 @@ pub(super) struct PushedEntity {
     pub(super) changed_at: Option<Timestamp>,
 }
 
-/// Takes over what the user's side has of entities, writes the differences at the service, and hands what became of each to
-/// `each`. A new entity gets an object and a link.
+/// Takes over changes of the user's entities, writes the differences to the service, and passes the outcome of each to `each`.
+/// For a new entity, an object and a link are created.
 ///
 /// # Errors
 /// [`BindingOperationError`]; what all entities would fail with, such as a grant that was revoked. What was done before stays
@@ -96,7 +96,7 @@ impl TwoWay<'_> {
         }
     }
 
-    /// Links an entity with an object that is there, and brings the two in step.
+    /// Links an entity with an existing object, and merges the two.
     async fn push_to_existing(&self, pushed: &PushedEntity, key: &str) -> Result<Reconciled> {
         let entity = &pushed.entity;
         if self.is_dry_run {
@@ -122,7 +122,7 @@ impl TwoWay<'_> {
             }
             Some(LinkInsertResult::ObjectLinked(other)) => {
                 let mut view = EntityOutcomeView::new(entity, None, EntityOutcome::Failed);
-                view.reason = Some(format!("{} {key} is linked with {}", self.stream, other.entity));
+                view.reason = Some(format!("{} {key} is already linked with {}", self.stream, other.entity));
                 Ok(Reconciled::of(view))
             }
             None => Err(BindingOperationError::NotConnected { origin: self.binding.origin.clone() }.into()),
@@ -130,7 +130,7 @@ impl TwoWay<'_> {
     }
 }
 
-/// What a line may have.
+/// The keys of a line.
 const MEMBERS: [&str; 5] = ["entity", "document", "object", "deleted", "changed_at"];
 
 /// The entities of a text; nothing is pushed if a line is wrong.
@@ -140,7 +140,7 @@ fn parse(text: &str) -> Result<Vec<PushedEntity>> {
         let wrong = |problem: String| BindingOperationError::InvalidEntity { line, problem };
         let entity = parse_line(text).map_err(wrong)?;
         if !seen.insert(entity.entity.clone()) {
-            return Err(wrong(format!("{} comes twice", entity.entity)).into());
+            return Err(wrong(format!("{} is listed twice", entity.entity)).into());
         }
         entities.push(entity);
     }
@@ -149,18 +149,18 @@ fn parse(text: &str) -> Result<Vec<PushedEntity>> {
 
 fn parse_line(text: &str) -> Result<PushedEntity, String> {
     let Value::Object(members) = json::parse(text.trim()).map_err(|error| error.to_string())? else {
-        return Err("it is not a JSON object".to_owned());
+        return Err("not a JSON object".to_owned());
     };
     if let Some(name) = members.keys().find(|name| !MEMBERS.contains(&name.as_str())) {
-        return Err(format!("unknown member {name:?}: a line has {}", MEMBERS.join(", ")));
+        return Err(format!("unknown key {name:?}; use {}", MEMBERS.join(", ")));
     }
     let text = |name: &str| match members.get(name) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(text.clone())),
-        Some(_) => Err(format!("{name} is not a text")),
+        Some(_) => Err(format!("{name} is not a string")),
     };
     let entity = text("entity")?.ok_or("entity is missing")?;
-    let entity: Entity = entity.parse().map_err(|_| format!("{entity:?} is not an entity: write TYPE/ID"))?;
+    let entity: Entity = entity.parse().map_err(|_| format!("invalid entity {entity:?}; use TYPE/ID"))?;
     let document = match members.get("document") {
         None | Some(Value::Null) => None,
         Some(document @ Value::Object(_)) => Some(document.clone()),
@@ -169,13 +169,13 @@ fn parse_line(text: &str) -> Result<PushedEntity, String> {
     let is_deleted = match members.get("deleted") {
         None | Some(Value::Null) => false,
         Some(Value::Bool(is_deleted)) => *is_deleted,
-        Some(_) => return Err("deleted is neither true nor false".to_owned()),
+        Some(_) => return Err("deleted is not true or false".to_owned()),
     };
     if document.is_none() && !is_deleted {
         return Err("document is missing".to_owned());
     }
     let changed_at = match text("changed_at")? {
-        Some(time) => Some(time.parse().map_err(|_| format!("changed_at is not a time as RFC 3339: {time:?}"))?),
+        Some(time) => Some(time.parse().map_err(|_| format!("invalid time {time:?} in changed_at; use RFC 3339"))?),
         None => None,
     };
     Ok(PushedEntity { entity, document, object: text("object")?, is_deleted, changed_at })
@@ -193,23 +193,23 @@ mod tests {
         assert_eq!(pushed.changed_at.unwrap().to_string(), "2026-11-29T09:00:00Z");
         assert!(parse_line(r#"{"entity": "customer/42", "deleted": true}"#).unwrap().is_deleted);
         for (line, problem) in [
-            ("[]", "it is not a JSON object"),
+            ("[]", "not a JSON object"),
             ("{}", "entity is missing"),
-            (r#"{"entity": "customer"}"#, "\"customer\" is not an entity: write TYPE/ID"),
+            (r#"{"entity": "customer"}"#, "invalid entity \"customer\"; use TYPE/ID"),
             (r#"{"entity": "customer/1"}"#, "document is missing"),
             (r#"{"entity": "customer/1", "document": 1}"#, "document is not a JSON object"),
             (
                 r#"{"entity": "customer/1", "email": "a@b.c"}"#,
-                "unknown member \"email\": a line has entity, document, object, deleted, changed_at",
+                "unknown key \"email\"; use entity, document, object, deleted, changed_at",
             ),
             (
                 r#"{"entity": "customer/1", "deleted": true, "changed_at": "soon"}"#,
-                "changed_at is not a time as RFC 3339: \"soon\"",
+                "invalid time \"soon\" in changed_at; use RFC 3339",
             ),
         ] {
             assert_eq!(parse_line(line).unwrap_err(), problem);
         }
         let twice = "{\"entity\": \"a/1\", \"deleted\": true}\n\n{\"entity\": \"a/1\", \"deleted\": true}";
-        assert_eq!(parse(twice).unwrap_err().message(), "line 3: a/1 comes twice");
+        assert_eq!(parse(twice).unwrap_err().message(), "line 3: a/1 is listed twice");
     }
 }

@@ -1,4 +1,4 @@
-//! Bringing a linked entity and its object in step.
+//! Merging a linked entity with its object.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -101,15 +101,15 @@ impl TwoWay<'_> {
         !state.conflicts.is_empty() || state.ours.iter().any(differs)
     }
 
-    /// The outcome of an entity whose object became one with another entity's.
+    /// The outcome of an entity whose object was merged into that of another entity's.
     fn merged_outcome(&self, link: &Link) -> Option<Reconciled> {
         let into = link.merged_into.as_ref()?;
         let mut view = EntityOutcomeView::new(&link.entity, Some(link), EntityOutcome::Merged);
-        view.reason = Some(format!("{} became one with {into}, which another entity has", link.object.id()));
+        view.reason = Some(format!("{} was merged into {into}, which is linked with another entity", link.object.id()));
         Some(Reconciled::of(view))
     }
 
-    /// Writes at the service what a merge says.
+    /// Writes the result of a merge to the service.
     async fn write_merged(
         &self,
         link: Link,

@@ -33,7 +33,7 @@ pub struct ResolveConflictRequest {
     pub resolution: Resolution,
 }
 
-/// Resolves a conflict of an entity, writes what follows at the service, and hands what became of the entity to `each`.
+/// Resolves a conflict of an entity, writes the result to the service, and passes the outcome to `each`.
 ///
 /// # Errors
 /// [`BindingOperationError::NoConflict`], and those of [`super::push_entities`].

@@ -118,10 +118,8 @@ impl TwoWay<'_> {
     pub(super) fn unconfirmed(write: &EntityWrite) -> Reconciled {
         let link: Option<&Link> = None;
         let mut view = EntityOutcomeView::new(&write.of.entity, link, EntityOutcome::Unconfirmed);
-        view.reason = Some(format!(
-            "{} was interrupted at {}, and it is not known whether it was done",
-            write.action, write.started_at
-        ));
+        view.reason =
+            Some(format!("{} was interrupted at {}, and its result is unknown", write.action, write.started_at));
         Reconciled::of(view)
     }
 }

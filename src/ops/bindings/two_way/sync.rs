@@ -27,11 +27,11 @@ pub struct SyncBindingRequest {
     pub is_full: bool,
     /// Whether to hand on objects without an entity.
     pub with_new: bool,
-    /// Whether to say only what would be done. The stream is then not synced.
+    /// Whether to only report what would be done. The stream is then not synced.
     pub is_dry_run: bool,
 }
 
-/// Syncs the stream, brings every linked entity in step that changed on either side, and hands what became of it to `each`.
+/// Syncs the stream, merges every linked entity that changed on either side, and passes its outcome to `each`.
 ///
 /// # Errors
 /// Those of [`super::push_entities`], and those of the sync.

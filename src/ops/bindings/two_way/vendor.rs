@@ -37,7 +37,7 @@ pub(super) enum WriteAnswer {
     Unknown(Error),
 }
 
-/// A sync that nobody watches.
+/// A sync without progress output.
 pub(super) struct Unwatched;
 
 impl SyncObserver for Unwatched {}
