@@ -308,6 +308,23 @@ impl Pair {
         self.home.ok(&format!("{words} description={value}"));
     }
 
+    /// Changes some of the entities on one side or both, and returns those that changed on the user's side.
+    fn change_at_random(&mut self, random: &mut Random, names: &BTreeSet<String>, step: u32) -> BTreeSet<String> {
+        let mut changed = BTreeSet::new();
+        for name in names {
+            let edit = random.below(5);
+            if matches!(edit, 1 | 3) {
+                self.change_theirs(name, &format!("t{step}"));
+            }
+            if matches!(edit, 2 | 3) {
+                let value = json!(format!("o{}", random.below(3)));
+                self.ours.get_mut(name).unwrap().insert("phone".to_owned(), value);
+                changed.insert(name.clone());
+            }
+        }
+        changed
+    }
+
     /// What differs between the two sides, but for the conflicts that are listed.
     fn differences(&self) -> Vec<String> {
         let open = self.home.json("binding conflicts person")["conflicts"].clone();
@@ -353,18 +370,7 @@ fn random_changes_on_both_sides_end_equal_or_in_a_listed_conflict() {
                 pair.push(&names);
                 pair.sync();
                 for step in 0..3 {
-                    let mut changed = BTreeSet::new();
-                    for name in &names {
-                        let edit = random.below(5);
-                        if matches!(edit, 1 | 3) {
-                            pair.change_theirs(name, &format!("t{step}"));
-                        }
-                        if matches!(edit, 2 | 3) {
-                            let value = json!(format!("o{}", random.below(3)));
-                            pair.ours.get_mut(name).unwrap().insert("phone".to_owned(), value);
-                            changed.insert(name.clone());
-                        }
-                    }
+                    let changed = pair.change_at_random(&mut random, &names, step);
                     if random.below(4) > 0 || !changed.is_empty() {
                         pair.push(&changed);
                     }

@@ -12,7 +12,7 @@ use crate::error::{Diagnostic, Hint, Kind, Remedy, Result};
 use crate::model::{BindingName, BindingOrigin, Entity, SyncSide};
 use crate::ops::bindings::{
     self, BindingChoice, BindingText, ImportBindingsRequest, PreviewBindingRequest, PushEntitiesRequest, Resolution,
-    ResolveConflictRequest, SetBindingRequest, SyncBindingRequest,
+    ResolveEntityRequest, SetBindingRequest, SyncBindingRequest,
 };
 use crate::runtime::Workspace;
 
@@ -269,7 +269,7 @@ pub(super) fn run(workspace: &Workspace, ui: &Ui, args: BindingArgs) -> Result<u
                 (None, None, Some(object)) => Resolution::Created { object },
                 (None, None, None) => Resolution::NotCreated,
             };
-            return two_way::resolve(workspace, ui, ResolveConflictRequest { name, connection, entity, resolution });
+            return two_way::resolve(workspace, ui, ResolveEntityRequest { name, connection, entity, resolution });
         }
         BindingCommand::Retry { name } => return retry(workspace, ui, name),
     }

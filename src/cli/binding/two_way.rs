@@ -8,7 +8,7 @@ use crate::error::{Kind, Result};
 use crate::json;
 use crate::model::DELETION;
 use crate::ops::bindings::{
-    PushEntitiesRequest, Resolution, ResolveConflictRequest, SyncBindingRequest, push_entities, resolve_conflict,
+    PushEntitiesRequest, Resolution, ResolveEntityRequest, SyncBindingRequest, push_entities, resolve_conflict,
     sync_binding,
 };
 use crate::runtime::Workspace;
@@ -32,7 +32,7 @@ pub(super) fn sync(workspace: &Workspace, ui: &Ui, request: SyncBindingRequest) 
     Ok(conclude(ui, &name, &summary, is_dry_run))
 }
 
-pub(super) fn resolve(workspace: &Workspace, ui: &Ui, request: ResolveConflictRequest) -> Result<u8> {
+pub(super) fn resolve(workspace: &Workspace, ui: &Ui, request: ResolveEntityRequest) -> Result<u8> {
     let name = request.name.to_string();
     let summary = workspace.run(resolve_conflict(workspace, request, |view| print(ui, &view)))?;
     Ok(conclude(ui, &name, &summary, false))

@@ -15,7 +15,7 @@ pub use retry::retry_binding;
 pub use transfer::{ImportBindingsRequest, export_bindings, import_bindings};
 pub use trial::{BindingChoice, PreviewBindingRequest, preview_binding, test_bindings};
 pub use two_way::{
-    PushEntitiesRequest, Resolution, ResolveConflictRequest, SyncBindingRequest, list_conflicts, push_entities,
+    PushEntitiesRequest, Resolution, ResolveEntityRequest, SyncBindingRequest, list_conflicts, push_entities,
     resolve_conflict, sync_binding,
 };
 

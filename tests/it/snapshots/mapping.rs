@@ -50,6 +50,43 @@ fn bindings() {
 }
 
 #[test]
+fn two_way_bindings() {
+    session(
+        "two_way",
+        |world| {
+            let line = |document: serde_json::Value| {
+                serde_json::json!({ "entity": "customer/7", "document": document }).to_string()
+            };
+            let new = serde_json::json!({ "email": "ada@example.com", "phone": "1" });
+            world.write("new", &line(new));
+            world.write("changed", &line(serde_json::json!({ "last_name": "Byron", "phone": "3" })));
+            world.write("wrong", "{\"entity\": \"customer\"}\n");
+        },
+        ". connect hubspot --sandbox --add-scope crm.objects.contacts.write
+        . sandbox data hubspot/contacts --records 2
+        . binding set person --from hubspot/contacts --template contact
+        binding conflicts
+        binding push person new --dry-run
+        binding push person new
+        let OBJECT = link find customer/7 --jq .links[0].object
+        binding push person new
+        . call hubspot contacts.update contact_id={OBJECT} 'properties={\"phone\": \"2\", \"lastname\": \"King\"}'
+        binding push person changed
+        binding conflicts
+        binding conflicts person
+        binding resolve person customer/7 --take theirs --field email
+        binding resolve person customer/7 --take theirs --field phone
+        binding resolve person customer/7 --set last_name=Lovelace
+        binding resolve person customer/7 --take ours
+        . call hubspot contacts.update contact_id={OBJECT} 'properties={\"company\": \"Acme\"}'
+        binding sync person
+        binding sync person --full --dry-run
+        binding push person wrong
+        binding sync people",
+    );
+}
+
+#[test]
 fn links() {
     session(
         "links",

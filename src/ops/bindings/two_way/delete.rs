@@ -34,7 +34,7 @@ impl TwoWay<'_> {
             return Err(BindingOperationError::NotDeletable { origin: self.binding.origin.clone() }.into());
         };
         let (json, changed_at) = match Box::pin(self.read_object(&mut link)).await {
-            Ok(ObjectNow::Found { json, changed_at }) => (json, changed_at),
+            Ok(ObjectNow::Existing { json, changed_at }) => (json, changed_at),
             Ok(ObjectNow::Deleted) => return self.unlink(&link, EntityOutcome::Deleted).await,
             Err(error) => return self.failed(&link.entity, Some(&link), error),
         };

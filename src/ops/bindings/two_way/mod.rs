@@ -24,7 +24,7 @@ use std::time::Duration;
 
 pub use conflicts::list_conflicts;
 pub use push::{PushEntitiesRequest, push_entities};
-pub use resolve::{Resolution, ResolveConflictRequest, resolve_conflict};
+pub use resolve::{Resolution, ResolveEntityRequest, resolve_conflict};
 pub use sync::{SyncBindingRequest, sync_binding};
 use tokio::sync::OnceCell;
 

@@ -55,7 +55,7 @@ impl TwoWay<'_> {
             return Ok(outcome);
         }
         let (json, changed_at) = match object {
-            ObjectNow::Found { json, changed_at } => (json, changed_at),
+            ObjectNow::Existing { json, changed_at } => (json, changed_at),
             ObjectNow::Deleted => return Box::pin(self.object_deleted(link, state, choices)).await,
         };
         let theirs = match self.fields(&json) {

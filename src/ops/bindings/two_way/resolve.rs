@@ -25,7 +25,7 @@ pub enum Resolution {
 
 /// A conflict to resolve.
 #[derive(Clone, Debug)]
-pub struct ResolveConflictRequest {
+pub struct ResolveEntityRequest {
     pub name: BindingName,
     /// The only connection of the binding if absent.
     pub connection: Option<ConnectionName>,
@@ -39,10 +39,10 @@ pub struct ResolveConflictRequest {
 /// [`BindingOperationError::NoConflict`], and those of [`super::push_entities`].
 pub async fn resolve_conflict(
     workspace: &Workspace,
-    request: ResolveConflictRequest,
+    request: ResolveEntityRequest,
     mut each: impl FnMut(EntityOutcomeView) -> Result<()>,
 ) -> Result<EntitySyncView> {
-    let ResolveConflictRequest { name, connection, entity, resolution } = request;
+    let ResolveEntityRequest { name, connection, entity, resolution } = request;
     let two_way = TwoWay::open(workspace, &name, connection.as_ref(), false).await?;
     let _lock = two_way.lock().await?;
     let none = || BindingOperationError::NoConflict { name: name.clone(), entity: entity.clone() };

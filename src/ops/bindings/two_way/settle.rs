@@ -49,7 +49,7 @@ impl TwoWay<'_> {
                 }
                 Ok(true)
             }
-            (WriteKind::Update, ObjectNow::Found { json, .. }) => {
+            (WriteKind::Update, ObjectNow::Existing { json, .. }) => {
                 let Ok(theirs) = self.fields(&json) else { return Ok(false) };
                 let mut fields = write.fields.iter();
                 let is_done = fields.all(|(name, value)| theirs.get(name).is_none_or(|theirs| same(theirs, value)));

@@ -18,7 +18,7 @@ use crate::sync::SyncObserver;
 /// An object as the service has it.
 #[derive(Clone, Debug)]
 pub(super) enum ObjectNow {
-    Found {
+    Existing {
         /// The record, as JSON.
         json: String,
         /// When it was changed, if it says so.
@@ -55,7 +55,7 @@ impl TwoWay<'_> {
             self.follow(link, id).await?;
         }
         let changed_at = self.changed_at(&record);
-        Ok(ObjectNow::Found { json: record.to_string(), changed_at })
+        Ok(ObjectNow::Existing { json: record.to_string(), changed_at })
     }
 
     /// Calls an action that reads; `None` if what it names does not exist, or is deleted.
