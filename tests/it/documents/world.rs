@@ -31,6 +31,13 @@ const ACME: &str = "id = \"acme\"\nname = \"Acme\"\ncategory = \"projects\"\ndes
     docs = \"https://acme.example/docs\"\n[api]\nbase = \"https://api.acme.example\"\n[auth.token]\nlabel = \"Token\"\n\
     [auth.token.fields.token]\nprompt = \"Token\"\n[health]\npath = \"/me\"\n";
 
+/// The two-way binding of the topic `mapping`, and the entities that it pushes.
+const LEAD_BINDING: &str = "id = .id\nemail: text = .properties.email | lower\nlast_name? = .properties.lastname\n\
+    phone? = .properties.phone\n\n[sync]\nconflict = ask\ndelete = keep\nmatch = email\n\n\
+    [out]\nproperties.email = .email\n\n[out.create]\nlifecyclestage = \"lead\"\n";
+const LEADS: &str = "{\"entity\": \"lead/7\", \"document\": {\"email\": \"grace@example.com\", \"phone\": \"1\"}}\n\
+    {\"entity\": \"lead/8\", \"document\": {\"email\": \"bob@example.com\"}}\n";
+
 /// Connections of the documents.
 const CONNECTIONS: &[&str] = &[
     "slack",
@@ -126,6 +133,8 @@ impl World {
             "customer.binding",
             "id = .id\nemail = .properties.email\n\n[example a lead]\ninput = {\"id\": \"1\"}\nerror = \"email\"\n",
         );
+        write("lead.binding", LEAD_BINDING);
+        write("leads.jsonl", LEADS);
         write("acme.toml", ACME);
         write("my-service.toml", &ACME.replace("acme", "my-service"));
         for name in STUBS {
