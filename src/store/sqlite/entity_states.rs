@@ -304,7 +304,7 @@ mod tests {
     use crate::model::{BindingName, LinkFilter, WriteKind};
     use crate::store::Store;
 
-    fn fields(value: Value) -> EntityFields {
+    fn fields(value: &Value) -> EntityFields {
         value.as_object().unwrap().clone().into_iter().collect()
     }
 
@@ -324,7 +324,7 @@ mod tests {
             action: "users.create".to_owned(),
             params: json!({"amount": json::parse("12345678901234567890.10").unwrap()}).as_object().unwrap().clone(),
             key: key.to_owned(),
-            fields: fields(json!({"a": 1})),
+            fields: fields(&json!({"a": 1})),
             started_at: at(5),
         };
         let first = write(WriteKind::Create, "one", None);
@@ -333,9 +333,9 @@ mod tests {
         let second = write(WriteKind::Create, "two", None);
         assert_eq!(other.entity_states().begin_write(&second).await.unwrap(), first);
         other.entity_states().cancel_write(&second).await.unwrap();
-        assert_eq!(store.entity_states().writes(Some(binding), 9).await.unwrap(), [first.clone()]);
+        assert_eq!(store.entity_states().writes(Some(binding), 9).await.unwrap(), std::slice::from_ref(&first));
         let state =
-            EntityState { agreed: fields(json!({"a": 1})), ours: fields(json!({"a": 1})), ..EntityState::default() };
+            EntityState { agreed: fields(&json!({"a": 1})), ours: fields(&json!({"a": 1})), ..EntityState::default() };
         let object = LinkedObject::new("users", "U1").unwrap();
         let ended = other.entity_states().end_creation(&first, object.clone(), &state, at(6)).await.unwrap();
         let LinkInsertResult::Added(link) = ended else { panic!("{ended:?}") };
