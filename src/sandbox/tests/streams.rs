@@ -322,7 +322,8 @@ fn page_1000_costs_what_page_1_costs_and_pages_leave_nothing_behind() {
     let first = page_secs(&mut walker, 1);
     let state = serde_json::to_string(walker.state()).unwrap();
     let last = page_secs(&mut walker, 1000);
-    assert!(last < 3.0 * first, "{last} s for page 1000, {first} s for page 1");
+    // A page that reads those before it takes hundreds of times as long; a busy machine makes a few times of it.
+    assert!(last < 30.0 * first, "{last} s for page 1000, {first} s for page 1");
     for page in (2..1000).step_by(50) {
         page_secs(&mut walker, page);
     }
