@@ -60,7 +60,7 @@ fn push(home: &Home, name: &str, entities: &[Value]) -> Vec<Value> {
     lines(&ran.stdout)
 }
 
-fn entity(id: &str, document: Value) -> Value {
+fn entity(id: &str, document: &Value) -> Value {
     json!({"entity": format!("customer/{id}"), "document": document})
 }
 
@@ -79,23 +79,23 @@ fn properties(home: &Home, object: &str) -> Value {
 #[test]
 fn entities_and_objects_are_kept_in_step() {
     let home = hubspot("ask");
-    let ada = entity("1", json!({"email": "ada@example.com", "last_name": "Lovelace", "other": [1]}));
+    let ada = entity("1", &json!({"email": "ada@example.com", "last_name": "Lovelace", "other": [1]}));
     let dry = home.run_with_input("binding push person - --json --dry-run", &ada.to_string());
     assert_eq!(lines(&dry.stdout)[0]["outcome"], "created", "{dry:?}");
     assert_eq!(home.ok("link list --json"), "");
 
-    let created = push(&home, "person", &[ada.clone()]);
+    let created = push(&home, "person", std::slice::from_ref(&ada));
     let object = created[0]["object"].as_str().unwrap().to_owned();
     assert_eq!(created[0]["outcome"], "created");
     assert_eq!(home.json("link find customer/1")["links"][0]["object"], object.as_str());
     assert_eq!(properties(&home, &object)["lastname"], "Lovelace");
     assert_eq!(push(&home, "person", &[ada])[0]["outcome"], "unchanged");
 
-    let updated = push(&home, "person", &[entity("1", json!({"phone": "+44 1"}))]);
+    let updated = push(&home, "person", &[entity("1", &json!({"phone": "+44 1"}))]);
     assert_eq!((&updated[0]["outcome"], &updated[0]["sent"]), (&json!("updated"), &json!(["phone"])));
     assert_eq!(properties(&home, &object)["phone"], "+44 1");
     // Null empties it.
-    push(&home, "person", &[entity("1", json!({"phone": null}))]);
+    push(&home, "person", &[entity("1", &json!({"phone": null}))]);
     assert_eq!(properties(&home, &object)["phone"], "");
 
     // The service's changes come with a sync, once, with what only the service decides.
@@ -107,7 +107,7 @@ fn entities_and_objects_are_kept_in_step() {
 
     // Each side's own changes go to the other one.
     change(&home, &object, &json!({"lastname": "Byron"}));
-    let merged = push(&home, "person", &[entity("1", json!({"last_name": "King", "phone": "7"}))]);
+    let merged = push(&home, "person", &[entity("1", &json!({"last_name": "King", "phone": "7"}))]);
     assert_eq!((&merged[0]["sent"], &merged[0]["received"]), (&json!(["phone"]), &json!(["last_name"])), "{merged:?}");
     assert_eq!(merged[0]["document"]["last_name"], "Byron");
 }
@@ -115,11 +115,11 @@ fn entities_and_objects_are_kept_in_step() {
 #[test]
 fn a_conflict_stays_open_until_it_is_decided() {
     let home = hubspot("ask");
-    push(&home, "person", &[entity("1", json!({"email": "ada@example.com", "last_name": "a", "phone": "1"}))]);
+    push(&home, "person", &[entity("1", &json!({"email": "ada@example.com", "last_name": "a", "phone": "1"}))]);
     let object = home.ok("link find customer/1 --jq .links[0].object");
     let both = |phone: &str| {
         change(&home, &object, &json!({"phone": format!("9{phone}"), "lastname": format!("T{phone}")}));
-        push(&home, "person", &[entity("1", json!({"phone": phone, "last_name": format!("U{phone}")}))])
+        push(&home, "person", &[entity("1", &json!({"phone": phone, "last_name": format!("U{phone}")}))])
     };
     let pushed = both("2");
     assert_eq!(pushed[0]["outcome"], "conflict", "{pushed:?}");
@@ -140,7 +140,7 @@ fn a_conflict_stays_open_until_it_is_decided() {
     assert_eq!(home.json("binding conflicts")["conflicts"].as_array().unwrap().len(), 1);
 
     let home = hubspot("newest");
-    push(&home, "person", &[entity("1", json!({"email": "ada@example.com", "phone": "1"}))]);
+    push(&home, "person", &[entity("1", &json!({"email": "ada@example.com", "phone": "1"}))]);
     let object = home.ok("link find customer/1 --jq .links[0].object");
     for (changed_at, outcome) in [("2020-01-01T00:00:00Z", "changed"), ("2999-01-01T00:00:00Z", "updated")] {
         change(&home, &object, &json!({"phone": format!("at {changed_at}")}));
@@ -153,7 +153,7 @@ fn a_conflict_stays_open_until_it_is_decided() {
 #[test]
 fn deletions_on_either_side_have_an_outcome() {
     let home = hubspot("ask");
-    let person = |id: &str| entity(id, json!({"email": format!("{id}@example.com"), "phone": "1"}));
+    let person = |id: &str| entity(id, &json!({"email": format!("{id}@example.com"), "phone": "1"}));
     push(&home, "person", &["1", "2", "3", "4"].map(person));
     let object = |id: &str| home.ok(&format!("link find customer/{id} --jq .links[0].object"));
     let objects = ["1", "2", "3", "4"].map(object);
@@ -180,7 +180,7 @@ fn deletions_on_either_side_have_an_outcome() {
     let outcomes: Vec<_> = synced.iter().map(|line| (line["entity"].as_str().unwrap(), &line["outcome"])).collect();
     assert_eq!(outcomes, [("customer/3", &json!("deleted")), ("customer/4", &json!("deleted"))]);
     assert_eq!(home.ok("binding sync person --full --json"), "", "once");
-    let changed = push(&home, "person", &[entity("3", json!({"phone": "9"}))]);
+    let changed = push(&home, "person", &[entity("3", &json!({"phone": "9"}))]);
     assert_eq!(changed[0]["outcome"], "conflict", "{changed:?}");
     let again = lines(&home.ok("binding resolve person customer/3 --take ours --json"));
     assert_eq!(again[0]["outcome"], "created");
@@ -192,7 +192,7 @@ fn deletions_on_either_side_have_an_outcome() {
 #[test]
 fn entities_whose_objects_become_one_are_told_apart() {
     let home = hubspot("ours");
-    push(&home, "person", &["1", "2"].map(|id| entity(id, json!({"email": format!("{id}@example.com")}))));
+    push(&home, "person", &["1", "2"].map(|id| entity(id, &json!({"email": format!("{id}@example.com")}))));
     home.ok("binding sync person");
     let [first, second] = ["1", "2"].map(|id| home.ok(&format!("link find customer/{id} --jq .links[0].object")));
     change(&home, &first, &json!({"hs_merged_object_ids": second}));
@@ -200,7 +200,7 @@ fn entities_whose_objects_become_one_are_told_apart() {
     let merged = synced.iter().find(|line| line["entity"] == "customer/2").unwrap();
     assert_eq!(merged["outcome"], "merged", "{synced:?}");
     // Nothing is written to the object, which is the other entity's.
-    assert_eq!(push(&home, "person", &[entity("2", json!({"phone": "2"}))])[0]["outcome"], "merged");
+    assert_eq!(push(&home, "person", &[entity("2", &json!({"phone": "2"}))])[0]["outcome"], "merged");
     assert_eq!(push(&home, "person", &[json!({"entity": "customer/2", "deleted": true})])[0]["outcome"], "unlinked");
 }
 
@@ -220,7 +220,7 @@ fn what_cannot_be_pushed_is_refused() {
     }
     let refused = home.run_with_input("binding set x --from slack/users - --json", "id = .id\n[sync]\n");
     assert_eq!(refused.error_code(), "not_writable");
-    let failed = push(&home, "person", &[entity("1", json!({"unknown": 1})), entity("2", json!({"email": "b@c.d"}))]);
+    let failed = push(&home, "person", &[entity("1", &json!({"unknown": 1})), entity("2", &json!({"email": "b@c.d"}))]);
     assert_eq!((&failed[0]["outcome"], &failed[1]["outcome"]), (&json!("failed"), &json!("created")), "{failed:?}");
 }
 
@@ -413,7 +413,7 @@ fn push_of(pair: &Pair, id: &str, phone: &str) -> Command {
     if !pair.project.is_null() {
         document["project"] = pair.project.clone();
     }
-    std::fs::write(pair.home.path().join("line"), entity(id, document).to_string()).unwrap();
+    std::fs::write(pair.home.path().join("line"), entity(id, &document).to_string()).unwrap();
     let mut command = pair.home.command(["binding", "push", "person", "line", "--quiet"]);
     command.stdout(Stdio::null()).stderr(Stdio::null()).stdin(Stdio::null());
     command
