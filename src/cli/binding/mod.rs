@@ -98,7 +98,7 @@ enum BindingCommand {
     /// are created. For a linked entity, changed fields are written, merged with changes at the service. Use "deleted": true
     /// instead of a document to delete an entity, and "object" to link it with an existing object.
     Push {
-        /// Binding with a [sync]
+        /// Two-way binding
         #[arg(add = super::complete::bindings())]
         name: BindingName,
         /// File with entities, one per line; - for stdin
@@ -115,7 +115,7 @@ enum BindingCommand {
     /// Syncs the stream, writes pending changes to the service, and prints entities that changed at the service. With --json,
     /// each line has the document that your side should store.
     Sync {
-        /// Binding with a [sync]
+        /// Two-way binding
         #[arg(add = super::complete::bindings())]
         name: BindingName,
         /// Connection to sync with (default: the only one of the service)
@@ -140,7 +140,7 @@ enum BindingCommand {
     /// Resolve a conflict of an entity
     #[command(group = clap::ArgGroup::new("decision").required(true).args(["take", "set", "object", "again"]))]
     Resolve {
-        /// Binding with a [sync]
+        /// Two-way binding
         #[arg(add = super::complete::bindings())]
         name: BindingName,
         /// Entity with the conflict
