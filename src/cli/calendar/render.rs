@@ -17,6 +17,12 @@ use crate::view::calendar::{
 /// The longest name of a calendar in a table; the JSON has it whole.
 const CALENDAR_WIDTH: usize = 24;
 
+/// `Tue  1 Dec  09:30-09:45`, and the spaces behind.
+const DAY_AND_TIME_WIDTH: usize = 25;
+
+/// Characters of a title that are always shown.
+const MIN_TITLE_WIDTH: usize = 12;
+
 fn calendar_name(connection: &ConnectionName, calendar: Option<&str>) -> String {
     let name = calendar.map_or_else(|| connection.to_string(), |id| format!("{connection}/{id}"));
     fitted(&name, CALENDAR_WIDTH)
@@ -146,6 +152,11 @@ impl Render for CalendarEventListView {
         calendars.sort_unstable();
         calendars.dedup();
         let has_several = calendars.len() > 1;
+        let names = calendars.iter().map(|(connection, calendar)| calendar_name(connection, calendar.as_deref()));
+        let widest = names.map(|name| name.chars().count() + 2).max().filter(|_| has_several).unwrap_or_default();
+        // Titles are shortened, and never the names of calendars.
+        let room =
+            ui.width.map_or(usize::MAX, |width| width.saturating_sub(DAY_AND_TIME_WIDTH + widest).max(MIN_TITLE_WIDTH));
         let mut rows = Vec::new();
         for day in self.days() {
             let label = day.date.strftime("%a %e %b").to_string();
@@ -154,11 +165,9 @@ impl Render for CalendarEventListView {
             }
             for (index, (time, event)) in day.rows.into_iter().enumerate() {
                 let remarks = remarks(self, event);
-                let what = if remarks.is_empty() {
-                    title(event)
-                } else {
-                    format!("{} ({})", title(event), remarks.join(", "))
-                };
+                let remark = if remarks.is_empty() { String::new() } else { format!(" ({})", remarks.join(", ")) };
+                let left = room.saturating_sub(remark.chars().count()).max(MIN_TITLE_WIDTH);
+                let what = fitted(&title(event), left) + &remark;
                 let tone = if remarks.contains(&"overlaps") { Some(Tone::Warn) } else { None };
                 let tone = if event.event.is_busy() { tone } else { Some(Tone::Dim) };
                 let day = if index == 0 { label.clone() } else { String::new() };
