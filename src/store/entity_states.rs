@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use super::StoreError;
 use crate::clock::Timestamp;
 use crate::model::{
-    BindingId, BoundEntity, ConnectionId, EntityState, EntityWrite, LinkId, LinkInsertResult, LinkedObject,
+    BindingId, BoundEntity, ConnectionId, EntityState, EntityWrite, Link, LinkId, LinkInsertResult, LinkedObject,
     OpenConflict,
 };
 
@@ -73,5 +73,5 @@ pub trait EntityStates: Send + Sync {
         resource: &str,
         after: LinkId,
         limit: u32,
-    ) -> Result<Vec<(crate::model::Link, Option<EntityState>)>, StoreError>;
+    ) -> Result<Vec<(Link, Option<EntityState>)>, StoreError>;
 }

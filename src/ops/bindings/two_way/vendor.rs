@@ -107,7 +107,10 @@ impl TwoWay<'_> {
         match done.response.error_class {
             None => WriteAnswer::Done(response.json()),
             Some(ErrorClass::NotFound) if write.kind == WriteKind::Delete => WriteAnswer::Done(None),
-            Some(class) if response.status >= 500 => WriteAnswer::Unknown(refused(class)),
+            // A success that was cut off fails the checks of a success too.
+            Some(class) if response.status >= 500 || (response.status < 300 && response.json().is_none()) => {
+                WriteAnswer::Unknown(refused(class))
+            }
             Some(class) => WriteAnswer::NotDone(refused(class)),
         }
     }
