@@ -32,7 +32,7 @@ pub struct NewCalendarEvent {
     pub changes: EventChanges,
     /// The user's entity that it is for.
     pub entity: Option<Entity>,
-    /// Lets a repetition be recognised if there is no entity.
+    /// Idempotency key for an event without an entity.
     pub idempotency_key: Option<String>,
 }
 

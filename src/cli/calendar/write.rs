@@ -104,7 +104,7 @@ pub(super) struct CreateArgs {
     /// Time zone of times without one (default: this machine's)
     #[arg(long, value_name = "ZONE")]
     zone: Option<String>,
-    /// Idempotency key, if there is no entity
+    /// Idempotency key for an event without an entity
     #[arg(long, value_name = "KEY", conflicts_with = "entity")]
     idempotency_key: Option<String>,
 }

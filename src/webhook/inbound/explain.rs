@@ -255,7 +255,7 @@ impl VerificationContext<'_> {
                 ),
             },
             Some(VerifyError::NoSecret) => {
-                part(CheckStatus::NotChecked, "there is no secret to verify it with".to_owned())
+                part(CheckStatus::NotChecked, "the connection has no signing secret".to_owned())
             }
             Some(VerifyError::MalformedSignature) => {
                 let says = format!("{} is malformed", location_text(&proof.signature));

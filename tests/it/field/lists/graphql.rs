@@ -132,7 +132,7 @@ fn field_the_sandbox_tells_queries_of_one_path_apart() {
     assert_eq!((report["added"].as_u64(), code), (Some(250), 0), "{report}");
     let called = home.json("call issues issues.create title=Mug");
     assert!(!called["result"]["id"].is_null(), "{called}");
-    assert!(called["response"].pointer("/data/issues").is_none(), "the list of issues is no part of it: {called}");
+    assert!(called["response"].pointer("/data/issues").is_none(), "the response has no list of issues: {called}");
     let (report, _) = sync(&home, "issues/issues");
     assert_eq!(report["added"].as_u64(), Some(1), "{report}");
     let created = keys(&home, "issues/issues").into_values().find(|record| record["title"] == "Mug").unwrap();
