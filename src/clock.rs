@@ -43,6 +43,14 @@ impl Clock {
         }
     }
 
+    /// The present time, to the microsecond: for windows that count requests.
+    pub fn now_micros(&self) -> Timestamp {
+        match &self.fixed {
+            Some(_) => self.now(),
+            None => Timestamp::from_microsecond(system_now().as_microsecond()).unwrap_or(Timestamp::UNIX_EPOCH),
+        }
+    }
+
     /// Waits. A fixed clock moves on by the time at once.
     pub async fn sleep(&self, duration: Duration) {
         let Some(fixed) = &self.fixed else { return tokio::time::sleep(duration).await };

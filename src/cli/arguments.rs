@@ -10,9 +10,9 @@ use clap_complete::ArgValueCandidates;
 use super::examples::with_examples;
 use super::global::GlobalArgs;
 use super::{
-    api, app, binding, calendar, call, completions, config, connect, connector, disconnect, doctor, endpoint, exec,
-    export, git_credential, help, link, man, mcp, reconnect, refresh, rename, sandbox, status, sync, test, token,
-    vault, webhook, workspace,
+    api, api_token, app, binding, calendar, call, completions, config, connect, connector, disconnect, doctor,
+    endpoint, exec, export, git_credential, help, link, man, mcp, reconnect, refresh, rename, sandbox, status, sync,
+    test, token, vault, webhook, workspace,
 };
 
 /// Connects your programs to the services they use: OAuth, encrypted tokens, health checks.
@@ -53,6 +53,7 @@ pub(super) enum CliCommand {
     Binding(binding::BindingArgs),
     Link(link::LinkArgs),
     Endpoint(Box<endpoint::EndpointArgs>),
+    ApiToken(api_token::ApiTokenArgs),
     App(app::AppArgs),
     Connector(connector::ConnectorArgs),
     Webhook(webhook::WebhookArgs),

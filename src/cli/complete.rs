@@ -13,6 +13,7 @@ use crate::config::{ConfigKey, Folders, KEYS, ProjectConfig};
 use crate::connector::{Action, Catalogue, Connector, ConnectorSource, Scope, Stream, is_shell_safe};
 use crate::model::{ConnectionName, WorkspaceName};
 use crate::notify::Notifier;
+use crate::ops::api_tokens::{list_scopes, list_tokens};
 use crate::ops::bindings::list_bindings;
 use crate::ops::connections::{StatusRequest, list_connection_names, status};
 use crate::ops::endpoints::list_endpoints;
@@ -21,6 +22,7 @@ use crate::ops::vault::list_recipients;
 use crate::ops::webhooks::{ListEventsRequest, list_events};
 use crate::runtime::{Engine, Workspace};
 use crate::sandbox::{EmulatedEndpoint, FaultKind};
+use crate::view::api_token::{ApiScopeListView, ApiScopeView, ApiTokenView};
 use crate::view::binding::BindingSummaryView;
 use crate::view::connection::ConnectionView;
 use crate::view::endpoint::EndpointView;
@@ -506,6 +508,27 @@ pub(super) fn endpoints() -> ArgValueCandidates {
         let found = found.map(|list| list.endpoints).unwrap_or_default();
         let candidate = |one: EndpointView| CompletionCandidate::new(one.endpoint.as_str()).help(Some(one.url.into()));
         found.into_iter().map(candidate).collect()
+    })
+}
+
+/// The API tokens of the live store by their names, each with its id.
+pub(super) fn api_tokens() -> ArgValueCandidates {
+    candidates(|| {
+        let found = open_workspace().and_then(|workspace| workspace.run(list_tokens(&workspace, None)).ok());
+        let found = found.map(|list| list.tokens).unwrap_or_default();
+        let candidate =
+            |one: ApiTokenView| CompletionCandidate::new(one.name.as_str()).help(Some(one.id.to_string().into()));
+        found.into_iter().map(candidate).collect()
+    })
+}
+
+/// The scopes of API tokens, each with what it allows.
+pub(super) fn api_scopes() -> ArgValueCandidates {
+    candidates(|| {
+        let ApiScopeListView { scopes, groups } = list_scopes();
+        let candidate =
+            |one: ApiScopeView| CompletionCandidate::new(one.scope.to_string()).help(Some(one.description.into()));
+        scopes.into_iter().chain(groups).map(candidate).collect()
     })
 }
 

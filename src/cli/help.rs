@@ -31,6 +31,7 @@ pub(super) struct HelpArgs {
 /// What can be explained beside commands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Topic {
+    ApiTokens,
     Calendar,
     Calls,
     Ci,
@@ -52,7 +53,8 @@ enum Topic {
 }
 
 impl Topic {
-    const ALL: [Self; 18] = [
+    const ALL: [Self; 19] = [
+        Self::ApiTokens,
         Self::Calendar,
         Self::Calls,
         Self::Ci,
@@ -75,6 +77,7 @@ impl Topic {
 
     fn name(self) -> &'static str {
         match self {
+            Self::ApiTokens => "api-tokens",
             Self::Calls => "calls",
             Self::Calendar => "calendar",
             Self::Ci => "ci",
@@ -99,6 +102,9 @@ impl Topic {
     /// The whole text, with its title as the first line.
     fn text(self) -> String {
         match self {
+            Self::ApiTokens => {
+                include_str!("topics/api-tokens.txt").replace("{pattern}", crate::model::API_TOKEN_PATTERN)
+            }
             Self::Calls => include_str!("topics/calls.txt").to_owned(),
             Self::Calendar => include_str!("topics/calendar.txt").to_owned(),
             Self::Ci => include_str!("topics/ci.txt").to_owned(),

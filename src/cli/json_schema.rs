@@ -7,6 +7,9 @@ use serde_json::{Map, Value, json};
 
 use super::ui::FORMAT_VERSION;
 use crate::connector::Descriptor;
+use crate::view::api_token::{
+    ApiScopeListView, ApiTokenListView, ApiTokenUsageView, ApiTokenView, NewApiTokenView, RevokedApiTokensView,
+};
 use crate::view::binding::{
     BindingExportView, BindingListView, BindingPreviewView, BindingTestView, BindingView, EntityOutcomeView,
     ImportedBindingsView, OpenConflictListView, RemovedBindingView, SetBindingView,
@@ -85,6 +88,14 @@ const NOTHING: Output = Other("nothing: the exit code says whether it succeeded,
 /// The commands in the order of their names, and `error` for what any of them prints on stderr if it fails.
 const OUTPUTS: &[(&str, Output)] = &[
     ("api", Other("the answer of the service")),
+    ("api-token create", Objects(&[document::<NewApiTokenView>()])),
+    ("api-token list", Objects(&[document::<ApiTokenListView>()])),
+    ("api-token revoke", Objects(&[document::<RevokedApiTokensView>()])),
+    ("api-token rotate", Objects(&[document::<NewApiTokenView>()])),
+    ("api-token scopes", Objects(&[document::<ApiScopeListView>()])),
+    ("api-token show", Objects(&[document::<ApiTokenView>()])),
+    ("api-token update", Objects(&[document::<ApiTokenView>()])),
+    ("api-token usage", Objects(&[document::<ApiTokenUsageView>()])),
     ("app list", Objects(&[document::<AppListView>()])),
     ("app remove", NOTHING),
     ("app set", NOTHING),

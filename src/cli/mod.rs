@@ -4,6 +4,7 @@
 //! how a view is shown; nothing else prints.
 
 mod api;
+mod api_token;
 mod app;
 mod arguments;
 mod binding;
@@ -142,6 +143,7 @@ fn usage(error: &clap::Error) -> ExitCode {
 fn needs_workspace(command: &CliCommand) -> Option<bool> {
     match command {
         CliCommand::Connect(_) => Some(true),
+        CliCommand::ApiToken(args) => Some(args.makes_workspace()),
         CliCommand::Endpoint(args) => Some(args.makes_workspace()),
         CliCommand::App(args) => Some(args.makes_workspace()),
         CliCommand::Binding(args) => Some(args.makes_workspace()),
@@ -288,6 +290,7 @@ fn run_in(workspace: Workspace, ui: &mut Ui, command: CliCommand) -> Result<u8> 
         CliCommand::Calendar(args) => calendar::run(&workspace, ui, *args),
         CliCommand::Call(args) => call::run(&workspace, ui, &args),
         CliCommand::Endpoint(args) => endpoint::run(&workspace, ui, *args),
+        CliCommand::ApiToken(args) => api_token::run(&workspace, ui, args),
         CliCommand::App(args) => app::run(&workspace, ui, args),
         CliCommand::Connector(args) => connector::run(&workspace, ui, args),
         CliCommand::Webhook(args) => webhook::run(&workspace, ui, args),

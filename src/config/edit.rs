@@ -27,6 +27,11 @@ impl ConfigKey {
     pub(super) fn is_list(&self) -> bool {
         matches!(self.name, "http.allow" | "notify.on")
     }
+
+    /// Whether the file writes it as a number.
+    fn is_number(&self) -> bool {
+        self.name == "connect.port" || self.expected.starts_with("a number")
+    }
 }
 
 /// All settings, in the order in which they are shown.
@@ -221,6 +226,34 @@ pub const KEYS: &[ConfigKey] = &[
         get: |config| Some(duration::format(config.endpoints.retention)),
         set: |config, text| days(text, 1).map(|keep| config.endpoints.retention = keep),
     },
+    ConfigKey {
+        name: "api_tokens.expires_days",
+        purpose: "Days for which a new API token is valid",
+        expected: "a number from 1 to 1826",
+        get: |config| Some(config.api_tokens.expires_days.to_string()),
+        set: |config, text| number(text, 1_826).map(|days| config.api_tokens.expires_days = days),
+    },
+    ConfigKey {
+        name: "rate_limits.free",
+        purpose: "Requests per minute of API tokens of the tier free",
+        expected: "a number from 1 to 1000000",
+        get: |config| Some(config.rate_limits.free.to_string()),
+        set: |config, text| number(text, 1_000_000).map(|limit| config.rate_limits.free = limit),
+    },
+    ConfigKey {
+        name: "rate_limits.pro",
+        purpose: "Requests per minute of API tokens of the tier pro",
+        expected: "a number from 1 to 1000000",
+        get: |config| Some(config.rate_limits.pro.to_string()),
+        set: |config, text| number(text, 1_000_000).map(|limit| config.rate_limits.pro = limit),
+    },
+    ConfigKey {
+        name: "rate_limits.enterprise",
+        purpose: "Requests per minute of API tokens of the tier enterprise",
+        expected: "a number from 1 to 1000000",
+        get: |config| Some(config.rate_limits.enterprise.to_string()),
+        set: |config, text| number(text, 1_000_000).map(|limit| config.rate_limits.enterprise = limit),
+    },
 ];
 
 /// What a list reads as; absent where it is empty.
@@ -257,6 +290,10 @@ fn days(text: &str, least: u64) -> Option<Duration> {
     duration::parse(text).filter(|duration| *duration >= Duration::from_secs(least * 86_400))
 }
 
+fn number(text: &str, most: u32) -> Option<u32> {
+    text.trim().parse().ok().filter(|number| (1..=most).contains(number))
+}
+
 fn positive(text: &str) -> Option<Duration> {
     duration::parse(text).filter(|duration| !duration.is_zero())
 }
@@ -289,7 +326,7 @@ pub fn set(path: &Path, name: &str, value: &str) -> Result<(), ConfigError> {
     })?;
     let mut document = read_document(path)?;
     let new = match i64::from_str(value) {
-        Ok(number) if key.name == "connect.port" => toml_edit::Value::from(number),
+        Ok(number) if key.is_number() => toml_edit::Value::from(number),
         _ => toml_edit::Value::from(value),
     };
     let (table, leaf): (&mut dyn toml_edit::TableLike, _) = match name.split_once('.') {

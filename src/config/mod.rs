@@ -22,7 +22,7 @@ pub use project::{ProjectConfig, ProjectError};
 
 use crate::error::{Diagnostic, Hint, Kind, Remedy};
 use crate::files::TrustError;
-use crate::model::Transition;
+use crate::model::{RateTier, Transition};
 
 /// Bytes of settings: a hundred times more than all of them take.
 const LARGEST: u64 = 1024 * 1024;
@@ -39,6 +39,34 @@ pub struct Config {
     pub notify: NotifyConfig,
     pub webhooks: WebhooksConfig,
     pub endpoints: RetentionConfig,
+    pub api_tokens: ApiTokensConfig,
+    pub rate_limits: RateLimitsConfig,
+}
+
+/// `[api_tokens]`: how tokens of the HTTP API are made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ApiTokensConfig {
+    /// Days for which a new token is valid, unless it is created for another time.
+    pub expires_days: u32,
+}
+
+/// `[rate_limits]`: requests per minute of the tokens of each tier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RateLimitsConfig {
+    pub free: u32,
+    pub pro: u32,
+    pub enterprise: u32,
+}
+
+impl RateLimitsConfig {
+    /// Returns the requests per minute of a tier.
+    pub fn of(&self, tier: RateTier) -> u32 {
+        match tier {
+            RateTier::Free => self.free,
+            RateTier::Pro => self.pro,
+            RateTier::Enterprise => self.enterprise,
+        }
+    }
 }
 
 /// `[webhooks]`: what is received.
@@ -130,6 +158,8 @@ impl Default for Config {
         Self {
             webhooks: WebhooksConfig { retention: month.retention, max_body_mib: None },
             endpoints: month,
+            api_tokens: ApiTokensConfig { expires_days: 365 },
+            rate_limits: RateLimitsConfig { free: 60, pro: 1_000, enterprise: 5_000 },
             workspace: "default".to_owned(),
             vault: VaultConfig {
                 identity: IdentityStorage::Auto,

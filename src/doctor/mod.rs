@@ -5,6 +5,7 @@
 //! vault that is locked or held by another: each group of checks has a thread of its own, and one that does not come
 //! back in time is itself what was found.
 
+mod api_tokens;
 mod connections;
 mod files;
 mod network;

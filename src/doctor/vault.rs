@@ -2,7 +2,7 @@
 
 use std::{fs, io};
 
-use super::{DoctorContext, Finding, NetworkAccess, connections, files, network};
+use super::{DoctorContext, Finding, NetworkAccess, api_tokens, connections, files, network};
 use crate::clock::Timestamp;
 use crate::config::VaultConfig;
 use crate::runtime::new_runtime;
@@ -89,12 +89,12 @@ fn check_store(opened: &OpenVault, around: &DoctorContext) -> Vec<Finding> {
     let read = new_runtime().map(|runtime| {
         runtime.block_on(async {
             let store = opened.store();
-            (store.grants().restored().await, store.connections().list().await)
+            (store.grants().restored().await, store.connections().list().await, store.api_tokens().list().await)
         })
     });
-    let (restored, list) = match read {
+    let (restored, list, tokens) = match read {
         Ok(read) => read,
-        Err(error) => (Ok(Vec::new()), Err(error.into())),
+        Err(error) => (Ok(Vec::new()), Err(error.into()), Ok(Vec::new())),
     };
     if let Ok(restored) = restored
         && !restored.is_empty()
@@ -110,6 +110,10 @@ fn check_store(opened: &OpenVault, around: &DoctorContext) -> Vec<Finding> {
             }
         }
         Err(error) => findings.push(Finding::failure("connections", error)),
+    }
+    match tokens {
+        Ok(tokens) => findings.extend(api_tokens::check_api_tokens(&tokens, around.clock.now())),
+        Err(error) => findings.push(Finding::failure("api tokens", error)),
     }
     findings
 }

@@ -1,5 +1,6 @@
 //! The types of the domain: connections, grants, events, deliveries, records and jobs. No I/O.
 
+pub mod api_token;
 pub mod app;
 pub mod binding;
 pub mod budget;
@@ -26,6 +27,11 @@ pub mod user;
 pub mod webhook;
 pub mod words;
 
+pub use api_token::{
+    API_SCOPES, API_TOKEN_PATTERN, API_TOKEN_PREFIX, API_TOKEN_WARNING, Admission, ApiOutcome, ApiScope, ApiToken,
+    ApiTokenHash, ApiTokenId, ApiTokenName, ApiTokenStatus, ApiTokenText, ApiUse, ApiUseCount, ApiVerb, ExcessRight,
+    MAX_API_TOKEN_LIFETIME, OperationScope, PresentedApiToken, RateTier, ScopeGrant, ScopeGroup, UnknownScope,
+};
 pub use app::OAuthApp;
 pub use binding::{
     Binding, BindingChange, BindingFailure, BindingId, BindingInput, BindingName, BindingNameError, BindingOrigin,

@@ -7,14 +7,15 @@ use crate::bundle::{Bundle, PortableLifetime, portable_grant};
 use crate::clock::Timestamp;
 use crate::connector::{AuthMethod, ConnectorSource};
 use crate::error::Result;
-use crate::model::{Connection, ConnectionMode, ConnectionName, Grant, NewConnection};
+use crate::model::{ApiVerb, Connection, ConnectionMode, ConnectionName, Grant, NewConnection};
 use crate::oauth::refresh::{self, Freshness};
 use crate::runtime::Workspace;
 use crate::secret::Secret;
 use crate::view::bundle::{BundleLifetime, BundleView, BundledConnectionView};
 
 /// The operations of this module. A bundle holds keys.
-pub const OPERATIONS: &[Operation] = &[Operation::local("export", OperationScope::Tokens, Effect::Read)];
+pub const OPERATIONS: &[Operation] =
+    &[Operation::local("export", OperationScope::Tokens, Effect::Read).requires(ApiVerb::Reveal)];
 
 /// Minimum remaining lifetime of a token that cannot be renewed: less would expire before a job starts.
 const MIN_LIFETIME: Duration = Duration::from_secs(60);

@@ -9,15 +9,19 @@ use crate::api::{self, ActionCall, ApiError, Input, Parameters, PathCall};
 use crate::connector::{Action, ActionBody, HttpMethod, NameCase};
 use crate::error::Result;
 use crate::http::Response;
-use crate::model::ConnectionName;
+use crate::model::{ApiVerb, ConnectionName};
 use crate::oauth::refresh;
 use crate::runtime::Workspace;
 use crate::view::call::{ActionListView, CallResultView, RequestPreviewView};
 
 /// The operations of this module. Their effect is the greatest that any action or path can have.
 pub const OPERATIONS: &[Operation] = &[
-    Operation::local("call", OperationScope::Connections, Effect::Destroy).reachable_by(Reach::Api),
-    Operation::local("api", OperationScope::Connections, Effect::Destroy).reachable_by(Reach::Api),
+    Operation::local("call", OperationScope::Connections, Effect::Destroy)
+        .reachable_by(Reach::Api)
+        .requires(ApiVerb::Call),
+    Operation::local("api", OperationScope::Connections, Effect::Destroy)
+        .reachable_by(Reach::Api)
+        .requires(ApiVerb::Call),
 ];
 
 /// Lists the actions of a connection.

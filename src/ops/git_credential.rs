@@ -7,13 +7,14 @@ use crate::clock::Timestamp;
 use crate::env_variables::{TOKEN, check_value};
 use crate::error::Result;
 use crate::http::Route;
-use crate::model::{ConnectionMode, ConnectionName};
+use crate::model::{ApiVerb, ConnectionMode, ConnectionName};
 use crate::oauth::refresh::{self, Freshness};
 use crate::runtime::{Session, Workspace};
 use crate::view::token::GitCredentialView;
 
 /// The operations of this module, which reveal credentials.
-pub const OPERATIONS: &[Operation] = &[Operation::local("git-credential", OperationScope::Tokens, Effect::Read)];
+pub const OPERATIONS: &[Operation] =
+    &[Operation::local("git-credential", OperationScope::Tokens, Effect::Read).requires(ApiVerb::Reveal)];
 
 /// The user name that GitLab requires with an OAuth token; GitHub accepts any.
 const USERNAME: &str = "oauth2";

@@ -4,6 +4,7 @@
 //! `cli` reads files and arguments first. Each module declares its operations in a constant; [`operations`] lists all
 //! of them.
 
+pub mod api_tokens;
 pub mod bindings;
 pub mod bundles;
 pub mod calendar;
@@ -23,7 +24,8 @@ pub mod vault;
 pub mod webhooks;
 pub mod workspaces;
 
-use crate::model::words;
+pub use crate::model::OperationScope;
+use crate::model::{ApiScope, ApiVerb, words};
 
 /// The effect of an operation at the service or on stored data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,38 +52,6 @@ pub enum Reach {
 
 words!(Reach { Local => "local", Api => "api", Agent => "agent" });
 
-/// The scope that an API token needs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum OperationScope {
-    Calendars,
-    Connections,
-    Tokens,
-    Connectors,
-    Sync,
-    Webhooks,
-    Endpoints,
-    Links,
-    Bindings,
-    Sandbox,
-    Vault,
-    Workspaces,
-}
-
-words!(OperationScope {
-    Calendars => "calendars",
-    Connections => "connections",
-    Tokens => "tokens",
-    Connectors => "connectors",
-    Sync => "sync",
-    Webhooks => "webhooks",
-    Endpoints => "endpoints",
-    Links => "links",
-    Bindings => "bindings",
-    Sandbox => "sandbox",
-    Vault => "vault",
-    Workspaces => "workspaces",
-});
-
 /// The declaration of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Operation {
@@ -90,12 +60,19 @@ pub struct Operation {
     pub scope: OperationScope,
     pub effect: Effect,
     pub reach: Reach,
+    /// The verb of the scope that an API token needs.
+    pub verb: ApiVerb,
 }
 
 impl Operation {
-    /// Declares an operation for the owner at the machine only, the default.
+    /// Declares an operation for the owner at the machine only, the default. The effect decides the verb.
     pub const fn local(name: &'static str, scope: OperationScope, effect: Effect) -> Self {
-        Self { name, scope, effect, reach: Reach::Local }
+        let verb = match effect {
+            Effect::Read => ApiVerb::Read,
+            Effect::Write => ApiVerb::Write,
+            Effect::Destroy => ApiVerb::Delete,
+        };
+        Self { name, scope, effect, reach: Reach::Local, verb }
     }
 
     /// Makes it available to others as well.
@@ -103,11 +80,23 @@ impl Operation {
     pub const fn reachable_by(self, reach: Reach) -> Self {
         Self { reach, ..self }
     }
+
+    /// Requires another verb of API tokens than the effect suggests.
+    #[must_use]
+    pub const fn requires(self, verb: ApiVerb) -> Self {
+        Self { verb, ..self }
+    }
+
+    /// Returns the scope that an API token needs.
+    pub const fn api_scope(&self) -> ApiScope {
+        ApiScope::new(self.scope, self.verb)
+    }
 }
 
 /// Every operation, module by module.
 pub fn operations() -> impl Iterator<Item = &'static Operation> {
     let modules = [
+        api_tokens::OPERATIONS,
         bindings::OPERATIONS,
         bundles::OPERATIONS,
         calendar::OPERATIONS,

@@ -5,8 +5,8 @@ use std::ops::ControlFlow;
 use super::sync::{self, SingerTarget};
 use super::webhooks::{self, ListenObserver, ListenStarted, SimulationObserver, SimulationTarget};
 use super::{
-    bindings, bundles, calendar, calls, connections, connectors, endpoints, git_credential, links, mcp, sandbox,
-    tokens, vault, workspaces,
+    api_tokens, bindings, bundles, calendar, calls, connections, connectors, endpoints, git_credential, links, mcp,
+    sandbox, tokens, vault, workspaces,
 };
 use crate::error::Result;
 use crate::runtime::Workspace;
@@ -54,6 +54,20 @@ fn any<T>() -> T {
 }
 
 fn check<F: Future + Send>(_: impl FnOnce() -> F) {}
+
+fn api_tokens_are_send(workspace: &Workspace) {
+    check(|| api_tokens::create_token(workspace, any(), any()));
+    check(|| api_tokens::list_tokens(workspace, any()));
+    check(|| api_tokens::show_token(workspace, any(), any()));
+    check(|| api_tokens::update_token(workspace, any(), any()));
+    check(|| api_tokens::rotate_token(workspace, any(), any()));
+    check(|| api_tokens::revoke_token(workspace, any(), any()));
+    check(|| api_tokens::preview_revocation(workspace, any()));
+    check(|| api_tokens::token_usage(workspace, any(), any(), any()));
+    check(|| api_tokens::authenticate(workspace, any()));
+    check(|| api_tokens::admit(workspace, any()));
+    check(|| api_tokens::record_usage(workspace, any()));
+}
 
 fn bindings_are_send(workspace: &Workspace) {
     check(|| bindings::list_bindings(workspace));
@@ -260,6 +274,7 @@ fn workspaces_are_send(workspace: &Workspace) {
 #[test]
 fn no_operation_is_missing_here() {
     let _: [fn(&Workspace); 14] = [
+        api_tokens_are_send,
         bindings_are_send,
         calendar_are_send,
         calls_are_send,

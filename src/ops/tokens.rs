@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use super::{Effect, Operation, OperationScope};
+use super::{Effect, Operation, OperationScope, Reach};
 use crate::env_variables::{Credential, ExplicitVariable, TOKEN, check_value, variables};
 use crate::error::{Diagnostic, Kind, Remedy, Result};
-use crate::model::ConnectionName;
+use crate::model::{ApiVerb, ConnectionName};
 use crate::oauth::id_token::decode_claims;
 use crate::oauth::refresh::{self, Freshness};
 use crate::runtime::Workspace;
@@ -20,10 +20,11 @@ use crate::secret::Secret;
 use crate::vault::ConnectionWithGrant;
 use crate::view::token::{CredentialVariablesView, TokenHeadersView, TokenView};
 
-/// The operations of this module. All of them reveal credentials.
+/// The operations of this module. All of them reveal credentials: a token of the HTTP API needs a scope of its own, and each
+/// request is in the audit log.
 pub const OPERATIONS: &[Operation] = &[
-    Operation::local("exec", OperationScope::Tokens, Effect::Read),
-    Operation::local("token", OperationScope::Tokens, Effect::Read),
+    Operation::local("exec", OperationScope::Tokens, Effect::Read).requires(ApiVerb::Reveal),
+    Operation::local("token", OperationScope::Tokens, Effect::Read).reachable_by(Reach::Api).requires(ApiVerb::Reveal),
 ];
 
 /// The requested token.
@@ -272,10 +273,10 @@ fn ensure_printable(loaded: &ConnectionWithGrant) -> Result<(), TokenError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::Reach;
 
     #[test]
-    fn nobody_but_the_owner_is_handed_credentials() {
-        assert!(OPERATIONS.iter().all(|operation| operation.reach == Reach::Local), "{OPERATIONS:?}");
+    fn no_agent_gets_credentials_and_api_tokens_need_a_scope_of_its_own_for_them() {
+        assert!(OPERATIONS.iter().all(|operation| operation.reach < Reach::Agent), "{OPERATIONS:?}");
+        assert!(OPERATIONS.iter().all(|operation| operation.verb == ApiVerb::Reveal), "{OPERATIONS:?}");
     }
 }

@@ -5,6 +5,7 @@
 //!
 //! No caller blocks a thread of the runtime: an implementation does its I/O elsewhere.
 
+mod api_tokens;
 mod bindings;
 mod connections;
 mod entity_states;
@@ -21,6 +22,7 @@ mod sqlite;
 
 use async_trait::async_trait;
 
+pub use api_tokens::{ApiTokenRotation, ApiTokenWrite, ApiTokens};
 pub use bindings::Bindings;
 pub use connections::{Apps, Connections, Grants};
 pub use entity_states::EntityStates;
@@ -64,6 +66,8 @@ pub trait Store: Send + Sync {
     fn outbox(&self) -> &dyn Outbox;
     /// Returns the keys of the events that are added for the user's entities.
     fn event_creations(&self) -> &dyn EventCreations;
+    /// Returns the tokens of the HTTP API, their rate limits and their use.
+    fn api_tokens(&self) -> &dyn ApiTokens;
     /// Returns the bindings.
     fn bindings(&self) -> &dyn Bindings;
     /// Returns what two-way bindings know of linked entities.

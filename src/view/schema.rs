@@ -5,9 +5,10 @@ use std::borrow::Cow;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use crate::model::{
-    BackoffPolicy, BindingChange, BindingName, BindingOrigin, ConnectionMode, ConnectionName, DeliveryId,
-    DeliveryStatus, DisabledReason, EndpointId, EventPattern, EventStatus, EventType, EventVerification, HandlerKind,
-    JobStatus, RecordChange, SubscriptionStatus, SyncMode, UserId, WorkspaceName, calendar,
+    ApiOutcome, ApiTokenId, ApiTokenName, ApiTokenStatus, BackoffPolicy, BindingChange, BindingName, BindingOrigin,
+    ConnectionMode, ConnectionName, DeliveryId, DeliveryStatus, DisabledReason, EndpointId, EventPattern, EventStatus,
+    EventType, EventVerification, HandlerKind, JobStatus, RateTier, RecordChange, ScopeGrant, SubscriptionStatus,
+    SyncMode, UserId, WorkspaceName, calendar,
 };
 
 /// Gives closed enums a schema that lists their words.
@@ -49,6 +50,8 @@ macro_rules! text_schemas {
 }
 
 word_schemas!(
+    ApiOutcome,
+    ApiTokenStatus,
     BackoffPolicy,
     BindingChange,
     ConnectionMode,
@@ -58,6 +61,7 @@ word_schemas!(
     EventVerification,
     HandlerKind,
     JobStatus,
+    RateTier,
     RecordChange,
     SubscriptionStatus,
     SyncMode,
@@ -94,6 +98,9 @@ word_schemas!(
 );
 
 text_schemas!(
+    ApiTokenId => "The id of an API token",
+    ApiTokenName => "The name of an API token",
+    ScopeGrant => "A scope such as `connections:read`, or a group such as `read:*`",
     BindingName => "The name of a binding",
     BindingOrigin => "What a binding maps, such as `hubspot/contacts` or `stripe#charge.refunded`",
     ConnectionName => "The name of a connection, such as `slack` or `slack@work`",

@@ -51,7 +51,8 @@ pub struct CredentialVariablesView {
     pub secrets: Vec<Secret>,
 }
 
-fn revealed<S: Serializer>(secret: &Secret, serializer: S) -> Result<S::Ok, S::Error> {
+/// Serializes the secret itself.
+pub(super) fn revealed<S: Serializer>(secret: &Secret, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(secret.expose())
 }
 

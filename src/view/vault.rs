@@ -121,6 +121,8 @@ impl From<BackupConnection> for BackupConnectionView {
 pub struct BackupContentsView {
     pub connections: Vec<BackupConnectionView>,
     pub apps: u64,
+    /// Tokens of the HTTP API. They are disabled when the backup is restored.
+    pub api_tokens: u64,
     /// URLs that events are sent to.
     pub endpoints: Vec<String>,
     /// URLs that are registered at services.
@@ -130,9 +132,11 @@ pub struct BackupContentsView {
 }
 
 impl From<BackupContents> for BackupContentsView {
-    fn from(BackupContents { connections, apps, endpoints, subscriptions, webhooks }: BackupContents) -> Self {
+    fn from(
+        BackupContents { connections, apps, api_tokens, endpoints, subscriptions, webhooks }: BackupContents,
+    ) -> Self {
         let connections = connections.into_iter().map(BackupConnectionView::from).collect();
-        Self { connections, apps, endpoints, subscriptions, webhooks }
+        Self { connections, apps, api_tokens, endpoints, subscriptions, webhooks }
     }
 }
 

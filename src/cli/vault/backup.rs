@@ -110,6 +110,10 @@ fn lines(contents: &BackupContentsView) -> Vec<String> {
         count(contents.endpoints.len(), "endpoint"),
         count(contents.subscriptions.len(), "webhook subscription")
     )];
+    if contents.api_tokens > 0 {
+        let command = "`integ api-token update TOKEN --enable` enables one that you know";
+        lines.push(format!("  {}, disabled: {command}", count(contents.api_tokens, "API token")));
+    }
     lines.extend(contents.connections.iter().filter_map(destination));
     let urls = [
         ("endpoint", &contents.endpoints),

@@ -33,6 +33,7 @@ use super::Effect::{Destroy, Read, Write};
 use super::OperationScope::Webhooks;
 use super::Reach::{Agent, Api};
 use super::{Effect, Operation};
+use crate::model::ApiVerb;
 
 /// The operations of this module.
 ///
@@ -42,8 +43,8 @@ pub const OPERATIONS: &[Operation] = &[
     local("webhook secret --print-secret", Read),
     local("webhook secret --set", Write),
     local("webhook listen", Write),
-    local("webhook simulate", Write),
-    local("webhook simulate --dry-run", Read),
+    local("webhook simulate", Write).requires(ApiVerb::Simulate),
+    local("webhook simulate --dry-run", Read).requires(ApiVerb::Simulate),
     // Takes the URL to register, and with it where the vendor sends.
     local("webhook subscribe", Write),
     local("webhook subscribe --dry-run", Read),

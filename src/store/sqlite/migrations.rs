@@ -113,6 +113,9 @@ mod tests {
         });
         let tables: Vec<String> = tables.unwrap().map(Result::unwrap).collect();
         insta::assert_snapshot!(tables.join("\n"), @r"
+        api_token_connections: token_id connection_id
+        api_tokens: id name user_id hash previous_hash previous_until scopes is_limited tier parent_id root_id is_enabled created_at rotated_at expires_at rotate_after last_used_at
+        api_usage: token_id day operation outcome count
         apps: connector server client_id client_secret updated_at
         attempts: id delivery_id started_at duration_ms request_headers response_status response_body error
         binding_failures: id binding_id record_id event_id reason failed_at
@@ -136,6 +139,7 @@ mod tests {
         messages: id kind body created_at
         meta: only_row vault_id sequence created_at restored_at dedup_indexed_to
         partitions: id stream_id params parent_record_id parent_version cursor checkpoint backfill_checkpoint synced_at
+        rate_requests: token_id number at
         record_bodies: record_id json
         records: id stream_id partition_id key hash version added_version first_seen_at changed_at deleted_at deleted_cursor vendor_updated_at vendor_event_id
         sandbox_state: key value

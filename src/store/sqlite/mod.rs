@@ -12,6 +12,8 @@
 //!
 //! The store knows neither where its key comes from nor whether its file may be trusted: that is `vault`'s.
 
+mod api_tokens;
+mod api_usage;
 mod apps;
 mod bindings;
 mod conflicts;
@@ -68,8 +70,9 @@ pub use snapshot::{BackupConnection, BackupContents, Snapshot};
 use self::readers::Readers;
 use self::writer::{WriteContext, Writer};
 use super::{
-    Apps, Bindings, Connections, Endpoints, EntityStates, EventCreations, EventTypes, Events, Grants, Jobs, Links,
-    Locks, MalformedValue, Outbox, Records, Sandbox, Schedules, Store, StoreError, Streams, Subscriptions, Webhooks,
+    ApiTokens, Apps, Bindings, Connections, Endpoints, EntityStates, EventCreations, EventTypes, Events, Grants, Jobs,
+    Links, Locks, MalformedValue, Outbox, Records, Sandbox, Schedules, Store, StoreError, Streams, Subscriptions,
+    Webhooks,
 };
 
 /// The version of the SQLite underneath.
@@ -192,6 +195,10 @@ impl Store for SqliteStore {
     }
 
     fn outbox(&self) -> &dyn Outbox {
+        self
+    }
+
+    fn api_tokens(&self) -> &dyn ApiTokens {
         self
     }
 

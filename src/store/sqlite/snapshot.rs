@@ -38,6 +38,8 @@ pub struct Snapshot {
 pub struct BackupContents {
     pub connections: Vec<BackupConnection>,
     pub apps: u64,
+    /// Tokens of the HTTP API, which are disabled when they are restored.
+    pub api_tokens: u64,
     /// URLs that events are sent to.
     pub endpoints: Vec<String>,
     /// URLs that are registered at vendors.
@@ -126,6 +128,8 @@ impl Snapshot {
         transaction.commit().map_err(|error| misfit("a table", error))?;
         migrations::migrate_to(&mut target, migrations::LATEST)?;
         target.execute("UPDATE grants SET from_backup = 1", [])?;
+        // The maker of the backup may know these tokens.
+        target.execute("UPDATE api_tokens SET is_enabled = 0", [])?;
         let set =
             "UPDATE meta SET vault_id = ?1, restored_at = ?2, sequence = max(sequence, ?3) + 1 RETURNING sequence";
         let sequence =
@@ -222,6 +226,7 @@ fn contents(connection: &Connection) -> Result<BackupContents, StoreError> {
     Ok(BackupContents {
         connections,
         apps: connection.query_row("SELECT count(*) FROM apps", [], |row| row.get(0))?,
+        api_tokens: connection.query_row("SELECT count(*) FROM api_tokens", [], |row| row.get(0))?,
         endpoints: urls("SELECT url FROM endpoints ORDER BY 1")?,
         subscriptions: urls("SELECT url FROM subscriptions ORDER BY 1")?,
         webhooks: urls("SELECT public_url FROM webhooks WHERE public_url IS NOT NULL ORDER BY 1")?,

@@ -13,9 +13,10 @@ use integ::model::delivery::{
 use integ::model::*;
 use integ::secret::Secret;
 use integ::store::{
-    Apps, Bindings, Endpoints, EntityStates, EventCreations, EventTypes, Events, Fence, Jobs, Links, Outbox, Records,
-    Sandbox, Schedules, StoreError, Streams, Subscriptions, Webhooks,
+    ApiTokenRotation, ApiTokenWrite, ApiTokens, Apps, Bindings, Endpoints, EntityStates, EventCreations, EventTypes,
+    Events, Fence, Jobs, Links, Outbox, Records, Sandbox, Schedules, StoreError, Streams, Subscriptions, Webhooks,
 };
+use jiff::civil::Date;
 use serde_json::Value;
 
 use super::store::PostgresStore;
@@ -60,6 +61,19 @@ impl Apps for PostgresStore {
 }
 
 closed! {
+    ApiTokens {
+        fn list() -> Vec<ApiToken>;
+        fn find(&ApiTokenId) -> Option<ApiToken>;
+        fn find_by_hash(&ApiTokenHash) -> Option<PresentedApiToken>;
+        fn insert(&ApiToken, &ApiTokenHash) -> ApiTokenWrite;
+        fn replace(&ApiToken, &ApiToken) -> ApiTokenWrite;
+        fn rotate(&ApiTokenId, &ApiTokenRotation) -> Option<ApiToken>;
+        fn revoke(&ApiTokenId) -> Vec<ApiToken>;
+        fn record_use(&ApiTokenId, Timestamp) -> ();
+        fn admit(&ApiTokenId, Timestamp, u32, Duration) -> Option<Admission>;
+        fn record_usage(&[ApiUse]) -> ();
+        fn usage(&ApiTokenId, Date) -> Vec<ApiUseCount>;
+    }
     Webhooks {
         fn get(ConnectionId) -> Option<Webhook>;
         fn ensure(ConnectionId, &str) -> Webhook;

@@ -7,8 +7,9 @@ use std::error::Error as _;
 
 use async_trait::async_trait;
 use integ::store::{
-    Apps, Bindings, Connections, Endpoints, EntityStates, EventCreations, EventTypes, Events, Grants, Jobs, Links,
-    Locks, MalformedValue, Outbox, Records, Sandbox, Schedules, Store, StoreError, Streams, Subscriptions, Webhooks,
+    ApiTokens, Apps, Bindings, Connections, Endpoints, EntityStates, EventCreations, EventTypes, Events, Grants, Jobs,
+    Links, Locks, MalformedValue, Outbox, Records, Sandbox, Schedules, Store, StoreError, Streams, Subscriptions,
+    Webhooks,
 };
 use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard};
 use tokio_postgres::{Client, Config, NoTls};
@@ -149,6 +150,10 @@ impl Store for PostgresStore {
     }
 
     fn outbox(&self) -> &dyn Outbox {
+        self
+    }
+
+    fn api_tokens(&self) -> &dyn ApiTokens {
         self
     }
 

@@ -114,6 +114,45 @@ fn connections() {
 }
 
 #[test]
+fn api_tokens() {
+    session(
+        "api_tokens",
+        |_| {},
+        ". connect slack --sandbox
+        api-token list
+        api-token create ci --scope connections:read --scope sync:write
+        api-token create app --scope read:* --connection slack --user u_17 --tier pro --expires 90d --rotate-after 30d
+        api-token create ci --scope read:*
+        api-token create x --scope connection:read
+        api-token create x --scope vault:read
+        api-token create x --scope read:* --expires never
+        api-token create x --scope read:* --expires 1827d
+        api-token create x --scope read:* --connection stripe
+        api-token create tok_x --scope read:*
+        ~ api-token list
+        api-token show app
+        api-token show nobody
+        api-token scopes
+        api-token update ci --name build --scope read:* --rotate-after 90d
+        api-token update build --disable
+        ~ api-token list
+        api-token rotate app
+        api-token rotate app --grace 1h --expires 30d
+        api-token rotate app --expires 10d
+        ~ api-token show app
+        ~ api-token list
+        api-token usage app --since 2026-01-01
+        api-token usage app --since soon
+        . disconnect slack --yes
+        api-token show app
+        api-token update app --enable
+        api-token revoke app
+        api-token revoke app --yes
+        api-token revoke app --yes",
+    );
+}
+
+#[test]
 fn mcp_clients() {
     session(
         "mcp_clients",

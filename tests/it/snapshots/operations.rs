@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
+use integ::model::API_SCOPES;
 use integ::ops::{Effect, Operation, Reach, operations};
 
 use super::assert_snap;
@@ -52,7 +53,6 @@ const EXPORT_KEYS: &[&str] = &[
     "exec",
     "export",
     "git-credential",
-    "token",
     "vault backup",
     "vault identity export",
     "vault identity import",
@@ -82,10 +82,28 @@ fn the_table_of_operations() {
         writeln!(table, "{name:<30} {scope:<12} {effect:<8} {reach}").unwrap();
     };
     row(["name", "scope", "effect", "reach"]);
-    for Operation { name, scope, effect, reach } in operations() {
+    for Operation { name, scope, effect, reach, .. } in operations() {
         row([name, scope.as_str(), effect.as_str(), reach.as_str()]);
     }
     assert_snap("operations", &table);
+}
+
+/// A token of the HTTP API needs the scope; an operation that only the owner may ask for has none.
+#[test]
+fn the_scopes_that_api_tokens_need() {
+    let of_tokens = || operations().filter(|operation| operation.reach >= Reach::Api);
+    let mut table = String::new();
+    for operation in of_tokens() {
+        writeln!(table, "{:<30} {}", operation.name, operation.api_scope()).unwrap();
+    }
+    assert_snap("api_scopes", &table);
+    let is_listed = |scope| API_SCOPES.iter().any(|(known, _)| *known == scope);
+    let missing: BTreeSet<String> = of_tokens()
+        .map(Operation::api_scope)
+        .filter(|scope| !is_listed(*scope))
+        .map(|scope| scope.to_string())
+        .collect();
+    assert!(missing.is_empty(), "say in API_SCOPES what {missing:?} allows");
 }
 
 #[test]

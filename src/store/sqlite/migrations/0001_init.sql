@@ -639,3 +639,71 @@ CREATE TABLE locks (
     -- Milliseconds. When the lease ends unless it is renewed.
     expires_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+-- Tokens of the HTTP API. What a token's holder presents is not here, only its SHA-256.
+CREATE TABLE api_tokens (
+    id             TEXT PRIMARY KEY,
+    name           TEXT NOT NULL UNIQUE,
+    -- The caller's own end user; NULL for a token of none.
+    user_id        TEXT,
+    hash           BLOB NOT NULL UNIQUE,
+    -- The hash before the last rotation, and until when it is accepted.
+    previous_hash  BLOB UNIQUE,
+    previous_until INTEGER,
+    -- JSON: scopes and groups of scopes.
+    scopes         TEXT NOT NULL,
+    -- 1 if only the connections of `api_token_connections` may be used, also when there are none.
+    is_limited     INTEGER NOT NULL CHECK (is_limited IN (0, 1)),
+    tier           TEXT NOT NULL CHECK (tier IN ('free', 'pro', 'enterprise')),
+    -- The token that created it; NULL if the owner did.
+    parent_id      TEXT REFERENCES api_tokens (id) ON DELETE CASCADE,
+    -- The first of the tokens that led to it, whose rate limit it shares.
+    root_id        TEXT NOT NULL REFERENCES api_tokens (id) ON DELETE CASCADE,
+    is_enabled     INTEGER NOT NULL CHECK (is_enabled IN (0, 1)),
+    created_at     INTEGER NOT NULL,
+    rotated_at     INTEGER NOT NULL,
+    expires_at     INTEGER NOT NULL,
+    -- Seconds after which it should be rotated.
+    rotate_after   INTEGER,
+    last_used_at   INTEGER,
+    CHECK ((previous_hash IS NULL) = (previous_until IS NULL))
+) STRICT, WITHOUT ROWID;
+
+-- For the deletion of the tokens that a token created.
+CREATE INDEX api_tokens_parent ON api_tokens (parent_id) WHERE parent_id IS NOT NULL;
+CREATE INDEX api_tokens_root ON api_tokens (root_id);
+
+-- The connections that a token is limited to.
+CREATE TABLE api_token_connections (
+    token_id      TEXT NOT NULL REFERENCES api_tokens (id) ON DELETE CASCADE,
+    connection_id INTEGER NOT NULL REFERENCES connections (id) ON DELETE CASCADE,
+    PRIMARY KEY (token_id, connection_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX api_token_connections_connection ON api_token_connections (connection_id);
+
+-- A token whose last connection is removed allows nothing, and is disabled so that its owner sees it.
+CREATE TRIGGER api_token_connections_deleted AFTER DELETE ON api_token_connections
+WHEN NOT EXISTS (SELECT 1 FROM api_token_connections WHERE token_id = old.token_id) BEGIN
+    UPDATE api_tokens SET is_enabled = 0 WHERE id = old.token_id AND is_limited = 1;
+END;
+
+-- The requests of the last window, by the first of the tokens that share a limit. Times are Unix microseconds and never
+-- decrease with the number, so that both ends of the window are found by it.
+CREATE TABLE rate_requests (
+    token_id TEXT NOT NULL REFERENCES api_tokens (id) ON DELETE CASCADE,
+    number   INTEGER NOT NULL,
+    at       INTEGER NOT NULL,
+    PRIMARY KEY (token_id, number)
+) STRICT, WITHOUT ROWID;
+
+-- How often tokens were used.
+CREATE TABLE api_usage (
+    token_id  TEXT NOT NULL REFERENCES api_tokens (id) ON DELETE CASCADE,
+    -- In UTC: 2026-11-29.
+    day       TEXT NOT NULL,
+    operation TEXT NOT NULL,
+    outcome   TEXT NOT NULL CHECK (outcome IN ('succeeded', 'failed', 'denied', 'rate_limited')),
+    count     INTEGER NOT NULL,
+    PRIMARY KEY (token_id, day, operation, outcome)
+) STRICT, WITHOUT ROWID;

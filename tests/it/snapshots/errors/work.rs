@@ -11,6 +11,8 @@ use integ::json::JsonError;
 use integ::mapping::BindingError;
 use integ::model::DeliveryId;
 use integ::model::calendar::{CalendarName, EventTime};
+use integ::model::{ExcessRight, RateTier, ScopeGrant};
+use integ::ops::api_tokens::ApiTokenError;
 use integ::ops::bindings::BindingOperationError;
 use integ::ops::links::LinkOperationError;
 use integ::ops::sync::{StreamName, SyncOperationError, SyncTarget};
@@ -156,6 +158,35 @@ fn bindings() {
         TooLong => [E::TooLong],
     });
     assert_snap("errors_bindings", &format!("{text}{language}"));
+}
+
+#[test]
+fn api_tokens() {
+    let exceeds = |right| ApiTokenError::ExceedsToken { id: "tok_1".parse().unwrap(), right };
+    let name = || "ci".parse().unwrap();
+    let text = errors!(ApiTokenError {
+        NotFound => [E::NotFound("ci".into())],
+        InvalidName => [E::InvalidName("tok_1".into())],
+        NameTaken => [E::NameTaken(name())],
+        UnknownScope => [
+            E::UnknownScope(ScopeGrant::known("connection:read").unwrap_err()),
+            E::UnknownScope(ScopeGrant::known("x").unwrap_err()),
+        ],
+        NoScopes => [E::NoScopes],
+        TooLong => [E::TooLong],
+        InvalidLifetime => [E::InvalidLifetime("0s".into())],
+        ExceedsToken => [
+            exceeds(ExcessRight::Scope(ScopeGrant::known("admin:*").unwrap())),
+            exceeds(ExcessRight::Connections),
+            exceeds(ExcessRight::Tier(RateTier::Free)),
+            exceeds(ExcessRight::Expiry("2026-12-01T00:00:00Z".parse().unwrap())),
+            exceeds(ExcessRight::User),
+        ],
+        TierIsLocal => [E::TierIsLocal],
+        NoConnections => [E::NoConnections(name())],
+        Conflict => [E::Conflict("ci".into())],
+    });
+    assert_snap("errors_api_tokens", &text);
 }
 
 #[test]
