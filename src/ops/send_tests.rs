@@ -273,7 +273,7 @@ fn workspaces_are_send(workspace: &Workspace) {
 
 #[test]
 fn no_operation_is_missing_here() {
-    let _: [fn(&Workspace); 14] = [
+    let _: [fn(&Workspace); 15] = [
         api_tokens_are_send,
         bindings_are_send,
         calendar_are_send,

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use integ::clock::{Clock, Timestamp};
 use integ::config::{Config, Folders};
-use integ::error::Remedy;
 use integ::model::{
     ApiOutcome, ApiScope, ApiToken, ApiTokenStatus, ApiTokenText, ApiUse, ApiVerb, OperationScope, RateTier,
     WorkspaceName,

@@ -280,7 +280,7 @@ mod tests {
     use super::super::endpoints::tests::{add_connection, at, opened};
     use super::*;
     use crate::model::{ApiTokenText, RateTier, ScopeGrant};
-    use crate::store::{Connections, Store};
+    use crate::store::Store;
 
     fn token(name: &str, parent: Option<&ApiToken>) -> ApiToken {
         let id = ApiTokenId::random();
