@@ -192,7 +192,7 @@ fn replace(transaction: &Transaction<'_>, old: &ApiToken, new: &ApiToken) -> Res
     if is_name_taken(transaction, new)? {
         return Ok(ApiTokenWrite::NameTaken);
     }
-    // First, so that the deletion of the last connection of a token that is no longer limited does not disable it.
+    // First: a token whose limit is lifted must not be disabled by the deletion of its connections.
     let sql = "UPDATE api_tokens SET name = ?2, scopes = ?3, is_limited = ?4, tier = ?5, is_enabled = ?6, \
                rotate_after = ?7 WHERE id = ?1";
     transaction.execute(
@@ -341,7 +341,7 @@ mod tests {
         let tokens = store.api_tokens();
         tokens.record_use(&old.id, at(100)).await.unwrap();
         let new = ApiToken { connections: Some(vec![connection]), tier: RateTier::Free, ..old.clone() };
-        // Its last use is no change.
+        // Its last use does not count as a change.
         assert_eq!(other.api_tokens().replace(&old, &new).await.unwrap(), ApiTokenWrite::Stored);
         let stored = tokens.find(&old.id).await.unwrap().unwrap();
         assert_eq!(stored, ApiToken { last_used_at: Some(at(100)), ..new.clone() });
