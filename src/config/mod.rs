@@ -22,7 +22,7 @@ pub use project::{ProjectConfig, ProjectError};
 
 use crate::error::{Diagnostic, Hint, Kind, Remedy};
 use crate::files::TrustError;
-use crate::model::Transition;
+use crate::model::{ConsentPurpose, Transition};
 
 /// Bytes of settings: a hundred times more than all of them take.
 const LARGEST: u64 = 1024 * 1024;
@@ -39,6 +39,26 @@ pub struct Config {
     pub notify: NotifyConfig,
     pub webhooks: WebhooksConfig,
     pub endpoints: RetentionConfig,
+    pub audit: AuditConfig,
+    pub consents: ConsentsConfig,
+}
+
+/// `[audit]`: the audit log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AuditConfig {
+    /// Whether what the owner reads at the machine is recorded as well. Changes always are.
+    pub local: bool,
+    /// Days after which entries are removed.
+    pub retention_days: u32,
+}
+
+/// `[consents]`: what needs a user's consent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConsentsConfig {
+    /// The purposes for which the connections of users need a consent.
+    pub required: Vec<ConsentPurpose>,
+    /// The current version of the caller's policy: consents to an older one are outdated.
+    pub policy_version: u32,
 }
 
 /// `[webhooks]`: what is received.
@@ -130,6 +150,8 @@ impl Default for Config {
         Self {
             webhooks: WebhooksConfig { retention: month.retention, max_body_mib: None },
             endpoints: month,
+            audit: AuditConfig { local: false, retention_days: 2555 },
+            consents: ConsentsConfig { required: Vec::new(), policy_version: 1 },
             workspace: "default".to_owned(),
             vault: VaultConfig {
                 identity: IdentityStorage::Auto,

@@ -4,12 +4,14 @@
 //! `cli` reads files and arguments first. Each module declares its operations in a constant; [`operations`] lists all
 //! of them.
 
+pub mod audit;
 pub mod bindings;
 pub mod bundles;
 pub mod calendar;
 pub mod calls;
 pub mod connections;
 pub mod connectors;
+pub mod consents;
 pub mod endpoints;
 pub mod git_credential;
 pub mod links;
@@ -19,22 +21,13 @@ pub mod sandbox;
 mod send_tests;
 pub mod sync;
 pub mod tokens;
+pub mod users;
 pub mod vault;
 pub mod webhooks;
 pub mod workspaces;
 
+pub use crate::model::Effect;
 use crate::model::words;
-
-/// The effect of an operation at the service or on stored data.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Effect {
-    Read,
-    Write,
-    /// Destroys data that cannot be restored.
-    Destroy,
-}
-
-words!(Effect { Read => "read", Write => "write", Destroy => "destroy" });
 
 /// Who may request an operation. Operations that run programs, use local paths, change an origin or export keys are
 /// `Local`.
@@ -53,31 +46,37 @@ words!(Reach { Local => "local", Api => "api", Agent => "agent" });
 /// The scope that an API token needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum OperationScope {
+    Audit,
     Calendars,
     Connections,
     Tokens,
     Connectors,
+    Consents,
     Sync,
     Webhooks,
     Endpoints,
     Links,
     Bindings,
     Sandbox,
+    Users,
     Vault,
     Workspaces,
 }
 
 words!(OperationScope {
+    Audit => "audit",
     Calendars => "calendars",
     Connections => "connections",
     Tokens => "tokens",
     Connectors => "connectors",
+    Consents => "consents",
     Sync => "sync",
     Webhooks => "webhooks",
     Endpoints => "endpoints",
     Links => "links",
     Bindings => "bindings",
     Sandbox => "sandbox",
+    Users => "users",
     Vault => "vault",
     Workspaces => "workspaces",
 });
@@ -108,12 +107,14 @@ impl Operation {
 /// Every operation, module by module.
 pub fn operations() -> impl Iterator<Item = &'static Operation> {
     let modules = [
+        audit::OPERATIONS,
         bindings::OPERATIONS,
         bundles::OPERATIONS,
         calendar::OPERATIONS,
         calls::OPERATIONS,
         connections::OPERATIONS,
         connectors::OPERATIONS,
+        consents::OPERATIONS,
         endpoints::OPERATIONS,
         git_credential::OPERATIONS,
         links::OPERATIONS,
@@ -121,6 +122,7 @@ pub fn operations() -> impl Iterator<Item = &'static Operation> {
         sandbox::OPERATIONS,
         sync::OPERATIONS,
         tokens::OPERATIONS,
+        users::OPERATIONS,
         vault::OPERATIONS,
         webhooks::OPERATIONS,
         workspaces::OPERATIONS,

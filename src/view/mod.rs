@@ -1,12 +1,14 @@
 //! The results of operations, as `--json`, the HTTP API and MCP print them. They contain only data; `cli` decides how
 //! to show them.
 
+pub mod audit;
 pub mod binding;
 pub mod bundle;
 pub mod calendar;
 pub mod call;
 pub mod connection;
 pub mod connector;
+pub mod consent;
 pub mod doctor;
 pub mod draft;
 pub mod endpoint;
@@ -19,6 +21,7 @@ pub mod sandbox;
 mod schema;
 pub mod sync;
 pub mod token;
+pub mod user;
 pub mod vault;
 pub mod webhook;
 pub mod workspace;

@@ -5,6 +5,7 @@
 
 mod actions;
 mod attack;
+mod audit;
 mod binding;
 mod broken;
 mod bundle;
@@ -13,6 +14,7 @@ mod call;
 mod catalogue;
 mod completion;
 mod connect;
+mod consent;
 mod doctor;
 mod documents;
 mod draft;
@@ -61,6 +63,7 @@ mod sync_faults;
 mod tidy;
 mod two_way;
 mod unlock;
+mod users;
 mod vault;
 mod vault_faults;
 mod vault_keys;
