@@ -131,7 +131,7 @@ pub async fn finish(workspace: &Workspace, pending: &PendingAudit, error: Option
         (outcome, error_code) = (AuditOutcome::Failed, Some(kind.map_or("failed", exit_word)));
     }
     let is_recorded = match outcome {
-        _ if pending.is_committed() => pending.effect() != Effect::Read || outcome != AuditOutcome::Done,
+        _ if pending.is_committed() => true,
         AuditOutcome::Done => pending.is_recorded_afterwards(),
         AuditOutcome::Refused => true,
         AuditOutcome::Started | AuditOutcome::Failed => false,

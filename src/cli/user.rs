@@ -60,8 +60,9 @@ pub(super) fn run(workspace: &Workspace, ui: &Ui, args: UserArgs) -> Result<u8> 
             let deleted = workspace.run(users::delete_user(workspace, DeleteUserRequest { user, force }))?;
             ui.show(&deleted)?;
             if !deleted.purged {
-                let advice = "another process reads the store, whose file may still hold deleted data; end it and run";
-                ui.warning(&format!("{advice} `integ vault check`"));
+                // A new key means a new file, without what was deleted.
+                let reason = "another process reads the store, whose file may still hold deleted data";
+                ui.warning(&format!("{reason}; end it and run `integ vault rekey`"));
             }
         }
     }

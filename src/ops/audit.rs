@@ -185,7 +185,8 @@ mod tests {
             let operation = operations().find(|operation| operation.name == *name);
             assert!(operation.is_some_and(|operation| operation.effect != Effect::Read), "{name}");
         }
-        let mut unrecorded = operations().filter(|operation| operation.reach > Reach::Local && !operation.is_recorded());
+        let mut unrecorded =
+            operations().filter(|operation| operation.reach > Reach::Local && !operation.is_recorded());
         assert!(unrecorded.all(|operation| operation.effect == Effect::Read));
     }
 }

@@ -112,7 +112,7 @@ fn reads_are_recorded_on_request_and_refused_if_they_cannot_be() {
     assert_eq!(summary(&home, "").len(), 2);
     home.ok("config set audit.local true");
     home.ok("token slack");
-    assert_eq!(summary(&home, "--operation token"), ["token - started"]);
+    assert_eq!(summary(&home, "--operation token"), ["token - started", "token slack done"]);
     if is_root() {
         return;
     }
