@@ -24,6 +24,7 @@
 //! | [`api`] | calls to services' APIs: actions, paths, pagination, retries |
 //! | [`oauth`] | flows, refresh, revocation, discovery; every token comes from [`oauth::refresh`] |
 //! | [`notify`] | runs the user's hooks when a connection breaks or recovers |
+//! | [`audit`], [`consent`] | records operations and verifies their log; what a connection's user allows |
 //! | [`runtime`] | the parts shared by operations, each created on first use; the loop around workers |
 //! | [`sandbox`] | the emulated vendors |
 //! | [`bundle`] | connections for a machine without a store: what may be exported, and its format |
@@ -105,6 +106,7 @@
 //! route knows the difference, and nothing can reach the vendor.
 
 pub mod api;
+pub mod audit;
 mod backoff;
 pub mod bundle;
 pub mod calendar;
@@ -113,6 +115,7 @@ pub mod clock;
 pub mod config;
 pub mod connect;
 pub mod connector;
+pub mod consent;
 mod converter;
 pub mod doctor;
 pub mod duration;

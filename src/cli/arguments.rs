@@ -4,16 +4,19 @@
 use std::ffi::OsString;
 
 use clap::builder::FalseyValueParser;
-use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::parser::ValueSource;
+use clap::{ArgAction, ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::ArgValueCandidates;
 
 use super::examples::with_examples;
 use super::global::GlobalArgs;
 use super::{
-    api, api_token, app, binding, calendar, call, completions, config, connect, connector, disconnect, doctor,
-    endpoint, exec, export, git_credential, help, link, man, mcp, reconnect, refresh, rename, sandbox, status, sync,
-    test, token, vault, webhook, workspace,
+    api, api_token, app, audit, binding, calendar, call, completions, config, connect, connector, consent, disconnect,
+    doctor, endpoint, exec, export, git_credential, help, link, man, mcp, reconnect, refresh, rename, sandbox, status,
+    sync, test, token, user, vault, webhook, workspace,
 };
+use crate::ops::Operation;
+use crate::ops::audit::find_operation;
 
 /// Connects your programs to the services they use: OAuth, encrypted tokens, health checks.
 #[derive(Debug, Parser)]
@@ -52,6 +55,9 @@ pub(super) enum CliCommand {
     Schedule(sync::schedule::ScheduleArgs),
     Binding(binding::BindingArgs),
     Link(link::LinkArgs),
+    User(user::UserArgs),
+    Consent(consent::ConsentArgs),
+    Audit(audit::AuditArgs),
     Endpoint(Box<endpoint::EndpointArgs>),
     ApiToken(api_token::ApiTokenArgs),
     App(app::AppArgs),
@@ -92,25 +98,43 @@ enum TokenCommand {
     Token(token::TokenArgs),
 }
 
+/// Parses the process's arguments, and finds the operation that they stand for.
+///
 /// # Errors
 /// Clap's: usage mistakes, and the requests for help and version.
-pub(super) fn parse() -> Result<Cli, clap::Error> {
+pub(super) fn parse() -> Result<(Cli, Option<&'static Operation>), clap::Error> {
     parse_from(std::env::args_os().collect())
 }
 
-fn parse_from(arguments: Vec<OsString>) -> Result<Cli, clap::Error> {
+fn parse_from(arguments: Vec<OsString>) -> Result<(Cli, Option<&'static Operation>), clap::Error> {
     if arguments.get(1).is_some_and(|word| word == "token") {
         let part = with_env_variables(TokenCli::command(), "INTEG_").try_get_matches_from(&arguments);
         // What the part does not take, the whole explains.
         if let Ok(TokenCli { global, command: TokenCommand::Token(args) }) =
             part.and_then(|matches| TokenCli::from_arg_matches(&matches))
         {
-            return Ok(Cli { global, command: Some(CliCommand::Token(args)) });
+            return Ok((Cli { global, command: Some(CliCommand::Token(args)) }, find_operation("token", |_| false)));
         }
     }
     let mut whole = command();
     let matches = whole.try_get_matches_from_mut(arguments)?;
-    Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut whole))
+    let cli = Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut whole))?;
+    Ok((cli, operation(&matches)))
+}
+
+/// Returns the operation of a command: by its words, and by the flags that were given.
+fn operation(matches: &ArgMatches) -> Option<&'static Operation> {
+    let (mut words, mut matches) = (Vec::new(), matches);
+    while let Some((word, inner)) = matches.subcommand() {
+        words.push(word);
+        matches = inner;
+    }
+    let is_given =
+        |id: &str| matches!(matches.value_source(id), Some(ValueSource::CommandLine | ValueSource::EnvVariable));
+    let has_flag = |flag: &str| matches.ids().any(|id| id.as_str().replace('_', "-") == flag && is_given(id.as_str()));
+    let operation = find_operation(&words.join(" "), has_flag);
+    // A dry run does not do what the command is declared for.
+    operation.filter(|operation| operation.name.ends_with(" --dry-run") || !has_flag("dry-run"))
 }
 
 fn with_env_variables(command: clap::Command, prefix: &str) -> clap::Command {
@@ -152,7 +176,7 @@ mod tests {
             let words =
                 || ["integ", "token"].into_iter().chain(line.split(' ')).map(OsString::from).collect::<Vec<_>>();
             let whole = Cli::from_arg_matches(&command().get_matches_from(words())).unwrap();
-            assert_eq!(format!("{:?}", parse_from(words()).unwrap()), format!("{whole:?}"), "{line}");
+            assert_eq!(format!("{:?}", parse_from(words()).unwrap().0), format!("{whole:?}"), "{line}");
         }
         for line in ["", "slack --min-ttl soon", "slack --formt env", "--help", "a b"] {
             let words = || {
@@ -170,6 +194,27 @@ mod tests {
         let variables: BTreeSet<_> =
             flags.map(|flag| format!("{}{}", env::TOKEN_PREFIX, flag.to_uppercase().replace('-', "_"))).collect();
         assert_eq!(variables, env::TOKEN_FLAGS.iter().map(ToString::to_string).collect());
+    }
+
+    #[test]
+    fn each_change_is_the_operation_of_a_command() {
+        fn leaves(command: &clap::Command, words: &str, found: &mut Vec<(String, Vec<String>)>) {
+            for sub in command.get_subcommands() {
+                let words = format!("{words} {}", sub.get_name()).trim().to_owned();
+                let flags = sub.get_arguments().filter_map(clap::Arg::get_long).map(str::to_owned).collect();
+                found.push((words.clone(), flags));
+                leaves(sub, &words, found);
+            }
+        }
+        let mut commands = Vec::new();
+        leaves(&command(), "", &mut commands);
+        for operation in crate::ops::operations().filter(|operation| operation.effect != crate::model::Effect::Read) {
+            let (words, flag) = operation.name.split_once(" --").unwrap_or((operation.name, ""));
+            let (_, flags) = commands.iter().find(|(command, _)| command == words).expect(operation.name);
+            assert!(flag.is_empty() || flags.iter().any(|known| known == flag), "{}", operation.name);
+            let found = find_operation(words, |given| given == flag);
+            assert_eq!(found.map(|found| found.name), Some(operation.name));
+        }
     }
 
     #[test]

@@ -49,11 +49,12 @@ enum Topic {
     Security,
     Sync,
     Tls,
+    Users,
     Webhooks,
 }
 
 impl Topic {
-    const ALL: [Self; 19] = [
+    const ALL: [Self; 20] = [
         Self::ApiTokens,
         Self::Calendar,
         Self::Calls,
@@ -72,6 +73,7 @@ impl Topic {
         Self::Security,
         Self::Sync,
         Self::Tls,
+        Self::Users,
         Self::Webhooks,
     ];
 
@@ -95,6 +97,7 @@ impl Topic {
             Self::Security => "security",
             Self::Sync => "sync",
             Self::Tls => "tls",
+            Self::Users => "users",
             Self::Webhooks => "webhooks",
         }
     }
@@ -127,6 +130,7 @@ impl Topic {
             Self::Security => include_str!("topics/security.txt").to_owned(),
             Self::Sync => include_str!("topics/sync.txt").to_owned(),
             Self::Tls => include_str!("topics/tls.txt").to_owned(),
+            Self::Users => include_str!("topics/users.txt").to_owned(),
             Self::Webhooks => include_str!("topics/webhooks.txt").to_owned(),
         }
     }

@@ -10,6 +10,7 @@ use crate::connector::Descriptor;
 use crate::view::api_token::{
     ApiScopeListView, ApiTokenListView, ApiTokenUsageView, ApiTokenView, NewApiTokenView, RevokedApiTokensView,
 };
+use crate::view::audit::{AuditCheckpointView, AuditEntryView, AuditVerificationView};
 use crate::view::binding::{
     BindingExportView, BindingListView, BindingPreviewView, BindingTestView, BindingView, EntityOutcomeView,
     ImportedBindingsView, OpenConflictListView, RemovedBindingView, SetBindingView,
@@ -27,6 +28,7 @@ use crate::view::connector::{
     ActionDetailView, ConnectorDetailView, ConnectorListView, ConnectorRemovalView, InstallView, SearchResultsView,
     SetupGuideView, StreamDetailView, ValidationListView,
 };
+use crate::view::consent::{ConsentListView, ConsentStatusView, GrantedConsentView, RevokedConsentsView};
 use crate::view::doctor::DoctorReportView;
 use crate::view::draft::DraftView;
 use crate::view::endpoint::{
@@ -43,6 +45,7 @@ use crate::view::sync::{
     CursorExport, CursorListView, JobListView, JobView, ScheduleListView, SyncListView, SyncPlanView,
 };
 use crate::view::token::TokenView;
+use crate::view::user::{DeletedUserView, UserDetailView, UserListView};
 use crate::view::vault::{RecipientListView, VaultLockView, VaultStatusView, VaultUnlockView};
 use crate::view::webhook::{
     BackfilledEventView, ConflictResolutionView, EventDetailView, EventRetryView, PruneListView, ReplayedEventView,
@@ -99,6 +102,9 @@ const OUTPUTS: &[(&str, Output)] = &[
     ("app list", Objects(&[document::<AppListView>()])),
     ("app remove", NOTHING),
     ("app set", NOTHING),
+    ("audit export", Objects(&[line::<AuditEntryView>(), line::<AuditCheckpointView>()])),
+    ("audit list", Objects(&[line::<AuditEntryView>()])),
+    ("audit verify", Objects(&[document::<AuditVerificationView>()])),
     ("binding conflicts", Objects(&[document::<OpenConflictListView>()])),
     ("binding export", Objects(&[line::<BindingExportView>()])),
     ("binding import", Objects(&[document::<ImportedBindingsView>()])),
@@ -142,6 +148,10 @@ const OUTPUTS: &[(&str, Output)] = &[
         Objects(&[document::<ConnectorDetailView>(), document::<ActionDetailView>(), document::<StreamDetailView>()]),
     ),
     ("connector validate", Objects(&[document::<ValidationListView>()])),
+    ("consent grant", Objects(&[document::<GrantedConsentView>()])),
+    ("consent list", Objects(&[document::<ConsentListView>()])),
+    ("consent revoke", Objects(&[document::<RevokedConsentsView>()])),
+    ("consent status", Objects(&[document::<ConsentStatusView>()])),
     ("cursor clear", NOTHING),
     ("cursor export", Objects(&[line::<CursorExport>()])),
     ("cursor get", Objects(&[document::<CursorListView>()])),
@@ -199,6 +209,9 @@ const OUTPUTS: &[(&str, Output)] = &[
     ("sync", Objects(&[document::<SyncListView>(), document::<SyncPlanView>()])),
     ("test", Objects(&[document::<TestListView>()])),
     ("token", Objects(&[document::<TokenView>()])),
+    ("user delete", Objects(&[document::<DeletedUserView>()])),
+    ("user list", Objects(&[document::<UserListView>()])),
+    ("user show", Objects(&[document::<UserDetailView>()])),
     ("vault backup", NOTHING),
     ("vault check", NOTHING),
     ("vault identity export", NOTHING),

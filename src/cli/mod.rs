@@ -7,6 +7,7 @@ mod api;
 mod api_token;
 mod app;
 mod arguments;
+mod audit;
 mod binding;
 mod calendar;
 mod call;
@@ -17,6 +18,7 @@ mod config;
 mod connect;
 mod connect_events;
 mod connector;
+mod consent;
 mod disconnect;
 mod doctor;
 mod endpoint;
@@ -47,6 +49,7 @@ mod terminal;
 mod test;
 mod token;
 mod ui;
+mod user;
 mod value_parser;
 mod vault;
 mod webhook;
@@ -70,6 +73,7 @@ use crate::connector::Catalogue;
 use crate::error::{Kind, Result};
 use crate::model::WorkspaceName;
 use crate::notify::Notifier;
+use crate::ops::Operation;
 use crate::runtime::{Engine, EnvironmentConnections, EnvironmentError, Workspace};
 
 /// Parses the process's arguments and runs the command.
@@ -84,13 +88,14 @@ pub fn run() -> ExitCode {
         return crate::vault::serve_agent();
     }
     clap_complete::CompleteEnv::with_factory(|| complete::completed_command(command())).complete();
-    let cli = match arguments::parse() {
-        Ok(cli) => cli,
+    let (cli, operation) = match arguments::parse() {
+        Ok(parsed) => parsed,
         Err(error) => return usage(&with_advice(error)),
     };
     let mut ui = Ui::new(&cli.global);
     logging::start(cli.global.verbose, cli.global.quiet);
-    let done = dispatch(cli, &mut ui).and_then(|code| ui::output_error().map_or(Ok(code), |lost| Err(lost.into())));
+    let done =
+        dispatch(cli, operation, &mut ui).and_then(|code| ui::output_error().map_or(Ok(code), |lost| Err(lost.into())));
     match done {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
@@ -146,6 +151,7 @@ fn needs_workspace(command: &CliCommand) -> Option<bool> {
         CliCommand::ApiToken(args) => Some(args.makes_workspace()),
         CliCommand::Endpoint(args) => Some(args.makes_workspace()),
         CliCommand::App(args) => Some(args.makes_workspace()),
+        CliCommand::Consent(args) => Some(args.makes_workspace()),
         CliCommand::Binding(args) => Some(args.makes_workspace()),
         CliCommand::Sandbox(args) => Some(args.makes_workspace()),
         CliCommand::Vault(args) => Some(args.makes_workspace()),
@@ -169,7 +175,9 @@ fn needs_workspace(command: &CliCommand) -> Option<bool> {
         | CliCommand::Cursor(_)
         | CliCommand::Job(_)
         | CliCommand::Schedule(_)
-        | CliCommand::Link(_) => Some(false),
+        | CliCommand::Link(_)
+        | CliCommand::User(_)
+        | CliCommand::Audit(_) => Some(false),
         // Workspaces are named in the arguments; connectors and settings belong to all of them.
         CliCommand::Workspace(_)
         | CliCommand::Connector(_)
@@ -227,7 +235,7 @@ fn find_folders(environment: Option<&EnvironmentConnections>) -> Result<Folders>
     }
 }
 
-fn dispatch(cli: Cli, ui: &mut Ui) -> Result<u8> {
+fn dispatch(cli: Cli, operation: Option<&Operation>, ui: &mut Ui) -> Result<u8> {
     let Some(command) = cli.command else {
         let _ = command().print_help();
         return Ok(Kind::Usage.exit_code());
@@ -262,7 +270,11 @@ fn dispatch(cli: Cli, ui: &mut Ui) -> Result<u8> {
     }
     ui.environment.clone_from(&environment);
     let notifier = Box::new(Notifier::new(&settings));
-    let engine = Engine::new(folders, settings, Box::new(ui.terminal()), notifier).with_environment(environment);
+    let pending = operation.filter(|_| needs_workspace.is_some() && environment.is_none());
+    let pending = pending.and_then(|operation| audit::pending_entry(operation, &settings));
+    let engine = Engine::new(folders, settings, Box::new(ui.terminal()), notifier)
+        .with_environment(environment)
+        .with_audit(pending);
     let mut workspace = Workspace::new(Arc::new(engine), name);
     workspace.chosen_by = (chosen_by == WorkspaceSource::Project).then(|| ui.project.path().to_owned());
     if let Some(makes) = needs_workspace {
@@ -273,6 +285,7 @@ fn dispatch(cli: Cli, ui: &mut Ui) -> Result<u8> {
 
 /// Runs a command that works in a workspace.
 fn run_in(workspace: Workspace, ui: &mut Ui, command: CliCommand) -> Result<u8> {
+    audit::record_read(&workspace)?;
     let result = match command {
         CliCommand::Connect(args) => connect::run(&workspace, ui, *args),
         CliCommand::Reconnect(args) => reconnect::run(&workspace, ui, *args),
@@ -301,6 +314,9 @@ fn run_in(workspace: Workspace, ui: &mut Ui, command: CliCommand) -> Result<u8> 
         CliCommand::Schedule(args) => sync::schedule::run(&workspace, ui, &args),
         CliCommand::Binding(args) => binding::run(&workspace, ui, args),
         CliCommand::Link(args) => link::run(&workspace, ui, args),
+        CliCommand::User(args) => user::run(&workspace, ui, args),
+        CliCommand::Consent(args) => consent::run(&workspace, ui, args),
+        CliCommand::Audit(args) => audit::run(&workspace, ui, args),
         CliCommand::Sandbox(args) => sandbox::run(&workspace, ui, args),
         CliCommand::Workspace(args) => workspace::run(&workspace, ui, args),
         CliCommand::Vault(args) => vault::run(&workspace, ui, args),
@@ -310,6 +326,7 @@ fn run_in(workspace: Workspace, ui: &mut Ui, command: CliCommand) -> Result<u8> 
         | CliCommand::Help(_)
         | CliCommand::Man(_) => Ok(0),
     };
+    audit::record_outcome(&workspace, ui, &result);
     if let Some(location) = workspace.new_identity_location() {
         ui.note(&vault::new_identity::new_identity_note(&workspace, location));
     }

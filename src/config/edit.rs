@@ -7,7 +7,7 @@ use std::time::Duration;
 use url::Url;
 
 use super::{Config, ConfigError, IdentityStorage, TokenStorage};
-use crate::model::WorkspaceName;
+use crate::model::{ConsentPurpose, WorkspaceName};
 use crate::near::closest;
 use crate::{duration, files, size};
 
@@ -23,14 +23,19 @@ pub struct ConfigKey {
 }
 
 impl ConfigKey {
-    /// Whether the file may also write it as an array.
-    pub(super) fn is_list(&self) -> bool {
-        matches!(self.name, "http.allow" | "notify.on")
+    /// Whether it is true or false.
+    pub(super) fn is_switch(&self) -> bool {
+        self.name == "audit.local"
     }
 
     /// Whether the file writes it as a number.
     fn is_number(&self) -> bool {
         self.name == "connect.port" || self.expected.starts_with("a number")
+    }
+
+    /// Whether the file may also write it as an array.
+    pub(super) fn is_list(&self) -> bool {
+        matches!(self.name, "http.allow" | "notify.on" | "consents.required")
     }
 }
 
@@ -254,6 +259,44 @@ pub const KEYS: &[ConfigKey] = &[
         get: |config| Some(config.rate_limits.enterprise.to_string()),
         set: |config, text| number(text, 1_000_000).map(|limit| config.rate_limits.enterprise = limit),
     },
+    ConfigKey {
+        name: "audit.local",
+        purpose: "Also record what you read at this machine in the audit log",
+        expected: "true or false",
+        get: |config| Some(config.audit.local.to_string()),
+        set: |config, text| text.parse().ok().map(|local| config.audit.local = local),
+    },
+    ConfigKey {
+        name: "audit.retention_days",
+        purpose: "Days after which audit entries are removed",
+        expected: "a number of days from 1 to 36500",
+        get: |config| Some(config.audit.retention_days.to_string()),
+        set: |config, text| {
+            let days = text.parse().ok().filter(|days| (1..=36_500).contains(days));
+            days.map(|days| config.audit.retention_days = days)
+        },
+    },
+    ConfigKey {
+        name: "consents.required",
+        purpose: "Purposes that need a user's consent",
+        expected: "some of sync, webhooks, deliver and call",
+        get: |config| join(config.consents.required.iter().map(ToString::to_string)),
+        set: |config, text| {
+            let required: Vec<ConsentPurpose> = list(text)?;
+            let is_known = required.iter().all(|purpose| ConsentPurpose::KNOWN.contains(purpose));
+            is_known.then(|| config.consents.required = required)
+        },
+    },
+    ConfigKey {
+        name: "consents.policy_version",
+        purpose: "Version of your consent policy; consents to an older one are outdated",
+        expected: "a number from 1",
+        get: |config| Some(config.consents.policy_version.to_string()),
+        set: |config, text| {
+            let version = text.parse().ok().filter(|version| *version >= 1);
+            version.map(|version| config.consents.policy_version = version)
+        },
+    },
 ];
 
 /// What a list reads as; absent where it is empty.
@@ -325,8 +368,9 @@ pub fn set(path: &Path, name: &str, value: &str) -> Result<(), ConfigError> {
         expected: key.expected,
     })?;
     let mut document = read_document(path)?;
-    let new = match i64::from_str(value) {
-        Ok(number) if key.is_number() => toml_edit::Value::from(number),
+    let new = match (i64::from_str(value), bool::from_str(value)) {
+        (Ok(number), _) if key.is_number() => toml_edit::Value::from(number),
+        (_, Ok(is_set)) if key.is_switch() => toml_edit::Value::from(is_set),
         _ => toml_edit::Value::from(value),
     };
     let (table, leaf): (&mut dyn toml_edit::TableLike, _) = match name.split_once('.') {

@@ -41,6 +41,7 @@ fn apply(config: &mut Config, prefix: &str, table: &toml::de::DeTable<'_>) -> Re
         let text = match value.get_ref() {
             toml::de::DeValue::String(text) => text.to_string(),
             toml::de::DeValue::Integer(number) => number.as_str().to_owned(),
+            toml::de::DeValue::Boolean(is_set) if key.is_switch() => is_set.to_string(),
             toml::de::DeValue::Array(items) if key.is_list() => {
                 let words = items.iter().map(|item| item.get_ref().as_str().ok_or_else(|| item.span().start));
                 let words = words.collect::<Result<Vec<_>, _>>();
@@ -59,7 +60,7 @@ fn apply(config: &mut Config, prefix: &str, table: &toml::de::DeTable<'_>) -> Re
 mod tests {
     use super::*;
     use crate::config::{IdentityStorage, TokenStorage};
-    use crate::model::Transition;
+    use crate::model::{ConsentPurpose, Transition};
 
     #[test]
     fn every_key_is_read() {
@@ -67,7 +68,8 @@ mod tests {
             "workspace = \"team\"\n[vault]\nidentity = \"file\"\ntokens = \"keyring\"\npassphrase_command = \"pass integ\"\n\
              [connect]\ntimeout = \"90s\"\nport = 8400\n[http]\ntimeout = \"5s\"\nlargest_answer = \"1GiB\"\nallow = [\"127.0.0.1\", \"hooks.internal\"]\n\
              [notify]\ncommand = \"sh -c 'x y'\"\nurl = \"https://example.com/hook\"\non = \"failure\"\n\
-             timeout = 3\nsecret_file = \"/run/secret\"\n",
+             timeout = 3\nsecret_file = \"/run/secret\"\n\
+             [audit]\nlocal = true\nretention_days = 30\n[consents]\nrequired = [\"sync\", \"call\"]\npolicy_version = 2\n",
         )
         .unwrap();
         assert_eq!(config.workspace, "team");
@@ -80,6 +82,12 @@ mod tests {
         assert_eq!(config.http.allow.len(), 2);
         assert_eq!(config.notify.on, [Transition::Failure]);
         assert_eq!(config.notify.timeout.as_secs(), 3);
+        assert_eq!((config.audit.local, config.audit.retention_days), (true, 30));
+        assert_eq!(config.consents.required, [ConsentPurpose::Sync, ConsentPurpose::Call]);
+        assert_eq!(config.consents.policy_version, 2);
+        for bad in ["[audit]\nlocal = \"maybe\"", "[consents]\nrequired = \"all\"", "[connect]\ntimeout = true"] {
+            assert_eq!(parse(bad).unwrap_err().0, 2, "{bad}");
+        }
     }
 
     #[test]

@@ -22,7 +22,7 @@ pub use project::{ProjectConfig, ProjectError};
 
 use crate::error::{Diagnostic, Hint, Kind, Remedy};
 use crate::files::TrustError;
-use crate::model::{RateTier, Transition};
+use crate::model::{ConsentPurpose, RateTier, Transition};
 
 /// Bytes of settings: a hundred times more than all of them take.
 const LARGEST: u64 = 1024 * 1024;
@@ -41,6 +41,8 @@ pub struct Config {
     pub endpoints: RetentionConfig,
     pub api_tokens: ApiTokensConfig,
     pub rate_limits: RateLimitsConfig,
+    pub audit: AuditConfig,
+    pub consents: ConsentsConfig,
 }
 
 /// `[api_tokens]`: how tokens of the HTTP API are made.
@@ -67,6 +69,24 @@ impl RateLimitsConfig {
             RateTier::Enterprise => self.enterprise,
         }
     }
+}
+
+/// `[audit]`: the audit log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AuditConfig {
+    /// Whether what the owner reads at the machine is recorded as well. Changes always are.
+    pub local: bool,
+    /// Days after which entries are removed.
+    pub retention_days: u32,
+}
+
+/// `[consents]`: what needs a user's consent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConsentsConfig {
+    /// The purposes for which the connections of users need a consent.
+    pub required: Vec<ConsentPurpose>,
+    /// The current version of the caller's policy: consents to an older one are outdated.
+    pub policy_version: u32,
 }
 
 /// `[webhooks]`: what is received.
@@ -160,6 +180,8 @@ impl Default for Config {
             endpoints: month,
             api_tokens: ApiTokensConfig { expires_days: 365 },
             rate_limits: RateLimitsConfig { free: 60, pro: 1_000, enterprise: 5_000 },
+            audit: AuditConfig { local: false, retention_days: 2555 },
+            consents: ConsentsConfig { required: Vec::new(), policy_version: 1 },
             workspace: "default".to_owned(),
             vault: VaultConfig {
                 identity: IdentityStorage::Auto,

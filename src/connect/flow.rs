@@ -61,6 +61,9 @@ pub async fn connect(
     let request = from_url.as_ref().unwrap_or(request);
     let connector = workspace.engine.catalogue.get(&request.connector)?;
     let name = ConnectionName::new(&connector.id, request.account.as_deref())?;
+    if let Some(audit) = workspace.audit_entry() {
+        audit.add_connection(&name, request.user.as_ref());
+    }
     // Before anybody consents to anything: can the grant be stored?
     let store = workspace.store_or_new().await?;
     store.ensure_writable().await?;

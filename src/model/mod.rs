@@ -2,11 +2,14 @@
 
 pub mod api_token;
 pub mod app;
+pub mod audit;
 pub mod binding;
 pub mod budget;
 pub mod calendar;
 pub mod connection;
+pub mod consent;
 pub mod delivery;
+pub mod effect;
 pub mod endpoint;
 pub mod entity_state;
 pub mod event;
@@ -33,6 +36,10 @@ pub use api_token::{
     MAX_API_TOKEN_LIFETIME, OperationScope, PresentedApiToken, RateTier, ScopeGrant, ScopeGroup, UnknownScope,
 };
 pub use app::OAuthApp;
+pub use audit::{
+    AuditActor, AuditActorKind, AuditBounds, AuditCheckpoint, AuditEntry, AuditFilter, AuditHash, AuditOutcome,
+    AuditRecord, AuditSequence, ChainLink, ChainProblem, ChainProblemKind, ChainVerifier, CheckpointState,
+};
 pub use binding::{
     Binding, BindingChange, BindingFailure, BindingId, BindingInput, BindingName, BindingNameError, BindingOrigin,
     BindingResults, BoundInput,
@@ -42,10 +49,15 @@ pub use connection::{
     Account, Check, CheckRecord, Connection, ConnectionHealth, ConnectionId, ConnectionMode, ConnectionTransition,
     GrantStatus, NewConnection, Transition, connect_command, reconnect_command,
 };
+pub use consent::{
+    Consent, ConsentFilter, ConsentId, ConsentPurpose, ConsentResource, ConsentState, ConsentTextError, ConsentType,
+    NewConsent, consent_state,
+};
 pub use delivery::{
     AttemptRecord, Delivery, DeliveryAttempt, DeliveryFilter, DeliveryId, DeliveryStatus, DeliveryUpdate,
     MessageInsertResult, RecordedAttempt,
 };
+pub use effect::Effect;
 pub use endpoint::{BackoffPolicy, DeliveryPolicy, DisabledReason, Endpoint, EndpointHealth, EndpointId};
 pub use entity_state::{
     BoundEntity, ConflictPolicy, DELETION, EntityDeletion, EntityFields, EntityState, EntityWrite, FieldConflict,
@@ -79,7 +91,7 @@ pub use record::{
 pub use schedule::Schedule;
 pub use stream::{FormerCursor, Partition, PartitionId, StoredStream, StreamId, StreamParams};
 pub use subscription::{Subscription, SubscriptionId, SubscriptionRequest, SubscriptionResult, SubscriptionStatus};
-pub use user::{UserId, UserIdError};
+pub use user::{UserCounts, UserId, UserIdError};
 pub use webhook::Webhook;
 pub use words::UnknownWord;
 pub(crate) use words::words;

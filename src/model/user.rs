@@ -14,6 +14,16 @@ const MAX_USER_ID_BYTES: usize = 256;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UserId(String);
 
+/// How much of a workspace is one user's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserCounts {
+    pub user: UserId,
+    pub connections: u64,
+    pub links: u64,
+    /// Consents, revoked ones included.
+    pub consents: u64,
+}
+
 /// A text that cannot be the id of a user.
 #[derive(Debug, Error)]
 #[error("invalid user id {0:?}")]

@@ -296,6 +296,9 @@ pub async fn load_grant(workspace: &Workspace, name: &ConnectionName) -> error::
     if workspace.has_vault()
         && let Some(loaded) = workspace.engine.token_vault.load(workspace.store().await?, name).await?
     {
+        if let Some(audit) = workspace.audit_entry() {
+            audit.add_connection(name, loaded.connection.user.as_ref());
+        }
         return Ok(loaded);
     }
     let connection = workspace.connection(name).await?;

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{Effect, Operation, OperationScope};
+use crate::audit;
 use crate::error::Result;
 use crate::mcp_client::proxy::{self, ClientChannel, ProxyEnd, ProxyOptions, ToolFilter};
 use crate::mcp_settings::{ClientProgram, ServerEntry, SettingsEdit, SettingsScope, program, settings_file};
@@ -22,6 +23,13 @@ pub const OPERATIONS: &[Operation] = &[
 /// # Errors
 /// Unknown connections, and those that are not MCP servers. What goes wrong later is answered to the client.
 pub async fn relay(workspace: &Workspace, options: &ProxyOptions, client: ClientChannel) -> Result<ProxyEnd> {
+    // What the client will ask for is not known yet.
+    if workspace.has_vault() {
+        if let Some(audit) = workspace.audit_entry() {
+            audit.add_connection(&options.connection, None);
+        }
+        audit::before_service_write(workspace, Effect::Destroy).await?;
+    }
     proxy::run(workspace, options, client, workspace.engine.shutdown.requested()).await
 }
 

@@ -5,12 +5,14 @@
 //! of them.
 
 pub mod api_tokens;
+pub mod audit;
 pub mod bindings;
 pub mod bundles;
 pub mod calendar;
 pub mod calls;
 pub mod connections;
 pub mod connectors;
+pub mod consents;
 pub mod endpoints;
 pub mod git_credential;
 pub mod links;
@@ -20,23 +22,13 @@ pub mod sandbox;
 mod send_tests;
 pub mod sync;
 pub mod tokens;
+pub mod users;
 pub mod vault;
 pub mod webhooks;
 pub mod workspaces;
 
-pub use crate::model::OperationScope;
 use crate::model::{ApiScope, ApiVerb, words};
-
-/// The effect of an operation at the service or on stored data.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Effect {
-    Read,
-    Write,
-    /// Destroys data that cannot be restored.
-    Destroy,
-}
-
-words!(Effect { Read => "read", Write => "write", Destroy => "destroy" });
+pub use crate::model::{Effect, OperationScope};
 
 /// Who may request an operation. Operations that run programs, use local paths, change an origin or export keys are
 /// `Local`.
@@ -97,12 +89,14 @@ impl Operation {
 pub fn operations() -> impl Iterator<Item = &'static Operation> {
     let modules = [
         api_tokens::OPERATIONS,
+        audit::OPERATIONS,
         bindings::OPERATIONS,
         bundles::OPERATIONS,
         calendar::OPERATIONS,
         calls::OPERATIONS,
         connections::OPERATIONS,
         connectors::OPERATIONS,
+        consents::OPERATIONS,
         endpoints::OPERATIONS,
         git_credential::OPERATIONS,
         links::OPERATIONS,
@@ -110,6 +104,7 @@ pub fn operations() -> impl Iterator<Item = &'static Operation> {
         sandbox::OPERATIONS,
         sync::OPERATIONS,
         tokens::OPERATIONS,
+        users::OPERATIONS,
         vault::OPERATIONS,
         webhooks::OPERATIONS,
         workspaces::OPERATIONS,

@@ -10,7 +10,7 @@ use crate::config::{Config, Folders};
 use crate::connector::Catalogue;
 use crate::error::Result;
 use crate::http;
-use crate::store::Store;
+use crate::store::{PendingAudit, Store};
 use crate::task::blocking;
 use crate::vault::{
     IdentityLocation, IfAbsent, Keyring, OpenVault, PassphraseSource, TokenVault, VaultError, VaultOpener,
@@ -31,6 +31,8 @@ pub struct Engine {
     pub(super) notifier: Box<dyn Notify>,
     /// The connections of the environment, if they replace the stored ones.
     pub environment: Option<EnvironmentConnections>,
+    /// The audit entry of the operation for which the process runs; the first write of a store takes it along.
+    pub audit: Option<Arc<PendingAudit>>,
     passphrase: Box<dyn PassphraseSource>,
     /// The vault of the apps shared by all workspaces.
     global_vault: OnceCell<OpenVault>,
@@ -55,6 +57,7 @@ impl Engine {
             config,
             clock: Clock::system(),
             environment: None,
+            audit: None,
             passphrase,
             global_vault: OnceCell::new(),
         }
@@ -64,6 +67,12 @@ impl Engine {
     #[must_use]
     pub fn with_environment(self, environment: Option<EnvironmentConnections>) -> Self {
         Self { environment, ..self }
+    }
+
+    /// Records the operation for which the process runs.
+    #[must_use]
+    pub fn with_audit(self, audit: Option<Arc<PendingAudit>>) -> Self {
+        Self { audit, ..self }
     }
 
     /// Returns what is needed to open vaults in blocking work: see [`Self::with_vaults`].
@@ -106,7 +115,11 @@ impl Engine {
     async fn open_global(self: &Arc<Self>, absent: IfAbsent) -> Result<&dyn Store> {
         let folder = self.folders.global();
         let open = || self.with_vaults(move |vaults| vaults.open(&folder, absent));
-        Ok(self.global_vault.get_or_try_init(open).await?.store())
+        let store = self.global_vault.get_or_try_init(open).await?.store();
+        if let Some(audit) = &self.audit {
+            store.attach_audit(Arc::clone(audit));
+        }
+        Ok(store)
     }
 
     /// Returns where the identity is stored, if opening the global vault created it.

@@ -9,7 +9,7 @@ use tokio::sync::OnceCell;
 
 use super::{Engine, LockGuard, RuntimeError, Session, live_route, new_runtime, shutdown};
 use crate::env;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::http::{self, Route};
 use crate::model::{
     Connection, ConnectionId, ConnectionMode, ConnectionName, ConnectionTransition, Notification, WorkspaceName,
@@ -17,7 +17,7 @@ use crate::model::{
 };
 use crate::near::closest;
 use crate::sandbox;
-use crate::store::{LockKey, SqliteStore, Store};
+use crate::store::{LockKey, PendingAudit, SqliteStore, Store};
 use crate::task::blocking;
 use crate::vault::{IdentityLocation, IfAbsent, OpenVault};
 
@@ -132,11 +132,21 @@ impl Workspace {
         let open = || async {
             if let Some(environment) = self.engine.environment.clone() {
                 let engine = Arc::clone(&self.engine);
-                return Ok(OpenStore::from(blocking(move || engine.open_environment(&environment)).await?));
+                let opened = blocking(move || engine.open_environment(&environment)).await?;
+                return Ok::<_, Error>(OpenStore::from(opened));
             }
             Ok(OpenStore::from(self.engine.with_vaults(move |vaults| vaults.open(&folder, absent)).await?))
         };
-        self.opened.get_or_try_init(open).await
+        let opened = self.opened.get_or_try_init(open).await?;
+        if let (Some(audit), None) = (&self.engine.audit, &self.engine.environment) {
+            opened.store.attach_audit(Arc::clone(audit));
+        }
+        Ok(opened)
+    }
+
+    /// Returns the audit entry of the operation that runs: the process's, or the task's.
+    pub fn audit_entry(&self) -> Option<Arc<PendingAudit>> {
+        self.engine.audit.clone().or_else(PendingAudit::current)
     }
 
     /// Returns the store of the workspace's vault. It blocks and needs no runtime, for reads that start none.
@@ -178,6 +188,11 @@ impl Workspace {
         Ok(self.store().await?.locks().is_held(key, self.engine.clock.now_millis()).await?)
     }
 
+    /// Returns whether this process has opened the workspace's store.
+    pub fn is_open(&self) -> bool {
+        self.opened.initialized()
+    }
+
     /// Returns whether this workspace has a vault. A new home has none, which is not an error for commands that list.
     pub fn has_vault(&self) -> bool {
         self.opened.initialized() || self.engine.environment.is_some() || self.folder().exists()
@@ -211,6 +226,9 @@ impl Workspace {
         }
         let connections = self.store().await?.connections();
         if let Some(connection) = connections.find(name).await? {
+            if let Some(audit) = self.audit_entry() {
+                audit.add_connection(name, connection.user.as_ref());
+            }
             return Ok(connection);
         }
         let wanted = name.to_string();

@@ -6,8 +6,10 @@
 //! No caller blocks a thread of the runtime: an implementation does its I/O elsewhere.
 
 mod api_tokens;
+mod audit;
 mod bindings;
 mod connections;
+mod consents;
 mod entity_states;
 mod error;
 mod event_creations;
@@ -19,12 +21,17 @@ mod record_hasher;
 mod records;
 mod sandbox;
 mod sqlite;
+mod users;
+
+use std::sync::Arc;
 
 use async_trait::async_trait;
 
 pub use api_tokens::{ApiTokenRotation, ApiTokenWrite, ApiTokens};
+pub use audit::{AuditLog, AuditTiming, PendingAudit};
 pub use bindings::Bindings;
 pub use connections::{Apps, Connections, Grants};
+pub use consents::Consents;
 pub use entity_states::EntityStates;
 pub use error::{BackendError, MalformedValue, SqliteError, StoreError};
 pub use event_creations::EventCreations;
@@ -39,6 +46,7 @@ pub use sqlite::{
     BackupConnection, BackupContents, IntegrityWarning, LostWritesPolicy, Meta, Snapshot, SqliteStore, StoreKey,
     from_keyring_entry, keyring_entry, sqlite_version,
 };
+pub use users::Users;
 
 /// The store of a workspace.
 #[async_trait]
@@ -84,8 +92,17 @@ pub trait Store: Send + Sync {
     fn schedules(&self) -> &dyn Schedules;
     /// Returns the JSON documents of the sandbox.
     fn sandbox(&self) -> &dyn Sandbox;
+    /// Returns the audit log.
+    fn audit(&self) -> &dyn AuditLog;
+    /// Returns what users allow.
+    fn consents(&self) -> &dyn Consents;
+    /// Returns the caller's own end users.
+    fn users(&self) -> &dyn Users;
     /// Returns the locks that let one process at a time do a piece of work.
     fn locks(&self) -> &dyn Locks;
+
+    /// Makes the first write of this store from here on append the audit entries of an operation in its own commit.
+    fn attach_audit(&self, pending: Arc<PendingAudit>);
 
     /// Commits an empty write, so that whatever would stop a later one is found before a vendor is asked.
     async fn ensure_writable(&self) -> Result<(), StoreError>;

@@ -17,8 +17,9 @@ use super::selection::{
 use super::stream::{StreamRun, Tally};
 use crate::api::GrantToken;
 use crate::clock::Stopwatch;
+use crate::consent;
 use crate::error::{Error, Result};
-use crate::model::{ConnectionName, JobResult, NewJob, Notification, StoredStream, StreamParams};
+use crate::model::{ConnectionName, ConsentPurpose, JobResult, NewJob, Notification, StoredStream, StreamParams};
 use crate::oauth::refresh::{self, Freshness};
 use crate::runtime::{BoxFuture, Session, Workspace};
 use crate::store::{LockKey, Store};
@@ -52,6 +53,7 @@ pub(super) async fn run_streams(
     observer: &dyn SyncObserver,
 ) -> Result<RunEnd> {
     let session = workspace.session(refresh::load_grant(workspace, &request.connection).await?.connection).await?;
+    consent::ensure(workspace, &session.connection, &ConsentPurpose::Sync).await?;
     let (selected, left_out) = match select_streams(workspace, &session, request).await? {
         Selection::Streams { selected, left_out } => (selected, left_out),
         Selection::Refused(obstacle) => return Ok(RunEnd::Refused(obstacle)),

@@ -2,12 +2,14 @@
 //! to show them.
 
 pub mod api_token;
+pub mod audit;
 pub mod binding;
 pub mod bundle;
 pub mod calendar;
 pub mod call;
 pub mod connection;
 pub mod connector;
+pub mod consent;
 pub mod doctor;
 pub mod draft;
 pub mod endpoint;
@@ -20,6 +22,7 @@ pub mod sandbox;
 mod schema;
 pub mod sync;
 pub mod token;
+pub mod user;
 pub mod vault;
 pub mod webhook;
 pub mod workspace;

@@ -5,10 +5,11 @@ use std::borrow::Cow;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use crate::model::{
-    ApiOutcome, ApiTokenId, ApiTokenName, ApiTokenStatus, BackoffPolicy, BindingChange, BindingName, BindingOrigin,
-    ConnectionMode, ConnectionName, DeliveryId, DeliveryStatus, DisabledReason, EndpointId, EventPattern, EventStatus,
-    EventType, EventVerification, HandlerKind, JobStatus, RateTier, RecordChange, ScopeGrant, SubscriptionStatus,
-    SyncMode, UserId, WorkspaceName, calendar,
+    ApiOutcome, ApiTokenId, ApiTokenName, ApiTokenStatus, AuditActorKind, AuditOutcome, BackoffPolicy, BindingChange,
+    BindingName, BindingOrigin, ChainProblemKind, CheckpointState, ConnectionMode, ConnectionName, ConsentId,
+    ConsentPurpose, ConsentState, ConsentType, DeliveryId, DeliveryStatus, DisabledReason, Effect, EndpointId,
+    EventPattern, EventStatus, EventType, EventVerification, HandlerKind, JobStatus, RateTier, RecordChange,
+    ScopeGrant, SubscriptionStatus, SyncMode, UserId, WorkspaceName, calendar,
 };
 
 /// Gives closed enums a schema that lists their words.
@@ -52,11 +53,18 @@ macro_rules! text_schemas {
 word_schemas!(
     ApiOutcome,
     ApiTokenStatus,
+    AuditActorKind,
+    AuditOutcome,
     BackoffPolicy,
     BindingChange,
+    ChainProblemKind,
+    CheckpointState,
     ConnectionMode,
+    ConsentState,
+    ConsentType,
     DeliveryStatus,
     DisabledReason,
+    Effect,
     EventStatus,
     EventVerification,
     HandlerKind,
@@ -105,6 +113,8 @@ text_schemas!(
     BindingOrigin => "What a binding maps, such as `hubspot/contacts` or `stripe#charge.refunded`",
     ConnectionName => "The name of a connection, such as `slack` or `slack@work`",
     WorkspaceName => "The name of a workspace",
+    ConsentId => "The id of a consent",
+    ConsentPurpose => "sync, webhooks, deliver, call, or a purpose of your own",
     UserId => "The id of one of your own users",
     EndpointId => "The id of an endpoint",
     DeliveryId => "The id of a delivery",

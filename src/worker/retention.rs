@@ -1,7 +1,8 @@
-//! Removes data after its retention period: processed events, and delivered or abandoned messages.
+//! Removes data after its retention period: processed events, delivered or abandoned messages, and audit entries.
 
 use async_trait::async_trait;
 
+use crate::audit;
 use crate::clock::Timestamp;
 use crate::error::Result;
 use crate::model::ConnectionId;
@@ -15,7 +16,7 @@ const BATCH_SIZE: usize = 1000;
 /// What a worker removes. How long each is retained is in the settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RetentionScope {
-    /// Events of every connection, and messages.
+    /// Events of every connection, messages, and audit entries.
     All,
     /// Events of these connections, of all if absent.
     Events(Option<Vec<ConnectionId>>),
@@ -60,6 +61,12 @@ impl<'a> RetentionWorker<'a> {
         let before = now.checked_sub(retention).unwrap_or(Timestamp::MIN);
         Ok(self.workspace.store().await?.outbox().prune(before, BATCH_SIZE).await? == BATCH_SIZE)
     }
+
+    /// Removes a batch of audit entries, and returns whether there may be more.
+    async fn prune_audit(&self) -> Result<bool> {
+        const BATCH: u32 = 1000;
+        Ok(audit::prune(self.workspace, BATCH).await? == u64::from(BATCH))
+    }
 }
 
 #[async_trait]
@@ -73,7 +80,9 @@ impl Worker for RetentionWorker<'_> {
             return Ok(NextWake::Idle);
         }
         let has_more = match &self.scope {
-            RetentionScope::All => self.prune_events(None, now).await? | self.prune_messages(now).await?,
+            RetentionScope::All => {
+                self.prune_events(None, now).await? | self.prune_messages(now).await? | self.prune_audit().await?
+            }
             RetentionScope::Events(connections) => self.prune_events(connections.as_deref(), now).await?,
             RetentionScope::Messages => self.prune_messages(now).await?,
         };

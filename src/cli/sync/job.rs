@@ -9,6 +9,7 @@ use crate::cli::table::{TableCell, relative, table};
 use crate::cli::ui::{Render, Tone, Ui};
 use crate::cli::value_parser::job_number;
 use crate::error::Result;
+use crate::model::UserId;
 use crate::model::job::JobId;
 use crate::ops::sync::{JobListRequest, cancel_job, list_jobs, retry_job, retry_job_allowing_deletes, show_job};
 use crate::runtime::Workspace;
@@ -28,6 +29,9 @@ enum JobCommand {
         /// Connection whose runs to list (default: all)
         #[arg(add = crate::cli::complete::connections())]
         connection: Option<String>,
+        /// Only runs of this user's connections (default: all)
+        #[arg(long, value_name = "ID")]
+        user: Option<UserId>,
         /// Number of runs at most
         #[arg(long, value_name = "N", default_value_t = 20)]
         limit: u32,
@@ -57,9 +61,10 @@ enum JobCommand {
 
 pub(in crate::cli) fn run(workspace: &Workspace, ui: &Ui, args: &JobArgs) -> Result<u8> {
     match &args.command {
-        JobCommand::List { connection, limit } => {
+        JobCommand::List { connection, user, limit } => {
             let connection = connection.as_deref().map(|word| ui.project.resolve(word)).transpose()?;
-            ui.show(&workspace.run(list_jobs(workspace, JobListRequest { connection, limit: *limit }))?)?;
+            let request = JobListRequest { connection, user: user.clone(), limit: *limit };
+            ui.show(&workspace.run(list_jobs(workspace, request))?)?;
         }
         JobCommand::Show { id } => ui.show(&workspace.run(show_job(workspace, JobId(*id)))?)?,
         JobCommand::Retry { id, allow_deletes } => {

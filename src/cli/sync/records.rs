@@ -14,7 +14,7 @@ use crate::cli::ui::{Ui, escape_lines, harmless_json, is_reader_closed};
 use crate::cli::value_parser;
 use crate::error::{Kind, Result};
 use crate::export::{ExportError, RecordFormat};
-use crate::model::BindingName;
+use crate::model::{BindingName, UserId};
 use crate::ops::bindings::MappingReport;
 use crate::ops::sync::{
     RecordSelection, RecordsRequest, RecordsSince, StreamName, SyncTarget, WriteFilesRequest, read_records,
@@ -32,6 +32,9 @@ pub(in crate::cli) struct RecordsArgs {
     /// Stream to print, or connections to list; with --output, connections and streams to write (default: all)
     #[arg(value_name = "CONNECTION[/STREAM]", add = crate::cli::complete::synced_targets())]
     targets: Vec<String>,
+    /// List only streams of this user's connections (default: all)
+    #[arg(long, value_name = "ID", conflicts_with_all = ["binding", "format", "since", "limit", "output"])]
+    user: Option<UserId>,
     /// Format of the records (default: jsonl)
     #[arg(long, value_name = "FORMAT")]
     format: Option<RecordFormatArg>,
@@ -98,7 +101,7 @@ pub(in crate::cli) fn run(workspace: &Workspace, ui: &Ui, args: &RecordsArgs) ->
         return stored::write_files(workspace, ui, request, &args.targets);
     }
     match targets.as_slice() {
-        [SyncTarget { connection, stream: Some(stream) }] => {
+        [SyncTarget { connection, stream: Some(stream) }] if args.user.is_none() => {
             let stream = StreamName { connection: connection.clone(), stream: stream.clone() };
             print(workspace, ui, RecordsRequest { stream, selection, binding: args.binding.clone() }, format)
         }
@@ -108,7 +111,7 @@ pub(in crate::cli) fn run(workspace: &Workspace, ui: &Ui, args: &RecordsArgs) ->
                 && selection == RecordSelection::default()
                 && connections.iter().all(|target| target.stream.is_none()) =>
         {
-            stored::list(workspace, ui, connections)
+            stored::list(workspace, ui, connections, args.user.as_ref())
         }
         _ => Err(SyncArgumentError::NoSingleStream { targets: args.targets.clone() }.into()),
     }

@@ -7,6 +7,7 @@ use super::number::grouped;
 use crate::cli::table::{TableCell, relative, table_of_numbers};
 use crate::cli::ui::{Render, Tone, Ui};
 use crate::error::{Error, Kind, Result};
+use crate::model::UserId;
 use crate::ops::sync::{
     StreamName, SyncOperationError, SyncTarget, WriteFilesRequest, WriteObserver, list_stored_streams,
     write_record_files,
@@ -15,8 +16,12 @@ use crate::runtime::Workspace;
 use crate::view::records::{StoredStreamListView, StoredStreamView, WrittenStreamListView, WrittenStreamView};
 
 /// Lists what is stored of connections and streams, of all if none is named.
-pub(super) fn list(workspace: &Workspace, ui: &Ui, targets: &[SyncTarget]) -> Result<u8> {
-    let view = workspace.run(list_stored_streams(workspace, targets))?;
+pub(super) fn list(workspace: &Workspace, ui: &Ui, targets: &[SyncTarget], user: Option<&UserId>) -> Result<u8> {
+    let view = workspace.run(list_stored_streams(workspace, targets, user))?;
+    if view.streams.is_empty() && !ui.json && user.is_some() {
+        ui.note("Nothing of this user has been synced yet.");
+        return Ok(0);
+    }
     if view.streams.is_empty() && !ui.json {
         let connection = targets.first().map(|target| format!(" {}", target.connection)).unwrap_or_default();
         let of = if connection.is_empty() { workspace.workspace_note() } else { format!(" of{connection}") };

@@ -7,7 +7,7 @@ use super::super::table::{TableCell, relative, table};
 use super::super::ui::{Render, Tone, Ui};
 use crate::cli::value_parser;
 use crate::error::Result;
-use crate::model::{EventStatus, EventVerification};
+use crate::model::{EventStatus, EventVerification, UserId};
 use crate::ops::webhooks::{self, ListEventsRequest};
 use crate::runtime::Workspace;
 use crate::view::webhook::{EventListView, StoredEventView};
@@ -18,6 +18,9 @@ pub(super) struct EventsArgs {
     /// Only events of this connection (default: all)
     #[arg(add = crate::cli::complete::webhook_connections())]
     connection: Option<String>,
+    /// Only events of this user's connections (default: all)
+    #[arg(long, value_name = "ID")]
+    user: Option<UserId>,
     /// Only events with this status (default: any)
     #[arg(long, value_name = "STATUS")]
     status: Option<EventStatusArg>,
@@ -99,6 +102,7 @@ fn state(event: &StoredEventView) -> TableCell {
 pub(super) fn run(workspace: &Workspace, ui: &Ui, args: &EventsArgs) -> Result<u8> {
     let request = ListEventsRequest {
         connection: args.connection.as_deref().map(|word| ui.project.resolve(word)).transpose()?,
+        user: args.user.clone(),
         status: args.status.map(EventStatus::from),
         kinds: args.kinds.clone(),
         only_conflicts: args.conflicts,

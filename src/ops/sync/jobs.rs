@@ -3,7 +3,8 @@
 use super::SyncOperationError;
 use super::run::run_all;
 use crate::error::Result;
-use crate::model::{ConnectionName, Job, JobId, JobStatus, StreamParams};
+use crate::model::{ConnectionName, Job, JobId, JobStatus, StreamParams, UserId};
+use crate::ops::users::connections_of;
 use crate::runtime::Workspace;
 use crate::store::LockKey;
 use crate::sync::{SyncObserver, SyncRequest};
@@ -14,6 +15,8 @@ use crate::view::sync::{JobListView, JobView, JobViewStatus, SyncListView};
 pub struct JobListRequest {
     /// Absent for all connections.
     pub connection: Option<ConnectionName>,
+    /// Only those of this user's connections.
+    pub user: Option<UserId>,
     /// Maximum number of jobs.
     pub limit: u32,
 }
@@ -21,11 +24,25 @@ pub struct JobListRequest {
 /// Jobs, newest first.
 pub async fn list_jobs(workspace: &Workspace, request: JobListRequest) -> Result<JobListView> {
     let connection = workspace.connection_id(request.connection.as_ref()).await?;
-    let mut jobs = Vec::new();
+    let mut found = Vec::new();
     if workspace.has_vault() {
-        for job in workspace.store().await?.jobs().list(connection, request.limit).await? {
-            jobs.push(view(workspace, job).await?);
+        let store = workspace.store().await?.jobs();
+        match &request.user {
+            None => found = store.list(connection, request.limit).await?,
+            Some(user) => {
+                for own in connections_of(workspace, user).await? {
+                    if connection.is_none_or(|connection| connection == own.id) {
+                        found.extend(store.list(Some(own.id), request.limit).await?);
+                    }
+                }
+                found.sort_by_key(|job| std::cmp::Reverse(job.id));
+                found.truncate(usize::try_from(request.limit).unwrap_or(usize::MAX));
+            }
         }
+    }
+    let mut jobs = Vec::with_capacity(found.len());
+    for job in found {
+        jobs.push(view(workspace, job).await?);
     }
     Ok(JobListView { jobs })
 }

@@ -2,7 +2,7 @@
 
 use super::{StreamName, SyncOperationError, SyncTarget, stored_stream};
 use crate::error::Result;
-use crate::model::{Connection, StoredStream};
+use crate::model::{Connection, StoredStream, UserId};
 use crate::runtime::Workspace;
 use crate::view::records::{StoredStreamListView, StoredStreamView};
 
@@ -12,18 +12,24 @@ pub async fn list_synced_streams(workspace: &Workspace) -> Result<Vec<StreamName
     Ok(streams.into_iter().map(|(connection, stream)| stream_name(&connection, stream)).collect())
 }
 
-/// Counts the records of the streams that targets mean, or of all streams if there are none.
+/// Counts the records of the streams that targets mean, or of all streams if there are none; only those of a user's
+/// connections if one is given.
 ///
 /// # Errors
 /// An unknown connection; a stream that was named and never synced.
-pub async fn list_stored_streams(workspace: &Workspace, targets: &[SyncTarget]) -> Result<StoredStreamListView> {
+pub async fn list_stored_streams(
+    workspace: &Workspace,
+    targets: &[SyncTarget],
+    user: Option<&UserId>,
+) -> Result<StoredStreamListView> {
     let mut view = StoredStreamListView {
         workspace: workspace.name.clone(),
         streams: Vec::new(),
         records: 0,
         as_of: workspace.engine.clock.now(),
     };
-    let streams = target_streams(workspace, targets).await?;
+    let mut streams = target_streams(workspace, targets).await?;
+    streams.retain(|(connection, _)| user.is_none_or(|user| connection.user.as_ref() == Some(user)));
     if streams.is_empty() {
         return Ok(view);
     }

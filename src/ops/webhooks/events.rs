@@ -8,7 +8,8 @@ use crate::connector::{SignatureAlgorithm, WebhookDefinition};
 use crate::error::Result;
 use crate::http::scrub;
 use crate::model::event::{ConflictResolution, EventConflict, EventFilter, RawRequest, StoredEvent};
-use crate::model::{ConnectionName, EventId, EventStatus};
+use crate::model::{ConnectionName, EventId, EventStatus, UserId};
+use crate::ops::users::connections_of;
 use crate::runtime::Workspace;
 use crate::secret::{REDACTED, Secret};
 use crate::signing::request::WebhookRequest;
@@ -25,6 +26,8 @@ use crate::webhook::settings::{WebhookSettings, rules};
 pub struct ListEventsRequest {
     /// All connections if absent.
     pub connection: Option<ConnectionName>,
+    /// Only those of this user's connections.
+    pub user: Option<UserId>,
     pub status: Option<EventStatus>,
     /// Types or patterns such as `charge.*`; all if empty.
     pub kinds: Vec<String>,
@@ -58,7 +61,8 @@ pub struct PruneEventsRequest {
 
 /// Returns events without their payload, the newest first.
 pub async fn list_events(workspace: &Workspace, request: ListEventsRequest) -> Result<EventListView> {
-    let filter = EventFilter {
+    let user = request.user;
+    let mut filter = EventFilter {
         connection: workspace.connection_id(request.connection.as_ref()).await?,
         status: request.status,
         kinds: request.kinds,
@@ -66,7 +70,24 @@ pub async fn list_events(workspace: &Workspace, request: ListEventsRequest) -> R
         since: request.since,
         limit: request.limit,
     };
-    let found = if workspace.has_vault() { workspace.store().await?.events().list(&filter).await? } else { Vec::new() };
+    let mut found = Vec::new();
+    if workspace.has_vault() {
+        let events = workspace.store().await?.events();
+        match &user {
+            None => found = events.list(&filter).await?,
+            Some(user) => {
+                let only = filter.connection;
+                for own in connections_of(workspace, user).await? {
+                    if only.is_none_or(|connection| connection == own.id) {
+                        filter.connection = Some(own.id);
+                        found.extend(events.list(&filter).await?);
+                    }
+                }
+                found.sort_by_key(|event| std::cmp::Reverse(event.id));
+                found.truncate(usize::try_from(filter.limit).unwrap_or(usize::MAX));
+            }
+        }
+    }
     let events = found.into_iter().map(|event| StoredEventView::new(event, None)).collect();
     Ok(EventListView { listed_at: workspace.engine.clock.now(), events })
 }

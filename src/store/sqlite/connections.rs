@@ -89,6 +89,11 @@ impl Connections for SqliteStore {
             let sql = "UPDATE bindings SET account = nullif(?3, '') WHERE (connector, account) = \
                        (SELECT connector, account FROM connections WHERE id = ?1) AND ?2 = connector";
             transaction.execute(sql, (id.0, name.connector(), name.account().unwrap_or_default()))?;
+            // So do consents.
+            let sql = "UPDATE consents SET resource_id = ?2 WHERE resource_type = 'connection' AND resource_id = \
+                       (SELECT connector || CASE account WHEN '' THEN '' ELSE '@' || account END \
+                        FROM connections WHERE id = ?1)";
+            transaction.execute(sql, (id.0, name.to_string()))?;
             let sql = "UPDATE connections SET connector = ?2, account = ?3 WHERE id = ?1";
             match transaction.execute(sql, (id.0, name.connector(), name.account().unwrap_or_default()))? {
                 0 => Err(StoreError::ConnectionNotFound),

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, Transaction};
 
 use super::row::{Row, first, get_optional_seconds, get_seconds, query, timestamp};
-use super::{SqliteStore, StoreError};
+use super::{SqliteStore, StoreError, audit};
 use crate::clock::{self, Timestamp};
 use crate::hex;
 
@@ -56,7 +56,7 @@ pub(super) fn insert(connection: &Connection, now: Timestamp) -> Result<(), Stor
         "INSERT INTO meta (only_row, vault_id, created_at) VALUES (1, ?1, ?2)",
         (new_vault_id(), now.as_second()),
     )?;
-    Ok(())
+    audit::create(connection)
 }
 
 /// The sequence number and the vault's id; absent where the row is, which no store of ours lacks.

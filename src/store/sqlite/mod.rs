@@ -15,9 +15,11 @@
 mod api_tokens;
 mod api_usage;
 mod apps;
+mod audit;
 mod bindings;
 mod conflicts;
 mod connections;
+mod consents;
 mod endpoints;
 mod entity_states;
 mod event_creations;
@@ -51,12 +53,13 @@ mod sweep;
 #[cfg(test)]
 mod tests;
 mod transitions;
+mod users;
 mod webhooks;
 mod writer;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use rusqlite::{Connection, Transaction};
@@ -70,9 +73,9 @@ pub use snapshot::{BackupConnection, BackupContents, Snapshot};
 use self::readers::Readers;
 use self::writer::{WriteContext, Writer};
 use super::{
-    ApiTokens, Apps, Bindings, Connections, Endpoints, EntityStates, EventCreations, EventTypes, Events, Grants, Jobs,
-    Links, Locks, MalformedValue, Outbox, Records, Sandbox, Schedules, Store, StoreError, Streams, Subscriptions,
-    Webhooks,
+    ApiTokens, Apps, AuditLog, Bindings, Connections, Consents, Endpoints, EntityStates, EventCreations, EventTypes,
+    Events, Grants, Jobs, Links, Locks, MalformedValue, Outbox, PendingAudit, Records, Sandbox, Schedules, Store,
+    StoreError, Streams, Subscriptions, Users, Webhooks,
 };
 
 /// The version of the SQLite underneath.
@@ -91,6 +94,8 @@ pub struct SqliteStore {
     /// Names this process in the rows of its locks.
     holder: String,
     is_read_only: bool,
+    /// The audit entries that the next write takes along.
+    pending: OnceLock<Arc<PendingAudit>>,
     /// The vault's lock, let go after the connections are closed.
     lock: Option<File>,
 }
@@ -145,7 +150,20 @@ impl SqliteStore {
         if self.is_read_only {
             return Err(StoreError::ReadOnlyNewer);
         }
-        self.writer.write(write).await
+        let Some((pending, records)) =
+            self.pending.get().and_then(|pending| Some((pending, pending.take_for_write()?)))
+        else {
+            return self.writer.write(write).await;
+        };
+        let audited = move |context: &mut WriteContext<'_>| {
+            audit::append(context.transaction, &records)?;
+            write(context)
+        };
+        let written = self.writer.write(audited).await;
+        if written.is_err() {
+            pending.put_back();
+        }
+        written
     }
 }
 
@@ -238,8 +256,25 @@ impl Store for SqliteStore {
         self
     }
 
+    fn audit(&self) -> &dyn AuditLog {
+        self
+    }
+
+    fn consents(&self) -> &dyn Consents {
+        self
+    }
+
+    fn users(&self) -> &dyn Users {
+        self
+    }
+
     fn locks(&self) -> &dyn Locks {
         self
+    }
+
+    fn attach_audit(&self, pending: Arc<PendingAudit>) {
+        // A process runs one operation.
+        let _ = self.pending.set(pending);
     }
 
     async fn ensure_writable(&self) -> Result<(), StoreError> {

@@ -1,7 +1,7 @@
 //! Creates and opens the file of a store.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
@@ -145,6 +145,7 @@ impl SqliteStore {
             vault_id: opened.vault_id,
             holder: locks::new_holder(),
             is_read_only: opened.read_only,
+            pending: OnceLock::new(),
             lock: None,
         }
     }
@@ -259,7 +260,10 @@ fn unlock(path: &Path, flags: OpenFlags, key: &StoreKey) -> Result<Connection, S
     let connection = guarded(path, flags)?;
     // SQLCipher reports failures on stderr as well as by its result; the level is the process's, and set before the
     // first page is read. `synchronous=FULL` and `foreign_keys=ON` are the build's defaults (a test holds them to it).
-    let setup = Zeroizing::new(format!("PRAGMA cipher_log_level = NONE; {CIPHER}; PRAGMA key = \"{}\"", *key.raw()));
+    let setup = Zeroizing::new(format!(
+        "PRAGMA cipher_log_level = NONE; {CIPHER}; PRAGMA key = \"{}\"; PRAGMA secure_delete = ON",
+        *key.raw()
+    ));
     connection.execute_batch(&setup)?;
     Ok(connection)
 }

@@ -7,8 +7,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use super::super::SyncError;
 use super::super::observer::StoredPage;
 use super::super::stream::StreamRun;
+use crate::consent;
 use crate::error::{Error, Result};
-use crate::model::{CompletedList, NewPage, PushedRecord, RecordChange, SweepResult, Traffic};
+use crate::model::{CompletedList, ConsentPurpose, NewPage, PushedRecord, RecordChange, SweepResult, Traffic};
 use crate::store::{Fence, Store};
 
 /// Pages that wait to be written, and KiB of them: more are not fetched ahead.
@@ -78,7 +79,7 @@ impl PageWriter<'_> {
     /// Stores pages until the queue is at its end or the job is cancelled.
     ///
     /// # Errors
-    /// The store's.
+    /// The store's, and a consent that is missing.
     pub(in super::super) async fn write(mut self) -> Result<WriteEnd> {
         let run = self.run;
         let mut queued = Vec::new();
@@ -90,6 +91,8 @@ impl PageWriter<'_> {
                 pages.push(page);
                 waiting.push((stored, _room));
             }
+            // A consent that is revoked meanwhile ends the sync before its next page.
+            consent::ensure(run.workspace, &run.session.connection, &ConsentPurpose::Sync).await?;
             let (counts, is_cancelled) = run.store.records().commit_pages(pages, run.fence).await?;
             {
                 let mut tally = run.tally();

@@ -71,11 +71,16 @@ impl<'a> ConnectionWork<'a> for Dispatching<'a> {
         } else {
             None
         };
+        let mut handlers = self.handlers.for_connection(ingest);
+        let connection = target.store.connections().find(&target.name).await?;
+        if let Some(connection) = connection.filter(|connection| connection.user.is_some()) {
+            handlers = handlers.with_consent_of(workspace, connection);
+        }
         target.signals.set_handled_here(true);
         Ok(StartedWork::Worker(Box::new(Dispatcher {
             target: Arc::clone(target),
             clock: workspace.engine.clock.clone(),
-            handlers: Arc::new(self.handlers.for_connection(ingest)),
+            handlers: Arc::new(handlers),
             max_attempts: self.max_attempts,
             order: self.handlers.order,
             feed: Arc::clone(&self.feed),

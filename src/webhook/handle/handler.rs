@@ -104,6 +104,9 @@ pub enum HandleError {
     Forward(#[from] HttpError),
     #[error("{0}")]
     Sync(String),
+    /// The connection's user does not allow it.
+    #[error("{0}")]
+    Consent(String),
     #[error("binding {name} cannot map the event: {reason}")]
     Binding { name: BindingName, reason: String },
 }

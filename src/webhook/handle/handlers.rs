@@ -20,11 +20,13 @@ use super::sync::SyncHandler;
 use crate::clock::{Clock, Stopwatch};
 use crate::config::Config;
 use crate::connector::WebhookDefinition;
+use crate::consent;
 use crate::error::on_one_line;
 use crate::http::HttpError;
 use crate::jq::Expression;
 use crate::mapping::BoundMapper;
-use crate::model::{HandlerKind, HandlerRun, RawRequest, StoredEvent, matches_any_type};
+use crate::model::{Connection, ConsentPurpose, HandlerKind, HandlerRun, RawRequest, StoredEvent, matches_any_type};
+use crate::runtime::Workspace;
 use crate::signing::request::WebhookRequest;
 use crate::sync::ingest::EventIngest;
 use crate::webhook::inbound::body;
@@ -134,7 +136,7 @@ impl Handlers {
             let (sender, headers) = (Arc::clone(&self.sender), Arc::clone(&self.forward_headers));
             handlers.push(Box::new(ForwardHandler { url: url.clone(), headers, sender }));
         }
-        ConnectionHandlers { wanted: Arc::clone(self), handlers }
+        ConnectionHandlers { wanted: Arc::clone(self), handlers, subject: None }
     }
 }
 
@@ -142,6 +144,8 @@ impl Handlers {
 pub(super) struct ConnectionHandlers<'a> {
     wanted: Arc<Handlers>,
     handlers: Vec<Box<dyn EventHandler + 'a>>,
+    /// The connection, if it has a user whose consent counts.
+    subject: Option<(&'a Workspace, Connection)>,
 }
 
 /// What became of an event that did not fail.
@@ -167,7 +171,30 @@ pub(super) struct HandledBy {
     pub(super) runs: Vec<(HandlerRun, String)>,
 }
 
-impl ConnectionHandlers<'_> {
+impl<'a> ConnectionHandlers<'a> {
+    /// Checks before each event that the connection's user allows what handlers do with it.
+    pub(super) fn with_consent_of(self, workspace: &'a Workspace, connection: Connection) -> Self {
+        Self { subject: Some((workspace, connection)), ..self }
+    }
+
+    async fn ensure_consent(&self, purpose: &ConsentPurpose) -> Result<(), HandleError> {
+        let Some((workspace, connection)) = &self.subject else { return Ok(()) };
+        let checked = consent::ensure(workspace, connection, purpose).await;
+        checked.map_err(|error| HandleError::Consent(error.on_one_line()))
+    }
+
+    /// Gives an event to a handler, if the connection's user allows it.
+    async fn give(&self, handler: &dyn EventHandler, input: &EventInput<'_>) -> HandlerResult {
+        let purpose = match handler.kind() {
+            HandlerKind::Sync => ConsentPurpose::Sync,
+            HandlerKind::Append | HandlerKind::Exec | HandlerKind::Forward => ConsentPurpose::Deliver,
+        };
+        match self.ensure_consent(&purpose).await {
+            Ok(()) => handler.handle(input).await,
+            Err(error) => Err(error).into(),
+        }
+    }
+
     /// Does what is still to be done with an event: what is in `completed` was done by an earlier attempt. A handler that
     /// fails keeps no other from its work, and the error is that of the first that failed.
     pub(super) async fn handle(
@@ -185,6 +212,9 @@ impl ConnectionHandlers<'_> {
         let (mut runs, attempt) = (Vec::new(), event.attempts.saturating_add(1));
         if !self.wanted.selection.matches(&document) {
             return HandledBy { result: Ok(HandleOutcome::Filtered), completed, runs };
+        }
+        if let Err(error) = self.ensure_consent(&ConsentPurpose::Webhooks).await {
+            return HandledBy { result: Err(error), completed, runs };
         }
         let exact = body::exact_json(rules, &request);
         let mapped = map_event(&self.wanted.bindings, target, event, raw, clock.now()).await;
@@ -216,7 +246,7 @@ impl ConnectionHandlers<'_> {
             }
             let given = mapped_input.as_ref().filter(|_| is_mapped).unwrap_or(&input);
             let (started_at, stopwatch) = (clock.now_millis(), Stopwatch::start());
-            let HandlerResult { outcome, status, output } = handler.handle(given).await;
+            let HandlerResult { outcome, status, output } = self.give(&**handler, given).await;
             let error = outcome.as_ref().err().map(|error| on_one_line(error));
             match outcome {
                 Ok(HandlerOutcome::Done(answered)) => {

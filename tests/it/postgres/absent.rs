@@ -13,8 +13,9 @@ use integ::model::delivery::{
 use integ::model::*;
 use integ::secret::Secret;
 use integ::store::{
-    ApiTokenRotation, ApiTokenWrite, ApiTokens, Apps, Bindings, Endpoints, EntityStates, EventCreations, EventTypes,
-    Events, Fence, Jobs, Links, Outbox, Records, Sandbox, Schedules, StoreError, Streams, Subscriptions, Webhooks,
+    ApiTokenRotation, ApiTokenWrite, ApiTokens, Apps, AuditLog, Bindings, Consents, Endpoints, EntityStates,
+    EventCreations, EventTypes, Events, Fence, Jobs, Links, Outbox, Records, Sandbox, Schedules, StoreError, Streams,
+    Subscriptions, Users, Webhooks,
 };
 use jiff::civil::Date;
 use serde_json::Value;
@@ -218,6 +219,26 @@ closed! {
         fn list() -> Vec<Schedule>;
         fn set_next_at(&Schedule, Timestamp) -> ();
         fn claim(ConnectionId, Option<&str>, Timestamp, Timestamp, Timestamp) -> bool;
+    }
+    AuditLog {
+        fn append(Vec<AuditRecord>) -> ();
+        fn list(&AuditFilter, Option<AuditSequence>, u32) -> Vec<AuditEntry>;
+        fn read(AuditSequence, u32) -> Vec<AuditEntry>;
+        fn bounds() -> AuditBounds;
+        fn checkpoint(Timestamp) -> AuditCheckpoint;
+        fn prune(Timestamp, u32, Timestamp) -> u64;
+    }
+    Consents {
+        fn grant(&Consent) -> ();
+        fn revoke(&ConsentFilter, Timestamp) -> Vec<Consent>;
+        fn find(&ConsentId) -> Option<Consent>;
+        fn revoke_one(&ConsentId, Timestamp) -> bool;
+        fn list(&ConsentFilter, u32) -> Vec<Consent>;
+    }
+    Users {
+        fn counts(Option<&UserId>) -> Vec<UserCounts>;
+        fn erase(&UserId, &[ConnectionName]) -> ();
+        fn purge() -> bool;
     }
     Sandbox {
         fn get(&str) -> Option<Value>;

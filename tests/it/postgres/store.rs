@@ -4,12 +4,13 @@
 //! the lock, the connection and the grant; each is read `FOR UPDATE`, or compared in the statement that changes it.
 
 use std::error::Error as _;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use integ::store::{
-    ApiTokens, Apps, Bindings, Connections, Endpoints, EntityStates, EventCreations, EventTypes, Events, Grants, Jobs,
-    Links, Locks, MalformedValue, Outbox, Records, Sandbox, Schedules, Store, StoreError, Streams, Subscriptions,
-    Webhooks,
+    ApiTokens, Apps, AuditLog, Bindings, Connections, Consents, Endpoints, EntityStates, EventCreations, EventTypes,
+    Events, Grants, Jobs, Links, Locks, MalformedValue, Outbox, PendingAudit, Records, Sandbox, Schedules, Store,
+    StoreError, Streams, Subscriptions, Users, Webhooks,
 };
 use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard};
 use tokio_postgres::{Client, Config, NoTls};
@@ -168,6 +169,20 @@ impl Store for PostgresStore {
     fn links(&self) -> &dyn Links {
         self
     }
+
+    fn audit(&self) -> &dyn AuditLog {
+        self
+    }
+
+    fn consents(&self) -> &dyn Consents {
+        self
+    }
+
+    fn users(&self) -> &dyn Users {
+        self
+    }
+
+    fn attach_audit(&self, _: Arc<PendingAudit>) {}
 
     fn event_creations(&self) -> &dyn EventCreations {
         self

@@ -261,6 +261,65 @@ fn calendars() {
 }
 
 #[test]
+fn users() {
+    session(
+        "users",
+        |_| {},
+        "user list
+        consent status
+        . connect slack --sandbox --user u_1
+        . connect stripe --sandbox
+        . connect hubspot --sandbox --user u_2
+        . link add customer/42 hubspot/contacts 1500017
+        let CONSENT = consent grant u_1 sync --resource slack --description Messages --jq .granted.id
+        consent grant u_1 analytics --type data_sharing --policy-version 2
+        consent grant u_2 call --resource connector:hubspot
+        consent grant u_1 sync --resource 'a b:1'
+        consent list --user u_1
+        . config set consents.required sync
+        . config set consents.policy_version 2
+        consent status
+        consent status u_1
+        sync slack/users
+        sync hubspot/contacts
+        consent revoke {CONSENT}
+        consent revoke cns_1
+        consent revoke --user u_2 --purpose call
+        consent revoke --user u_2
+        user list
+        user show u_1
+        user show u_3
+        records --user u_1
+        job list --user u_1
+        webhook events --user u_1
+        link list --user u_2
+        user delete u_2 --yes
+        user delete u_2 --yes
+        ~ status",
+    );
+}
+
+#[test]
+fn audit() {
+    session(
+        "audit",
+        |_| {},
+        "audit list
+        . connect slack --sandbox --user u_1
+        . consent grant u_1 call
+        . call slack chat.postMessage channel=C024BE91L text=Hello
+        disconnect slak --yes
+        . disconnect slack --yes
+        ~ audit list
+        ~ audit list --connection slack --user u_1 --operation call
+        audit list --since soon
+        audit export
+        audit verify
+        audit verify --checkpoint absent.json",
+    );
+}
+
+#[test]
 fn endpoints() {
     session(
         "endpoints",

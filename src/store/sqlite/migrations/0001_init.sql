@@ -707,3 +707,58 @@ CREATE TABLE api_usage (
     count     INTEGER NOT NULL,
     PRIMARY KEY (token_id, day, operation, outcome)
 ) STRICT, WITHOUT ROWID;
+-- The audit log. Rows are only added, and removed from the beginning after their retention. Times are Unix milliseconds.
+-- Names are texts rather than references: the log outlives what they name.
+CREATE TABLE audit_entries (
+    sequence   INTEGER PRIMARY KEY,
+    at         INTEGER NOT NULL,
+    actor      TEXT NOT NULL CHECK (actor IN ('local', 'api_token', 'operator', 'worker')),
+    -- The id of the token, or the name of the operator.
+    actor_id   TEXT,
+    operation  TEXT NOT NULL,
+    effect     TEXT NOT NULL CHECK (effect IN ('read', 'write', 'destroy')),
+    connection TEXT,
+    user_id    TEXT,
+    consent_id TEXT,
+    source     TEXT,
+    request_id TEXT,
+    detail     TEXT,
+    outcome    TEXT NOT NULL CHECK (outcome IN ('started', 'done', 'refused', 'failed')),
+    error_code TEXT,
+    -- The hash of the entry before, and of this one, which covers it.
+    previous   BLOB NOT NULL,
+    hash       BLOB NOT NULL
+) STRICT;
+
+-- The ends of the audit log, in one row.
+CREATE TABLE audit_state (
+    only_row         INTEGER PRIMARY KEY CHECK (only_row = 1),
+    -- The seed of the Ed25519 key that signs checkpoints.
+    signing_seed     BLOB NOT NULL,
+    -- The last entry: a log that ends before it was truncated.
+    sequence         INTEGER NOT NULL DEFAULT 0,
+    hash             BLOB NOT NULL,
+    -- The checkpoint in place of the entries that were removed; NULL if none were.
+    pruned_sequence  INTEGER,
+    pruned_hash      BLOB,
+    pruned_at        INTEGER,
+    pruned_signature BLOB
+) STRICT;
+
+-- Records that a user allowed a purpose. A revoked one stays, so that it is known what was allowed when.
+CREATE TABLE consents (
+    id             TEXT PRIMARY KEY,
+    user_id        TEXT NOT NULL,
+    consent_type   TEXT NOT NULL CHECK (consent_type IN ('third_party', 'data_sharing', 'data_processing', 'marketing')),
+    -- NULL for everything of the user's. A connection is named, not referenced: what was allowed outlives it.
+    resource_type  TEXT,
+    resource_id    TEXT,
+    purpose        TEXT NOT NULL,
+    policy_version INTEGER NOT NULL,
+    description    TEXT,
+    granted_at     INTEGER NOT NULL,
+    revoked_at     INTEGER,
+    CHECK ((resource_type IS NULL) = (resource_id IS NULL))
+) STRICT;
+
+CREATE INDEX consents_user ON consents (user_id);

@@ -1,25 +1,29 @@
 //! Syncs, outbound webhooks.
 
 use integ::api::PagingError;
+use integ::audit::AuditError;
 use integ::calendar::CalendarError;
 use integ::calendar::time::{TimeError, resolve, zone};
 use integ::connector::Pointer;
+use integ::consent::ConsentError;
 use integ::endpoint::EndpointError;
 use integ::http::HttpError;
 use integ::jq::JqError;
 use integ::json::JsonError;
 use integ::mapping::BindingError;
-use integ::model::DeliveryId;
 use integ::model::calendar::{CalendarName, EventTime};
+use integ::model::{ConsentPurpose, ConsentState, ConsentTextError, DeliveryId};
 use integ::model::{ExcessRight, RateTier, ScopeGrant};
 use integ::ops::api_tokens::ApiTokenError;
 use integ::ops::bindings::BindingOperationError;
+use integ::ops::consents::ConsentOperationError;
 use integ::ops::links::LinkOperationError;
 use integ::ops::sync::{StreamName, SyncOperationError, SyncTarget};
+use integ::ops::users::UserOperationError;
 use integ::store::StoreError;
 use integ::sync::SyncError;
 
-use super::{MINUTE, errors, io, slack};
+use super::{MINUTE, errors, io, shown, slack};
 use crate::snapshots::assert_snap;
 
 #[test]
@@ -48,6 +52,38 @@ fn sync() {
         MissingKey => [E::MissingKey { connection: slack(), stream: users(), at: Pointer::parse("/id").unwrap() }],
     });
     assert_snap("errors_sync", &text);
+}
+
+#[test]
+fn audit_and_users() {
+    let (user, id) = (|| "u 1".parse().unwrap(), || "cns_1".parse().unwrap());
+    let audit = errors!(AuditError {
+        Write => [E::Write { source: StoreError::ReadOnlyNewer }],
+        ForeignCheckpoint => [E::ForeignCheckpoint],
+        InvalidCheckpoint => [E::InvalidCheckpoint { reason: "it has no signature".into() }],
+    });
+    let purpose = || ConsentPurpose::Sync;
+    let required = [ConsentState::Missing, ConsentState::Outdated, ConsentState::Revoked].map(|state| ConsentError {
+        connection: slack(),
+        user: user(),
+        purpose: purpose(),
+        state,
+    });
+    let texts = errors!(ConsentTextError {
+        Resource => [E::Resource("a b:".into())],
+        Purpose => [E::Purpose(String::new())],
+        Description => [E::Description],
+    });
+    let consents = errors!(ConsentOperationError {
+        NotFound => [E::NotFound { id: id() }],
+        NothingGranted => [E::NothingGranted { user: user() }],
+    });
+    let connections = vec!["slack@work".to_owned()];
+    let users = errors!(UserOperationError {
+        NotFound => [E::NotFound { user: user() }],
+        NotRevoked => [E::NotRevoked { user: user(), connections, reason: "cannot connect to slack.com".into() }],
+    });
+    assert_snap("errors_audit_and_users", &[audit, shown(required.into()), texts, consents, users].concat());
 }
 
 #[test]

@@ -1,0 +1,139 @@
+//! `integ user`.
+
+use clap::{Args, Subcommand};
+
+use super::table::{TableCell, table_of_numbers};
+use super::ui::{Render, Ui};
+use crate::error::Result;
+use crate::model::UserId;
+use crate::ops::users::{self, DeleteUserRequest};
+use crate::runtime::Workspace;
+use crate::view::user::{DeletedUserView, UserDetailView, UserListView, UserView};
+
+/// List, show and delete your own users
+///
+/// A user is an ID of yours on connections, links and consents. integ knows nothing else of your users.
+#[derive(Debug, Args)]
+pub(super) struct UserArgs {
+    #[command(subcommand)]
+    command: UserCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum UserCommand {
+    /// List users with the number of their connections
+    List,
+    /// Show what belongs to a user
+    Show {
+        /// ID of the user
+        #[arg(value_name = "USER")]
+        user: UserId,
+    },
+    /// Delete a user: revoke their grants, and erase everything that names them
+    ///
+    /// Erases the user's connections with their tokens, records, events and schedules, and links and consents. The store is
+    /// written again without them. Only audit entries stay. Backups made before still contain the user, as do files that
+    /// you exported and messages that you sent.
+    Delete {
+        /// ID of the user
+        #[arg(value_name = "USER")]
+        user: UserId,
+        /// Erase connections as well whose grants cannot be revoked
+        #[arg(long)]
+        force: bool,
+        /// Do not ask
+        #[arg(short, long)]
+        yes: bool,
+    },
+}
+
+pub(super) fn run(workspace: &Workspace, ui: &Ui, args: UserArgs) -> Result<u8> {
+    match args.command {
+        UserCommand::List => ui.show(&workspace.run(users::list_users(workspace))?)?,
+        UserCommand::Show { user } => ui.show(&workspace.run(users::show_user(workspace, user))?)?,
+        UserCommand::Delete { user, force, yes } => {
+            let found = workspace.run(users::show_user(workspace, user.clone()))?;
+            if !yes && !ui.terminal().confirm(&consequences(&found))? {
+                ui.note("Nothing was changed.");
+                return Ok(1);
+            }
+            let deleted = workspace.run(users::delete_user(workspace, DeleteUserRequest { user, force }))?;
+            ui.show(&deleted)?;
+            if !deleted.purged {
+                // A new key means a new file, without what was deleted.
+                let reason = "another process reads the store, whose file may still hold deleted data";
+                ui.warning(&format!("{reason}; end it and run `integ vault rekey`"));
+            }
+        }
+    }
+    Ok(0)
+}
+
+/// What the user is asked to agree to.
+fn consequences(view: &UserDetailView) -> String {
+    let names = view.connections.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let connections = if names.is_empty() { "no connections".to_owned() } else { names.join(", ") };
+    format!(
+        "This erases everything of user {}: {connections}, {} records, {} links, {} consents. It cannot be undone.",
+        view.user,
+        view.records,
+        view.links,
+        view.consents.len()
+    )
+}
+
+impl Render for UserListView {
+    fn text(&self, ui: &Ui) -> String {
+        if self.users.is_empty() {
+            return "No users.".to_owned();
+        }
+        let row = |user: &UserView| -> Vec<TableCell> {
+            let counts = [user.connections, user.links, user.consents];
+            let counts = counts.into_iter().map(|count| count.to_string().into());
+            std::iter::once(user.user.to_string().into()).chain(counts).collect()
+        };
+        let headings = ["user", "connections", "links", "consents"];
+        let rows = table_of_numbers(ui, &headings, self.users.iter().map(row).collect(), 1..4);
+        let summary = &self.summary;
+        format!(
+            "{rows}\n{} users, {} connections, {} per user",
+            summary.users, summary.connections, summary.connections_per_user
+        )
+    }
+}
+
+impl Render for UserDetailView {
+    fn text(&self, _ui: &Ui) -> String {
+        let names: Vec<String> = self.connections.iter().map(ToString::to_string).collect();
+        let connections = if names.is_empty() { "-".to_owned() } else { names.join(", ") };
+        let mut lines = vec![
+            format!("user:         {}", self.user),
+            format!("connections:  {connections}"),
+            format!("records:      {}", self.records),
+            format!("links:        {}", self.links),
+            format!("consents:     {}", self.consents.len()),
+        ];
+        for consent in &self.consents {
+            lines.push(format!("  {} {} ({})", consent.id, consent.purpose, consent.state));
+        }
+        lines.join("\n")
+    }
+}
+
+impl Render for DeletedUserView {
+    fn text(&self, _ui: &Ui) -> String {
+        let mut lines = Vec::new();
+        for connection in &self.connections {
+            let failure = connection.error.as_ref().map(|error| format!("; not revoked: {error}")).unwrap_or_default();
+            lines.push(format!("Erased {} ({}){failure}", connection.connection, connection.result));
+        }
+        lines.push(format!(
+            "Deleted user {}: {} connections with their records and events, {} links, {} consents. Audit entries stay.",
+            self.user,
+            self.connections.len(),
+            self.links,
+            self.consents
+        ));
+        lines.join("\n")
+    }
+}

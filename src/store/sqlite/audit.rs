@@ -1,0 +1,331 @@
+//! The audit log. The chain is computed inside the transaction that appends, so that no two writers fork it.
+
+use async_trait::async_trait;
+use rusqlite::{Connection, Transaction, params};
+use zeroize::Zeroizing;
+
+use super::row::{Row, collect, first, get_millis, get_word, query, timestamp_millis};
+use super::{MalformedValue, SqliteStore, StoreError};
+use crate::clock::{self, Timestamp};
+use crate::model::{
+    AuditActor, AuditBounds, AuditCheckpoint, AuditEntry, AuditFilter, AuditHash, AuditRecord, AuditSequence, ChainLink,
+};
+use crate::secret::Secret;
+use crate::signing::checkpoint::sign_checkpoint;
+use crate::store::AuditLog;
+
+/// Selects entries with the columns of [`from_row`].
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT sequence, at, actor, actor_id, operation, effect, connection, user_id, consent_id, source, \
+             request_id, detail, outcome, error_code, previous, hash FROM audit_entries ",
+            $rest
+        )
+    };
+}
+
+#[async_trait]
+impl AuditLog for SqliteStore {
+    async fn append(&self, records: Vec<AuditRecord>) -> Result<(), StoreError> {
+        self.write(move |transaction| append(transaction, &records)).await
+    }
+
+    async fn list(
+        &self,
+        filter: &AuditFilter,
+        before: Option<AuditSequence>,
+        limit: u32,
+    ) -> Result<Vec<AuditEntry>, StoreError> {
+        let filter = filter.clone();
+        self.read(move |sqlite| {
+            let sql = select!(
+                "WHERE (?1 IS NULL OR connection = ?1) AND (?2 IS NULL OR user_id = ?2) \
+                 AND (?3 IS NULL OR operation = ?3) AND (?4 IS NULL OR at >= ?4) AND sequence < ?5 \
+                 ORDER BY sequence DESC LIMIT ?6"
+            );
+            let values = params![
+                filter.connection.map(|name| name.to_string()),
+                filter.user.as_ref().map(|user| user.as_str()),
+                filter.operation,
+                filter.since.map(Timestamp::as_millisecond),
+                before.map_or(i64::MAX, |before| i64::try_from(before.0).unwrap_or(i64::MAX)),
+                limit,
+            ];
+            collect(query(&mut *sqlite.prepare_cached(sql)?, values)?, from_row)
+        })
+        .await
+    }
+
+    async fn read(&self, after: AuditSequence, limit: u32) -> Result<Vec<AuditEntry>, StoreError> {
+        self.read(move |sqlite| {
+            let mut statement = sqlite.prepare_cached(select!("WHERE sequence > ?1 ORDER BY sequence LIMIT ?2"))?;
+            collect(query(&mut statement, (after.0, limit))?, from_row)
+        })
+        .await
+    }
+
+    async fn bounds(&self) -> Result<AuditBounds, StoreError> {
+        self.read(|sqlite| {
+            let oldest = "SELECT at FROM audit_entries ORDER BY sequence LIMIT 1";
+            let oldest_at = first(query(&mut *sqlite.prepare_cached(oldest)?, [])?, |row| get_millis(row, "at"))?;
+            let state = State::read(sqlite)?;
+            Ok(AuditBounds { head: state.head, pruned: state.pruned, oldest_at })
+        })
+        .await
+    }
+
+    async fn checkpoint(&self, now: Timestamp) -> Result<AuditCheckpoint, StoreError> {
+        self.read(move |sqlite| {
+            let state = State::read(sqlite)?;
+            state.sign(state.head, now)
+        })
+        .await
+    }
+
+    async fn prune(&self, before: Timestamp, limit: u32, now: Timestamp) -> Result<u64, StoreError> {
+        self.write(move |transaction| prune(transaction, before, limit, now)).await
+    }
+}
+
+/// Creates the state of a new store's log, with a new key.
+pub(super) fn create(sqlite: &Connection) -> Result<(), StoreError> {
+    let seed = Zeroizing::new(clock::random::<32>());
+    let values = (seed.as_slice(), AuditHash::default().0);
+    sqlite.execute("INSERT INTO audit_state (only_row, signing_seed, hash) VALUES (1, ?1, ?2)", values)?;
+    Ok(())
+}
+
+/// Appends entries to the chain.
+pub(super) fn append(transaction: &Transaction<'_>, records: &[AuditRecord]) -> Result<(), StoreError> {
+    let sql = "SELECT sequence, hash FROM audit_state";
+    let head = first(query(&mut *transaction.prepare_cached(sql)?, [])?, |row| link(row, "sequence", "hash"))?;
+    let mut head = head.ok_or_else(missing_state)?;
+    let sql = "INSERT INTO audit_entries (sequence, at, actor, actor_id, operation, effect, connection, user_id, \
+               consent_id, source, request_id, detail, outcome, error_code, previous, hash) \
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)";
+    let mut insert = transaction.prepare_cached(sql)?;
+    for record in records {
+        let entry = head.append(record.clone());
+        insert.execute(params![
+            entry.sequence.0,
+            record.at.as_millisecond(),
+            record.actor.kind().as_str(),
+            record.actor.id(),
+            record.operation,
+            record.effect.as_str(),
+            record.connection,
+            record.user,
+            record.consent,
+            record.source,
+            record.request_id,
+            record.detail,
+            record.outcome.as_str(),
+            record.error_code,
+            entry.previous.0,
+            entry.hash.0,
+        ])?;
+        head = entry.link();
+    }
+    let mut update = transaction.prepare_cached("UPDATE audit_state SET sequence = ?1, hash = ?2")?;
+    update.execute((head.sequence.0, head.hash.0))?;
+    Ok(())
+}
+
+/// Removes the entries at the beginning that are older than `before`. One that is newer keeps all behind it, so that a
+/// clock that was set back breaks nothing.
+fn prune(transaction: &Transaction<'_>, before: Timestamp, limit: u32, now: Timestamp) -> Result<u64, StoreError> {
+    let oldest = select!("ORDER BY sequence LIMIT ?1");
+    let entries = collect(query(&mut *transaction.prepare_cached(oldest)?, [limit])?, from_row)?;
+    let Some(last) = entries.iter().take_while(|entry| entry.record.at < before).last() else { return Ok(0) };
+    let checkpoint = State::read(transaction)?.sign(last.link(), now)?;
+    let sql = "UPDATE audit_state SET pruned_sequence = ?1, pruned_hash = ?2, pruned_at = ?3, pruned_signature = ?4";
+    let at = checkpoint.at.as_millisecond();
+    transaction.execute(sql, (checkpoint.sequence.0, checkpoint.hash.0, at, checkpoint.signature))?;
+    let removed = transaction.execute("DELETE FROM audit_entries WHERE sequence <= ?1", [checkpoint.sequence.0])?;
+    Ok(u64::try_from(removed).unwrap_or(u64::MAX))
+}
+
+/// The row of the log's ends.
+struct State {
+    seed: Secret<Vec<u8>>,
+    head: ChainLink,
+    pruned: Option<AuditCheckpoint>,
+}
+
+impl State {
+    fn read(sqlite: &Connection) -> Result<Self, StoreError> {
+        let sql = "SELECT signing_seed, sequence, hash, pruned_sequence, pruned_hash, pruned_at, pruned_signature \
+                   FROM audit_state";
+        let state = first(query(&mut *sqlite.prepare_cached(sql)?, [])?, |row| {
+            let seed = Secret::new(row.get("signing_seed")?);
+            let mut state = Self { seed, head: link(row, "sequence", "hash")?, pruned: None };
+            if row.get::<Option<u64>>("pruned_sequence")?.is_some() {
+                let at = timestamp_millis(row.get("pruned_at")?)?;
+                // What is stored of a checkpoint lacks the public key.
+                let public_key = state.sign(state.head, at)?.public_key;
+                let ChainLink { sequence, hash } = link(row, "pruned_sequence", "pruned_hash")?;
+                let signature = row.get("pruned_signature")?;
+                state.pruned = Some(AuditCheckpoint { sequence, hash, at, public_key, signature });
+            }
+            Ok(state)
+        })?;
+        state.ok_or_else(missing_state)
+    }
+
+    fn sign(&self, link: ChainLink, at: Timestamp) -> Result<AuditCheckpoint, StoreError> {
+        // Milliseconds are what is stored and signed.
+        let at = timestamp_millis(at.as_millisecond())?;
+        let damaged = || StoreError::IntegrityCheck("the key of its audit log is damaged".to_owned());
+        sign_checkpoint(&self.seed, link, at).ok_or_else(damaged)
+    }
+}
+
+fn missing_state() -> StoreError {
+    StoreError::IntegrityCheck("its table `audit_state` is empty".to_owned())
+}
+
+fn link(row: &Row<'_>, sequence: &str, hash: &str) -> Result<ChainLink, StoreError> {
+    Ok(ChainLink { sequence: AuditSequence(row.get(sequence)?), hash: AuditHash(row.get(hash)?) })
+}
+
+fn from_row(row: &Row<'_>) -> Result<AuditEntry, StoreError> {
+    let effect = row.get::<String>("effect")?;
+    let record = AuditRecord {
+        at: get_millis(row, "at")?,
+        actor: AuditActor::new(get_word(row, "actor")?, row.get("actor_id")?),
+        operation: row.get("operation")?,
+        effect: effect.parse().map_err(|_| MalformedValue::EnumValue(effect))?,
+        connection: row.get("connection")?,
+        user: row.get("user_id")?,
+        consent: row.get("consent_id")?,
+        source: row.get("source")?,
+        request_id: row.get("request_id")?,
+        detail: row.get("detail")?,
+        outcome: get_word(row, "outcome")?,
+        error_code: row.get("error_code")?,
+    };
+    let ChainLink { sequence, hash } = link(row, "sequence", "hash")?;
+    Ok(AuditEntry { sequence, record, previous: AuditHash(row.get("previous")?), hash })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::endpoints::tests::{add_connection, at, opened};
+    use super::*;
+    use crate::clock::Clock;
+    use crate::model::{AuditOutcome, ChainProblemKind, ChainVerifier, Effect};
+    use crate::signing::checkpoint::is_checkpoint_of;
+    use crate::store::{AuditTiming, PendingAudit, Store};
+
+    fn record(second: i64, connection: &str) -> AuditRecord {
+        let record = AuditRecord::new(at(second), AuditActor::Worker, "sync", Effect::Write);
+        AuditRecord { connection: Some(connection.to_owned()), ..record }
+    }
+
+    async fn problems(store: &SqliteStore) -> Vec<(ChainProblemKind, u64)> {
+        let log = store.audit();
+        let bounds = log.bounds().await.unwrap();
+        let base = bounds.pruned.map(|pruned| pruned.link()).unwrap_or_default();
+        let mut verifier = ChainVerifier::new(base, bounds.head, None);
+        log.read(base.sequence, 100).await.unwrap().iter().for_each(|entry| verifier.check(entry));
+        let (_, _, problems) = verifier.finish();
+        problems.into_iter().map(|problem| (problem.kind, problem.sequence.0)).collect()
+    }
+
+    async fn change(store: &SqliteStore, sql: &'static str) {
+        store.write(move |transaction| Ok(transaction.execute_batch(sql)?)).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn entries_of_several_writers_are_one_chain() {
+        let (_folder, [store, other]) = opened();
+        for number in 0..4 {
+            let (one, two) = (record(number, "slack"), record(number, "stripe"));
+            let (a, b) = tokio::join!(store.audit().append(vec![one.clone(), one]), other.audit().append(vec![two]));
+            a.and(b).unwrap();
+        }
+        assert_eq!(problems(&store).await, []);
+        let filter = AuditFilter { connection: "stripe".parse().ok(), since: Some(at(2)), ..Default::default() };
+        let listed = other.audit().list(&filter, None, 9).await.unwrap();
+        assert_eq!(listed.iter().map(|entry| entry.record.at).collect::<Vec<_>>(), [at(3), at(2)]);
+        let older = other.audit().list(&filter, Some(listed[0].sequence), 9).await.unwrap();
+        assert_eq!(older, listed[1..]);
+    }
+
+    #[tokio::test]
+    async fn each_change_of_a_row_is_found() {
+        use ChainProblemKind::{Edited, Removed, Reordered, Truncated};
+        let swap = "UPDATE audit_entries SET sequence = 99 WHERE sequence = 2; \
+                    UPDATE audit_entries SET sequence = 2 WHERE sequence = 3; \
+                    UPDATE audit_entries SET sequence = 3 WHERE sequence = 99";
+        for (sql, expected) in [
+            ("UPDATE audit_entries SET user_id = 'u_2' WHERE sequence = 2", vec![(Edited, 2)]),
+            ("DELETE FROM audit_entries WHERE sequence = 2", vec![(Removed, 2)]),
+            (swap, vec![(Reordered, 2), (Reordered, 3)]),
+            ("DELETE FROM audit_entries WHERE sequence > 2", vec![(Truncated, 3)]),
+        ] {
+            let (_folder, [store]) = opened();
+            store.audit().append(vec![record(1, "slack"); 4]).await.unwrap();
+            change(&store, sql).await;
+            assert_eq!(problems(&store).await, expected, "{sql}");
+        }
+    }
+
+    #[tokio::test]
+    async fn old_entries_are_pruned_and_a_signed_checkpoint_takes_their_place() {
+        let (_folder, [store]) = opened();
+        let log = store.audit();
+        log.append((1..=5).map(|second| record(second, "slack")).collect()).await.unwrap();
+        assert_eq!(log.prune(at(3), 1, at(9)).await.unwrap(), 1);
+        assert_eq!(log.prune(at(3), 100, at(9)).await.unwrap(), 1);
+        assert_eq!(log.prune(at(3), 100, at(9)).await.unwrap(), 0);
+        let (bounds, signed) = (log.bounds().await.unwrap(), log.checkpoint(at(9)).await.unwrap());
+        let pruned = bounds.pruned.unwrap();
+        assert_eq!((pruned.sequence.0, bounds.oldest_at), (2, Some(at(3))));
+        assert!(is_checkpoint_of(&pruned, &signed.public_key) && is_checkpoint_of(&signed, &signed.public_key));
+        assert_eq!(problems(&store).await, []);
+        change(&store, "DELETE FROM audit_entries WHERE sequence = 3").await;
+        assert_eq!(problems(&store).await, [(ChainProblemKind::Removed, 3)]);
+    }
+
+    #[tokio::test]
+    async fn the_first_write_commits_the_pending_entry_and_a_failed_one_does_not() {
+        let (_folder, [store, other]) = opened();
+        let pending =
+            Arc::new(PendingAudit::new(Clock::fixed(at(7)), "disconnect", Effect::Destroy, AuditTiming::FirstWrite));
+        store.attach_audit(Arc::clone(&pending));
+        let missing = store.connections().remove(crate::model::ConnectionId(99)).await;
+        assert!(matches!(missing, Err(StoreError::ConnectionNotFound)) && !pending.is_committed());
+        let sequence = other.version().await.unwrap();
+        add_connection(&store).await;
+        let entries = other.audit().read(AuditSequence(0), 9).await.unwrap();
+        assert_eq!((entries.len(), other.version().await.unwrap()), (1, sequence + 1));
+        assert_eq!(
+            (entries[0].record.operation.as_str(), entries[0].record.outcome),
+            ("disconnect", AuditOutcome::Started)
+        );
+        add_connection(&other).await;
+        store.ensure_writable().await.unwrap();
+        assert_eq!(other.audit().read(AuditSequence(0), 9).await.unwrap().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn fault_098_a_change_whose_entry_cannot_be_written_is_not_made() {
+        let (_folder, [store]) = opened();
+        change(&store, "CREATE TRIGGER full BEFORE INSERT ON audit_entries BEGIN SELECT RAISE(FAIL, 'full'); END")
+            .await;
+        store.attach_audit(Arc::new(PendingAudit::new(
+            Clock::fixed(at(7)),
+            "link add",
+            Effect::Write,
+            AuditTiming::FirstWrite,
+        )));
+        assert!(store.ensure_writable().await.is_err());
+        let record = AuditRecord::new(at(1), AuditActor::Local, "connect", Effect::Write);
+        assert!(store.audit().append(vec![record]).await.is_err());
+        assert_eq!(store.connections().list().await.unwrap().len(), 0);
+    }
+}

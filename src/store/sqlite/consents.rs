@@ -1,0 +1,167 @@
+//! Consents.
+
+use async_trait::async_trait;
+use rusqlite::{Connection, Transaction, params};
+
+use super::row::{Row, collect, first, get_optional_seconds, get_seconds, get_word, query};
+use super::{MalformedValue, SqliteStore, StoreError};
+use crate::clock::Timestamp;
+use crate::model::{Consent, ConsentFilter, ConsentId, ConsentResource};
+use crate::store::Consents;
+
+/// Selects consents with the columns of [`from_row`].
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT id, user_id, consent_type, resource_type, resource_id, purpose, policy_version, description, \
+             granted_at, revoked_at FROM consents ",
+            $rest
+        )
+    };
+}
+
+#[async_trait]
+impl Consents for SqliteStore {
+    async fn grant(&self, consent: &Consent) -> Result<(), StoreError> {
+        let consent = consent.clone();
+        self.write(move |transaction| insert(transaction, &consent)).await
+    }
+
+    async fn revoke(&self, filter: &ConsentFilter, now: Timestamp) -> Result<Vec<Consent>, StoreError> {
+        let filter = filter.clone();
+        self.write(move |transaction| {
+            let mut revoked = list(transaction, &filter, u32::MAX)?;
+            revoked.retain(|consent| consent.revoked_at.is_none());
+            for consent in &mut revoked {
+                revoke(transaction, &consent.id, now)?;
+                consent.revoked_at = Some(now);
+            }
+            Ok(revoked)
+        })
+        .await
+    }
+
+    async fn find(&self, id: &ConsentId) -> Result<Option<Consent>, StoreError> {
+        let id = id.clone();
+        self.read(move |sqlite| {
+            let mut statement = sqlite.prepare_cached(select!("WHERE id = ?1"))?;
+            first(query(&mut statement, [id.as_str()])?, from_row)
+        })
+        .await
+    }
+
+    async fn revoke_one(&self, id: &ConsentId, now: Timestamp) -> Result<bool, StoreError> {
+        let id = id.clone();
+        self.write(move |transaction| revoke(transaction, &id, now)).await
+    }
+
+    async fn list(&self, filter: &ConsentFilter, limit: u32) -> Result<Vec<Consent>, StoreError> {
+        let filter = filter.clone();
+        self.read(move |sqlite| list(sqlite, &filter, limit)).await
+    }
+}
+
+fn insert(transaction: &Transaction<'_>, consent: &Consent) -> Result<(), StoreError> {
+    let sql = "INSERT INTO consents (id, user_id, consent_type, resource_type, resource_id, purpose, policy_version, \
+               description, granted_at, revoked_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+    transaction.prepare_cached(sql)?.execute(params![
+        consent.id.as_str(),
+        consent.user.as_str(),
+        consent.kind.as_str(),
+        consent.resource.as_ref().map(ConsentResource::kind),
+        consent.resource.as_ref().map(ConsentResource::id),
+        consent.purpose.as_str(),
+        consent.policy_version,
+        consent.description,
+        consent.granted_at.as_second(),
+        consent.revoked_at.map(Timestamp::as_second),
+    ])?;
+    Ok(())
+}
+
+fn revoke(transaction: &Transaction<'_>, id: &ConsentId, now: Timestamp) -> Result<bool, StoreError> {
+    let sql = "UPDATE consents SET revoked_at = ?2 WHERE id = ?1 AND revoked_at IS NULL";
+    Ok(transaction.prepare_cached(sql)?.execute((id.as_str(), now.as_second()))? == 1)
+}
+
+fn list(sqlite: &Connection, filter: &ConsentFilter, limit: u32) -> Result<Vec<Consent>, StoreError> {
+    let sql = select!(
+        "WHERE (?1 IS NULL OR user_id = ?1) AND (?2 IS NULL OR consent_type = ?2) AND (?3 IS NULL OR resource_type = ?3) \
+         AND (?4 IS NULL OR resource_id = ?4) AND (?5 IS NULL OR purpose = ?5) AND (?6 IS NULL OR policy_version = ?6) \
+         ORDER BY granted_at DESC, rowid DESC LIMIT ?7"
+    );
+    let values = params![
+        filter.user.as_ref().map(|user| user.as_str()),
+        filter.kind.map(|kind| kind.as_str()),
+        filter.resource.as_ref().map(ConsentResource::kind),
+        filter.resource.as_ref().map(ConsentResource::id),
+        filter.purpose.as_ref().map(|purpose| purpose.as_str()),
+        filter.policy_version,
+        limit,
+    ];
+    collect(query(&mut *sqlite.prepare_cached(sql)?, values)?, from_row)
+}
+
+fn from_row(row: &Row<'_>) -> Result<Consent, StoreError> {
+    let text = |column: &str| row.get::<String>(column);
+    let resource = match row.get::<Option<String>>("resource_type")? {
+        Some(kind) => Some(ConsentResource::new(&kind, &text("resource_id")?).map_err(|_| MalformedValue::Name)?),
+        None => None,
+    };
+    Ok(Consent {
+        id: text("id")?.parse().map_err(|_| MalformedValue::Name)?,
+        user: text("user_id")?.parse().map_err(|_| MalformedValue::Name)?,
+        kind: get_word(row, "consent_type")?,
+        resource,
+        purpose: text("purpose")?.parse().map_err(|_| MalformedValue::Name)?,
+        policy_version: row.get("policy_version")?,
+        description: row.get("description")?,
+        granted_at: get_seconds(row, "granted_at")?,
+        revoked_at: get_optional_seconds(row, "revoked_at")?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::endpoints::tests::{at, opened};
+    use super::*;
+    use crate::model::{ConsentPurpose, ConsentType, NewConsent};
+    use crate::store::Store;
+
+    fn consent(user: &str, resource: Option<&str>, purpose: ConsentPurpose, second: i64) -> Consent {
+        let new = NewConsent {
+            user: user.parse().unwrap(),
+            kind: ConsentType::DataSharing,
+            resource: resource.map(|text| text.parse().unwrap()),
+            purpose,
+            policy_version: 1,
+            description: Some("as agreed".to_owned()),
+        };
+        new.granted(at(second)).unwrap()
+    }
+
+    #[tokio::test]
+    async fn consents_are_listed_by_what_they_say_and_stay_when_they_are_revoked() {
+        let (_folder, [store, other]) = opened();
+        let all = [
+            consent("u_1", None, ConsentPurpose::Sync, 1),
+            consent("u_1", Some("slack@work"), ConsentPurpose::Call, 2),
+            consent("u_2", Some("project:7"), ConsentPurpose::Other("analytics".to_owned()), 3),
+        ];
+        for consent in &all {
+            store.consents().grant(consent).await.unwrap();
+        }
+        let list = async |filter: ConsentFilter| other.consents().list(&filter, 9).await.unwrap();
+        assert_eq!(list(ConsentFilter::default()).await, [all[2].clone(), all[1].clone(), all[0].clone()]);
+        let of_user = ConsentFilter { user: "u_1".parse().ok(), ..Default::default() };
+        assert_eq!(list(of_user.clone()).await.len(), 2);
+        let of_resource = ConsentFilter { resource: "slack@work".parse().ok(), ..Default::default() };
+        assert_eq!(list(of_resource).await, [all[1].clone()]);
+        assert!(store.consents().revoke_one(&all[1].id, at(5)).await.unwrap());
+        assert!(!store.consents().revoke_one(&all[1].id, at(6)).await.unwrap());
+        let revoked = store.consents().revoke(&of_user, at(7)).await.unwrap();
+        assert_eq!(revoked.iter().map(|consent| &consent.id).collect::<Vec<_>>(), [&all[0].id]);
+        let found = other.consents().find(&all[1].id).await.unwrap().unwrap();
+        assert_eq!((found.revoked_at, list(of_user).await.len()), (Some(at(5)), 2));
+    }
+}
