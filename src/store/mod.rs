@@ -6,6 +6,7 @@
 //! No caller blocks a thread of the runtime: an implementation does its I/O elsewhere.
 
 mod bindings;
+mod connect_links;
 mod connections;
 mod entity_states;
 mod error;
@@ -17,11 +18,13 @@ mod outbox;
 mod record_hasher;
 mod records;
 mod sandbox;
+mod sign_ins;
 mod sqlite;
 
 use async_trait::async_trait;
 
 pub use bindings::Bindings;
+pub use connect_links::ConnectLinks;
 pub use connections::{Apps, Connections, Grants};
 pub use entity_states::EntityStates;
 pub use error::{BackendError, MalformedValue, SqliteError, StoreError};
@@ -33,6 +36,7 @@ pub use outbox::{Endpoints, EventTypes, Outbox};
 pub use record_hasher::RecordHasher;
 pub use records::{Jobs, Records, Schedules, Streams};
 pub use sandbox::{Sandbox, state_key};
+pub use sign_ins::SignIns;
 pub use sqlite::{
     BackupConnection, BackupContents, IntegrityWarning, LostWritesPolicy, Meta, Snapshot, SqliteStore, StoreKey,
     from_keyring_entry, keyring_entry, sqlite_version,
@@ -50,6 +54,10 @@ pub trait Store: Send + Sync {
     fn grants(&self) -> &dyn Grants;
     /// Returns the OAuth apps that the user registered with vendors.
     fn apps(&self) -> &dyn Apps;
+    /// Returns the sign-ins that one process begins and another finishes.
+    fn sign_ins(&self) -> &dyn SignIns;
+    /// Returns the connect links.
+    fn connect_links(&self) -> &dyn ConnectLinks;
     /// Returns how webhooks reach each connection, and the secrets that verify them.
     fn webhooks(&self) -> &dyn Webhooks;
     /// Returns the webhook subscriptions created at vendors.

@@ -1,4 +1,4 @@
-//! Removes data after its retention period: processed events, and delivered or abandoned messages.
+//! Removes data after its retention period: processed events, delivered or abandoned messages, and ended sign-ins.
 
 use async_trait::async_trait;
 
@@ -15,7 +15,7 @@ const BATCH_SIZE: usize = 1000;
 /// What a worker removes. How long each is retained is in the settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RetentionScope {
-    /// Events of every connection, and messages.
+    /// Events of every connection, messages, and sign-ins.
     All,
     /// Events of these connections, of all if absent.
     Events(Option<Vec<ConnectionId>>),
@@ -73,7 +73,10 @@ impl Worker for RetentionWorker<'_> {
             return Ok(NextWake::Idle);
         }
         let has_more = match &self.scope {
-            RetentionScope::All => self.prune_events(None, now).await? | self.prune_messages(now).await?,
+            RetentionScope::All => {
+                self.workspace.store().await?.sign_ins().prune(now).await?;
+                self.prune_events(None, now).await? | self.prune_messages(now).await?
+            }
             RetentionScope::Events(connections) => self.prune_events(connections.as_deref(), now).await?,
             RetentionScope::Messages => self.prune_messages(now).await?,
         };

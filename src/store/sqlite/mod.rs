@@ -15,6 +15,7 @@
 mod apps;
 mod bindings;
 mod conflicts;
+mod connect_links;
 mod connections;
 mod endpoints;
 mod entity_states;
@@ -42,6 +43,7 @@ mod sandbox;
 mod schedules;
 mod schema;
 mod sequence;
+mod sign_ins;
 mod snapshot;
 mod streams;
 mod subscriptions;
@@ -68,8 +70,9 @@ pub use snapshot::{BackupConnection, BackupContents, Snapshot};
 use self::readers::Readers;
 use self::writer::{WriteContext, Writer};
 use super::{
-    Apps, Bindings, Connections, Endpoints, EntityStates, EventCreations, EventTypes, Events, Grants, Jobs, Links,
-    Locks, MalformedValue, Outbox, Records, Sandbox, Schedules, Store, StoreError, Streams, Subscriptions, Webhooks,
+    Apps, Bindings, ConnectLinks, Connections, Endpoints, EntityStates, EventCreations, EventTypes, Events, Grants,
+    Jobs, Links, Locks, MalformedValue, Outbox, Records, Sandbox, Schedules, SignIns, Store, StoreError, Streams,
+    Subscriptions, Webhooks,
 };
 
 /// The version of the SQLite underneath.
@@ -168,6 +171,14 @@ impl Store for SqliteStore {
     }
 
     fn apps(&self) -> &dyn Apps {
+        self
+    }
+
+    fn sign_ins(&self) -> &dyn SignIns {
+        self
+    }
+
+    fn connect_links(&self) -> &dyn ConnectLinks {
         self
     }
 

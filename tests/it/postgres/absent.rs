@@ -13,8 +13,8 @@ use integ::model::delivery::{
 use integ::model::*;
 use integ::secret::Secret;
 use integ::store::{
-    Apps, Bindings, Endpoints, EntityStates, EventCreations, EventTypes, Events, Fence, Jobs, Links, Outbox, Records,
-    Sandbox, Schedules, StoreError, Streams, Subscriptions, Webhooks,
+    Apps, Bindings, ConnectLinks, Endpoints, EntityStates, EventCreations, EventTypes, Events, Fence, Jobs, Links,
+    Outbox, Records, Sandbox, Schedules, SignIns, StoreError, Streams, Subscriptions, Webhooks,
 };
 use serde_json::Value;
 
@@ -60,6 +60,25 @@ impl Apps for PostgresStore {
 }
 
 closed! {
+    SignIns {
+        fn begin(&NewSignIn) -> ();
+        fn find(&SignInId) -> Option<SignIn>;
+        fn find_by_state(&[u8; 32]) -> Option<SignIn>;
+        fn take(&SignInId, Timestamp) -> TakeSignInResult;
+        fn finish(&SignInId, &SignInResult, Timestamp) -> ();
+        fn claim_poll(&SignInId, Timestamp) -> bool;
+        fn slow_down(&SignInId, u32) -> ();
+        fn prune(Timestamp) -> usize;
+    }
+    ConnectLinks {
+        fn add(&ConnectLink, &[u8; 32]) -> ();
+        fn list() -> Vec<ConnectLink>;
+        fn get(&ConnectLinkId) -> Option<ConnectLink>;
+        fn find_by_secret(&[u8; 32]) -> Option<ConnectLink>;
+        fn take_use(&ConnectLinkId, Timestamp) -> bool;
+        fn return_use(&ConnectLinkId) -> ();
+        fn revoke(&ConnectLinkId, Timestamp) -> bool;
+    }
     Webhooks {
         fn get(ConnectionId) -> Option<Webhook>;
         fn ensure(ConnectionId, &str) -> Webhook;

@@ -7,8 +7,9 @@ use std::error::Error as _;
 
 use async_trait::async_trait;
 use integ::store::{
-    Apps, Bindings, Connections, Endpoints, EntityStates, EventCreations, EventTypes, Events, Grants, Jobs, Links,
-    Locks, MalformedValue, Outbox, Records, Sandbox, Schedules, Store, StoreError, Streams, Subscriptions, Webhooks,
+    Apps, Bindings, ConnectLinks, Connections, Endpoints, EntityStates, EventCreations, EventTypes, Events, Grants,
+    Jobs, Links, Locks, MalformedValue, Outbox, Records, Sandbox, Schedules, SignIns, Store, StoreError, Streams,
+    Subscriptions, Webhooks,
 };
 use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard};
 use tokio_postgres::{Client, Config, NoTls};
@@ -125,6 +126,14 @@ impl Store for PostgresStore {
     }
 
     fn apps(&self) -> &dyn Apps {
+        self
+    }
+
+    fn sign_ins(&self) -> &dyn SignIns {
+        self
+    }
+
+    fn connect_links(&self) -> &dyn ConnectLinks {
         self
     }
 
