@@ -10,9 +10,9 @@ use clap_complete::ArgValueCandidates;
 use super::examples::with_examples;
 use super::global::GlobalArgs;
 use super::{
-    api, app, binding, calendar, call, completions, config, connect, connector, disconnect, doctor, endpoint, exec,
-    export, git_credential, help, link, man, mcp, reconnect, refresh, rename, sandbox, status, sync, test, token,
-    vault, webhook, workspace,
+    api, app, binding, calendar, call, completions, config, connect, connect_link, connector, disconnect, doctor,
+    endpoint, exec, export, git_credential, help, link, man, mcp, reconnect, refresh, rename, sandbox, status, sync,
+    test, token, vault, webhook, workspace,
 };
 
 /// Connects your programs to the services they use: OAuth, encrypted tokens, health checks.
@@ -29,6 +29,7 @@ pub(super) struct Cli {
 pub(super) enum CliCommand {
     #[command(alias = "login")]
     Connect(Box<connect::ConnectArgs>),
+    ConnectLink(connect_link::ConnectLinkArgs),
     Reconnect(Box<reconnect::ReconnectArgs>),
     Rename(rename::RenameArgs),
     #[command(alias = "logout")]

@@ -15,6 +15,7 @@ mod completions;
 mod config;
 mod connect;
 mod connect_events;
+mod connect_link;
 mod connector;
 mod disconnect;
 mod doctor;
@@ -142,6 +143,7 @@ fn usage(error: &clap::Error) -> ExitCode {
 fn needs_workspace(command: &CliCommand) -> Option<bool> {
     match command {
         CliCommand::Connect(_) => Some(true),
+        CliCommand::ConnectLink(args) => Some(args.makes_workspace()),
         CliCommand::Endpoint(args) => Some(args.makes_workspace()),
         CliCommand::App(args) => Some(args.makes_workspace()),
         CliCommand::Binding(args) => Some(args.makes_workspace()),
@@ -298,6 +300,7 @@ fn run_in(workspace: Workspace, ui: &mut Ui, command: CliCommand) -> Result<u8> 
         CliCommand::Schedule(args) => sync::schedule::run(&workspace, ui, &args),
         CliCommand::Binding(args) => binding::run(&workspace, ui, args),
         CliCommand::Link(args) => link::run(&workspace, ui, args),
+        CliCommand::ConnectLink(args) => connect_link::run(&workspace, ui, args),
         CliCommand::Sandbox(args) => sandbox::run(&workspace, ui, args),
         CliCommand::Workspace(args) => workspace::run(&workspace, ui, args),
         CliCommand::Vault(args) => vault::run(&workspace, ui, args),

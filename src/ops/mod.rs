@@ -8,6 +8,7 @@ pub mod bindings;
 pub mod bundles;
 pub mod calendar;
 pub mod calls;
+pub mod connect_links;
 pub mod connections;
 pub mod connectors;
 pub mod endpoints;
@@ -17,6 +18,7 @@ pub mod mcp;
 pub mod sandbox;
 #[cfg(test)]
 mod send_tests;
+pub mod sign_ins;
 pub mod sync;
 pub mod tokens;
 pub mod vault;
@@ -112,6 +114,7 @@ pub fn operations() -> impl Iterator<Item = &'static Operation> {
         bundles::OPERATIONS,
         calendar::OPERATIONS,
         calls::OPERATIONS,
+        connect_links::OPERATIONS,
         connections::OPERATIONS,
         connectors::OPERATIONS,
         endpoints::OPERATIONS,
@@ -119,6 +122,7 @@ pub fn operations() -> impl Iterator<Item = &'static Operation> {
         links::OPERATIONS,
         mcp::OPERATIONS,
         sandbox::OPERATIONS,
+        sign_ins::OPERATIONS,
         sync::OPERATIONS,
         tokens::OPERATIONS,
         vault::OPERATIONS,

@@ -5,9 +5,10 @@ use std::borrow::Cow;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use crate::model::{
-    BackoffPolicy, BindingChange, BindingName, BindingOrigin, ConnectionMode, ConnectionName, DeliveryId,
-    DeliveryStatus, DisabledReason, EndpointId, EventPattern, EventStatus, EventType, EventVerification, HandlerKind,
-    JobStatus, RecordChange, SubscriptionStatus, SyncMode, UserId, WorkspaceName, calendar,
+    BackoffPolicy, BindingChange, BindingName, BindingOrigin, ConnectLinkId, ConnectLinkMode, ConnectLinkStatus,
+    ConnectionMode, ConnectionName, DeliveryId, DeliveryStatus, DisabledReason, EndpointId, EventPattern, EventStatus,
+    EventType, EventVerification, HandlerKind, JobStatus, RecordChange, SignInId, SignInStatus, SubscriptionStatus,
+    SyncMode, UserId, WorkspaceName, calendar,
 };
 
 /// Gives closed enums a schema that lists their words.
@@ -51,6 +52,8 @@ macro_rules! text_schemas {
 word_schemas!(
     BackoffPolicy,
     BindingChange,
+    ConnectLinkMode,
+    ConnectLinkStatus,
     ConnectionMode,
     DeliveryStatus,
     DisabledReason,
@@ -59,6 +62,7 @@ word_schemas!(
     HandlerKind,
     JobStatus,
     RecordChange,
+    SignInStatus,
     SubscriptionStatus,
     SyncMode,
     super::binding::EntityOutcome,
@@ -96,6 +100,8 @@ word_schemas!(
 text_schemas!(
     BindingName => "The name of a binding",
     BindingOrigin => "What a binding maps, such as `hubspot/contacts` or `stripe#charge.refunded`",
+    ConnectLinkId => "The id of a connect link",
+    SignInId => "The id of a sign-in",
     ConnectionName => "The name of a connection, such as `slack` or `slack@work`",
     WorkspaceName => "The name of a workspace",
     UserId => "The id of one of your own users",
