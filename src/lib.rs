@@ -99,6 +99,10 @@
 //! collects and checks them (`connect::credential_input`): `signing` reads them, and `oauth::assertion` signs and presents an
 //! assertion. The resulting token is renewed in the same way.
 //!
+//! A server cannot wait for a person: `connect::pending` begins a sign-in with the same functions, stores it by the hash of
+//! its `state`, and any process that gets the callback finishes it, once. `ops::connect_links` begins such sign-ins for
+//! others.
+//!
 //! # The sandbox
 //!
 //! Every request of a connection passes `http::Route`: live, another origin, or the emulation. The URLs of a sandbox

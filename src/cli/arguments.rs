@@ -11,9 +11,9 @@ use clap_complete::ArgValueCandidates;
 use super::examples::with_examples;
 use super::global::GlobalArgs;
 use super::{
-    api, api_token, app, audit, binding, calendar, call, completions, config, connect, connector, consent, disconnect,
-    doctor, endpoint, exec, export, git_credential, help, link, man, mcp, reconnect, refresh, rename, sandbox, status,
-    sync, test, token, user, vault, webhook, workspace,
+    api, api_token, app, audit, binding, calendar, call, completions, config, connect, connect_link, connector,
+    consent, disconnect, doctor, endpoint, exec, export, git_credential, help, link, man, mcp, reconnect, refresh,
+    rename, sandbox, status, sync, test, token, user, vault, webhook, workspace,
 };
 use crate::ops::Operation;
 use crate::ops::audit::find_operation;
@@ -32,6 +32,7 @@ pub(super) struct Cli {
 pub(super) enum CliCommand {
     #[command(alias = "login")]
     Connect(Box<connect::ConnectArgs>),
+    ConnectLink(connect_link::ConnectLinkArgs),
     Reconnect(Box<reconnect::ReconnectArgs>),
     Rename(rename::RenameArgs),
     #[command(alias = "logout")]

@@ -128,6 +128,7 @@ pub(super) fn run(workspace: &Workspace, ui: &Ui, args: ConnectArgs) -> Result<u
         origin: args.origin,
         user: args.user,
         is_sandbox: args.sandbox,
+        is_guarded: false,
         purpose: ConnectPurpose::Connect,
     };
     show(ui, &workspace.run(connections::connect(workspace, request, &terminal))?)?;

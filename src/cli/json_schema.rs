@@ -21,6 +21,7 @@ use crate::view::calendar::{
     SlotListView,
 };
 use crate::view::call::{ActionListView, CallResultView, RequestPreviewView};
+use crate::view::connect_link::{ConnectLinkListView, NewConnectLinkView, RevokedConnectLinkView};
 use crate::view::connection::{
     ConnectEventView, DisconnectView, RefreshListView, RenameView, StatusView, TestListView,
 };
@@ -135,6 +136,9 @@ const OUTPUTS: &[(&str, Output)] = &[
     ("config show", Objects(&[document::<SettingsView>()])),
     ("config unset", NOTHING),
     ("connect", Objects(&[line::<ConnectEventView>()])),
+    ("connect-link create", Objects(&[document::<NewConnectLinkView>()])),
+    ("connect-link list", Objects(&[document::<ConnectLinkListView>()])),
+    ("connect-link revoke", Objects(&[document::<RevokedConnectLinkView>()])),
     ("connector descriptor", Objects(&[line::<Descriptor>()])),
     ("connector install", Objects(&[document::<InstallView>()])),
     ("connector list", Objects(&[document::<ConnectorListView>()])),

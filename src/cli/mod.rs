@@ -17,6 +17,7 @@ mod completions;
 mod config;
 mod connect;
 mod connect_events;
+mod connect_link;
 mod connector;
 mod consent;
 mod disconnect;
@@ -149,6 +150,7 @@ fn needs_workspace(command: &CliCommand) -> Option<bool> {
     match command {
         CliCommand::Connect(_) => Some(true),
         CliCommand::ApiToken(args) => Some(args.makes_workspace()),
+        CliCommand::ConnectLink(args) => Some(args.makes_workspace()),
         CliCommand::Endpoint(args) => Some(args.makes_workspace()),
         CliCommand::App(args) => Some(args.makes_workspace()),
         CliCommand::Consent(args) => Some(args.makes_workspace()),
@@ -317,6 +319,7 @@ fn run_in(workspace: Workspace, ui: &mut Ui, command: CliCommand) -> Result<u8> 
         CliCommand::User(args) => user::run(&workspace, ui, args),
         CliCommand::Consent(args) => consent::run(&workspace, ui, args),
         CliCommand::Audit(args) => audit::run(&workspace, ui, args),
+        CliCommand::ConnectLink(args) => connect_link::run(&workspace, ui, args),
         CliCommand::Sandbox(args) => sandbox::run(&workspace, ui, args),
         CliCommand::Workspace(args) => workspace::run(&workspace, ui, args),
         CliCommand::Vault(args) => vault::run(&workspace, ui, args),

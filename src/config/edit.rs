@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use url::Url;
 
+use super::serve::{is_safe, parse_public_url};
 use super::{Config, ConfigError, IdentityStorage, TokenStorage};
 use crate::model::{ConsentPurpose, WorkspaceName};
 use crate::near::closest;
@@ -35,7 +36,7 @@ impl ConfigKey {
 
     /// Whether the file may also write it as an array.
     pub(super) fn is_list(&self) -> bool {
-        matches!(self.name, "http.allow" | "notify.on" | "consents.required")
+        matches!(self.name, "http.allow" | "notify.on" | "consents.required" | "serve.return_origins")
     }
 }
 
@@ -158,6 +159,30 @@ pub const KEYS: &[ConfigKey] = &[
                 if text.trim().is_empty() { None } else { Some(client_metadata_url(text)?) };
             Some(())
         },
+    },
+    ConfigKey {
+        name: "serve.bind",
+        purpose: "Address and port that the server listens on",
+        expected: "an address and a port, such as 127.0.0.1:7420",
+        get: |config| Some(config.serve.bind.to_string()),
+        set: |config, text| text.trim().parse().ok().map(|bind| config.serve.bind = bind),
+    },
+    ConfigKey {
+        name: "serve.public_url",
+        purpose: "URL at which browsers and services reach the server",
+        expected: "an https URL, or an http URL of this machine, without a query",
+        get: |config| config.serve.public_url.as_ref().map(Url::to_string),
+        set: |config, text| {
+            config.serve.public_url = if text.trim().is_empty() { None } else { Some(parse_public_url(text)?) };
+            Some(())
+        },
+    },
+    ConfigKey {
+        name: "serve.return_origins",
+        purpose: "Origins to which browsers may return after a sign-in",
+        expected: "origins such as https://app.example",
+        get: |config| join(config.serve.return_origins.iter().map(ToString::to_string)),
+        set: |config, text| list(text).map(|origins| config.serve.return_origins = origins),
     },
     ConfigKey {
         name: "notify.command",
@@ -320,13 +345,7 @@ fn client_metadata_url(text: &str) -> Option<Url> {
 /// Settings hold no secrets, and nothing goes out unencrypted but to this machine.
 fn hook_url(text: &str) -> Option<Url> {
     let url = Url::parse(text.trim()).ok()?;
-    let here = match url.host()? {
-        url::Host::Ipv4(address) => address.is_loopback(),
-        url::Host::Ipv6(address) => address.is_loopback(),
-        url::Host::Domain(name) => name == "localhost",
-    };
-    let safe = url.scheme() == "https" || (url.scheme() == "http" && here);
-    (safe && url.username().is_empty() && url.password().is_none()).then_some(url)
+    (is_safe(&url) && url.username().is_empty() && url.password().is_none()).then_some(url)
 }
 
 fn days(text: &str, least: u64) -> Option<Duration> {

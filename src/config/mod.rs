@@ -7,6 +7,7 @@ mod directories;
 mod edit;
 mod load;
 mod project;
+mod serve;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -19,6 +20,7 @@ pub use directories::Folders;
 pub use edit::{ConfigKey, KEYS, find_key, set, unset};
 pub use load::load;
 pub use project::{ProjectConfig, ProjectError};
+pub use serve::{ServeConfig, WebOrigin};
 
 use crate::error::{Diagnostic, Hint, Kind, Remedy};
 use crate::files::TrustError;
@@ -36,6 +38,7 @@ pub struct Config {
     pub connect: ConnectConfig,
     pub http: HttpConfig,
     pub mcp: McpConfig,
+    pub serve: ServeConfig,
     pub notify: NotifyConfig,
     pub webhooks: WebhooksConfig,
     pub endpoints: RetentionConfig,
@@ -191,6 +194,7 @@ impl Default for Config {
             connect: ConnectConfig { timeout: Duration::from_secs(300), port: None },
             http: HttpConfig { timeout: Duration::from_secs(30), max_response_bytes: 64 << 20, allow: Vec::new() },
             mcp: McpConfig::default(),
+            serve: ServeConfig::default(),
             notify: NotifyConfig {
                 command: None,
                 url: None,

@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use url::Url;
 
-use super::flow::ConnectFlow;
+use super::flow::{CallbackTarget, ConnectFlow};
 use super::guide::prompt_valid;
 use super::prompter::{ConnectInterrupted, with_countdown};
 use super::{ConnectError, ConnectEvent, PromptQuestion, SignInOptions, WaitsFor};
 use crate::clock::Stopwatch;
 use crate::connector::{LoopbackHost, Redirect};
 use crate::error::{Error, Result};
-use crate::http::{Request, Route};
+use crate::http::{Client, Request, Route, is_loopback};
 use crate::oauth::authorize::{self, PendingAuthorization};
 use crate::oauth::callback::{Callback, CallbackOutcome, check_callback, parse_pasted_query};
 use crate::oauth::callback_listener::{BoundListener, WaitingBrowser};
@@ -22,17 +22,18 @@ use crate::sandbox;
 /// The port in the redirect URI of a pasted callback, on which nothing listens.
 const PASTE_PORT: u16 = 8910;
 
-/// Where the callback comes to.
+/// How the callback comes.
 pub(super) enum CallbackMethod {
     Listen(BoundListener),
-    Paste(String),
+    /// To a page that nothing of this flow serves: a person pastes its address, or another process gets it.
+    Elsewhere(String),
 }
 
 impl CallbackMethod {
     pub(super) fn uri(&self) -> &str {
         match self {
             Self::Listen(bound) => bound.redirect_uri(),
-            Self::Paste(uri) => uri,
+            Self::Elsewhere(uri) => uri,
         }
     }
 }
@@ -60,6 +61,9 @@ async fn wait_until_unvisited(browser: Option<Child>, visited: impl Fn() -> bool
 
 impl ConnectFlow<'_> {
     pub(super) fn callback_method(&self, declared: &Redirect, session: &Session) -> Result<CallbackMethod> {
+        if let CallbackTarget::AnyProcess(uri) = self.callback {
+            return self.server_callback(declared, session, uri);
+        }
         let redirect_options = &self.request.sign_in.redirect;
         if declared.https && session.route.is_vendor() && redirect_options.redirect_uri.is_none() {
             return Err(ConnectError::HttpsRedirectRequired { command: self.request.command() }.into());
@@ -77,11 +81,23 @@ impl ConnectFlow<'_> {
                 },
                 ToString::to_string,
             );
-            return Ok(CallbackMethod::Paste(uri));
+            return Ok(CallbackMethod::Elsewhere(uri));
         }
         Ok(CallbackMethod::Listen(
             BoundListener::bind(&declared, redirect_options).map_err(|error| self.oauth_error(error))?,
         ))
+    }
+
+    /// The callback of the server. Vendors that know this machine only as `localhost` are given that name.
+    fn server_callback(&self, declared: &Redirect, session: &Session, uri: &Url) -> Result<CallbackMethod> {
+        if declared.https && session.route.is_vendor() && uri.scheme() != "https" {
+            return Err(ConnectError::HttpsPublicUrlRequired { command: self.request.command() }.into());
+        }
+        let mut uri = uri.clone();
+        if declared.host == LoopbackHost::Name && uri.scheme() == "http" && is_loopback(&uri) {
+            let _ = uri.set_host(Some("localhost"));
+        }
+        Ok(CallbackMethod::Elsewhere(uri.to_string()))
     }
 
     /// Shows the URL, gets a browser or a person to it, and waits for the callback. `token` is the parameter that holds
@@ -107,7 +123,7 @@ impl ConnectFlow<'_> {
             opens_browser: self.request.sign_in.open_browser,
         });
         let bound = match redirect {
-            CallbackMethod::Paste(_) => return self.read_pasted_callback(pending, token),
+            CallbackMethod::Elsewhere(_) => return self.read_pasted_callback(pending, token),
             CallbackMethod::Listen(bound) => bound,
         };
         let in_fragment = session.auth.fragment.is_some();
@@ -159,22 +175,29 @@ impl ConnectFlow<'_> {
     }
 
     async fn submit_consent(&self, pending: &PendingAuthorization, route: &Route) -> Result<()> {
-        let allow = Request::new("GET", sandbox::approve_url(&pending.url));
-        let answer = self.workspace.engine.http.send(allow, route).await?;
-        let target = answer.header("location").and_then(|target| Url::parse(target).ok());
-        let mut target = target.ok_or(ConnectError::SandboxConsentFailed { status: answer.status })?;
-        // What the listener's page does in a browser: a fragment is not sent.
-        if let Some(fragment) = target.fragment().map(str::to_owned) {
-            let query = target.query().map(|query| format!("{query}&{fragment}"));
-            target.set_query(Some(&query.unwrap_or(fragment)));
-            target.set_fragment(None);
-        }
+        let http = &self.workspace.engine.http;
+        let target = approve(http, &pending.url, route).await?;
         // The listener answers after the exchange, and the code that waits for the callback ends this first: an answer that is read
         // here is a refusal.
-        let answer = self.workspace.engine.http.send(Request::new("GET", target), &Route::Live).await?;
+        let answer = http.send(Request::new("GET", target), &Route::Live).await?;
         if !answer.is_success() {
             return Err(ConnectError::SandboxConsentFailed { status: answer.status }.into());
         }
         Ok(())
     }
+}
+
+/// Consents at the sandbox's page, and returns the callback URL that a browser would be sent to. What is in its fragment is
+/// in its query, where the callback's page would move it.
+pub(super) async fn approve(http: &Client, authorization_url: &Url, route: &Route) -> Result<Url> {
+    let allow = Request::new("GET", sandbox::approve_url(authorization_url));
+    let answer = http.send(allow, route).await?;
+    let target = answer.header("location").and_then(|target| Url::parse(target).ok());
+    let mut target = target.ok_or(ConnectError::SandboxConsentFailed { status: answer.status })?;
+    if let Some(fragment) = target.fragment().map(str::to_owned) {
+        let query = target.query().map(|query| format!("{query}&{fragment}"));
+        target.set_query(Some(&query.unwrap_or(fragment)));
+        target.set_fragment(None);
+    }
+    Ok(target)
 }

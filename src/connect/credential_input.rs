@@ -39,7 +39,7 @@ pub(super) async fn collect(flow: &ConnectFlow<'_>, session: &Session) -> Result
     let stored = flow.stored_keys(session);
     let mut missing = Vec::new();
     for (name, field) in &auth.fields {
-        let given = given(request, auth, name).or_else(|| fields.get(name).cloned());
+        let given = given(flow, auth, name).or_else(|| fields.get(name).cloned());
         let value = match given.or_else(|| stored.get(name).cloned()) {
             Some(value) => check(flow, session, name, field, value, now)?,
             None if flow.prompter.is_interactive() => prompt(flow, session, name, field, now)?,
@@ -54,6 +54,11 @@ pub(super) async fn collect(flow: &ConnectFlow<'_>, session: &Session) -> Result
         check_together(request, auth, &fields, now)?;
         return Ok(fields);
     }
+    if !flow.reads_environment()
+        && let Some((name, field)) = missing.first()
+    {
+        return Err(flow.missing_param(name, &field.prompt).into());
+    }
     let prompts: Vec<&str> = missing.iter().map(|(_, field)| field.prompt.as_str()).collect();
     let ways: Vec<String> = missing.iter().map(|(name, field)| how_to_give(auth, name, field)).collect();
     let error = PromptError::NoTerminal { prompt: prompts.join(", "), missing: ways.join(" and ") };
@@ -61,10 +66,14 @@ pub(super) async fn collect(flow: &ConnectFlow<'_>, session: &Session) -> Result
 }
 
 /// What the request or the environment gives for a field.
-fn given(request: &ConnectRequest, auth: &AuthMethod, name: &str) -> Option<Secret> {
+fn given(flow: &ConnectFlow<'_>, auth: &AuthMethod, name: &str) -> Option<Secret> {
+    let request = flow.request;
     let main = request.token.as_ref().filter(|_| auth.main_field() == Some(name));
     let param = || request.params.get(name).map(|value| Secret::from(value.trim()));
-    main.or_else(|| request.files.get(name)).cloned().or_else(param).or_else(|| env::param(name))
+    main.or_else(|| request.files.get(name))
+        .cloned()
+        .or_else(param)
+        .or_else(|| flow.reads_environment().then(|| env::param(name)).flatten())
 }
 
 /// How a field is given where nobody can be asked, in words.

@@ -1,29 +1,26 @@
 //! The flow of `integ connect`: choose the authentication method, get a grant, identify the account, store it.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
+
+use url::Url;
 
 use super::guide::prompt_valid;
-use super::{
-    ConnectError, ConnectPurpose, ConnectRequest, ConnectResult, PromptQuestion, Prompter, api_key, follow_up, oauth,
-    resource,
-};
-use crate::connector::{AuthMethod, Connector, ConnectorError, GrantType, Param, parse_param};
+use super::save::save_connection;
+use super::{ConnectError, ConnectRequest, ConnectResult, PromptQuestion, Prompter, api_key, oauth, resource};
+use crate::connector::{AuthMethod, Connector, ConnectorError, GrantType, ImplicitFlow, OAuth2, Param, parse_param};
 use crate::error::Result;
-use crate::health::{self, HealthOutcome};
 use crate::http::Route;
-use crate::model::{
-    Account, Connection, ConnectionId, ConnectionMode, ConnectionName, Expiry, Grant, GrantStatus, NewConnection,
-    RefreshMethod, connect_command,
-};
+use crate::model::connection::GUARDED_HOSTS;
+use crate::model::{Connection, ConnectionId, ConnectionMode, ConnectionName, Expiry, Grant, GrantStatus};
 use crate::oauth::AuthCapabilities;
 use crate::oauth::callback_listener::WaitingBrowser;
 use crate::oauth::outcome_page::{OutcomePage, SignInOutcome};
 use crate::runtime::{Session, Workspace, live_route};
+use crate::sandbox;
 use crate::store::Store;
 use crate::vault::ConnectionWithGrant;
-use crate::{duration, sandbox};
 
 /// One run of `integ connect`: its environment, its request, and the person who can be asked.
 pub(super) struct ConnectFlow<'a> {
@@ -36,6 +33,26 @@ pub(super) struct ConnectFlow<'a> {
     pub(super) capabilities: AuthCapabilities,
     /// The setup steps have been shown.
     pub(super) is_guided: AtomicBool,
+    /// Where the callback comes to.
+    pub(super) callback: CallbackTarget<'a>,
+}
+
+/// Where the callback of a sign-in comes to.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum CallbackTarget<'a> {
+    /// To a listener of this process, or to the person who pastes it.
+    ThisProcess,
+    /// To this URL, where any process may receive it.
+    AnyProcess(&'a Url),
+}
+
+/// Where a grant comes from.
+pub(super) enum GrantSource {
+    OAuth(Box<OAuth2>),
+    /// The redirect's fragment.
+    Fragment(Box<ImplicitFlow>),
+    /// The user.
+    Key,
 }
 
 /// A connection that is connected again, as it was before.
@@ -54,52 +71,13 @@ pub async fn connect(
     request: &ConnectRequest,
     prompter: &dyn Prompter,
 ) -> Result<ConnectResult> {
-    let from_url = match &request.url {
-        Some(url) => Some(resource::request_for_url(workspace, request, url).await?),
-        None => None,
-    };
-    let request = from_url.as_ref().unwrap_or(request);
-    let connector = workspace.engine.catalogue.get(&request.connector)?;
-    let name = ConnectionName::new(&connector.id, request.account.as_deref())?;
-    if let Some(audit) = workspace.audit_entry() {
-        audit.add_connection(&name, request.user.as_ref());
-    }
-    // Before anybody consents to anything: can the grant be stored?
-    let store = workspace.store_or_new().await?;
-    store.ensure_writable().await?;
-    let mode = request.mode();
-    ensure_name_available(store, request, &name).await?;
-    let before = store.connections().find(&name).await?;
-    ensure_same_user(request, before.as_ref())?;
-    let previous = match before.filter(|before| before.has_target(mode, request.origin.as_ref())) {
-        Some(connection) => {
-            let loaded = workspace.engine.token_vault.load(store, &name).await.ok().flatten();
-            Some(Previous { connection, loaded })
-        }
-        None => None,
-    };
-    let mut flow = ConnectFlow {
-        workspace,
-        request,
-        prompter,
-        previous,
-        capabilities: AuthCapabilities::default(),
-        is_guided: AtomicBool::new(false),
-    };
-    let (auth_name, auth) = flow.choose_auth(&connector)?;
-    flow.capabilities = AuthCapabilities::from_auth(auth);
-    let params = flow.resolve_params(&connector, auth_name, auth)?;
-    let route = match (&request.origin, request.is_sandbox) {
-        (_, true) => workspace.sandbox_route(&connector, auth_name, name.account(), &params).await?,
-        (Some(origin), false) => Route::Origin(origin.clone()),
-        (None, false) => live_route(&connector, auth_name, auth, &params),
-    };
-    let connection = flow.draft_connection(name, auth_name, params);
-    flow.ensure_same_resource(auth, &connection)?;
-    let mut session = Session { connection, auth: auth.clone(), connector: connector.clone(), route };
+    let request = named_request(workspace, request).await?;
+    let mut flow = ConnectFlow::new(workspace, &request, prompter, CallbackTarget::ThisProcess).await?;
+    let mut session = Box::pin(flow.new_session()).await?;
+    let connector = session.connector.clone();
     let mut browser = None;
-    let result = match Box::pin(flow.sign_in(&mut session, auth, &mut browser)).await {
-        Ok(grant) => Box::pin(save_connection(workspace, request, session, grant, flow.previous.as_ref())).await,
+    let result = match Box::pin(flow.sign_in(&mut session, &mut browser)).await {
+        Ok(grant) => Box::pin(save_connection(&flow, session, grant)).await,
         Err(error) => Err(error),
     };
     // The browser waits until it is certain how it ended.
@@ -107,6 +85,17 @@ pub async fn connect(
         browser.show_outcome(flow.outcome_page(&connector, outcome(workspace, &connector, &result))).await;
     }
     result
+}
+
+/// The request for a connector by its id: one for a URL is for the connector of such servers.
+pub(super) async fn named_request<'r>(
+    workspace: &Workspace,
+    request: &'r ConnectRequest,
+) -> Result<Cow<'r, ConnectRequest>> {
+    Ok(match &request.url {
+        Some(url) => Cow::Owned(resource::request_for_url(workspace, request, url).await?),
+        None => Cow::Borrowed(request),
+    })
 }
 
 /// The result, as the browser shows it.
@@ -175,24 +164,98 @@ async fn ensure_name_available(store: &dyn Store, request: &ConnectRequest, name
     Err(ConnectError::NameTaken { name: name.clone(), target, command: command.command().command }.into())
 }
 
-impl ConnectFlow<'_> {
+impl<'a> ConnectFlow<'a> {
+    /// Begins a flow: checks that the grant can be stored under this name, before anybody consents to anything.
+    pub(super) async fn new(
+        workspace: &'a Workspace,
+        request: &'a ConnectRequest,
+        prompter: &'a dyn Prompter,
+        callback: CallbackTarget<'a>,
+    ) -> Result<Self> {
+        let connector = workspace.engine.catalogue.get(&request.connector)?;
+        let name = ConnectionName::new(&connector.id, request.account.as_deref())?;
+        if let Some(audit) = workspace.audit_entry() {
+            audit.add_connection(&name, request.user.as_ref());
+        }
+        let store = workspace.store_or_new().await?;
+        store.ensure_writable().await?;
+        ensure_name_available(store, request, &name).await?;
+        let before = store.connections().find(&name).await?;
+        ensure_same_user(request, before.as_ref())?;
+        let previous = match before.filter(|before| before.has_target(request.mode(), request.origin.as_ref())) {
+            Some(connection) => {
+                let loaded = workspace.engine.token_vault.load(store, &name).await.ok().flatten();
+                Some(Previous { connection, loaded })
+            }
+            None => None,
+        };
+        Ok(Self {
+            workspace,
+            request,
+            prompter,
+            previous,
+            capabilities: AuthCapabilities::default(),
+            is_guided: AtomicBool::new(false),
+            callback,
+        })
+    }
+
+    /// Chooses the method and its parameters, and returns the connection as it will be, with its route.
+    pub(super) async fn new_session(&mut self) -> Result<Session> {
+        let connector = self.workspace.engine.catalogue.get(&self.request.connector)?;
+        let name = ConnectionName::new(&connector.id, self.request.account.as_deref())?;
+        let (auth_name, auth) = self.choose_auth(&connector)?;
+        self.set_capabilities(auth);
+        let params = self.resolve_params(&connector, auth_name, auth)?;
+        let connection = self.draft_connection(name, auth_name, params);
+        self.ensure_same_resource(auth, &connection)?;
+        self.session_of(connector.clone(), connection).await
+    }
+
+    /// Returns the session of a connection that is not stored yet.
+    pub(super) async fn session_of(&self, connector: Connector, connection: Connection) -> Result<Session> {
+        let auth = connector.auth_method(Some(&connection.auth))?.1.clone();
+        let (name, params) = (&connection.name, &connection.params);
+        let route = match (&self.request.origin, self.request.is_sandbox) {
+            (_, true) => self.workspace.sandbox_route(&connector, &connection.auth, name.account(), params).await?,
+            (Some(origin), false) => Route::Origin(origin.clone()),
+            (None, false) => {
+                let source = self.workspace.engine.param_source(connection.is_guarded());
+                live_route(&connector, &connection.auth, &auth, params, source)
+            }
+        };
+        Ok(Session { connection, auth, connector, route })
+    }
+
     /// Gets a grant from the vendor, or a key from the user. `browser` is set once one waits for the outcome.
-    async fn sign_in(
-        &self,
-        session: &mut Session,
-        auth: &AuthMethod,
-        browser: &mut Option<WaitingBrowser>,
-    ) -> Result<Grant> {
+    pub(super) async fn sign_in(&self, session: &mut Session, browser: &mut Option<WaitingBrowser>) -> Result<Grant> {
+        match self.grant_source(&session.auth) {
+            GrantSource::OAuth(rules) => oauth::grant(self, session, &rules, browser).await,
+            GrantSource::Fragment(fragment) => oauth::implicit_grant(self, session, &fragment, browser).await,
+            GrantSource::Key => api_key::grant(self, session).await,
+        }
+    }
+
+    /// Where the grant comes from.
+    pub(super) fn grant_source(&self, auth: &AuthMethod) -> GrantSource {
         match (&auth.oauth2, &auth.fragment) {
             // With a key of the user's, what `--with-token` gives is that key.
             (Some(rules), _) if self.request.token.is_none() || auth.main_field().is_some() => {
-                oauth::grant(self, session, rules, browser).await
+                GrantSource::OAuth(Box::new(rules.clone()))
             }
-            (_, Some(fragment)) if self.request.token.is_none() => {
-                oauth::implicit_grant(self, session, fragment, browser).await
-            }
-            _ => api_key::grant(self, session).await,
+            (_, Some(fragment)) if self.request.token.is_none() => GrantSource::Fragment(Box::new(fragment.clone())),
+            _ => GrantSource::Key,
         }
+    }
+
+    /// Notes what the chosen method offers, for hints.
+    pub(super) fn set_capabilities(&mut self, auth: &AuthMethod) {
+        self.capabilities = AuthCapabilities::from_auth(auth);
+    }
+
+    /// Whether values of the environment of this process belong to the person who connects.
+    pub(super) fn reads_environment(&self) -> bool {
+        matches!(self.callback, CallbackTarget::ThisProcess)
     }
 
     /// The last page of this sign-in.
@@ -280,6 +343,12 @@ impl ConnectFlow<'_> {
         Ok(params)
     }
 
+    /// The error of a value that the user would be asked for.
+    pub(super) fn missing_param(&self, name: &str, prompt: &str) -> ConnectError {
+        let (command, name, prompt) = (self.request.command(), name.to_owned(), prompt.to_owned());
+        ConnectError::MissingParam { command, name, prompt }
+    }
+
     fn prompt_param(
         &self,
         name: &str,
@@ -287,11 +356,7 @@ impl ConnectFlow<'_> {
         parse: impl Fn(&str) -> Result<String, ConnectError>,
     ) -> Result<String, ConnectError> {
         if !self.prompter.is_interactive() {
-            return Err(ConnectError::MissingParam {
-                command: self.request.command(),
-                name: name.to_owned(),
-                prompt: param.prompt.clone(),
-            });
+            return Err(self.missing_param(name, &param.prompt));
         }
         if !param.choices.is_empty() {
             return Ok(param.choices[self.prompter.select(&param.prompt, &param.choices)?].clone());
@@ -303,7 +368,15 @@ impl ConnectFlow<'_> {
     }
 
     /// Returns the connection as it will be, to build requests with before it is stored.
-    fn draft_connection(&self, name: ConnectionName, auth: &str, params: BTreeMap<String, String>) -> Connection {
+    pub(super) fn draft_connection(
+        &self,
+        name: ConnectionName,
+        auth: &str,
+        params: BTreeMap<String, String>,
+    ) -> Connection {
+        let is_guarded = self.request.is_guarded
+            || self.previous.as_ref().is_some_and(|before| !self.reads_environment() && before.connection.is_guarded());
+        let metadata = is_guarded.then(|| (GUARDED_HOSTS.to_owned(), "true".to_owned())).into_iter().collect();
         Connection {
             id: ConnectionId(0),
             name,
@@ -311,7 +384,7 @@ impl ConnectFlow<'_> {
             auth: auth.to_owned(),
             origin: self.request.origin.clone(),
             params,
-            metadata: BTreeMap::new(),
+            metadata,
             account: None,
             user: self.request.user.clone(),
             scopes_requested: Vec::new(),
@@ -368,203 +441,4 @@ pub(super) fn parse_given_param(
         expected,
         example: param.and_then(|param| param.example.clone().or_else(|| param.default.clone())),
     })
-}
-
-/// Stores the grant. A name that belongs to another account already is left to it.
-async fn save_connection(
-    workspace: &Workspace,
-    request: &ConnectRequest,
-    mut session: Session,
-    mut grant: Grant,
-    before: Option<&Previous>,
-) -> Result<ConnectResult> {
-    let store = workspace.store().await?;
-    let mut warnings = Vec::new();
-    let existing = store.connections().find(&session.connection.name).await?;
-    let taken = existing
-        .filter(|existing| existing.has_target(request.mode(), request.origin.as_ref()) && existing.account.is_some());
-    let mut account = None;
-    let has_userinfo = session.connection.metadata.contains_key(USERINFO);
-    if taken.is_some() || has_userinfo || session.auth.is_key() {
-        let (report, _) = health::probe_grant(workspace, &session, &grant).await?;
-        if has_userinfo && report.outcome == HealthOutcome::NeedsReauth {
-            // The token was given a moment ago: it is meant for another audience, as those for an API of one's own are. The
-            // endpoint says nothing of this grant, and is not asked again.
-            session.connection.metadata.remove(USERINFO);
-        }
-        if report.outcome == HealthOutcome::NeedsReauth && session.auth.is_key() {
-            // A key that the service refuses was mistyped; a grant that was just given is stored whatever a check says.
-            let why = report.error_message.unwrap_or_default();
-            return Err(ConnectError::KeyRejected { command: request.command(), why }.into());
-        }
-        account = report.account.filter(|_| report.outcome.is_healthy());
-        if let (Some(existing), Some(found)) = (taken, &account)
-            && Some(&found.id) != existing.account.as_ref().map(|account| &account.id)
-        {
-            let name = available_name(workspace, request, &session.connection.name, found).await?;
-            let expected = existing.account.map(|account| account.name.unwrap_or(account.id)).unwrap_or_default();
-            if request.purpose == ConnectPurpose::Reconnect {
-                return Err(account_mismatch(request, existing.name, &name, &expected, found).into());
-            }
-            warnings.push(format!(
-                "{} is connected to another account ({expected}), so this one is stored as {name}",
-                existing.name
-            ));
-            session.connection.name = name;
-        }
-    }
-    let connection = session.connection;
-    if let Some(before) = before.filter(|before| before.connection.name == connection.name) {
-        let loaded = before.loaded.as_ref();
-        warnings
-            .extend(loaded.and_then(|before| reuse_refresh_token(&mut grant, before, &connection, account.as_ref())));
-    }
-    warnings.extend(expiry_warning(&connection.name, &grant));
-    let new = NewConnection {
-        name: connection.name.clone(),
-        mode: connection.mode,
-        auth: connection.auth,
-        origin: connection.origin,
-        params: connection.params,
-        metadata: connection.metadata,
-        account: connection.account,
-        user: connection.user,
-        scopes_requested: connection.scopes_requested,
-        scopes_granted: connection.scopes_granted,
-        connected_at: workspace.engine.clock.now(),
-    };
-    let existing = store.connections().find(&new.name).await?;
-    warnings.extend(existing.as_ref().and_then(|existing| changed_resource_warning(&session.auth, existing, &new)));
-    let elsewhere = existing.filter(|found| !found.has_target(new.mode, new.origin.as_ref()));
-    let saved = workspace.engine.token_vault.connect(store, &new, &grant).await?;
-    workspace.notify_transition(saved.transition);
-    warnings.extend(elsewhere.as_ref().map(removal_warning));
-    warnings.extend(saved.warning.map(|warning| warning.to_string()));
-    let report = health::check(workspace, &new.name).await?;
-    if !report.outcome.is_healthy() {
-        let why = report.error_message.clone().unwrap_or_else(|| report.outcome.as_str().to_owned());
-        warnings.push(format!("{} is connected, but its health check failed: {why}", new.name));
-    }
-    warnings.extend(unlisted_scopes_warning(&session.connector, &new.scopes_requested));
-    let connection = workspace.connection(&new.name).await?;
-    Ok(ConnectResult { connection, missing_scopes: report.missing_scopes, warnings })
-}
-
-/// What became of a connection with another target, whose name was taken.
-fn removal_warning(removed: &Connection) -> String {
-    let (name, target) = (&removed.name, removed.target().unwrap_or_default());
-    format!("the connection {name} ({target}) was removed with its records, cursors, events, schedules and webhooks")
-}
-
-/// The error of a sign-in as another account than the one that was to be reconnected.
-fn account_mismatch(
-    request: &ConnectRequest,
-    name: ConnectionName,
-    free: &ConnectionName,
-    expected: &str,
-    found: &Account,
-) -> ConnectError {
-    ConnectError::AccountMismatch {
-        name,
-        expected: expected.into(),
-        found: found.name.as_deref().unwrap_or(&found.id).into(),
-        connect: connect_command(free, request.mode(), request.origin.as_ref()).into(),
-    }
-}
-
-/// Says so if the connection that is replaced is of another resource of the same account, such as another site.
-fn changed_resource_warning(auth: &AuthMethod, existing: &Connection, new: &NewConnection) -> Option<String> {
-    let follow_up = auth.oauth2.as_ref()?.follow_up.as_ref()?;
-    if !existing.has_target(new.mode, new.origin.as_ref()) {
-        return None;
-    }
-    let before = follow_up::resource_id(follow_up, &existing.metadata)?;
-    let now = follow_up::resource_id(follow_up, &new.metadata)?;
-    (now != before).then(|| {
-        format!(
-            "{} was connected to another {}; its records and cursors are still those of that one",
-            new.name, follow_up.choose_by
-        )
-    })
-}
-
-/// Keeps the refresh token of a grant that the same account gave to the same client before: some servers give one with the
-/// first consent alone, and it stays good. Says so if it does.
-fn reuse_refresh_token(
-    grant: &mut Grant,
-    before: &ConnectionWithGrant,
-    connection: &Connection,
-    account: Option<&Account>,
-) -> Option<String> {
-    let client = |grant: &Grant| grant.client.as_ref().map(|client| client.id.clone());
-    let is_same = account.is_some_and(|account| before.connection.account.as_ref().map(|a| &a.id) == Some(&account.id))
-        && client(grant) == client(&before.grant)
-        && connection.auth == before.connection.auth;
-    // One that was refused, or whose answer was lost, may be dead.
-    let is_good =
-        before.connection.grant_status == GrantStatus::Active && before.stored_grant.refresh_attempt.is_none();
-    if grant.refresh_method != RefreshMethod::None
-        || !before.grant.refresh_method.has_refresh_token()
-        || !is_same
-        || !is_good
-    {
-        return None;
-    }
-    grant.refresh_token = before.grant.refresh_token.clone();
-    grant.refresh_expires_at = before.grant.refresh_expires_at;
-    grant.refresh_method = before.grant.refresh_method;
-    Some("the service returned no new refresh token; the old one stays in use".to_owned())
-}
-
-/// Says when a grant ends that nothing can renew.
-fn expiry_warning(name: &ConnectionName, grant: &Grant) -> Option<String> {
-    let lifetime = grant.lifetime().filter(|_| !grant.is_refreshable())?;
-    let lifetime = duration::format(Duration::from_secs(lifetime.into()));
-    Some(format!("the service gave no refresh token: {name} must be reconnected in {lifetime}"))
-}
-
-/// The value that discovery gives for the health check of OpenID servers.
-pub(super) const USERINFO: &str = "userinfo_endpoint";
-
-/// Scopes that the connector does not list: a slip, or newer than its file.
-fn unlisted_scopes_warning(connector: &Connector, asked: &[String]) -> Option<String> {
-    let strange: Vec<&str> =
-        asked.iter().filter(|scope| !connector.scopes.contains_key(*scope)).map(String::as_str).collect();
-    if strange.is_empty() || connector.scopes.is_empty() {
-        return None;
-    }
-    let command = format!("integ connector show {}", connector.id);
-    Some(format!("the connector does not list what was asked for: {} (`{command}` does)", strange.join(", ")))
-}
-
-/// `slack@acme-inc`, from the account's name, else its id; numbered where that is taken by yet another account.
-async fn available_name(
-    workspace: &Workspace,
-    request: &ConnectRequest,
-    name: &ConnectionName,
-    account: &Account,
-) -> Result<ConnectionName> {
-    let text = account.name.as_deref().unwrap_or(&account.id);
-    let mut slug: String = text
-        .to_lowercase()
-        .chars()
-        .map(|c| if c.is_ascii_alphanumeric() || ".@_".contains(c) { c } else { '-' })
-        .collect();
-    slug = slug.trim_matches(|c: char| !c.is_ascii_alphanumeric()).chars().take(60).collect();
-    if slug.is_empty() {
-        "other".clone_into(&mut slug);
-    }
-    for number in 1.. {
-        let label = if number == 1 { slug.clone() } else { format!("{slug}-{number}") };
-        let candidate = ConnectionName::new(name.connector(), Some(&label))?;
-        let existing = workspace.store().await?.connections().find(&candidate).await?;
-        let same = |existing: &Connection| {
-            existing.has_target(request.mode(), request.origin.as_ref())
-                && existing.account.as_ref().is_none_or(|known| known.id == account.id)
-        };
-        if existing.is_none_or(|existing| same(&existing)) {
-            return Ok(candidate);
-        }
-    }
-    Ok(name.clone())
 }

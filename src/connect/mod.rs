@@ -9,10 +9,13 @@ mod flow;
 mod follow_up;
 mod guide;
 mod oauth;
+pub mod pending;
 mod prompter;
 mod reconnect;
 mod rename;
 mod resource;
+mod save;
+mod unattended;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -27,7 +30,7 @@ pub use disconnect::{DisconnectResult, disconnect};
 use flow::Previous;
 pub use flow::connect;
 pub use prompter::{ConnectEvent, DefaultAnswer, PromptError, PromptQuestion, Prompter, WaitsFor};
-pub use reconnect::{ReconnectOptions, reconnect};
+pub use reconnect::{ReconnectOptions, reconnect, reconnect_request};
 pub use rename::{RenameError, rename};
 pub use resource::parse_url;
 
@@ -68,6 +71,8 @@ pub struct ConnectRequest {
     /// The caller's end user whom the account belongs to; absent to leave the connection's as it is.
     pub user: Option<UserId>,
     pub is_sandbox: bool,
+    /// Others than the owner chose the parameters: hosts among them must be public, or allowed by `http.allow`.
+    pub is_guarded: bool,
     pub purpose: ConnectPurpose,
 }
 
@@ -204,6 +209,8 @@ pub enum ConnectError {
     PeerCheckRequired { command: ConnectCommand },
     #[error("{command} accepts only https redirect URIs")]
     HttpsRedirectRequired { command: ConnectCommand },
+    #[error("{command} accepts only https redirect URIs, and the server's public URL is not https")]
+    HttpsPublicUrlRequired { command: ConnectCommand },
     #[error("the grant covers several: {}", labels.join(", "))]
     ChoiceRequired { command: ConnectCommand, param: String, labels: Vec<String> },
     #[error("the grant covers nothing to connect")]
@@ -277,6 +284,8 @@ impl Remedy for ConnectError {
                 Diagnostic::new(Kind::Usage, "https_redirect_required")
                     .hint(Hint::new("use a tunnel to a local port:", tunnel))
             }
+            Self::HttpsPublicUrlRequired { .. } => Diagnostic::new(Kind::Usage, "https_redirect_required")
+                .run("integ config set serve.public_url https://HOST"),
             Self::PeerCheckRequired { command: requested } => {
                 Diagnostic::new(Kind::Usage, "peer_check_required").run(format!("{} --paste", requested.command))
             }
@@ -330,6 +339,29 @@ fn consent_diagnostic(status: u16) -> Diagnostic {
 }
 
 impl ConnectError {
+    /// Returns the error of a token that was given by hand and is to be given again.
+    pub fn missing_token(request: &ConnectRequest) -> Self {
+        let (name, prompt) = ("token".to_owned(), "Access token".to_owned());
+        Self::MissingParam { command: request.command(), name, prompt }
+    }
+
+    /// Returns the name of the value that is missing or wrong, and what it may be.
+    pub fn field(&self) -> Option<(&str, &[String])> {
+        match self {
+            Self::MissingParam { name, .. } => Some((name, &[])),
+            Self::UnknownParam { name, known, .. } => Some((name, known)),
+            Self::InvalidChoice { name, choices, .. } => Some((name, choices)),
+            Self::InvalidParam { name, .. } => Some((name, &[])),
+            Self::ChoiceRequired { param, labels, .. } | Self::UnknownChoice { param, labels, .. } => {
+                Some((param, labels))
+            }
+            Self::ResourceNotGranted { param, labels, .. } => Some((param, labels)),
+            Self::UnknownAuth { known, .. } => Some(("auth", known)),
+            Self::ScopesDropped { dropped, .. } => Some(("scopes", dropped)),
+            _ => None,
+        }
+    }
+
     /// What it means for a value that the connector asks for.
     fn param_diagnostic(&self) -> Diagnostic {
         match self {

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::callback::CallbackMethod;
-use super::flow::{ConnectFlow, USERINFO};
+use super::flow::ConnectFlow;
 use super::prompter::{ConnectInterrupted, with_countdown};
 use super::resource::ResourceServer;
+use super::save::USERINFO;
 use super::{
     AppSource, ConnectError, ConnectEvent, ConnectRequest, DefaultAnswer, Previous, RegisteredApp, WaitsFor, apps,
     credential_input, find_client, follow_up, resource, scopes_dropped,
@@ -17,18 +18,42 @@ use crate::connector::{
 };
 use crate::error::Result;
 use crate::model::{ClientCredentials, Connection, Grant, RefreshMethod};
+use crate::oauth::authorize::{PendingAuthorization, random_state};
 use crate::oauth::callback::Callback;
 use crate::oauth::callback_listener::WaitingBrowser;
 use crate::oauth::lifetime::token_lifetime;
 use crate::oauth::refresh::{add_seconds, current_client};
 use crate::oauth::start_page::StartPageServer;
-use crate::oauth::{OAuthClient, OAuthError, Tokens, authorize, device};
+use crate::oauth::{OAuthClient, OAuthError, ServerMetadata, Tokens, authorize, device};
 use crate::runtime::Session;
 use crate::secret::Secret;
 use crate::{env, sandbox};
 
 /// Which grant the connection was made with, where that is not the connector's usual one: reconnecting uses it again.
 pub(super) const GRANT_TYPE: &str = "grant_type";
+
+/// A grant that can be asked for: with which client and keys, where, and what for.
+pub(super) struct PreparedGrant {
+    pub(super) kind: GrantType,
+    pub(super) client: ClientCredentials,
+    pub(super) fields: BTreeMap<String, Secret>,
+    pub(super) asked: RequestedScopes,
+    pub(super) redirect: Option<CallbackMethod>,
+    /// The authorization server of a resource that is connected by its URL.
+    resource: Option<ServerMetadata>,
+    /// The server that the client is to be assigned to.
+    unassigned: Option<(AppSource, AuthorizationServer)>,
+    named: Vec<String>,
+}
+
+/// A grant with its place at the server.
+pub(super) struct GrantContext<'c> {
+    pub(super) kind: GrantType,
+    pub(super) client: ClientCredentials,
+    pub(super) fields: BTreeMap<String, Secret>,
+    pub(super) is_resource: bool,
+    pub(super) oauth_client: &'c OAuthClient<'c>,
+}
 
 /// Runs the grant that the request names, else the connector's usual one, and notes in the session what was in the answer.
 pub(super) async fn grant(
@@ -37,12 +62,54 @@ pub(super) async fn grant(
     rules: &OAuth2,
     browser: &mut Option<WaitingBrowser>,
 ) -> Result<Grant> {
-    let usual = rules.grants.first().copied().unwrap_or(GrantType::AuthorizationCode);
-    let kind = match (flow.request.sign_in.device, flow.request.client_credentials) {
+    let mut prepared = prepare(flow, session, rules).await?;
+    let view = session.clone();
+    let oauth_client = prepared.oauth_client(flow, &view).await?;
+    prepared.settle_scopes(flow, session, rules, &oauth_client).await?;
+    let kind = prepared.kind;
+    let tokens = match prepared.redirect.take() {
+        Some(redirect) => {
+            let (tokens, callback) =
+                authorization_code_grant(flow, &view, &oauth_client, redirect, &prepared.asked, browser).await?;
+            keep_callback_values(&mut session.connection, rules, &callback);
+            tokens
+        }
+        None if kind == GrantType::DeviceCode => device_code_grant(flow, &oauth_client, &prepared.asked).await?,
+        None => {
+            let scopes = &session.connection.scopes_requested;
+            let tokens = match kind.presents_key() {
+                true => oauth_client.present_key(scopes).await,
+                false => oauth_client.request_client_credentials_token(scopes).await,
+            };
+            tokens.map_err(|error| flow.oauth_error(error))?
+        }
+    };
+    let context = GrantContext {
+        kind,
+        is_resource: prepared.resource.is_some(),
+        client: prepared.client,
+        fields: prepared.fields,
+        oauth_client: &oauth_client,
+    };
+    complete(flow, session, rules, context, tokens, browser).await
+}
+
+/// The kind of grant that the request names, else the connector's usual one.
+pub(super) fn grant_type(flow: &ConnectFlow<'_>, rules: &OAuth2) -> GrantType {
+    match (flow.request.sign_in.device, flow.request.client_credentials) {
         (true, _) => GrantType::DeviceCode,
         (false, true) => GrantType::ClientCredentials,
-        (false, false) => usual,
-    };
+        (false, false) => usual_grant_type(rules),
+    }
+}
+
+fn usual_grant_type(rules: &OAuth2) -> GrantType {
+    rules.grants.first().copied().unwrap_or(GrantType::AuthorizationCode)
+}
+
+/// Collects what is needed to ask for a grant: keys, server, client, redirect URI.
+pub(super) async fn prepare(flow: &ConnectFlow<'_>, session: &mut Session, rules: &OAuth2) -> Result<PreparedGrant> {
+    let kind = grant_type(flow, rules);
     let fields = credential_input::collect(flow, session).await?;
     let found = resource::discover(flow, session, rules).await?;
     let mut scope = rules.scope.clone();
@@ -56,54 +123,80 @@ pub(super) async fn grant(
         // The defaults are meant for a person's consent; a machine gets what its client is registered for.
         asked.clear();
     }
-    let view = session.clone();
-    let redirect_uri = redirect.as_ref().map(CallbackMethod::uri);
-    let is_resource = found.is_some();
-    let oauth_client = match found {
-        Some(found) => OAuthClient::for_server(&view, flow.workspace, client.clone(), redirect_uri, found.metadata),
-        None => OAuthClient::for_session(&view, flow.workspace, client.clone(), redirect_uri, &fields).await,
-    };
-    let oauth_client = oauth_client.map_err(|error| flow.oauth_error(error))?;
-    if let Some((source, server)) = unassigned {
-        apps::assign(flow.workspace, &session.connector.id, source, &server).await?;
+    let resource = found.map(|found| found.metadata);
+    Ok(PreparedGrant { kind, client, fields, asked, redirect, resource, unassigned, named })
+}
+
+impl PreparedGrant {
+    pub(super) fn is_resource(&self) -> bool {
+        self.resource.is_some()
     }
-    if rules.issuer.is_some() && named.is_empty() && !is_resource {
-        scopes::retain_listed(&mut asked, &rules.scope, &oauth_client.server.scopes_supported);
+
+    /// The client at its server, whose endpoints are found now. `view` is the session that templates read.
+    pub(super) async fn oauth_client<'v>(
+        &self,
+        flow: &ConnectFlow<'v>,
+        view: &'v Session,
+    ) -> Result<OAuthClient<'v>, ConnectError> {
+        let redirect_uri = self.redirect.as_ref().map(CallbackMethod::uri);
+        let client = self.client.clone();
+        let oauth_client = match &self.resource {
+            Some(server) => OAuthClient::for_server(view, flow.workspace, client, redirect_uri, server.clone()),
+            None => OAuthClient::for_session(view, flow.workspace, client, redirect_uri, &self.fields).await,
+        };
+        oauth_client.map_err(|error| flow.oauth_error(error))
     }
-    flow.confirm_dropped_scopes(&session.connector, &asked)?;
-    let connection = &mut session.connection;
-    connection.metadata.extend((kind != usual).then(|| (GRANT_TYPE.to_owned(), kind.as_str().to_owned())));
-    connection.metadata.extend(scopes::further_lists(&rules.scope, &asked));
-    connection.scopes_requested = asked.values().flatten().cloned().collect();
-    if kind.needs_person() {
-        flow.show_scopes(&session.connector, &client.id, &asked);
-    }
-    let connection = &mut session.connection;
-    let tokens = match redirect {
-        Some(redirect) => {
-            let (tokens, callback) =
-                authorization_code_grant(flow, &view, &oauth_client, redirect, &asked, browser).await?;
-            let kept = rules.callback_keep.iter();
-            let found =
-                kept.filter_map(|(name, parameter)| Some((name.clone(), callback.query.get(parameter)?.clone())));
-            connection.metadata.extend(found);
-            tokens
+
+    /// Decides what is asked for, notes it in the session and shows it.
+    pub(super) async fn settle_scopes(
+        &mut self,
+        flow: &ConnectFlow<'_>,
+        session: &mut Session,
+        rules: &OAuth2,
+        oauth_client: &OAuthClient<'_>,
+    ) -> Result<()> {
+        if let Some((source, server)) = self.unassigned.take() {
+            apps::assign(flow.workspace, &session.connector.id, source, &server).await?;
         }
-        None if kind == GrantType::DeviceCode => device_code_grant(flow, &oauth_client, &asked).await?,
-        None => {
-            let scopes = &connection.scopes_requested;
-            let tokens = match kind.presents_key() {
-                true => oauth_client.present_key(scopes).await,
-                false => oauth_client.request_client_credentials_token(scopes).await,
-            };
-            tokens.map_err(|error| flow.oauth_error(error))?
+        if rules.issuer.is_some() && self.named.is_empty() && !self.is_resource() {
+            scopes::retain_listed(&mut self.asked, &rules.scope, &oauth_client.server.scopes_supported);
         }
-    };
+        flow.confirm_dropped_scopes(&session.connector, &self.asked)?;
+        let connection = &mut session.connection;
+        let is_usual = self.kind == usual_grant_type(rules);
+        connection.metadata.extend((!is_usual).then(|| (GRANT_TYPE.to_owned(), self.kind.as_str().to_owned())));
+        connection.metadata.extend(scopes::further_lists(&rules.scope, &self.asked));
+        connection.scopes_requested = self.asked.values().flatten().cloned().collect();
+        if self.kind.needs_person() {
+            flow.show_scopes(&session.connector, &self.client.id, &self.asked);
+        }
+        Ok(())
+    }
+}
+
+/// Notes in a connection the values of the callback that its connector keeps.
+pub(super) fn keep_callback_values(connection: &mut Connection, rules: &OAuth2, callback: &Callback) {
+    let kept = rules.callback_keep.iter();
+    let found = kept.filter_map(|(name, parameter)| Some((name.clone(), callback.query.get(parameter)?.clone())));
+    connection.metadata.extend(found);
+}
+
+/// Makes a grant of the tokens, notes in the session what came with them, and finds what they give access to.
+pub(super) async fn complete(
+    flow: &ConnectFlow<'_>,
+    session: &mut Session,
+    rules: &OAuth2,
+    context: GrantContext<'_>,
+    tokens: Tokens,
+    browser: &mut Option<WaitingBrowser>,
+) -> Result<Grant> {
+    let GrantContext { kind, client, fields, is_resource, oauth_client } = context;
     // A client that acts for itself has no user to ask about.
     let has_user = kind.needs_person() && !is_resource;
     let userinfo = oauth_client.server.userinfo_endpoint.as_ref().filter(|_| has_user);
+    let connection = &mut session.connection;
     connection.metadata.extend(userinfo.map(|url| (USERINFO.to_owned(), url.to_string())));
-    note_tokens(connection, &oauth_client, &tokens);
+    note_tokens(connection, oauth_client, &tokens);
     let grant = flow.grant_from_tokens(tokens, client, kind, fields);
     if let Some(declared) = &rules.follow_up {
         let kept = follow_up::select_resource(flow, session, declared, &grant, browser).await?;
@@ -163,7 +256,7 @@ async fn authorization_code_grant(
     asked: &RequestedScopes,
     browser: &mut Option<WaitingBrowser>,
 ) -> Result<(Tokens, Callback)> {
-    let pending = authorize::authorization_request(oauth_client, redirect.uri(), asked)
+    let pending = authorize::authorization_request(oauth_client, redirect.uri(), random_state(), asked)
         .map_err(|error| flow.oauth_error(error))?;
     let callback = flow.receive_callback(redirect, &pending, "code", session, browser).await?;
     let exchanged = oauth_client.exchange_code(&callback.code, &pending.redirect_uri, pending.verifier.as_ref()).await;
@@ -209,6 +302,18 @@ pub(super) async fn implicit_grant(
     fragment: &ImplicitFlow,
     browser: &mut Option<WaitingBrowser>,
 ) -> Result<Grant> {
+    let (client, redirect, pending) = implicit_request(flow, session, fragment, random_state()).await?;
+    let callback = flow.receive_callback(redirect, &pending, &fragment.token, session, browser).await?;
+    Ok(implicit_token_grant(flow, client, callback))
+}
+
+/// The request for a token in the fragment, with its client and the way of its callback.
+pub(super) async fn implicit_request(
+    flow: &ConnectFlow<'_>,
+    session: &mut Session,
+    fragment: &ImplicitFlow,
+    state: Secret,
+) -> Result<(ClientCredentials, CallbackMethod, PendingAuthorization)> {
     let (client, unassigned) = flow.client(session, GrantType::AuthorizationCode, None).await?;
     if let Some((source, server)) = unassigned {
         apps::assign(flow.workspace, &session.connector.id, source, &server).await?;
@@ -219,11 +324,15 @@ pub(super) async fn implicit_grant(
     let redirect = flow.callback_method(&fragment.redirect, session)?;
     let mut values = session.values(None);
     values.set("client_id", &client.id);
-    let pending = authorize::implicit_request(fragment, &values, &session.route, redirect.uri(), &asked);
+    let pending = authorize::implicit_request(fragment, &values, &session.route, redirect.uri(), state, &asked);
     let pending = pending.map_err(|error| flow.oauth_error(error))?;
     flow.show_scopes(&session.connector, &client.id, &asked);
-    let callback = flow.receive_callback(redirect, &pending, &fragment.token, session, browser).await?;
-    Ok(Grant {
+    Ok((client, redirect, pending))
+}
+
+/// The grant of a token that came in the fragment.
+pub(super) fn implicit_token_grant(flow: &ConnectFlow<'_>, client: ClientCredentials, callback: Callback) -> Grant {
+    Grant {
         access_token: callback.code,
         refresh_token: None,
         fields: BTreeMap::new(),
@@ -232,7 +341,7 @@ pub(super) async fn implicit_grant(
         expires_at: None,
         refresh_expires_at: None,
         refresh_method: RefreshMethod::None,
-    })
+    }
 }
 
 impl ConnectFlow<'_> {
@@ -291,6 +400,8 @@ impl ConnectFlow<'_> {
             }
             None => {
                 let registered = find_client(self.workspace, &connector.id, server.as_ref()).await?;
+                // The secret of an app must not go to a server that a caller names.
+                let registered = registered.filter(|app| !(self.request.is_guarded && app.is_unassigned));
                 match self.previous_client(session, server.as_ref(), registered.as_ref()).await? {
                     Some(own) => Some(own),
                     None => registered.map(|found| {
@@ -323,7 +434,7 @@ impl ConnectFlow<'_> {
         if client.id.is_empty() {
             return Err(ConnectError::MissingApp { command: self.request.command() }.into());
         }
-        if client.secret.is_none() && !self.request.is_sandbox {
+        if client.secret.is_none() && !self.request.is_sandbox && self.reads_environment() {
             client.secret = env::secret(&env::CLIENT_SECRET);
         }
         if is_required && client.secret.is_none() {

@@ -41,14 +41,7 @@ pub async fn reconnect(
     options: &ReconnectOptions,
     prompter: &dyn Prompter,
 ) -> Result<ConnectResult> {
-    let connection = workspace.connection(name).await?;
-    let connector = workspace.engine.catalogue.get(name.connector())?;
-    let (_, auth) = connector.auth_method(Some(&connection.auth))?;
-    // The settings are kept even if the keyring has lost the tokens.
-    let loaded = workspace.engine.token_vault.load(workspace.store().await?, name).await.ok().flatten();
-    let mut request = request_for(&connection, auth, loaded.as_ref(), options);
-    let is_pasted = |grant: &Grant| grant.client.is_none() && grant.refresh_method == RefreshMethod::None;
-    let is_pasted_token = auth.oauth2.is_some() && loaded.as_ref().is_some_and(|loaded| is_pasted(&loaded.grant));
+    let (mut request, is_pasted_token) = reconnect_request(workspace, name, options).await?;
     if is_pasted_token && request.token.is_none() && !request.is_sandbox {
         let question = PromptQuestion::Text {
             prompt: "Access token",
@@ -59,6 +52,25 @@ pub async fn reconnect(
         request.token = Some(prompter.prompt(&question).map_err(ConnectError::from)?);
     }
     Box::pin(super::connect(workspace, &request, prompter)).await
+}
+
+/// Returns the request that connects a connection as it is, and whether its token was given by hand.
+///
+/// # Errors
+/// An unknown connection, connector or authentication method; the vault's.
+pub async fn reconnect_request(
+    workspace: &Workspace,
+    name: &ConnectionName,
+    options: &ReconnectOptions,
+) -> Result<(ConnectRequest, bool)> {
+    let connection = workspace.connection(name).await?;
+    let connector = workspace.engine.catalogue.get(name.connector())?;
+    let (_, auth) = connector.auth_method(Some(&connection.auth))?;
+    // The settings are kept even if the keyring has lost the tokens.
+    let loaded = workspace.engine.token_vault.load(workspace.store().await?, name).await.ok().flatten();
+    let is_pasted = |grant: &Grant| grant.client.is_none() && grant.refresh_method == RefreshMethod::None;
+    let is_pasted_token = auth.oauth2.is_some() && loaded.as_ref().is_some_and(|loaded| is_pasted(&loaded.grant));
+    Ok((request_for(&connection, auth, loaded.as_ref(), options), is_pasted_token))
 }
 
 fn request_for(
@@ -93,6 +105,7 @@ fn request_for(
         origin: connection.origin.clone(),
         user: connection.user.clone(),
         is_sandbox: connection.mode == ConnectionMode::Sandbox,
+        is_guarded: false,
         purpose: ConnectPurpose::Reconnect,
     }
 }

@@ -249,7 +249,8 @@ async fn own_client(flow: &ConnectFlow<'_>, session: &Session) -> Result<Option<
         if given.id.is_empty() {
             return Err(ConnectError::MissingApp { command: flow.request.command() }.into());
         }
-        let secret = given.secret.clone().or_else(|| env::secret(&env::CLIENT_SECRET));
+        let from_env = || flow.reads_environment().then(|| env::secret(&env::CLIENT_SECRET)).flatten();
+        let secret = given.secret.clone().or_else(from_env);
         return Ok(Some(ClientCredentials { id: given.id.clone(), secret }));
     }
     // The emulated server registers clients, and is shown no secret of a real one.

@@ -78,7 +78,15 @@ pub struct Connection {
     pub last_error: Option<String>,
 }
 
+/// The entry of a connection's metadata that says that others than the owner chose its parameters.
+pub const GUARDED_HOSTS: &str = "guarded_hosts";
+
 impl Connection {
+    /// Whether others than the owner chose its parameters, so that hosts among them must be public.
+    pub fn is_guarded(&self) -> bool {
+        self.metadata.contains_key(GUARDED_HOSTS)
+    }
+
     /// Whether it leads to the same service: in the same mode, and with the same origin. Records, cursors and events of
     /// one place say nothing of another.
     pub fn has_target(&self, mode: ConnectionMode, origin: Option<&Url>) -> bool {

@@ -6,6 +6,7 @@ pub mod audit;
 pub mod binding;
 pub mod budget;
 pub mod calendar;
+pub mod connect_link;
 pub mod connection;
 pub mod consent;
 pub mod delivery;
@@ -24,6 +25,7 @@ pub mod notification;
 pub mod record;
 pub mod schedule;
 pub mod secrets;
+pub mod sign_in;
 pub mod stream;
 pub mod subscription;
 pub mod user;
@@ -45,6 +47,7 @@ pub use binding::{
     BindingResults, BoundInput,
 };
 pub use budget::Budget;
+pub use connect_link::{ConnectLink, ConnectLinkId, ConnectLinkMode, ConnectLinkStatus};
 pub use connection::{
     Account, Check, CheckRecord, Connection, ConnectionHealth, ConnectionId, ConnectionMode, ConnectionTransition,
     GrantStatus, NewConnection, Transition, connect_command, reconnect_command,
@@ -89,6 +92,9 @@ pub use record::{
     RecordSnapshot, RecordTotals, StoredRecord, SweepResult, Traffic,
 };
 pub use schedule::Schedule;
+pub use sign_in::{
+    ConnectedAccount, NewSignIn, SignIn, SignInFailure, SignInId, SignInResult, SignInStatus, TakeSignInResult,
+};
 pub use stream::{FormerCursor, Partition, PartitionId, StoredStream, StreamId, StreamParams};
 pub use subscription::{Subscription, SubscriptionId, SubscriptionRequest, SubscriptionResult, SubscriptionStatus};
 pub use user::{UserCounts, UserId, UserIdError};

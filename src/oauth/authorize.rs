@@ -20,18 +20,18 @@ pub struct PendingAuthorization {
     pub verifier: Option<Secret>,
 }
 
-/// A fresh `state` and a fresh S256 verifier of 43 characters go into every request.
+/// Builds the request with a fresh S256 verifier of 43 characters. `state` must be fresh too: see [`random_state`].
 ///
 /// # Errors
 /// [`OAuthError::MissingEndpoint`], [`OAuthError::Template`], [`OAuthError::S256Unsupported`] where the metadata rules S256 out.
 pub fn authorization_request(
     oauth_client: &OAuthClient<'_>,
     redirect_uri: &str,
+    state: Secret,
     asked: &RequestedScopes,
 ) -> Result<PendingAuthorization, OAuthError> {
     let rules = oauth_client.rules;
     let mut url = oauth_client.server.authorization_endpoint.clone().ok_or(OAuthError::MissingEndpoint("authorize"))?;
-    let state = random_state();
     let verifier = uses_pkce(oauth_client).then(PkceCodeChallenge::new_random_sha256);
     let methods = oauth_client.server.code_challenge_methods.as_deref();
     let has_s256 = methods.map(|methods| methods.iter().any(|method| method == "S256"));
@@ -87,10 +87,10 @@ pub fn implicit_request(
     values: &Values,
     route: &crate::http::Route,
     redirect_uri: &str,
+    state: Secret,
     asked: &RequestedScopes,
 ) -> Result<PendingAuthorization, OAuthError> {
     let mut url = fragment.authorize_url.fill_url(values)?;
-    let state = random_state();
     let mut target =
         Url::parse(redirect_uri).map_err(|_| crate::connector::TemplateError::InvalidUrl(redirect_uri.to_owned()))?;
     target.query_pairs_mut().append_pair("state", state.expose());
@@ -112,8 +112,8 @@ pub fn implicit_request(
     })
 }
 
-/// 256 bits from the operating system.
-fn random_state() -> Secret {
+/// Returns 256 bits from the operating system, as text for URLs.
+pub fn random_state() -> Secret {
     let token = CsrfToken::new_random_len(32);
     Secret::new(token.into_secret())
 }
@@ -187,10 +187,20 @@ mod tests {
     #[test]
     fn fault_009_pkce_is_s256_and_fresh() {
         with_party("", true, None, |oauth_client| {
-            let one =
-                authorization_request(oauth_client, "http://127.0.0.1:1/callback", &RequestedScopes::new()).unwrap();
-            let two =
-                authorization_request(oauth_client, "http://127.0.0.1:1/callback", &RequestedScopes::new()).unwrap();
+            let one = authorization_request(
+                oauth_client,
+                "http://127.0.0.1:1/callback",
+                random_state(),
+                &RequestedScopes::new(),
+            )
+            .unwrap();
+            let two = authorization_request(
+                oauth_client,
+                "http://127.0.0.1:1/callback",
+                random_state(),
+                &RequestedScopes::new(),
+            )
+            .unwrap();
             let verifier = one.verifier.as_ref().unwrap().expose();
             assert!((43..=128).contains(&verifier.len()), "{}", verifier.len());
             assert_ne!(verifier, two.verifier.unwrap().expose());
@@ -206,7 +216,8 @@ mod tests {
     fn fault_010_metadata_without_s256_is_refused() {
         for (methods, expected) in [(&["plain"][..], PkceSupport::PlainOnly), (&[], PkceSupport::NoMethod)] {
             with_party("", true, Some(methods), |oauth_client| {
-                let refused = authorization_request(oauth_client, "http://127.0.0.1:1/", &RequestedScopes::new());
+                let refused =
+                    authorization_request(oauth_client, "http://127.0.0.1:1/", random_state(), &RequestedScopes::new());
                 assert!(
                     matches!(refused, Err(OAuthError::S256Unsupported { support }) if support == expected),
                     "{methods:?}"
@@ -221,7 +232,8 @@ mod tests {
             with_party("pkce = \"advertised\"", false, methods, |oauth_client| {
                 let server = ServerMetadata { is_published, ..oauth_client.server.clone() };
                 let oauth_client = OAuthClient { server, ..copy(oauth_client) };
-                authorization_request(&oauth_client, "http://127.0.0.1:1/", &RequestedScopes::new()).err()
+                authorization_request(&oauth_client, "http://127.0.0.1:1/", random_state(), &RequestedScopes::new())
+                    .err()
             })
         };
         assert!(refusal(Some(&["S256"]), true).is_none());
@@ -253,7 +265,7 @@ mod tests {
     fn a_vendor_that_turns_public_by_pkce_gets_it_only_without_a_secret() {
         let rules = "pkce = \"public_only\"";
         let verifier = |oauth_client: &OAuthClient<'_>| {
-            authorization_request(oauth_client, "http://localhost:1/", &RequestedScopes::new())
+            authorization_request(oauth_client, "http://localhost:1/", random_state(), &RequestedScopes::new())
                 .unwrap()
                 .verifier
                 .is_some()

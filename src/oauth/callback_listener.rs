@@ -276,7 +276,7 @@ impl CallbackHandler {
             return self.start_page.respond();
         }
         let query = request.uri().query().unwrap_or_default();
-        if self.is_fragment && !query.split('&').any(|pair| pair.starts_with(&format!("{}=", self.code_param))) {
+        if self.is_fragment && lacks_token(query, &self.code_param) {
             return fragment_page();
         }
         match check_callback(query, &self.expected, &self.code_param) {
@@ -302,8 +302,13 @@ impl CallbackHandler {
     }
 }
 
-/// Hands the fragment to this listener as a query; the script is fixed and bears the page's only permission to run.
-fn fragment_page() -> FullResponse {
+/// Returns whether the token of a callback is still in the URL's fragment, which only a script in the browser can read.
+pub fn lacks_token(query: &str, token: &str) -> bool {
+    !query.split('&').any(|pair| pair.split('=').next() == Some(token))
+}
+
+/// The page that sends the fragment on as a query; the script is fixed and bears the page's only permission to run.
+pub fn fragment_page() -> FullResponse {
     const SCRIPT: &str = "location.replace(location.pathname+'?'+location.search.slice(1)+'&'+location.hash.slice(1))";
     const POLICY: &str = "default-src 'none'; script-src 'sha256-SCRIPT_HASH'";
     let body = format!("<!doctype html><meta charset=utf-8><title>integ</title><script>{SCRIPT}</script>");

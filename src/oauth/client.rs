@@ -105,12 +105,21 @@ impl<'a> OAuthClient<'a> {
             endpoints = discovery::discover(http, &session.route, &issuer, scope, endpoints).await?;
         }
         let mut oauth_client = Self::for_server(session, workspace, client, redirect_uri, endpoints)?;
-        oauth_client.identity = session.client_identity(fields)?;
+        oauth_client.set_credential(session, fields)?;
         if oauth_client.identity.is_some() {
             oauth_client.server.use_mtls_endpoints();
         }
-        oauth_client.credential = session.auth.credential_values(fields);
         Ok(oauth_client)
+    }
+
+    /// Sets the keys that requests are signed with, and the certificate that connections show.
+    ///
+    /// # Errors
+    /// [`OAuthError::Certificate`].
+    pub fn set_credential(&mut self, session: &Session, fields: &BTreeMap<String, Secret>) -> Result<(), OAuthError> {
+        self.identity = session.client_identity(fields)?;
+        self.credential = session.auth.credential_values(fields);
+        Ok(())
     }
 
     /// The same for a server whose endpoints are known.

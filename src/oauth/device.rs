@@ -19,8 +19,10 @@ pub struct DeviceAuthorizationResponse {
     pub verification_uri: Url,
     pub verification_uri_complete: Option<Url>,
     pub expires_in: Duration,
-    device_code: Secret,
-    interval: Duration,
+    /// What polling presents.
+    pub device_code: Secret,
+    /// How often the vendor may be asked.
+    pub interval: Duration,
 }
 
 /// Asks for a device code (RFC 8628 section 3.1).
@@ -104,10 +106,10 @@ pub async fn poll(
             return Err(OAuthError::DeviceCodeExpired);
         }
         tokio::time::sleep(interval).await;
-        match poll_once(oauth_client, authorization).await {
+        match poll_once(oauth_client, &authorization.device_code).await {
             Ok(PollResult::Granted(tokens)) => return Ok(*tokens),
             Ok(PollResult::Pending) => {}
-            Ok(PollResult::SlowDown) => interval += Duration::from_secs(5),
+            Ok(PollResult::SlowDown) => interval += SLOW_DOWN,
             Err(OAuthError::Http(
                 HttpError::Connect { .. } | HttpError::Timeout { .. } | HttpError::ConnectionLost { .. },
             ))
@@ -122,19 +124,25 @@ pub async fn poll(
     }
 }
 
-enum PollResult {
+/// What `slow_down` adds to the interval for good (RFC 8628 section 3.5).
+pub const SLOW_DOWN: Duration = Duration::from_secs(5);
+
+/// What the vendor says of a device code.
+#[derive(Debug)]
+pub enum PollResult {
     Granted(Box<Tokens>),
     Pending,
     SlowDown,
 }
 
-async fn poll_once(
-    oauth_client: &OAuthClient<'_>,
-    authorization: &DeviceAuthorizationResponse,
-) -> Result<PollResult, OAuthError> {
+/// Asks once whether somebody has entered the code.
+///
+/// # Errors
+/// Those of [`poll`].
+pub async fn poll_once(oauth_client: &OAuthClient<'_>, device_code: &Secret) -> Result<PollResult, OAuthError> {
     let mut form = vec![
         ("grant_type".to_owned(), "urn:ietf:params:oauth:grant-type:device_code".to_owned()),
-        ("device_code".to_owned(), authorization.device_code.expose().clone()),
+        ("device_code".to_owned(), device_code.expose().clone()),
     ];
     form.extend(oauth_client.fill_params(&oauth_client.rules.token_params)?);
     let response = oauth_client.post(oauth_client.authenticated_form(oauth_client.token_url()?, form)).await?;

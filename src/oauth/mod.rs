@@ -28,6 +28,7 @@ mod token_response;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize, Serializer};
 use thiserror::Error;
 use url::Url;
 
@@ -61,7 +62,7 @@ pub struct Tokens {
 }
 
 /// Where the vendor's OAuth is.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServerMetadata {
     /// The server has published metadata: what it leaves out, it does not have.
     pub is_published: bool,
@@ -81,6 +82,7 @@ pub struct ServerMetadata {
     /// The client authentication methods that the metadata lists; absent where it does not say.
     pub auth_methods: Option<Vec<String>>,
     /// How the client shows its secret, where the metadata leaves one method only.
+    #[serde(serialize_with = "client_auth_word")]
     pub client_auth: Option<ClientAuth>,
     /// The metadata lists `client_secret_post`.
     pub supports_client_secret_post: bool,
@@ -90,6 +92,18 @@ pub struct ServerMetadata {
     pub scopes_supported: Vec<String>,
     /// The endpoints for clients that show a certificate, by their names in the metadata.
     pub mtls_endpoints: BTreeMap<String, Url>,
+}
+
+/// Writes the word that connector files have, from which it is read.
+fn client_auth_word<S: Serializer>(method: &Option<ClientAuth>, serializer: S) -> Result<S::Ok, S::Error> {
+    let word = method.map(|method| match method {
+        ClientAuth::Basic => "basic",
+        ClientAuth::Post => "post",
+        ClientAuth::None => "none",
+        ClientAuth::PrivateKeyJwt => "private_key_jwt",
+        ClientAuth::TlsClientAuth => "tls_client_auth",
+    });
+    word.serialize(serializer)
 }
 
 impl ServerMetadata {
@@ -470,6 +484,28 @@ impl OAuthError {
                 code.clone()
             }
             (other, _) => other.to_string(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stored_metadata_is_read_as_it_was() {
+        let methods = [
+            ClientAuth::Basic,
+            ClientAuth::Post,
+            ClientAuth::None,
+            ClientAuth::PrivateKeyJwt,
+            ClientAuth::TlsClientAuth,
+        ];
+        for client_auth in methods.map(Some).into_iter().chain([None]) {
+            let token_endpoint = Url::parse("https://as.example/token").ok();
+            let metadata = ServerMetadata { client_auth, token_endpoint, is_published: true, ..Default::default() };
+            let text = serde_json::to_string(&metadata).unwrap();
+            assert_eq!(serde_json::from_str::<ServerMetadata>(&text).unwrap(), metadata, "{text}");
         }
     }
 }

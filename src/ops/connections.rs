@@ -42,17 +42,18 @@ pub const OPERATIONS: &[Operation] = &[
 /// Connects an account; the prompter asks the user for values and confirmations.
 pub async fn connect(workspace: &Workspace, request: ConnectRequest, prompter: &dyn Prompter) -> Result<ConnectView> {
     let connected = Box::pin(connect::connect(workspace, &request, prompter)).await?;
-    Ok(ConnectView {
-        connection: connection_view(
-            workspace,
-            &connected.connection,
-            Vec::new(),
-            last_synced(workspace).await.remove(&connected.connection.id),
-            &mut ConnectorCache::default(),
-        ),
+    Ok(connect_view(workspace, connected).await)
+}
+
+/// The view of a connection that was made.
+pub(super) async fn connect_view(workspace: &Workspace, connected: ConnectResult) -> ConnectView {
+    let last_synced = last_synced(workspace).await.remove(&connected.connection.id);
+    let connectors = &mut ConnectorCache::default();
+    ConnectView {
+        connection: connection_view(workspace, &connected.connection, Vec::new(), last_synced, connectors),
         missing_scopes: connected.missing_scopes,
         warnings: connected.warnings,
-    })
+    }
 }
 
 /// The connections to reconnect, and what to change.

@@ -10,6 +10,7 @@ pub mod bindings;
 pub mod bundles;
 pub mod calendar;
 pub mod calls;
+pub mod connect_links;
 pub mod connections;
 pub mod connectors;
 pub mod consents;
@@ -20,6 +21,7 @@ pub mod mcp;
 pub mod sandbox;
 #[cfg(test)]
 mod send_tests;
+pub mod sign_ins;
 pub mod sync;
 pub mod tokens;
 pub mod users;
@@ -94,6 +96,7 @@ pub fn operations() -> impl Iterator<Item = &'static Operation> {
         bundles::OPERATIONS,
         calendar::OPERATIONS,
         calls::OPERATIONS,
+        connect_links::OPERATIONS,
         connections::OPERATIONS,
         connectors::OPERATIONS,
         consents::OPERATIONS,
@@ -102,6 +105,7 @@ pub fn operations() -> impl Iterator<Item = &'static Operation> {
         links::OPERATIONS,
         mcp::OPERATIONS,
         sandbox::OPERATIONS,
+        sign_ins::OPERATIONS,
         sync::OPERATIONS,
         tokens::OPERATIONS,
         users::OPERATIONS,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
+use url::Url;
 
 use super::{RuntimeError, Workspace};
 use crate::connector::Connector;
@@ -87,6 +88,11 @@ impl Workspace {
         let mut sandboxes = self.sandboxes();
         let running = sandboxes.entry(key).or_insert(started);
         Ok(Route::Sandbox(running.origin.clone()))
+    }
+
+    /// Returns whether a URL leads to an emulation that this process runs for a connection.
+    pub fn has_emulator_at(&self, url: &Url) -> bool {
+        self.sandboxes().values().any(|running| running.origin.origin() == url.origin())
     }
 
     /// Starts an emulated vendor on a port (any free port if none is given), for other programs: the links in its

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::OnceCell;
 
-use super::{EnvironmentConnections, Notify, Shutdown};
+use super::{EnvironmentConnections, Notify, ParamSource, Shutdown};
 use crate::clock::Clock;
 use crate::config::{Config, Folders};
 use crate::connector::Catalogue;
@@ -73,6 +73,11 @@ impl Engine {
     #[must_use]
     pub fn with_audit(self, audit: Option<Arc<PendingAudit>>) -> Self {
         Self { audit, ..self }
+    }
+
+    /// Returns who chose the parameters of a connection: the owner, or others whose hosts are guarded.
+    pub fn param_source(&self, is_guarded: bool) -> ParamSource<'_> {
+        if is_guarded { ParamSource::Caller(&self.config.http.allow) } else { ParamSource::Owner }
     }
 
     /// Returns what is needed to open vaults in blocking work: see [`Self::with_vaults`].

@@ -23,7 +23,7 @@ pub use engine::Engine;
 pub use environment::{EnvironmentConnections, EnvironmentError};
 pub use lock::LockGuard;
 pub use notify::{BoxFuture, Notify};
-pub use routes::{live_route, route_to};
+pub use routes::{ParamSource, live_route, route_to};
 pub use session::{Session, SessionError, template_values};
 pub use shutdown::{Shutdown, ShutdownHold};
 pub use workspace::Workspace;

@@ -3,10 +3,34 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use url::Url;
+use url::{Host, Url};
 
+use crate::config::AllowedAddress;
 use crate::connector::{AuthMethod, Connector, HostTemplate, Values, url_templates};
 use crate::http::{AllowedHosts, HostTrust, Route, is_loopback};
+
+/// Who chose the parameters of a connection, some of which are hosts.
+#[derive(Clone, Copy, Debug)]
+pub enum ParamSource<'a> {
+    /// The owner, who may name any address.
+    Owner,
+    /// A caller of the API or the user of a connect link, who may name public addresses and those that the owner allows
+    /// (`http.allow`).
+    Caller(&'a [AllowedAddress]),
+}
+
+impl ParamSource<'_> {
+    fn allows(self, url: &Url) -> bool {
+        let Self::Caller(allowed) = self else { return true };
+        let (host, address) = match url.host() {
+            Some(Host::Ipv4(address)) => (address.to_string(), Some(address.into())),
+            Some(Host::Ipv6(address)) => (address.to_string(), Some(address.into())),
+            Some(Host::Domain(name)) => (name.to_owned(), None),
+            None => return false,
+        };
+        allowed.iter().any(|one| one.matches_host(&host) || address.is_some_and(|address| one.contains(address)))
+    }
+}
 
 /// Returns the route of a live connection: only to the hosts of its connector file, with the user's parameters.
 ///
@@ -17,6 +41,7 @@ pub fn live_route(
     auth_name: &str,
     auth: &AuthMethod,
     params: &BTreeMap<String, String>,
+    source: ParamSource<'_>,
 ) -> Route {
     let mut values = Values::default();
     let mut typed = Vec::new();
@@ -36,7 +61,7 @@ pub fn live_route(
         match template.origin(&values) {
             Some(url) => {
                 reach.declare(&url);
-                if host.sole_placeholder().is_some_and(|name| typed.contains(&name)) {
+                if host.sole_placeholder().is_some_and(|name| typed.contains(&name)) && source.allows(&url) {
                     reach.allow_user_provided(&url);
                 }
             }

@@ -266,7 +266,10 @@ impl Workspace {
                 Box::pin(self.sandbox_route(&connector, &connection.auth, account, &connection.params)).await?
             }
             (Some(origin), ConnectionMode::Live) => Route::Origin(origin.clone()),
-            (None, ConnectionMode::Live) => live_route(&connector, &connection.auth, &auth, &connection.params),
+            (None, ConnectionMode::Live) => {
+                let source = self.engine.param_source(connection.is_guarded());
+                live_route(&connector, &connection.auth, &auth, &connection.params, source)
+            }
         };
         Ok(Session { connection, connector, auth, route })
     }

@@ -8,6 +8,7 @@
 mod api_tokens;
 mod audit;
 mod bindings;
+mod connect_links;
 mod connections;
 mod consents;
 mod entity_states;
@@ -20,6 +21,7 @@ mod outbox;
 mod record_hasher;
 mod records;
 mod sandbox;
+mod sign_ins;
 mod sqlite;
 mod users;
 
@@ -30,6 +32,7 @@ use async_trait::async_trait;
 pub use api_tokens::{ApiTokenRotation, ApiTokenWrite, ApiTokens};
 pub use audit::{AuditLog, AuditTiming, PendingAudit};
 pub use bindings::Bindings;
+pub use connect_links::ConnectLinks;
 pub use connections::{Apps, Connections, Grants};
 pub use consents::Consents;
 pub use entity_states::EntityStates;
@@ -42,6 +45,7 @@ pub use outbox::{Endpoints, EventTypes, Outbox};
 pub use record_hasher::RecordHasher;
 pub use records::{Jobs, Records, Schedules, Streams};
 pub use sandbox::{Sandbox, state_key};
+pub use sign_ins::SignIns;
 pub use sqlite::{
     BackupConnection, BackupContents, IntegrityWarning, LostWritesPolicy, Meta, Snapshot, SqliteStore, StoreKey,
     from_keyring_entry, keyring_entry, sqlite_version,
@@ -60,6 +64,10 @@ pub trait Store: Send + Sync {
     fn grants(&self) -> &dyn Grants;
     /// Returns the OAuth apps that the user registered with vendors.
     fn apps(&self) -> &dyn Apps;
+    /// Returns the sign-ins that one process begins and another finishes.
+    fn sign_ins(&self) -> &dyn SignIns;
+    /// Returns the connect links.
+    fn connect_links(&self) -> &dyn ConnectLinks;
     /// Returns how webhooks reach each connection, and the secrets that verify them.
     fn webhooks(&self) -> &dyn Webhooks;
     /// Returns the webhook subscriptions created at vendors.

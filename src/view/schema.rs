@@ -6,10 +6,11 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use crate::model::{
     ApiOutcome, ApiTokenId, ApiTokenName, ApiTokenStatus, AuditActorKind, AuditOutcome, BackoffPolicy, BindingChange,
-    BindingName, BindingOrigin, ChainProblemKind, CheckpointState, ConnectionMode, ConnectionName, ConsentId,
-    ConsentPurpose, ConsentState, ConsentType, DeliveryId, DeliveryStatus, DisabledReason, Effect, EndpointId,
-    EventPattern, EventStatus, EventType, EventVerification, HandlerKind, JobStatus, RateTier, RecordChange,
-    ScopeGrant, SubscriptionStatus, SyncMode, UserId, WorkspaceName, calendar,
+    BindingName, BindingOrigin, ChainProblemKind, CheckpointState, ConnectLinkId, ConnectLinkMode, ConnectLinkStatus,
+    ConnectionMode, ConnectionName, ConsentId, ConsentPurpose, ConsentState, ConsentType, DeliveryId, DeliveryStatus,
+    DisabledReason, Effect, EndpointId, EventPattern, EventStatus, EventType, EventVerification, HandlerKind,
+    JobStatus, RateTier, RecordChange, ScopeGrant, SignInId, SignInStatus, SubscriptionStatus, SyncMode, UserId,
+    WorkspaceName, calendar,
 };
 
 /// Gives closed enums a schema that lists their words.
@@ -59,6 +60,8 @@ word_schemas!(
     BindingChange,
     ChainProblemKind,
     CheckpointState,
+    ConnectLinkMode,
+    ConnectLinkStatus,
     ConnectionMode,
     ConsentState,
     ConsentType,
@@ -71,6 +74,7 @@ word_schemas!(
     JobStatus,
     RateTier,
     RecordChange,
+    SignInStatus,
     SubscriptionStatus,
     SyncMode,
     super::binding::EntityOutcome,
@@ -111,6 +115,8 @@ text_schemas!(
     ScopeGrant => "A scope such as `connections:read`, or a group such as `read:*`",
     BindingName => "The name of a binding",
     BindingOrigin => "What a binding maps, such as `hubspot/contacts` or `stripe#charge.refunded`",
+    ConnectLinkId => "The id of a connect link",
+    SignInId => "The id of a sign-in",
     ConnectionName => "The name of a connection, such as `slack` or `slack@work`",
     WorkspaceName => "The name of a workspace",
     ConsentId => "The id of a consent",

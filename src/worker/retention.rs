@@ -1,4 +1,5 @@
-//! Removes data after its retention period: processed events, delivered or abandoned messages, and audit entries.
+//! Removes data after its retention period: processed events, delivered or abandoned messages, ended sign-ins, and audit
+//! entries.
 
 use async_trait::async_trait;
 
@@ -16,7 +17,7 @@ const BATCH_SIZE: usize = 1000;
 /// What a worker removes. How long each is retained is in the settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RetentionScope {
-    /// Events of every connection, messages, and audit entries.
+    /// Events of every connection, messages, sign-ins, and audit entries.
     All,
     /// Events of these connections, of all if absent.
     Events(Option<Vec<ConnectionId>>),
@@ -81,6 +82,7 @@ impl Worker for RetentionWorker<'_> {
         }
         let has_more = match &self.scope {
             RetentionScope::All => {
+                self.workspace.store().await?.sign_ins().prune(now).await?;
                 self.prune_events(None, now).await? | self.prune_messages(now).await? | self.prune_audit().await?
             }
             RetentionScope::Events(connections) => self.prune_events(connections.as_deref(), now).await?,

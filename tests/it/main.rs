@@ -53,6 +53,7 @@ mod sandbox;
 mod sandbox_world;
 mod schemas;
 mod secrets;
+mod sign_in;
 mod snapshots;
 mod stored;
 mod stores;

@@ -120,6 +120,7 @@ mod tests {
         attempts: id delivery_id started_at duration_ms request_headers response_status response_body error
         binding_failures: id binding_id record_id event_id reason failed_at
         bindings: id name connector account stream event text created_at changed_at dropped_failures
+        connect_links: id secret_hash connector account auth scopes params user_id mode display return_to is_guarded created_at expires_at uses_left revoked_at
         connections: id connector account mode auth origin params metadata account_id account_name scopes_requested scopes_granted grant_status status_reason connected_at connected_by user_id checked_at check_passed check_unauthorized error_count last_error
         cursor_history: id partition_id cursor replaced_at
         deliveries: id message_id endpoint_id status attempts due_at expires_at created_at last_error
@@ -145,6 +146,7 @@ mod tests {
         sandbox_state: key value
         schedules: id connection_id stream rule jitter_secs next_at last_at
         seen_ids: id partition_id ids
+        sign_ins: id state_hash connector account details poll_interval_secs polled_at user_id link_id return_to created_at expires_at taken_at result ended_at
         streams: id connection_id name params
         subscriptions: id connection_id status url events params idempotency_key metadata secret created_at renewed_at expires_at failures last_failed_at last_error
         webhooks: connection_id path public_url port params secrets

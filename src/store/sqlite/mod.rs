@@ -18,6 +18,7 @@ mod apps;
 mod audit;
 mod bindings;
 mod conflicts;
+mod connect_links;
 mod connections;
 mod consents;
 mod endpoints;
@@ -46,6 +47,7 @@ mod sandbox;
 mod schedules;
 mod schema;
 mod sequence;
+mod sign_ins;
 mod snapshot;
 mod streams;
 mod subscriptions;
@@ -73,9 +75,9 @@ pub use snapshot::{BackupConnection, BackupContents, Snapshot};
 use self::readers::Readers;
 use self::writer::{WriteContext, Writer};
 use super::{
-    ApiTokens, Apps, AuditLog, Bindings, Connections, Consents, Endpoints, EntityStates, EventCreations, EventTypes,
-    Events, Grants, Jobs, Links, Locks, MalformedValue, Outbox, PendingAudit, Records, Sandbox, Schedules, Store,
-    StoreError, Streams, Subscriptions, Users, Webhooks,
+    ApiTokens, Apps, AuditLog, Bindings, ConnectLinks, Connections, Consents, Endpoints, EntityStates, EventCreations,
+    EventTypes, Events, Grants, Jobs, Links, Locks, MalformedValue, Outbox, PendingAudit, Records, Sandbox, Schedules,
+    SignIns, Store, StoreError, Streams, Subscriptions, Users, Webhooks,
 };
 
 /// The version of the SQLite underneath.
@@ -189,6 +191,14 @@ impl Store for SqliteStore {
     }
 
     fn apps(&self) -> &dyn Apps {
+        self
+    }
+
+    fn sign_ins(&self) -> &dyn SignIns {
+        self
+    }
+
+    fn connect_links(&self) -> &dyn ConnectLinks {
         self
     }
 

@@ -69,7 +69,7 @@ pub struct World {
 }
 
 /// A home that is copied for each part of a document: to make it takes longer.
-static PREPARED: LazyLock<(TempDir, String)> = LazyLock::new(|| {
+static PREPARED: LazyLock<(TempDir, String, String)> = LazyLock::new(|| {
     let world = World::empty();
     for connection in CONNECTIONS {
         world.ok(&format!("integ connect {connection} --sandbox"));
@@ -105,9 +105,10 @@ static PREPARED: LazyLock<(TempDir, String)> = LazyLock::new(|| {
     world.capture_request();
     let endpoint = world.ok("integ endpoint add http://127.0.0.1:3000/hook --json --jq .endpoint").trim().to_owned();
     world.ok("integ endpoint send invoice.paid --data invoice.json");
+    let link = world.ok("integ connect-link create slack --json --jq .connect_link").trim().to_owned();
     let copy = tempfile::tempdir().unwrap();
     copy_folder(world.path(), copy.path());
-    (copy, endpoint)
+    (copy, endpoint, link)
 });
 
 fn copy_folder(from: &Path, to: &Path) {
@@ -174,11 +175,13 @@ impl World {
     /// A line with what the user replaces replaced, and with ports that are free.
     fn filled(&self, line: &str) -> String {
         let endpoint = if line.contains("ENDPOINT") { PREPARED.1.as_str() } else { "" };
+        let link = if line.contains("CONNECT_LINK") { PREPARED.2.as_str() } else { "" };
         let address = &self.receiver.address;
         [
             ("cargo run -- ", "integ "),
             ("/usr/local/bin/tell-us", "tell-us"),
             ("ENDPOINT", endpoint),
+            ("CONNECT_LINK", link),
             ("AGE1", AGE1),
             ("age1…", AGE1),
             ("127.0.0.1:3000", address),

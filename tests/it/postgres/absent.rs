@@ -13,9 +13,9 @@ use integ::model::delivery::{
 use integ::model::*;
 use integ::secret::Secret;
 use integ::store::{
-    ApiTokenRotation, ApiTokenWrite, ApiTokens, Apps, AuditLog, Bindings, Consents, Endpoints, EntityStates,
-    EventCreations, EventTypes, Events, Fence, Jobs, Links, Outbox, Records, Sandbox, Schedules, StoreError, Streams,
-    Subscriptions, Users, Webhooks,
+    ApiTokenRotation, ApiTokenWrite, ApiTokens, Apps, AuditLog, Bindings, ConnectLinks, Consents, Endpoints,
+    EntityStates, EventCreations, EventTypes, Events, Fence, Jobs, Links, Outbox, Records, Sandbox, Schedules, SignIns,
+    StoreError, Streams, Subscriptions, Users, Webhooks,
 };
 use jiff::civil::Date;
 use serde_json::Value;
@@ -74,6 +74,25 @@ closed! {
         fn admit(&ApiTokenId, Timestamp, u32, Duration) -> Option<Admission>;
         fn record_usage(&[ApiUse]) -> ();
         fn usage(&ApiTokenId, Date) -> Vec<ApiUseCount>;
+    }
+    SignIns {
+        fn begin(&NewSignIn) -> ();
+        fn find(&SignInId) -> Option<SignIn>;
+        fn find_by_state(&[u8; 32]) -> Option<SignIn>;
+        fn take(&SignInId, Timestamp) -> TakeSignInResult;
+        fn finish(&SignInId, &SignInResult, Timestamp) -> ();
+        fn claim_poll(&SignInId, Timestamp) -> bool;
+        fn slow_down(&SignInId, u32) -> ();
+        fn prune(Timestamp) -> usize;
+    }
+    ConnectLinks {
+        fn add(&ConnectLink, &[u8; 32]) -> ();
+        fn list() -> Vec<ConnectLink>;
+        fn get(&ConnectLinkId) -> Option<ConnectLink>;
+        fn find_by_secret(&[u8; 32]) -> Option<ConnectLink>;
+        fn take_use(&ConnectLinkId, Timestamp) -> bool;
+        fn return_use(&ConnectLinkId) -> ();
+        fn revoke(&ConnectLinkId, Timestamp) -> bool;
     }
     Webhooks {
         fn get(ConnectionId) -> Option<Webhook>;

@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use integ::store::{
-    ApiTokens, Apps, AuditLog, Bindings, Connections, Consents, Endpoints, EntityStates, EventCreations, EventTypes,
-    Events, Grants, Jobs, Links, Locks, MalformedValue, Outbox, PendingAudit, Records, Sandbox, Schedules, Store,
-    StoreError, Streams, Subscriptions, Users, Webhooks,
+    ApiTokens, Apps, AuditLog, Bindings, ConnectLinks, Connections, Consents, Endpoints, EntityStates, EventCreations,
+    EventTypes, Events, Grants, Jobs, Links, Locks, MalformedValue, Outbox, PendingAudit, Records, Sandbox, Schedules,
+    SignIns, Store, StoreError, Streams, Subscriptions, Users, Webhooks,
 };
 use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard};
 use tokio_postgres::{Client, Config, NoTls};
@@ -127,6 +127,14 @@ impl Store for PostgresStore {
     }
 
     fn apps(&self) -> &dyn Apps {
+        self
+    }
+
+    fn sign_ins(&self) -> &dyn SignIns {
+        self
+    }
+
+    fn connect_links(&self) -> &dyn ConnectLinks {
         self
     }
 

@@ -153,6 +153,27 @@ fn api_tokens() {
 }
 
 #[test]
+fn connect_links() {
+    session(
+        "connect_links",
+        |_| {},
+        "connect-link list
+        connect-link create slack
+        . config set serve.public_url https://integ.example
+        . config set serve.return_origins https://app.example
+        connect-link create slack@work --sandbox --scope chat:write,users:read
+        connect-link create gitlab --user u_17 --param instance=gitlab.com --return-to https://app.example/done --popup
+        let link = connect-link list --jq '.connect_links[]|select(.connector==\"gitlab\")|.connect_link'
+        connect-link revoke {link}
+        connect-link revoke {link}
+        sorted ~ connect-link list
+        connect-link revoke cnl_0011223344556677
+        connect-link create slack --expires 30d
+        connect-link create slack --return-to https://evil.example/",
+    );
+}
+
+#[test]
 fn mcp_clients() {
     session(
         "mcp_clients",

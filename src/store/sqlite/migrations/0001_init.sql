@@ -98,6 +98,59 @@ CREATE TABLE apps (
     PRIMARY KEY (connector, server)
 ) STRICT, WITHOUT ROWID;
 
+-- URLs with which somebody else connects an account.
+CREATE TABLE connect_links (
+    id          TEXT PRIMARY KEY,
+    -- SHA-256 of the secret part of the URL, which is stored nowhere.
+    secret_hash BLOB NOT NULL UNIQUE,
+    connector   TEXT NOT NULL,
+    -- NULL where the name follows from the user or the account.
+    account     TEXT,
+    -- NULL for the connector's usual method.
+    auth        TEXT,
+    -- JSON.
+    scopes      TEXT NOT NULL,
+    params      TEXT NOT NULL,
+    user_id     TEXT,
+    mode        TEXT NOT NULL CHECK (mode IN ('live', 'sandbox')),
+    display     TEXT NOT NULL CHECK (display IN ('redirect', 'popup')),
+    return_to   TEXT,
+    -- 1 if an API caller chose the parameters: hosts among them may only be public.
+    is_guarded  INTEGER NOT NULL CHECK (is_guarded IN (0, 1)),
+    created_at  INTEGER NOT NULL,
+    expires_at  INTEGER NOT NULL,
+    -- One less in the commit that uses up the state of a sign-in, and one more if that sign-in fails.
+    uses_left   INTEGER NOT NULL CHECK (uses_left >= 0),
+    revoked_at  INTEGER
+) STRICT, WITHOUT ROWID;
+
+-- Sign-ins that one process begins and any other may finish. Kept for an hour after their end, for those who ask how they
+-- ended.
+CREATE TABLE sign_ins (
+    id                 TEXT PRIMARY KEY,
+    -- SHA-256 of `state`; NULL for a device code. Kept once used, so that a repeated callback is recognised.
+    state_hash         BLOB UNIQUE,
+    connector          TEXT NOT NULL,
+    account            TEXT NOT NULL,
+    -- JSON: what the process that finishes it needs, with the PKCE verifier. NULL once the state is used up.
+    details            TEXT,
+    -- For a device code: how often the vendor may be asked, and when it was, in milliseconds.
+    poll_interval_secs INTEGER,
+    polled_at          INTEGER NOT NULL,
+    user_id            TEXT,
+    link_id            TEXT REFERENCES connect_links (id) ON DELETE CASCADE,
+    return_to          TEXT,
+    created_at         INTEGER NOT NULL,
+    expires_at         INTEGER NOT NULL,
+    -- When the state was used up. Without a result some minutes later, the process was killed.
+    taken_at           INTEGER,
+    -- JSON: the connection or the failure.
+    result             TEXT,
+    ended_at           INTEGER
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX sign_ins_link ON sign_ins (link_id) WHERE link_id IS NOT NULL;
+
 -- What the emulated vendors remember between two commands; the values are JSON.
 CREATE TABLE sandbox_state (
     key   TEXT PRIMARY KEY,

@@ -189,6 +189,7 @@ fn connect() {
         UnsupportedGrant => [E::UnsupportedGrant { command: requested(), grant: "device codes" }],
         PeerCheckRequired => [E::PeerCheckRequired { command: requested() }],
         HttpsRedirectRequired => [E::HttpsRedirectRequired { command: requested() }],
+        HttpsPublicUrlRequired => [E::HttpsPublicUrlRequired { command: requested() }],
         ChoiceRequired => [E::ChoiceRequired { command: requested(), param: "site".into(), labels: labels() }],
         InvalidUrl => [E::InvalidUrl { url: "http://mcp.example/mcp".into(), reason: "it is neither https nor http on this machine" }],
         OtherResource => [other_resource()],

@@ -6,6 +6,7 @@
 mod access;
 mod connectors;
 mod foundation;
+mod sign_ins;
 mod storage;
 mod webhooks;
 mod work;

@@ -1,0 +1,134 @@
+//! Connect links: URLs with which somebody else connects an account, once.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use url::Url;
+
+use super::connection::ConnectionMode;
+use super::user::UserId;
+use super::words::words;
+use crate::clock::{self, Timestamp};
+use crate::hex;
+
+/// For how long a link is valid, unless the caller says otherwise.
+pub const CONNECT_LINK_LIFETIME: Duration = Duration::from_secs(86_400);
+
+/// For how long it may be valid.
+pub const MAX_CONNECT_LINK_LIFETIME: Duration = Duration::from_secs(7 * 86_400);
+
+/// The id of a connect link: `cnl_` and 64 random bits in hexadecimal.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnectLinkId(String);
+
+impl ConnectLinkId {
+    const PREFIX: &str = "cnl_";
+
+    /// Returns an id that nobody has.
+    pub fn random() -> Self {
+        Self(format!("{}{}", Self::PREFIX, hex::encode(&clock::random::<8>())))
+    }
+
+    /// Returns the id as it was given.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for ConnectLinkId {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let digits = text.strip_prefix(Self::PREFIX).and_then(hex::decode);
+        match digits {
+            Some(bytes) if bytes.len() == 8 => Ok(Self(text.to_owned())),
+            _ => Err(format!("{text:?} is not the ID of a connect link (cnl_…)")),
+        }
+    }
+}
+
+impl fmt::Display for ConnectLinkId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// How the page of a connect link is shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ConnectLinkMode {
+    /// It is a page of its own, and leads on to the return address.
+    #[default]
+    Redirect,
+    /// A connect button opens it in a window, which reports the result and closes.
+    Popup,
+}
+
+words!(ConnectLinkMode { Redirect => "redirect", Popup => "popup" });
+
+/// Whether a connect link can be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConnectLinkStatus {
+    Active,
+    /// An account was connected with it.
+    Used,
+    Expired,
+    Revoked,
+}
+
+words!(ConnectLinkStatus { Active => "active", Used => "used", Expired => "expired", Revoked => "revoked" });
+
+/// A connect link, without its secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConnectLink {
+    pub id: ConnectLinkId,
+    pub connector: String,
+    /// The connection's account name; chosen from the user or the account if absent.
+    pub account: Option<String>,
+    /// The authentication method; the connector's usual one if absent.
+    pub auth: Option<String>,
+    pub scopes: Vec<String>,
+    pub params: BTreeMap<String, String>,
+    pub user: Option<UserId>,
+    pub mode: ConnectionMode,
+    pub display: ConnectLinkMode,
+    /// Where the browser goes afterwards.
+    pub return_to: Option<Url>,
+    /// Whether its parameters come from an API caller, who must not lead integ to a private address.
+    pub is_guarded: bool,
+    pub created_at: Timestamp,
+    pub expires_at: Timestamp,
+    /// How many more accounts may be connected with it.
+    pub uses_left: u32,
+    pub revoked_at: Option<Timestamp>,
+}
+
+impl ConnectLink {
+    /// Returns whether it can be used at a time.
+    pub fn status(&self, now: Timestamp) -> ConnectLinkStatus {
+        if self.revoked_at.is_some() {
+            ConnectLinkStatus::Revoked
+        } else if self.uses_left == 0 {
+            ConnectLinkStatus::Used
+        } else if self.expires_at <= now {
+            ConnectLinkStatus::Expired
+        } else {
+            ConnectLinkStatus::Active
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_a_prefix_and_16_digits() {
+        let id = ConnectLinkId::random();
+        assert_eq!(id.to_string().parse(), Ok(id.clone()));
+        for text in ["", "cnl_", "cnl_00", "sgn_0011223344556677", &format!("{id}0")] {
+            assert!(text.parse::<ConnectLinkId>().is_err(), "{text:?}");
+        }
+    }
+}
