@@ -41,7 +41,7 @@ pub(super) struct ConnectFlow<'a> {
 /// A connection that is connected again, as it was before.
 pub(super) struct Previous {
     pub(super) connection: Connection,
-    /// Absent where the keyring does not give its tokens, which is no reason not to connect again.
+    /// Absent where the keyring does not give its tokens, which is not a reason not to connect again.
     pub(super) loaded: Option<ConnectionWithGrant>,
 }
 
@@ -119,7 +119,7 @@ fn outcome(workspace: &Workspace, connector: &Connector, result: &Result<Connect
             let hint = if is_usual { hint } else { hint.map(|hint| hint.in_workspace(workspace.name.as_str())) };
             let reason = error.on_one_line();
             // The page's title says so already.
-            let title = format!("{} could not be connected: ", connector.id);
+            let title = format!("cannot connect {}: ", connector.id);
             SignInOutcome::Failed { reason: reason.strip_prefix(&title).unwrap_or(&reason).to_owned(), hint }
         }
     }
@@ -324,7 +324,7 @@ impl ConnectFlow<'_> {
     }
 }
 
-/// What `--param` gives. What is no secret of a key may be given so too; it is stored with the key, not here.
+/// What `--param` gives. What is not a secret of a key may be given so too; it is stored with the key, not here.
 fn explicit_params(
     connector: &Connector,
     auth_name: &str,
@@ -447,7 +447,7 @@ async fn save_connection(
     Ok(ConnectResult { connection, missing_scopes: report.missing_scopes, warnings })
 }
 
-/// What became of a connection with another target, whose name was taken.
+/// The outcome for a connection with another target and the same name.
 fn removal_warning(removed: &Connection) -> String {
     let (name, target) = (&removed.name, removed.target().unwrap_or_default());
     format!("the connection {name} ({target}) was removed with its records, cursors, events, schedules and webhooks")
