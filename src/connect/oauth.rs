@@ -236,7 +236,7 @@ pub(super) async fn implicit_grant(
 }
 
 impl ConnectFlow<'_> {
-    /// An error of the protocol, with the connector whose flow it ended.
+    /// An error of the protocol, with the connector of the flow.
     pub(super) fn oauth_error(&self, source: OAuthError) -> ConnectError {
         ConnectError::OAuth {
             command: self.request.command(),
@@ -245,7 +245,7 @@ impl ConnectFlow<'_> {
         }
     }
 
-    /// A grant of what the vendor gave, with the keys that it was asked for with.
+    /// A grant from the vendor's response, with the keys that requested it.
     fn grant_from_tokens(
         &self,
         tokens: Tokens,
