@@ -41,13 +41,13 @@ variables! {
     PARAM = "INTEG_PARAM_NAME";
     /// Connections for a machine without a store, as `export` writes them; the identity opens it.
     BUNDLE = "INTEG_BUNDLE";
-    /// The token of a connection, where there is no store: `INTEG_TOKEN_GITHUB` is that of github.
+    /// The token of a connection, without a store: `INTEG_TOKEN_GITHUB` is that of github.
     CONNECTION_TOKEN = "INTEG_TOKEN_CONNECTION";
-    /// The secret that webhooks are signed with, where `webhook secret` keeps none.
+    /// The signing secret of webhooks, if none is stored with `webhook secret`.
     WEBHOOK_SECRET = "INTEG_WEBHOOK_SECRET";
     /// The secret that signs the POST of `notify.url` (`whsec_…`).
     NOTIFY_SECRET = "INTEG_NOTIFY_SECRET";
-    /// What the sandbox's tokens are made from, for the same ones in every run.
+    /// The seed of the sandbox's tokens, for the same ones in every run.
     SANDBOX_SEED = "INTEG_SANDBOX_SEED";
     /// The names that an `integ exec` around this process set: programs do not inherit them.
     EXPORTED = "INTEG_EXPORTED";
@@ -67,7 +67,7 @@ variables! {
     LC_ALL = "LC_ALL";
     /// The locale of characters.
     LC_CTYPE = "LC_CTYPE";
-    /// The locale where the two others are not set.
+    /// The locale if the two others are not set.
     LANG = "LANG";
     /// The folder of settings.
     XDG_CONFIG_HOME = "XDG_CONFIG_HOME";
@@ -79,9 +79,9 @@ variables! {
     CLAUDE_CONFIG_DIR = "CLAUDE_CONFIG_DIR";
     /// The folder of Codex's settings, for `mcp install`.
     CODEX_HOME = "CODEX_HOME";
-    /// The width of the terminal where it cannot be asked.
+    /// The width of the terminal if it cannot be detected.
     COLUMNS = "COLUMNS";
-    /// The shell whose completion `integ doctor` looks for.
+    /// The shell that `integ doctor` checks the completion of.
     SHELL = "SHELL";
     /// The proxy for https requests.
     HTTPS_PROXY = "HTTPS_PROXY";
@@ -158,7 +158,7 @@ pub fn connection_tokens() -> Vec<(String, Secret)> {
         .collect()
 }
 
-/// A variable whose name is made at run time: `SLACK_CLIENT_ID`.
+/// A variable with a name that is built at run time: `SLACK_CLIENT_ID`.
 pub fn var_named(name: &str) -> Option<String> {
     named_os(name).and_then(|value| value.into_string().ok())
 }

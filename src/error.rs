@@ -92,7 +92,7 @@ impl Kind {
     }
 }
 
-/// What a user can do about a failure: a sentence, a command that runs as it stands, or both.
+/// What a user can do about a failure: a sentence, a command that runs as it is, or both.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hint {
     /// Empty if the command says it all; if a command follows, it leads up to it.
@@ -147,7 +147,7 @@ pub fn command_in(workspace: &str, command: &str) -> String {
     out + rest
 }
 
-/// As it is printed behind `hint:`. A command alone stands bare, so that the rest of the line can be copied.
+/// As it is printed behind `hint:`. A command alone is printed bare, so that the rest of the line can be copied.
 impl fmt::Display for Hint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.command {

@@ -24,7 +24,7 @@ use crate::clock;
 /// text or the new one, and so does a machine that loses power. The file gets mode 0600, its new folders 0700.
 ///
 /// # Errors
-/// The I/O error; the old file then stands as it was.
+/// The I/O error; the old file stays as it was.
 pub fn write_atomic(path: &Path, contents: &[u8]) -> io::Result<()> {
     let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     create_private_folder(folder)?;
@@ -67,7 +67,7 @@ pub fn replace_keeping_mode(path: &Path, contents: &[u8]) -> io::Result<()> {
     sync_folder(folder)
 }
 
-/// A name in the same folder that nobody else uses: `.vault.age.3f9c…`.
+/// An unused name in the same folder: `.vault.age.3f9c…`.
 pub fn temporary_beside(path: &Path) -> PathBuf {
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let suffix = u64::from_ne_bytes(clock::random::<8>());
@@ -85,7 +85,7 @@ pub fn is_read_only(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied)
 }
 
-/// Makes a new file of mode 0600; fails where something, even a dangling symlink, stands at `path`.
+/// Makes a new file of mode 0600; fails where something, even a dangling symlink, is at `path`.
 ///
 /// # Errors
 /// The I/O error.

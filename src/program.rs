@@ -43,7 +43,7 @@ pub enum ProgramError {
     TimedOut { program: String, after_secs: u64 },
 }
 
-/// Returns a command whose environment is this process's without integ's secrets ([`EnvInheritance::Scrubbed`]).
+/// Returns a command with this process's environment, without integ's secrets ([`EnvInheritance::Scrubbed`]).
 pub fn command(program: impl AsRef<OsStr>) -> Command {
     command_with_env(program, EnvInheritance::Scrubbed)
 }

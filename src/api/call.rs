@@ -142,7 +142,7 @@ fn key(given: Option<&str>) -> String {
     given.map_or_else(|| hex::encode(&random::<16>()), str::to_owned)
 }
 
-/// A path of the API that a user asked for.
+/// A path of the API that a user requested.
 pub struct PathCall<'a> {
     pub connection: &'a ConnectionName,
     pub method: HttpMethod,
@@ -233,7 +233,7 @@ pub async fn list(
     paged.read_pages(|grant| call.request(grant), sink).await
 }
 
-/// A request whose answer may have further pages.
+/// A request that may have further pages.
 struct PagedCall<'a> {
     workspace: &'a Workspace,
     session: &'a Session,

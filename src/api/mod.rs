@@ -198,7 +198,11 @@ pub fn refusal_error(session: &Session, what: &str, class: ErrorClass, answer: &
         ErrorClass::RateLimit => format!("the rate limit was reached by {what}"),
         ErrorClass::Retry => format!("the vendor answered {} to {what}", answer.status),
         ErrorClass::NotFound => format!("the vendor answered {} (not found) to {what}", answer.status),
-        ErrorClass::CursorExpired | ErrorClass::Fail => format!("the vendor answered {} to {what}", answer.status),
+        ErrorClass::CursorExpired | ErrorClass::Fail => match (answer.is_success(), answer.json().is_some()) {
+            (true, false) => format!("invalid JSON in the answer to {what}"),
+            (true, true) => format!("the vendor reported an error for {what}"),
+            (false, _) => format!("the vendor answered {} to {what}", answer.status),
+        },
     };
     let said = answer.error_message(&session.connector.api.message);
     ApiError::Refused {

@@ -65,7 +65,7 @@ impl Pager {
         }
     }
 
-    /// Begins with a list that is asked for from another point on, and may hold records that were met before.
+    /// Begins a list at another position; it may contain records that were seen before.
     pub fn restart(&mut self) {
         self.repeats = RepeatDetector::default();
     }

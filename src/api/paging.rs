@@ -200,18 +200,18 @@ fn next_offset(pages: &Pagination, listed: &PageContext<'_>, says_more: bool) ->
     numbered_page(pages, listed.counted(pages).saturating_add(step))
 }
 
-/// The pages that may be asked for before a page's records are read and stored.
+/// The pages that may be requested before a page's records are read and stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PagesAhead {
     /// The next page follows from the records, or asking for it acknowledges this one.
     Unknown,
     /// The next page.
     Next(PageToken),
-    /// All further pages, two or more: the first page says how many there are, and they may be asked for side by side.
+    /// All further pages, two or more: the first page says how many there are, and they may be requested concurrently.
     All(Vec<PageToken>),
 }
 
-/// Returns the pages that may be asked for ahead of a page.
+/// Returns the pages that may be requested ahead of a page.
 pub fn pages_ahead(pages: Option<&Pagination>, listed: &PageContext<'_>) -> PagesAhead {
     let is_known = |pages: &Pagination| {
         !pages.acknowledges && !matches!(pages.kind, PaginationKind::LastRecord | PaginationKind::MaxRecord)

@@ -10,7 +10,7 @@ const MAX_REPEATED_PAGES: u32 = 10;
 /// Pages in a row without any record. Services that filter what they have read give such pages.
 const MAX_EMPTY_PAGES: u32 = 1000;
 
-/// Records whose keys are remembered, twice: 16 bytes for each.
+/// Half the number of remembered record keys, of 16 bytes each.
 const REMEMBERED: usize = 1 << 17;
 
 /// How a page relates to those before it.

@@ -100,7 +100,7 @@ pub fn within_hours(window: Interval, hours: DailyHours, zone: &TimeZone) -> Vec
     merge(parts)
 }
 
-/// Returns the free parts of a window that are at least as long as asked for. `busy` need not be sorted.
+/// Returns the free parts of a window that have the requested minimum length. `busy` need not be sorted.
 pub fn slots(
     window: Interval,
     busy: Vec<Interval>,

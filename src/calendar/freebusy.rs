@@ -22,7 +22,7 @@ use crate::runtime::{BoxFuture, Workspace};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CalendarBusyTime {
     pub calendar: CalendarName,
-    /// Sorted and disjoint, within the window that was asked for.
+    /// Sorted and disjoint, within the requested window.
     pub busy: Vec<Interval>,
 }
 

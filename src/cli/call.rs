@@ -45,9 +45,9 @@ impl Render for ActionListView {
             } else {
                 format!("{} (not by this key)", item.description)
             };
-            let groups = item.one_of.iter().map(|group| group.join("|"));
+            let groups = item.one_of.iter().map(|group| group.join(" | "));
             let needs: Vec<String> = item.required.iter().cloned().chain(groups).collect();
-            vec![item.action.clone().into(), about.into(), needs.join(" ").into()]
+            vec![item.action.clone().into(), about.into(), needs.join(", ").into()]
         };
         let actions = table(ui, &["action", "description", "required"], self.actions.iter().map(row).collect());
         format!("{actions}\n\n`integ connector show {} ACTION` lists all its parameters.", self.connector)

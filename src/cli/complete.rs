@@ -337,7 +337,7 @@ pub(super) fn sandbox_streams() -> ArgValueCompleter {
     })
 }
 
-/// Connections whose connector has webhooks.
+/// Connections with webhooks.
 pub(super) fn webhook_connections() -> ArgValueCandidates {
     candidates(|| described(|one| connector(&one.connector).is_some_and(|connector| connector.webhook.is_some())))
 }

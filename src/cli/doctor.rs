@@ -21,6 +21,9 @@ pub(super) struct DoctorArgs {
 /// Columns before a message.
 const INDENT: usize = 22;
 
+/// Columns before a line that is too long for the column of messages.
+const LONG_INDENT: usize = 9;
+
 impl Render for DoctorReportView {
     fn text(&self, ui: &Ui) -> String {
         let mut lines = Vec::new();
@@ -32,10 +35,17 @@ impl Render for DoctorReportView {
             };
             let severity = ui.paint(tone, &format!("{:<8}", finding.severity));
             let room = ui.width.map_or(usize::MAX, |width| width.saturating_sub(INDENT));
-            let message = wrap(&finding.message, room).join(&format!("\n{:INDENT$}", ""));
-            lines.push(format!("{severity} {:<12} {message}", finding.check));
+            // What is too long for the column, such as a key, begins further left.
+            let placed = |line: &str| {
+                let indent = if line.chars().count() > room { LONG_INDENT } else { INDENT };
+                format!("{:indent$}{line}", "")
+            };
+            let message = wrap(&finding.message, room);
+            let (first, rest) = message.split_first().map_or(("", &[][..]), |(first, rest)| (first, rest));
+            lines.push(format!("{severity} {:<12} {first}", finding.check));
+            lines.extend(rest.iter().map(|line| placed(line)));
             // On a line of its own, whole, so that it can be copied.
-            lines.extend(finding.fix.as_ref().map(|fix| format!("{:INDENT$}hint: {}", "", escape(fix))));
+            lines.extend(finding.fix.as_ref().map(|fix| placed(&format!("hint: {}", escape(fix)))));
         }
         let count = |number: usize, what: &str| format!("{number} {what}{}", if number == 1 { "" } else { "s" });
         lines.push(format!("{}, {}", count(self.summary.errors, "error"), count(self.summary.warnings, "warning")));

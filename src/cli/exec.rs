@@ -148,7 +148,7 @@ fn run_masked(command: Command, secrets: &[Secret]) -> io::Result<u8> {
 }
 
 /// Lets GitHub Actions hide the secrets in the whole log of the job. The lines hold the secrets themselves, so that they go
-/// to the runner alone: it reads both streams, and a file is no runner.
+/// to the runner alone: it reads both streams, and a file is not a runner.
 fn register_masks(secrets: &[Secret]) {
     let mut stderr = io::stderr().lock();
     let is_file = rustix::fs::fstat(&stderr)

@@ -33,7 +33,7 @@ pub(super) fn run(workspace: &Workspace, ui: &Ui, args: &GitCredentialArgs) -> R
     }
     let name = ui.project.resolve(&args.connection)?;
     let mut text = String::new();
-    // What is no text names no host, and gets no answer.
+    // What is not a text names no host, and gets no answer.
     let _ = io::stdin().lock().take(MAX_REQUEST_BYTES).read_to_string(&mut text);
     if let Some(view) = workspace.run(git_credential::git_credential(workspace, &name, parse_request(&text)))? {
         ui.raw(&answer(&view));

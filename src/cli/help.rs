@@ -168,10 +168,10 @@ fn exit_codes() -> String {
         let _ = writeln!(text, "    {:<5}{}", kind.exit_code(), kind.meaning());
     }
     text.push_str(
-        "\n`status --check`, `test` and `doctor` exit with 6 where they find something\n\
-         wrong; the first two with 4 where all that is wrong is that somebody must\n\
-         connect again. A command that `exec` runs keeps its own exit code; it is 127 if\n\
-         there is no such command, and 126 if it cannot be run.\n",
+        "\n`status --check`, `test` and `doctor` exit with 6 if something is wrong; the first\n\
+         two exit with 4 if reconnecting fixes everything. A command that `exec` runs keeps\n\
+         its own exit code; it is 127 if there is no such command, and 126 if it cannot be\n\
+         run.\n",
     );
     text
 }
@@ -290,7 +290,7 @@ fn print_schema(ui: &Ui, command: &str) -> Result<u8> {
 fn explain(words: &[String], whole: clap::Command) -> u8 {
     let line = std::iter::once("integ").chain(words.iter().map(String::as_str)).chain(["--help"]);
     let Err(answer) = whole.try_get_matches_from(line) else { return 0 };
-    // A closed pipe is no reason to complain (fault 100).
+    // A closed pipe is not a reason to complain (fault 100).
     let _ = answer.print();
     if answer.use_stderr() { Kind::Usage.exit_code() } else { 0 }
 }

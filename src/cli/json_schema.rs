@@ -26,8 +26,8 @@ use crate::view::connection::{
     ConnectEventView, DisconnectView, RefreshListView, RenameView, StatusView, TestListView,
 };
 use crate::view::connector::{
-    ActionDetailView, ConnectorDetailView, ConnectorListView, ConnectorRemovalView, InstallView, SearchResultsView,
-    SetupGuideView, StreamDetailView, ValidationListView,
+    ActionDetailView, ConnectorDetailView, ConnectorFileView, ConnectorListView, ConnectorRemovalView, InstallView,
+    SearchResultsView, SetupGuideView, StreamDetailView, ValidationListView,
 };
 use crate::view::consent::{ConsentListView, ConsentStatusView, GrantedConsentView, RevokedConsentsView};
 use crate::view::doctor::DoctorReportView;
@@ -114,7 +114,7 @@ const OUTPUTS: &[(&str, Output)] = &[
     ("binding push", Objects(&[line::<EntityOutcomeView>()])),
     ("binding remove", Objects(&[document::<RemovedBindingView>()])),
     ("binding resolve", Objects(&[line::<EntityOutcomeView>()])),
-    ("binding retry", Other("the records that were mapped, one a line, as the binding writes them")),
+    ("binding retry", Other("the mapped records, one per line")),
     ("binding set", Objects(&[document::<SetBindingView>()])),
     ("binding show", Objects(&[document::<BindingView>()])),
     ("binding sync", Objects(&[line::<EntityOutcomeView>()])),
@@ -149,7 +149,12 @@ const OUTPUTS: &[(&str, Output)] = &[
     ("connector setup", Objects(&[document::<SetupGuideView>()])),
     (
         "connector show",
-        Objects(&[document::<ConnectorDetailView>(), document::<ActionDetailView>(), document::<StreamDetailView>()]),
+        Objects(&[
+            document::<ConnectorDetailView>(),
+            document::<ActionDetailView>(),
+            document::<StreamDetailView>(),
+            document::<ConnectorFileView>(),
+        ]),
     ),
     ("connector validate", Objects(&[document::<ValidationListView>()])),
     ("consent grant", Objects(&[document::<GrantedConsentView>()])),

@@ -95,7 +95,7 @@ enum LinkCommand {
 /// Words of the command line that name no link.
 #[derive(Debug, Error)]
 enum LinkArgumentError {
-    #[error("{text:?} names no resource: write CONNECTION/RESOURCE")]
+    #[error("{text:?} has no resource: write CONNECTION/RESOURCE")]
     Resource { text: String },
     #[error("cannot read {file:?}")]
     Read { file: String, source: std::io::Error },

@@ -34,7 +34,10 @@ impl Render for RefreshListView {
 fn refresh_line(refreshed: &RefreshView) -> String {
     let outcome = refreshed.outcome.as_str().replace('_', " ");
     let rest = match (&refreshed.error, refreshed.expires_in) {
-        (Some(error), _) => format!("failed: {}", super::ui::escape(error)),
+        (Some(error), _) => {
+            let name = format!("{} ", refreshed.connection);
+            format!("failed: {}", super::ui::escape(error.strip_prefix(&name).unwrap_or(error)))
+        }
         (None, Some(seconds)) => format!("{outcome}, expires {}", relative(seconds)),
         (None, None) => outcome,
     };

@@ -60,7 +60,7 @@ pub(super) struct SignInArgs {
 }
 
 impl SignInArgs {
-    /// What was asked for, with the token read.
+    /// The request, with the token that was read.
     pub(super) fn into_options(self, workspace: &Workspace, terminal: &Terminal) -> Result<ReconnectOptions> {
         let token = if self.with_token { Some(read_token(terminal)?) } else { None };
         let (params, files) = split_files(self.params)?;

@@ -7,7 +7,7 @@ use clap::Args;
 use serde::{Serialize, Serializer};
 use thiserror::Error;
 
-use super::table::{TableCell, TableNote, relative, table, with_notes};
+use super::table::{TableCell, TableNote, relative, remove_spare, table, with_notes};
 use super::ui::{Render, Tone, Ui};
 use super::webhook::subscription_note;
 use crate::error::{Diagnostic, Kind, Remedy, Result};
@@ -124,9 +124,12 @@ fn connection_table(ui: &Ui, connections: &[ConnectionView]) -> String {
         _ if connections.iter().all(|connection| connection.target.is_none()) => ALL_COLUMNS - 1,
         _ => ALL_COLUMNS,
     };
-    let rows = connections.iter().map(|connection| row(connection, columns, ui.environment.is_some())).collect();
+    let mut headings = headings[..columns].to_vec();
+    let mut rows: Vec<Vec<TableCell>> =
+        connections.iter().map(|connection| row(connection, columns, ui.environment.is_some())).collect();
+    remove_spare(ui, &mut headings, &mut rows, &["checked"]);
     let notes: Vec<TableNote> = connections.iter().flat_map(notes).collect();
-    with_notes(ui, table(ui, &headings[..columns], rows), &notes)
+    with_notes(ui, table(ui, &headings, rows), &notes)
 }
 
 /// What is wrong with a connection, and what is to come.

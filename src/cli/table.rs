@@ -3,13 +3,25 @@
 use std::ops::Range;
 
 use comfy_table::presets::NOTHING;
-use comfy_table::{Attribute, Cell, CellAlignment, Color, ColumnConstraint, ContentArrangement, Table};
+use comfy_table::{Attribute, Cell, CellAlignment, Color, ColumnConstraint, ContentArrangement, Table, Width};
 
 use super::escape::wrap;
 use super::ui::{Tone, Ui, escape};
 
 /// The longest text of a cell, in characters; values come from services, and the JSON has them whole.
 const MAX_CELL_LENGTH: usize = 200;
+
+/// Columns between two cells.
+const GAP: u16 = 2;
+
+/// The width to which words are shortened at most.
+const NARROWEST: usize = 10;
+
+/// The width that any column but the first can be narrowed to.
+const LEAST_WIDTH: usize = 8;
+
+/// The width to which sentences are wrapped before words are shortened.
+const SENTENCE_WIDTH: usize = 24;
 
 /// A cell's text, made harmless, and its tone.
 pub(super) struct TableCell(pub String, pub Option<Tone>);
@@ -34,35 +46,23 @@ pub(super) fn table(ui: &Ui, headings: &[&str], rows: Vec<Vec<TableCell>>) -> St
 /// The same with numbers in some columns, which end at their right edge.
 pub(super) fn table_of_numbers(ui: &Ui, headings: &[&str], rows: Vec<Vec<TableCell>>, numbers: Range<usize>) -> String {
     let mut table = Table::new();
-    table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
-    match ui.width {
-        Some(width) => table.set_width(u16::try_from(width).unwrap_or(u16::MAX)),
-        None => table.set_content_arrangement(ContentArrangement::Disabled),
-    };
+    // The widths are decided here: the library would wrap cells although there is room for all, and break names.
+    table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     if ui.color {
         table.enforce_styling();
     } else {
         table.force_no_tty();
     }
     table.set_header(headings.iter().map(|heading| Cell::new(heading.to_uppercase())));
-    let rows = match ui.width {
-        None => rows,
-        Some(width) => {
-            let (rows, fits) = shortened(rows, headings, width);
-            if fits {
-                // The arrangement of the library wraps cells although there is room for all.
-                table.set_content_arrangement(ContentArrangement::Disabled);
-            }
-            rows
-        }
-    };
-    // What a row is called is in its first cell, and is never broken, unless it would take most of the terminal.
-    let most = ui.width.map_or(usize::MAX, |width| width * 2 / 3);
-    let mut names = rows.iter().filter_map(|row| row.first());
-    let keeps_first = names.all(|TableCell(name, _)| !name.contains(' ') && name.chars().count() <= most);
+    let columns = columns(headings, &rows);
+    let widths = ui.width.map(|width| column_widths(&columns, width));
     for row in rows {
-        table.add_row(row.into_iter().map(|TableCell(text, tone)| {
-            let cell = Cell::new(fitted(&escape(&text), MAX_CELL_LENGTH));
+        table.add_row(row.into_iter().enumerate().map(|(at, TableCell(text, tone))| {
+            let text = fitted(&escape(&text), MAX_CELL_LENGTH);
+            let cell = Cell::new(match (&widths, columns.get(at)) {
+                (Some(widths), Some(column)) => column.fit(&text, widths[at]),
+                _ => text,
+            });
             match tone.filter(|_| ui.color) {
                 Some(Tone::Good) => cell.fg(Color::Green),
                 Some(Tone::Warn) => cell.fg(Color::Yellow),
@@ -73,9 +73,11 @@ pub(super) fn table_of_numbers(ui: &Ui, headings: &[&str], rows: Vec<Vec<TableCe
         }));
     }
     for column in table.column_iter_mut() {
-        column.set_padding((0, 2));
-        if column.index == 0 && keeps_first {
-            column.set_constraint(ColumnConstraint::ContentWidth);
+        column.set_padding((0, GAP));
+        let width = widths.as_ref().and_then(|widths| widths.get(column.index));
+        if let Some(width) = width.filter(|width| **width < columns[column.index].width) {
+            let whole = u16::try_from(*width).unwrap_or(u16::MAX).saturating_add(GAP);
+            column.set_constraint(ColumnConstraint::Absolute(Width::Fixed(whole)));
         }
         if numbers.contains(&column.index) {
             column.set_cell_alignment(CellAlignment::Right);
@@ -84,35 +86,91 @@ pub(super) fn table_of_numbers(ui: &Ui, headings: &[&str], rows: Vec<Vec<TableCe
     table.to_string().lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
 }
 
-/// Shortens words that a narrow terminal would break, so that the first column, by which a row is known, stays whole. Only
-/// columns of single words are shortened, the widest first; those with sentences wrap. Also returns whether all fits now.
-fn shortened(mut rows: Vec<Vec<TableCell>>, headings: &[&str], width: usize) -> (Vec<Vec<TableCell>>, bool) {
-    const NARROWEST: usize = 10;
-    let length = |text: &str| escape(text).chars().count().min(MAX_CELL_LENGTH);
-    let mut widths: Vec<usize> = headings.iter().map(|heading| heading.chars().count()).collect();
-    let mut is_words = vec![true; headings.len()];
-    for row in &rows {
-        for (column, TableCell(text, _)) in row.iter().enumerate().take(headings.len()) {
-            widths[column] = widths[column].max(length(text));
-            is_words[column] &= !text.contains(' ') || length(text) <= NARROWEST;
+/// What a column needs.
+#[derive(Debug)]
+struct Column {
+    /// Characters of the longest cell, or of the heading.
+    width: usize,
+    longest_word: usize,
+    /// Whether it has sentences, which are wrapped. Single words are shortened instead.
+    wraps: bool,
+}
+
+impl Column {
+    /// A text that fits into the column: shortened, or with its words shortened if it wraps.
+    fn fit(&self, text: &str, width: usize) -> String {
+        match self.wraps {
+            true => text.split(' ').map(|word| fitted(word, width)).collect::<Vec<_>>().join(" "),
+            false => fitted(text, width),
         }
     }
-    // The space behind the last column may be cut off.
-    let total = |widths: &[usize]| widths.iter().map(|width| width + 2).sum::<usize>().saturating_sub(2);
-    while total(&widths) > width {
-        let columns = (1..widths.len()).filter(|column| is_words[*column] && widths[*column] > NARROWEST);
-        let Some(widest) = columns.max_by_key(|column| widths[*column]) else { break };
+}
+
+fn columns(headings: &[&str], rows: &[Vec<TableCell>]) -> Vec<Column> {
+    let heading = |heading: &&str| {
+        let width = heading.chars().count();
+        Column { width, longest_word: width, wraps: false }
+    };
+    let mut columns: Vec<Column> = headings.iter().map(heading).collect();
+    for row in rows {
+        for (column, TableCell(text, _)) in columns.iter_mut().zip(row) {
+            let text = escape(text);
+            let length = text.chars().count().min(MAX_CELL_LENGTH);
+            let words = text.split(' ').map(|word| word.chars().count().min(MAX_CELL_LENGTH));
+            column.width = column.width.max(length);
+            column.longest_word = column.longest_word.max(words.max().unwrap_or(0));
+            column.wraps |= text.contains(' ') && length > NARROWEST;
+        }
+    }
+    columns
+}
+
+/// The widths of the columns of a table, so that it fits. Sentences wrap first; then words are shortened; the first column, by
+/// which a row is known, keeps its width for as long as any other can give way.
+fn column_widths(columns: &[Column], width: usize) -> Vec<usize> {
+    let mut widths: Vec<usize> = columns.iter().map(|column| column.width).collect();
+    let is_name = |at: usize| at == 0 && !columns[at].wraps;
+    narrow(&mut widths, width, |at| least_without_loss(&columns[at]));
+    narrow(&mut widths, width, |at| (!columns[at].wraps && !is_name(at)).then_some(NARROWEST));
+    narrow(&mut widths, width, |at| (!is_name(at)).then_some(LEAST_WIDTH));
+    narrow(&mut widths, width, |_| Some(LEAST_WIDTH));
+    widths
+}
+
+/// The width at which a column shows all its words, if it can be narrower than its cells.
+fn least_without_loss(column: &Column) -> Option<usize> {
+    column.wraps.then(|| column.longest_word.max(SENTENCE_WIDTH))
+}
+
+/// Takes from the widest column that may be narrower until the table fits, or none may.
+fn narrow(widths: &mut [usize], width: usize, least: impl Fn(usize) -> Option<usize>) {
+    while !fits(widths, width) {
+        let wider = (0..widths.len()).filter(|at| least(*at).is_some_and(|least| widths[*at] > least));
+        let Some(widest) = wider.max_by_key(|at| widths[*at]) else { return };
         widths[widest] -= 1;
     }
-    for row in &mut rows {
-        for (column, TableCell(text, _)) in row.iter_mut().enumerate().skip(1).take(headings.len() - 1) {
-            if is_words[column] {
-                *text = fitted(text, widths[column]);
-            }
+}
+
+fn fits(widths: &[usize], width: usize) -> bool {
+    // The space behind the last column may be cut off.
+    widths.iter().map(|width| width + usize::from(GAP)).sum::<usize>() <= width + usize::from(GAP)
+}
+
+/// Removes columns that matter less, in this order, for as long as a terminal is too narrow to show every word.
+pub(super) fn remove_spare(ui: &Ui, headings: &mut Vec<&str>, rows: &mut [Vec<TableCell>], spare: &[&str]) {
+    let Some(width) = ui.width else { return };
+    for spare in spare {
+        let columns = columns(headings, rows);
+        let mut widths: Vec<usize> = columns.iter().map(|column| column.width).collect();
+        narrow(&mut widths, width, |at| least_without_loss(&columns[at]));
+        if fits(&widths, width) {
+            return;
+        }
+        if let Some(at) = headings.iter().position(|heading| heading == spare) {
+            headings.remove(at);
+            rows.iter_mut().for_each(|row| _ = row.remove(at));
         }
     }
-    let fits = total(&widths) <= width;
-    (rows, fits)
 }
 
 /// What there is to know of a row beside its cells, and the command that fixes it: below the table, where nothing is folded
@@ -198,9 +256,42 @@ mod tests {
     }
 
     #[test]
-    fn sentences_wrap_and_are_not_shortened() {
+    fn sentences_wrap_before_words_are_shortened() {
         let text = "a sentence that says what happened and why it did so at length, to the end";
-        let lines = lines(60, &[["slack", text, "live"]]);
-        assert!(lines.len() > 2 && lines.join(" ").contains("end"), "{lines:#?}");
+        let (name, account) = ("google-calendar@accounting", "accounting@example.com");
+        for width in [60, 80, 120, 200] {
+            let lines = lines(width, &[[name, text, account], ["slack", "short", "a@b.c"]]);
+            assert!(lines.iter().all(|line| line.chars().count() <= width), "{width}: {lines:#?}");
+            assert!(lines[1].starts_with(name), "{width}: {lines:#?}");
+            let words: Vec<&str> = lines.iter().flat_map(|line| line.split_whitespace()).collect();
+            assert!(text.split(' ').all(|word| words.contains(&word)), "{width}: {lines:#?}");
+            assert_eq!(words.contains(&account), width >= 80, "{width}: {lines:#?}");
+        }
+        assert_eq!(lines(200, &[[name, text, account]]).len(), 2);
+    }
+
+    #[test]
+    fn spare_columns_go_before_words_are_shortened() {
+        let cells = ["google-calendar@accounting", "accounting@example.com", "needs reauth", "in 59 min", "12 s ago"];
+        let columns_at = |width: usize| {
+            let mut ui = Ui::plain();
+            ui.width = Some(width);
+            let mut headings = vec!["connection", "account", "status", "expires", "checked"];
+            let mut rows = vec![cells.map(TableCell::from).into_iter().collect::<Vec<_>>()];
+            remove_spare(&ui, &mut headings, &mut rows, &["checked", "expires"]);
+            let text = table(&ui, &headings, rows);
+            assert!(text.contains("google-calendar@accounting"), "{width}: {text}");
+            assert!(text.lines().all(|line| line.chars().count() <= width), "{width}: {text}");
+            headings.len()
+        };
+        assert_eq!([60, 80, 120, 200].map(columns_at), [3, 4, 5, 5]);
+    }
+
+    #[test]
+    fn only_what_has_no_room_at_all_breaks_a_name() {
+        let name = "a-name-of-seventy-characters-that-is-longer-than-a-narrow-terminal-is.";
+        assert!(lines(90, &[[name, "", ""]])[1].starts_with(name));
+        let narrow = lines(60, &[[name, "Acme", "sandbox"]]);
+        assert!(narrow.iter().all(|line| line.chars().count() <= 60), "{narrow:#?}");
     }
 }

@@ -39,7 +39,7 @@ impl Terminal {
     /// Whether the user agrees to what is about to happen. Of several lines, those from outside must have been escaped.
     ///
     /// # Errors
-    /// [`PromptError::NoTerminal`] where nobody can be asked.
+    /// [`PromptError::NoTerminal`] without a terminal.
     pub(super) fn confirm(&self, what: &str) -> Result<bool, PromptError> {
         if !self.interactive {
             return Err(PromptError::NoTerminal { prompt: "a confirmation".to_owned(), missing: "--yes".to_owned() });
@@ -61,7 +61,7 @@ impl Terminal {
         }
     }
 
-    /// A line of text, which an empty answer takes from `default`; nobody is asked where nobody can be.
+    /// A line of text, with `default` for an empty answer; without a terminal, nothing is asked.
     ///
     /// # Errors
     /// [`PromptError::Empty`] where the input ends, [`PromptError::Read`].

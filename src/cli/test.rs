@@ -59,7 +59,10 @@ impl Render for TestListView {
         let note = |test: &TestView| {
             let missing = Some(test.missing_scopes.join(", ")).filter(|missing| !missing.is_empty());
             let server = test.mcp_server.as_ref().map(describe_server);
-            let found = [server, test.error_message.clone(), missing.map(|missing| format!("not granted: {missing}"))];
+            // The line begins with the name.
+            let name = format!("{} ", test.connection);
+            let error = test.error_message.as_ref().map(|error| error.strip_prefix(&name).unwrap_or(error).to_owned());
+            let found = [server, error, missing.map(|missing| format!("not granted: {missing}"))];
             let text = found.into_iter().flatten().collect::<Vec<_>>().join("; ");
             let is_empty = text.is_empty() && test.hint.is_none();
             (!is_empty).then(|| TableNote { subject: test.connection.to_string(), text, command: test.hint.clone() })

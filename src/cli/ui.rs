@@ -37,7 +37,7 @@ pub(super) struct Ui {
     pub quiet: bool,
     no_input: bool,
     pub color: bool,
-    /// Columns to fit into; absent where stdout is no terminal.
+    /// Columns to fit into; absent where stdout is not a terminal.
     pub width: Option<usize>,
     pub stderr_is_terminal: bool,
     /// Whether stderr may be redrawn: progress bars, countdowns.
@@ -81,7 +81,7 @@ impl Ui {
         }
     }
 
-    /// Output without colour that is no terminal's, for tests of lines.
+    /// Output without colour that is not a terminal's, for tests of lines.
     #[cfg(test)]
     pub(super) fn plain() -> Self {
         Self {

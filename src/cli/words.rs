@@ -12,7 +12,7 @@ type ReadFile<'a> = &'a dyn Fn(&str) -> std::io::Result<Vec<u8>>;
 pub(super) struct ParsedWords {
     pub input: Input,
     pub problems: Vec<String>,
-    /// Parameters whose word has a problem.
+    /// Parameters with an invalid word.
     pub ignored: Vec<String>,
 }
 

@@ -36,7 +36,7 @@ impl FromStr for AllowedAddress {
             return Ok(Self::Network(address.into()));
         }
         if bare.contains('/') {
-            // What stands right of the prefix would be ignored: a slip such as 10.1.2.3/8 is not guessed at.
+            // What is right of the prefix would be ignored: a slip such as 10.1.2.3/8 is not guessed at.
             let network: IpNet = bare.parse().map_err(|_| ())?;
             return if network.trunc() == network { Ok(Self::Network(network)) } else { Err(()) };
         }

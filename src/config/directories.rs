@@ -20,7 +20,7 @@ impl Folders {
     /// [`ConfigError::NoHome`] if none of them is set, [`ConfigError::UnexpandedTilde`] for a `~` that no shell has expanded.
     pub fn from_env() -> Result<Self, ConfigError> {
         if let Some(home) = env::var_os(&env::INTEG_HOME).map(PathBuf::from) {
-            // Taken as it stands it would be a folder of this name below whatever folder integ is run in.
+            // Taken as it is it would be a folder of this name below whatever folder integ is run in.
             if home.components().next().is_some_and(|first| first.as_os_str().to_string_lossy().starts_with('~')) {
                 return Err(ConfigError::UnexpandedTilde(home));
             }

@@ -26,7 +26,7 @@ fn parse(text: &str) -> Result<Config, (usize, String)> {
     Ok(config)
 }
 
-/// Sets every key of `table`, whose own name is `prefix`; the error names the byte offset of the mistake.
+/// Sets every key of `table`, which is named `prefix`; the error names the byte offset of the mistake.
 fn apply(config: &mut Config, prefix: &str, table: &toml::de::DeTable<'_>) -> Result<(), (usize, String)> {
     for (name, value) in table {
         let path = if prefix.is_empty() { name.get_ref().to_string() } else { format!("{prefix}.{}", name.get_ref()) };

@@ -149,7 +149,7 @@ pub struct HttpConfig {
     pub timeout: Duration,
     /// Bytes of a service's answer, decompressed.
     pub max_response_bytes: usize,
-    /// What the user's own URLs may lead to although it is no public address.
+    /// What the user's own URLs may lead to although it is not a public address.
     pub allow: Vec<AllowedAddress>,
 }
 
@@ -221,7 +221,7 @@ pub enum ConfigError {
     UnexpandedTilde(PathBuf),
     #[error("unknown setting {key}")]
     UnknownKey { key: String, likely: Option<&'static str> },
-    #[error("invalid value {value:?} for {key}: {expected}")]
+    #[error("invalid value {value:?} for {key}: expected {expected}")]
     InvalidValue { key: &'static str, value: String, expected: &'static str },
 }
 

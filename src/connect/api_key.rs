@@ -11,11 +11,11 @@ use crate::model::{Grant, RefreshMethod};
 use crate::runtime::Session;
 
 /// A grant made of the fields of a key, or of a token that is pasted in place of OAuth's. The token given with
-/// `--with-token` is the one that `integ token` prints; what is no secret comes from `--param`; for the rest the user is
+/// `--with-token` is the one that `integ token` prints; what is not a secret comes from `--param`; for the rest the user is
 /// asked.
 ///
 /// # Errors
-/// [`ConnectError::InvalidKey`] for what cannot be such a key, [`PromptError`] where nobody can be asked.
+/// [`ConnectError::InvalidKey`] for what cannot be such a key, [`PromptError`] without a terminal.
 pub(super) async fn grant(flow: &ConnectFlow<'_>, session: &Session) -> Result<Grant> {
     let ConnectFlow { workspace, request, .. } = flow;
     let fields = if session.auth.is_key() { collect(flow, session).await? } else { BTreeMap::new() };

@@ -22,7 +22,7 @@ use crate::signing::{assertion, certificate};
 /// else asked for.
 ///
 /// # Errors
-/// [`ConnectError::InvalidKey`] for what cannot be such a value, [`PromptError`] where nobody can be asked.
+/// [`ConnectError::InvalidKey`] for what cannot be such a value, [`PromptError`] without a terminal.
 pub(super) async fn collect(flow: &ConnectFlow<'_>, session: &Session) -> Result<BTreeMap<String, Secret>> {
     let ConnectFlow { workspace, request, .. } = flow;
     let auth = &session.auth;
@@ -76,7 +76,7 @@ fn given(flow: &ConnectFlow<'_>, auth: &AuthMethod, name: &str) -> Option<Secret
         .or_else(|| flow.reads_environment().then(|| env::param(name)).flatten())
 }
 
-/// How a field is given where nobody can be asked, in words.
+/// How to give a field without a terminal, in words.
 fn how_to_give(auth: &AuthMethod, name: &str, field: &CredentialField) -> String {
     if field.kind.is_file() || auth.oauth2.is_some() && field.secret {
         format!("--param {name}=@FILE")

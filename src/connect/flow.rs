@@ -58,7 +58,7 @@ pub(super) enum GrantSource {
 /// A connection that is connected again, as it was before.
 pub(super) struct Previous {
     pub(super) connection: Connection,
-    /// Absent where the keyring does not give its tokens, which is no reason not to connect again.
+    /// Absent where the keyring does not give its tokens, which is not a reason not to connect again.
     pub(super) loaded: Option<ConnectionWithGrant>,
 }
 
@@ -111,7 +111,7 @@ fn outcome(workspace: &Workspace, connector: &Connector, result: &Result<Connect
             let hint = if is_usual { hint } else { hint.map(|hint| hint.in_workspace(workspace.name.as_str())) };
             let reason = error.on_one_line();
             // The page's title says so already.
-            let title = format!("{} could not be connected: ", connector.id);
+            let title = format!("cannot connect {}: ", connector.id);
             SignInOutcome::Failed { reason: reason.strip_prefix(&title).unwrap_or(&reason).to_owned(), hint }
         }
     }
@@ -400,7 +400,7 @@ impl<'a> ConnectFlow<'a> {
     }
 }
 
-/// What `--param` gives. What is no secret of a key may be given so too; it is stored with the key, not here.
+/// What `--param` gives. What is not a secret of a key may be given so too; it is stored with the key, not here.
 fn explicit_params(
     connector: &Connector,
     auth_name: &str,

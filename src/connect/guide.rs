@@ -14,7 +14,7 @@ use crate::model::{ClientCredentials, OAuthApp};
 use crate::runtime::Session;
 use crate::secret::Secret;
 
-/// How often a value is asked for that is not valid.
+/// How often to ask again after an invalid value.
 const MAX_ATTEMPTS: usize = 3;
 
 /// Asks until the answer is valid, and returns what `parse` makes of it. The error of the last attempt ends it.
@@ -127,7 +127,7 @@ impl ConnectFlow<'_> {
         Ok(ClientCredentials { id, secret: Some(secret).filter(|secret| !secret.is_empty()) })
     }
 
-    /// Shows a person what the vendor will be asked for, before any page opens.
+    /// Shows what will be requested from the vendor, before any page opens.
     pub(super) fn show_scopes(&self, connector: &Connector, client_id: &str, asked: &RequestedScopes) {
         let scopes: Vec<(&str, &str)> = asked
             .values()

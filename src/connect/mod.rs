@@ -55,7 +55,7 @@ pub struct ConnectRequest {
     pub auth: Option<String>,
     /// In place of the connector's defaults.
     pub scopes: Vec<String>,
-    /// Beside those that the connection was asked for, or the defaults.
+    /// In addition to the requested scopes of the connection, or the defaults.
     pub added_scopes: Vec<String>,
     /// `scopes` may leave out what the connection was granted, without a question.
     pub drops_scopes: bool,

@@ -345,7 +345,7 @@ pub(super) fn implicit_token_grant(flow: &ConnectFlow<'_>, client: ClientCredent
 }
 
 impl ConnectFlow<'_> {
-    /// An error of the protocol, with the connector whose flow it ended.
+    /// An error of the protocol, with the connector of the flow.
     pub(super) fn oauth_error(&self, source: OAuthError) -> ConnectError {
         ConnectError::OAuth {
             command: self.request.command(),
@@ -354,7 +354,7 @@ impl ConnectFlow<'_> {
         }
     }
 
-    /// A grant of what the vendor gave, with the keys that it was asked for with.
+    /// A grant from the vendor's response, with the keys that requested it.
     fn grant_from_tokens(
         &self,
         tokens: Tokens,

@@ -25,7 +25,7 @@ pub enum ConnectEvent<'a> {
     InvalidAnswer { reason: &'a str },
     /// An app was stored in the workspace.
     AppStored { connector: &'a str },
-    /// The scopes that will be asked for, each with its purpose, which may be empty. `app` is the client id.
+    /// The scopes that will be requested, each with its purpose, which may be empty. `app` is the client id.
     Scopes { service: &'a str, app: Option<&'a str>, scopes: &'a [(&'a str, &'a str)] },
     /// The flow waits for a person, and for how long yet.
     Waiting { waits_for: WaitsFor, remaining: Duration },
@@ -81,19 +81,19 @@ pub trait Prompter: Sync {
     fn open_browser(&self, url: &Url) -> Option<Child>;
 
     /// # Errors
-    /// [`PromptError`] where nobody can be asked.
+    /// [`PromptError`] without a terminal.
     fn prompt(&self, question: &PromptQuestion<'_>) -> Result<Secret, PromptError>;
 
     /// Which of several, by index.
     ///
     /// # Errors
-    /// [`PromptError`] where nobody can be asked.
+    /// [`PromptError`] without a terminal.
     fn select(&self, prompt: &str, labels: &[String]) -> Result<usize, PromptError>;
 
     /// Whether the person agrees to a statement; Enter gives the default.
     ///
     /// # Errors
-    /// [`PromptError`] where nobody can be asked.
+    /// [`PromptError`] without a terminal.
     fn confirm(&self, statement: &str, default: DefaultAnswer) -> Result<bool, PromptError>;
 
     /// Whether a person can be asked at all.

@@ -14,9 +14,9 @@ use crate::vault::ConnectionWithGrant;
 /// What the user wants to be different from the last time.
 #[derive(Clone, Debug, Default)]
 pub struct ReconnectOptions {
-    /// In place of those that the connection was asked for.
+    /// In place of the requested scopes of the connection.
     pub scopes: Vec<String>,
-    /// Beside those that the connection was asked for.
+    /// In addition to the requested scopes of the connection.
     pub added_scopes: Vec<String>,
     /// `scopes` may leave out what the connection was granted, without a question.
     pub drops_scopes: bool,

@@ -9,7 +9,7 @@ use super::{Conditions, TimeFields};
 use crate::clock::Timestamp;
 use crate::model::calendar::EventTime;
 
-/// Returns whether one of the places holds one of its values; `*` stands for any.
+/// Returns whether one of the places holds one of its values; `*` matches any.
 pub fn any_holds(conditions: &Conditions, document: &Value) -> bool {
     conditions.iter().any(|(at, values)| {
         at.find(document).is_some_and(|found| values.iter().any(|value| value == "*" || value == found))

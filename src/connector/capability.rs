@@ -14,7 +14,7 @@ use url::Url;
 use super::hosts::HostTemplate;
 use super::{AuthMethod, Connector, OAuth2, Template, credential_parts, env_variable_name};
 
-/// The most hosts that one template may expand to. `validate` refuses a file with more: a list that nobody reads hides hosts.
+/// The most hosts that one template may expand to. `validate` refuses a file with more: hosts are easily hidden in a long list.
 pub(super) const MAX_HOSTS: usize = 64;
 
 /// All that a connector file can do.
@@ -32,7 +32,7 @@ pub struct Capabilities {
 /// A host and what goes there.
 #[derive(Clone, Debug, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 pub struct HostUse {
-    /// With its port if it names one. `{name}` stands for a value that the file leaves open, `*` for any text.
+    /// With its port if it names one. `{name}` is a value that the file leaves open, `*` any text.
     pub host: String,
     /// `API`, `token`…, with the authentication methods unless all of them do it.
     pub uses: Vec<String>,

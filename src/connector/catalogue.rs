@@ -276,7 +276,7 @@ pub(super) struct UnknownConnector {
     pub(super) message: String,
 }
 
-/// Lays the file's keys over those of its vendor. What is inherited stands where the file names the vendor.
+/// Lays the file's keys over those of its vendor. What is inherited is placed where the file names the vendor.
 pub(super) fn inherit(own: Spanned<DeTable<'_>>) -> Result<Spanned<DeTable<'_>>, UnknownConnector> {
     let Some((key, value)) = own.get_ref().get_key_value("vendor") else { return Ok(own) };
     let DeValue::String(vendor) = value.get_ref() else { return Ok(own) };

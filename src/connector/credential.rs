@@ -13,7 +13,7 @@ impl AuthMethod {
         self.oauth2.is_none() && !self.fields.is_empty()
     }
 
-    /// Whether the fields are what a token is asked for with.
+    /// Whether the fields are used to request a token.
     pub fn presents_fields(&self) -> bool {
         self.oauth2.as_ref().is_some_and(|rules| {
             rules.client_auth.uses_key()
@@ -35,7 +35,7 @@ impl AuthMethod {
         self.token.as_deref().or_else(first_secret)
     }
 
-    /// The fields that programs get beside the token: not those that a token is asked for with.
+    /// The fields that programs get beside the token: not those used to request a token.
     pub fn exposed_fields(&self) -> impl Iterator<Item = &String> {
         let is_exposed = |field: &CredentialField| !field.kind.is_file() && (self.oauth2.is_none() || !field.secret);
         self.fields.iter().filter(move |(_, field)| is_exposed(field)).map(|(name, _)| name)

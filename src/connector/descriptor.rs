@@ -40,7 +40,7 @@ pub struct AuthDescriptor {
     pub label: String,
     /// `oauth2`, `token` or `key`.
     pub kind: &'static str,
-    /// How a token is asked for, the usual grant first; empty for keys.
+    /// How a token is requested, the usual grant first; empty for keys.
     pub grants: Vec<&'static str>,
     /// What of an OAuth client the user registers: `none`, `id`, or `id_and_secret`, of which the secret may be optional.
     pub client: ClientNeed,
@@ -93,7 +93,7 @@ pub struct TriggerDescriptor {
     pub scopes: Vec<String>,
 }
 
-/// One way in which a webhook request proves whose it is.
+/// One way in which a webhook request proves its sender.
 #[derive(Debug, JsonSchema, Serialize)]
 pub struct SignatureDescriptor {
     pub scheme: SignatureAlgorithm,
@@ -114,7 +114,7 @@ pub struct StreamDescriptor {
     pub scopes: Vec<String>,
     /// JSON Pointers to the parts of a record's key.
     pub key: Vec<String>,
-    /// The streams whose records it is listed for.
+    /// The streams that it is listed for, record by record.
     pub parents: Vec<String>,
     /// `filter`, `scan` (newest first, until nothing is new), `token`, or null: all of it is listed every time.
     pub incremental: Option<&'static str>,

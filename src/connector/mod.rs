@@ -189,6 +189,12 @@ impl Connector {
 }
 
 impl Stream {
+    /// Returns the names of the parameters that the user has to give.
+    pub fn required_params(&self) -> impl Iterator<Item = &str> {
+        let required = self.params.iter().filter(|(_, param)| !param.optional && param.default.is_none());
+        required.map(|(name, _)| name.as_str())
+    }
+
     /// All paths that it asks.
     pub fn paths(&self) -> impl Iterator<Item = &Template> {
         let token =

@@ -110,7 +110,7 @@ pub fn parse_param(
     }
 }
 
-/// Returns the issuer whose metadata lies at a URL (RFC 8414 section 3.1, OpenID Connect Discovery 1.0 section 4); any
+/// Returns the issuer with its metadata at a URL (RFC 8414 section 3.1, OpenID Connect Discovery 1.0 section 4); any
 /// other URL is an issuer already.
 pub fn issuer_from_url(text: &str) -> String {
     for document in ["oauth-authorization-server", "openid-configuration"] {

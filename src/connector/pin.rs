@@ -38,7 +38,7 @@ impl Pin {
     /// Absent where there is none.
     ///
     /// # Errors
-    /// The I/O error; one of the kind `InvalidData` for what is no pin.
+    /// The I/O error; one of the kind `InvalidData` for what is not a pin.
     pub(super) fn read(path: &Path) -> io::Result<Option<Self>> {
         let bytes = files::read_regular(path, MAX_PIN_BYTES);
         let bytes = bytes.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;

@@ -123,7 +123,9 @@ impl<'s> SchemaChecker<'s> {
     fn text(&mut self, text: &str, offset: usize, schema: &Schema, path: &str) {
         let wrong = match schema.get("format").and_then(Schema::as_str) {
             Some(Template::FORMAT) => Template::parse(text).err().map(|error| error.to_string()),
-            Some(Pointer::FORMAT) => Pointer::parse(text).err(),
+            Some(Pointer::FORMAT) => {
+                Pointer::parse(text).map_or_else(Some, |pointer| star_outside_streams(&pointer, path))
+            }
             _ => None,
         };
         if let Some(message) = wrong {
@@ -192,6 +194,12 @@ impl<'s> SchemaChecker<'s> {
             DeValue::String(_) | DeValue::Boolean(_) | DeValue::Float(_) => {}
         }
     }
+}
+
+/// Only the places of streams have more than one value; elsewhere a `*` would be the name of a member.
+fn star_outside_streams(pointer: &Pointer, path: &str) -> Option<String> {
+    let has_star = !path.starts_with("streams.") && pointer.segments().any(|name| name == "*");
+    has_star.then(|| format!("{pointer}: '*' matches items only in streams; use a number, as in /items/0/id"))
 }
 
 fn below(path: &str, name: &str) -> String {

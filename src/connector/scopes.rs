@@ -54,7 +54,7 @@ fn each(rule: &ScopeRule, word: &str) -> Vec<String> {
     scopes.map(|scope| format!("{list}{scope}")).collect()
 }
 
-/// What the user adds to what was asked for before, or to the defaults.
+/// The scopes that the user adds to those requested before, or to the defaults.
 pub fn extended(rule: &ScopeRule, before: &[String], added: &[String]) -> Vec<String> {
     let further = rule.also.iter().flat_map(|(param, list)| list.iter().map(move |scope| format!("{param}={scope}")));
     let base = if before.is_empty() { rule.default.iter().cloned().chain(further).collect() } else { before.to_vec() };
@@ -68,7 +68,7 @@ pub fn further_lists(rule: &ScopeRule, asked: &RequestedScopes) -> Vec<(String, 
     lists.map(|(param, scopes)| (format!("{FURTHER_LIST}{param}"), scopes.join(" "))).collect()
 }
 
-/// Returns the scopes that a connection was asked for as a user names them: `PARAM=SCOPE` for those of a further list.
+/// Returns the requested scopes of a connection as a user names them: `PARAM=SCOPE` for those of a further list.
 pub fn named_before(rule: &ScopeRule, requested: &[String], metadata: &BTreeMap<String, String>) -> Vec<String> {
     let list = |param: &String| {
         let scopes = metadata.get(&format!("{FURTHER_LIST}{param}"));
@@ -118,7 +118,7 @@ pub fn granted(listed: Vec<String>) -> Option<Vec<String>> {
     (!listed.is_empty()).then_some(listed)
 }
 
-/// The scopes that were asked for and are not granted. Those that another one covers, that the vendor names otherwise or
+/// The scopes that were requested and not granted. Those that another one covers, that the vendor names otherwise or
 /// never lists do not count.
 pub fn missing(connector: &Connector, asked: &[String], granted: Option<&[String]>) -> Vec<String> {
     let Some(granted) = granted else { return Vec::new() };

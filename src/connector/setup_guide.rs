@@ -24,7 +24,7 @@ pub struct SetupGuide {
     pub redirect_uris: Vec<SetupRedirectUri>,
     /// Further things to turn on where the app is registered.
     pub settings: Vec<&'static str>,
-    /// The scopes asked for by default, with their purposes.
+    /// The scopes requested by default, with their purposes.
     pub scopes: Vec<(String, Option<String>)>,
     /// What connecting asks for.
     pub prompts: Vec<SetupPrompt>,
@@ -57,7 +57,7 @@ pub struct SetupPrompt {
     pub secret: bool,
     /// Read from a file.
     pub is_file: bool,
-    /// Not asked for: given with `--param` by those who want it.
+    /// Not asked for interactively, only given with `--param`.
     pub optional: bool,
     /// What values look like: `starts with sk_ or rk_`.
     pub format_hint: Option<String>,

@@ -50,7 +50,7 @@ impl SignatureCoverage {
     /// `body, id, type`, or what it means that nothing is covered.
     pub fn describe(&self) -> String {
         if self.parts.is_empty() {
-            return "nothing: it says who sends, not what".to_owned();
+            return "nothing: it proves the sender, not the content".to_owned();
         }
         self.parts.iter().map(|part| part.as_str()).collect::<Vec<_>>().join(", ")
     }
@@ -123,7 +123,7 @@ impl SignatureScheme {
             && (when.body.is_empty() || self.covers_body())
     }
 
-    /// Whether what stands at a place is signed.
+    /// Whether the value at a place is signed.
     fn covers_value(&self, find: &ValueSelector) -> bool {
         if find.when.as_ref().is_some_and(|when| !self.covers_condition(when)) {
             return false;

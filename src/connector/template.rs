@@ -128,7 +128,7 @@ impl Template {
         })
     }
 
-    /// The first two names with nothing between them, whose values nobody can tell apart again.
+    /// The first two names with nothing between them: their values could not be separated again.
     pub fn adjacent_placeholders(&self) -> Option<(&str, &str)> {
         self.parts.windows(2).find_map(|pair| match pair {
             [TemplatePart::Name(first), TemplatePart::Name(second)] => Some((first.as_str(), second.as_str())),
@@ -212,7 +212,7 @@ impl Template {
         })
     }
 
-    /// The scheme, host and port that it leads to, whatever stands in its path; absent where it is a path alone, or names
+    /// The scheme, host and port that it leads to, whatever its path is; absent where it is a path alone, or names
     /// a value before its path that is not there.
     pub fn origin(&self, values: &Values) -> Option<Url> {
         let mut text = String::new();

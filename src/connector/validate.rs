@@ -49,7 +49,7 @@ pub fn validate(text: &str) -> Vec<FileDiagnostic> {
     mistakes
 }
 
-/// The mistakes of a file whose TOML is right.
+/// The mistakes of a file with valid TOML.
 fn check(own: &Spanned<DeTable<'_>>) -> schema_check::SchemaViolations {
     let root = schema::json_schema();
     let document = match catalogue::inherit(own.clone()) {
@@ -122,7 +122,7 @@ impl LineIndex {
     }
 }
 
-/// Where the key of a dotted path stands, or the nearest one above it that does.
+/// The position of the key of a dotted path, or the nearest one above it that does.
 fn offset_of(table: &DeTable<'_>, path: &str) -> usize {
     // A key may hold dots itself (a scope's name): the longest that fits is taken.
     let ends = path.match_indices('.').map(|(at, _)| at).chain([path.len()]);

@@ -3,7 +3,7 @@
 use super::{quoted, shown};
 use crate::json::{Json, JsonType};
 
-/// Currencies whose minor unit is not a hundredth, with the digits behind the point (ISO 4217, list one).
+/// Currencies with a minor unit other than a hundredth, with the digits behind the point (ISO 4217, list one).
 const OTHER_DIGITS: &[(&str, u32)] = &[
     ("BHD", 3),
     ("BIF", 0),

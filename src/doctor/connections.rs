@@ -14,10 +14,10 @@ use crate::oauth::refresh::reconnect_command;
 /// More of one kind are counted, not listed.
 const MAX_LISTED: usize = 10;
 
-/// A token that ends within so long, and that nobody can refresh, is worth a word.
+/// A token that expires within this time and cannot be refreshed is reported.
 const SOON_SECS: i64 = 7 * 86_400;
 
-/// A larger file is no connector.
+/// A larger file is not a connector.
 const MAX_FILE_SIZE: u64 = 1 << 20;
 
 pub(super) fn check_connections(connections: &[Connection], around: &DoctorContext) -> Vec<Finding> {

@@ -47,7 +47,7 @@ pub(super) struct ParquetFile<W: Write + Send> {
 }
 
 impl<W: Write + Send> ParquetFile<W> {
-    /// Begins a file of records whose members are all in `columns`.
+    /// Begins a file of records that have all their members in `columns`.
     pub(super) fn new(out: W, mut columns: Columns, changes: bool) -> Result<Self, ExportError> {
         // Every record is in a column of this name.
         columns.0.shift_remove(RECORD);

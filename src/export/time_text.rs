@@ -20,7 +20,7 @@ impl TimeText {
     /// Reads a JSON string as RFC 3339 section 5.6 writes it: `2026-11-28`, `2026-11-28T10:00:00.5+01:00`. An offset may lack
     /// its colon, as Jira and Salesforce write it.
     ///
-    /// Whatever could not be written back as the same moment is no time: a leap second, a day that there is not, a year
+    /// Whatever could not be written back as the same moment is not a time: a leap second, a day that there is not, a year
     /// before 1 (which databases read in different ways), a local time without an offset.
     pub(super) fn read(json: &str) -> Option<Self> {
         let text = json.strip_prefix('"')?.strip_suffix('"')?;

@@ -59,7 +59,7 @@ impl From<io::Error> for ExportError {
 }
 
 impl ExportError {
-    /// Whether nobody reads any more.
+    /// Whether the reader has closed.
     pub fn is_broken_pipe(&self) -> bool {
         matches!(self, Self::Write { source } if source.kind() == io::ErrorKind::BrokenPipe)
     }

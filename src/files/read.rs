@@ -14,7 +14,7 @@ use super::trust::{ResolvedPath, TrustError, check_permissions, is_mounted, reso
 /// Reads a file that integ acts upon: settings, connectors, pins. Absent if there is none.
 ///
 /// # Errors
-/// [`TrustError`] if others could have changed it, it is no regular file, or is larger than `limit` bytes.
+/// [`TrustError`] if others could have changed it, it is not a regular file, or is larger than `limit` bytes.
 pub fn read_trusted(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, TrustError> {
     let Some(found) = resolve_trusted(path)? else { return Ok(None) };
     let (file, metadata) = open_regular(&found.path, &found.metadata)?;
@@ -63,10 +63,10 @@ pub fn read_owned_text(path: &Path, limit: u64) -> Result<String, TrustError> {
     String::from_utf8(bytes).map_err(|_| TrustError::NotText(path.to_owned()))
 }
 
-/// Reads a file whose owner and rights do not matter, because nothing is done on its word alone. Absent if there is none.
+/// Reads a file without checking its owner and mode, because it is not trusted alone. Absent if there is none.
 ///
 /// # Errors
-/// [`TrustError`] if it is no regular file or larger than `limit` bytes.
+/// [`TrustError`] if it is not a regular file or larger than `limit` bytes.
 pub fn read_regular(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, TrustError> {
     match open_resolved(path) {
         Ok((file, metadata)) => read_all(file, &metadata, path, limit).map(Some),
@@ -117,7 +117,7 @@ fn read_all(file: File, metadata: &Metadata, path: &Path, limit: u64) -> Result<
     })
 }
 
-/// Opens a file without links at its end. What is no regular file is not even opened, which would wait for a pipe's other
+/// Opens a file without links at its end. What is not a regular file is not even opened, which would wait for a pipe's other
 /// end and may change a device.
 fn open_regular(path: &Path, seen: &Metadata) -> Result<(File, Metadata), TrustError> {
     let not_a_file = || TrustError::NotAFile(path.to_owned());

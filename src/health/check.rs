@@ -75,7 +75,7 @@ pub struct HealthReport {
     pub hint: Option<String>,
 }
 
-/// Checks connections, many at once, and reports each as it ends; the reports come back in the order asked for.
+/// Checks connections, many at once, and reports each as it ends; the reports are returned in the requested order.
 ///
 /// # Errors
 /// Only what stops all of them: an unhealthy connection is a report.
@@ -297,7 +297,7 @@ fn expects_json(health: &Health) -> bool {
     !health.success.is_empty() || health.account.id.is_some() || health.account.name.is_some()
 }
 
-/// The scopes asked for that are not granted, by what the vendor just said, else by what it said before.
+/// The requested scopes that are not granted, by what the vendor just said, else by what it said before.
 fn missing_scopes(session: &Session, granted: Option<&[String]>) -> Vec<String> {
     let connection = &session.connection;
     scopes::missing(&session.connector, &connection.scopes_requested, granted.or(connection.scopes_granted.as_deref()))

@@ -19,7 +19,7 @@ use crate::secret::Secret;
 /// The largest answer that is read, unless the request or the client says otherwise; a decompressed one counts in full.
 const MAX_RESPONSE_BYTES: usize = 10 * 1024 * 1024;
 
-/// Clients of one process whose connections show a certificate.
+/// Clients of one process that present a certificate.
 const MAX_IDENTITIES: usize = 64;
 
 /// Redirects followed for a request that allows any.
@@ -60,6 +60,8 @@ pub struct Request {
     pub follows_redirects: bool,
     /// What must not be shown of the URL.
     pub secrets: Vec<Secret>,
+    /// Whether a trace may show the body of the answer. Never for one that grants tokens.
+    pub traces_response: bool,
     /// Bytes that the answer may have; `usize::MAX` for as many as the client reads.
     pub max_response_bytes: usize,
     /// The certificate that the connection shows, where the service asks for one.
@@ -94,6 +96,7 @@ impl Request {
             body: None,
             follows_redirects: false,
             secrets: Vec::new(),
+            traces_response: false,
             max_response_bytes: MAX_RESPONSE_BYTES,
             identity: None,
             is_complete: None,
@@ -213,6 +216,10 @@ impl Client {
         let response = Response { status: answer.status().as_u16(), headers: headers_of(&answer), body };
         let duration_ms = u64::try_from(stopwatch.elapsed().as_millis()).unwrap_or(u64::MAX);
         tracing::debug!(status = response.status, url = shown, duration_ms, size_bytes = response.body.len(), "answer");
+        if request.traces_response && !response.body.is_empty() && tracing::enabled!(tracing::Level::TRACE) {
+            let kind = response.header("content-type").unwrap_or_default();
+            tracing::trace!(body = redact_body(kind, &response.body, &request.secrets), "response body");
+        }
         Ok(response)
     }
 
@@ -306,7 +313,7 @@ impl Client {
         self.guard.as_ref().map_or(Resolver::System, Resolver::Guarded)
     }
 
-    /// The client whose connections show a certificate.
+    /// The client that presents a certificate.
     fn for_identity(&self, identity: &ClientIdentity, checked: bool) -> Result<reqwest::Client, HttpError> {
         let key = (identity.digest, checked);
         let clients = || self.with_identity.lock().unwrap_or_else(PoisonError::into_inner);

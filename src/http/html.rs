@@ -9,10 +9,10 @@ use base64::engine::general_purpose::STANDARD;
 use crate::hash;
 
 const STYLE: &str = "\
-:root{color-scheme:light dark;--ink:#1d2330;--soft:#5b6475;--line:#dfe3ea;--back:#f3f5f8;--card:#fff;--go:#1f5fd6;\
+:root{color-scheme:light dark;--ink:#1d2330;--soft:#5b6475;--line:#dfe3ea;--back:#f3f5f8;--card:#fff;--on:#fff;--go:#1f5fd6;\
 --good:#1a7f37;--bad:#c4302b}\
 @media(prefers-color-scheme:dark){:root{--ink:#e8ebf1;--soft:#9aa4b5;--line:#2f3745;--back:#12161d;--card:#1a202a;\
---go:#5b93ff;--good:#3fb950;--bad:#f2756a}}\
+--on:#0b1220;--go:#5b93ff;--good:#3fb950;--bad:#f2756a}}\
 *{box-sizing:border-box}\
 body{margin:0;min-height:100vh;display:grid;place-items:center;padding:24px;background:var(--back);color:var(--ink);\
 font:16px/1.5 system-ui,sans-serif}\
@@ -21,7 +21,7 @@ overflow-wrap:anywhere}\
 .mark{display:inline-block;padding:2px 10px;border-radius:99px;background:#f5b800;color:#221a00;\
 font-size:12px;font-weight:700;letter-spacing:.1em}\
 .name{font-size:13px;font-weight:700;letter-spacing:.06em;color:var(--soft)}\
-.sign{display:grid;place-items:center;width:44px;height:44px;margin:18px 0 0;border-radius:50%;color:#fff;\
+.sign{display:grid;place-items:center;width:44px;height:44px;margin:18px 0 0;border-radius:50%;color:var(--on);\
 font-size:22px;font-weight:700}\
 .good{background:var(--good)}.bad{background:var(--bad)}.wait{background:var(--go)}\
 h1{margin:14px 0 6px;font-size:21px;line-height:1.3}\
@@ -38,7 +38,7 @@ color:var(--ink);font:inherit;letter-spacing:.12em}\
 .row{display:flex;gap:10px}\
 button{flex:1;padding:11px;border:1px solid var(--line);border-radius:9px;background:transparent;color:var(--ink);\
 font:inherit;font-weight:600;cursor:pointer}\
-button.allow{border-color:var(--go);background:var(--go);color:#fff}\
+button.allow{border-color:var(--go);background:var(--go);color:var(--on)}\
 button:focus-visible{outline:3px solid #f5b800;outline-offset:2px}\
 footer{margin-top:18px;font-size:13px;color:var(--soft)}";
 

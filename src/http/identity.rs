@@ -10,7 +10,7 @@ use crate::signing::private_key::normalize_pem;
 
 /// A certificate with its private key, as connections show it.
 pub struct ClientIdentity {
-    /// Tells identities apart.
+    /// Distinguishes identities.
     pub(super) digest: [u8; 32],
     pub(super) identity: reqwest::Identity,
 }

@@ -71,17 +71,15 @@ pub fn redact_url(url: &Url, secrets: &[Secret]) -> String {
     scrub(shown.as_str(), secrets).replace("%5Bredacted%5D", REDACTED)
 }
 
-/// The body of a request as it may be shown: secret members of JSON and fields of forms blanked, known secrets scrubbed. Of a
-/// request whose secrets are not known, as one to a token endpoint, and of other types nothing is shown.
+/// The body of a request or a response as it may be shown: secret members of JSON and fields of forms blanked, known secrets
+/// scrubbed. Of a request whose secrets are not known, as one to a token endpoint, of other types and of more than 1 MiB
+/// nothing is shown.
 pub fn redact_body(content_type: &str, bytes: &[u8], secrets: &[Secret]) -> String {
     const LONGEST: usize = 4096;
-    let is_secret = |name: &str| {
-        let name = name.to_ascii_lowercase();
-        SECRET_PARAMETERS.contains(&name.as_str()) || ["secret", "password"].iter().any(|end| name.ends_with(end))
-    };
+    const LARGEST: usize = 1 << 20;
     let kind = content_type.split(';').next().unwrap_or_default().trim();
     let text = match (std::str::from_utf8(bytes), kind) {
-        _ if secrets.is_empty() => None,
+        _ if secrets.is_empty() || bytes.len() > LARGEST => None,
         (Ok(text), "application/x-www-form-urlencoded") => {
             let pairs = url::form_urlencoded::parse(text.as_bytes());
             let shown = pairs.map(|(name, value)| {
@@ -91,7 +89,7 @@ pub fn redact_body(content_type: &str, bytes: &[u8], secrets: &[Secret]) -> Stri
             Some(shown.collect::<Vec<_>>().join("&"))
         }
         (Ok(text), kind) if kind.ends_with("json") => serde_json::from_str(text).ok().map(|mut document: Value| {
-            redact_members(&mut document, &is_secret);
+            redact_members(&mut document);
             document.to_string()
         }),
         _ => None,
@@ -102,15 +100,24 @@ pub fn redact_body(content_type: &str, bytes: &[u8], secrets: &[Secret]) -> Stri
     if shown.len() < text.len() { format!("{shown}…") } else { shown }
 }
 
-fn redact_members(document: &mut Value, is_secret: &impl Fn(&str) -> bool) {
+/// Whether a member or a field of this name holds a secret. A token that says where a list goes on is none.
+fn is_secret(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    let continues = ["page", "sync", "next", "delta"].iter().any(|word| name.contains(word));
+    SECRET_PARAMETERS.contains(&name.as_str())
+        || ["secret", "password", "private_key", "privatekey"].iter().any(|end| name.ends_with(end))
+        || (name.ends_with("token") && !continues)
+}
+
+fn redact_members(document: &mut Value) {
     match document {
-        Value::Array(items) => items.iter_mut().for_each(|item| redact_members(item, is_secret)),
+        Value::Array(items) => items.iter_mut().for_each(redact_members),
         Value::Object(members) => {
             for (name, member) in members.iter_mut() {
                 if is_secret(name) {
                     *member = Value::from(REDACTED);
                 } else {
-                    redact_members(member, is_secret);
+                    redact_members(member);
                 }
             }
         }
@@ -183,6 +190,12 @@ mod tests {
         assert_eq!(shown("application/x-www-form-urlencoded; charset=utf-8", form), shown_form);
         assert_eq!(shown("application/json", "not JSON"), "[redacted] (8 bytes)");
         assert_eq!(shown("multipart/form-data; boundary=x", "--x"), "[redacted] (3 bytes)");
+        let tokens = r#"{"auth_token":"a","nextPageToken":"b","items":[{"privateKey":"c","signing_secret":"d"}]}"#;
+        assert_eq!(
+            shown("application/json", tokens),
+            r#"{"auth_token":"[redacted]","nextPageToken":"b","items":[{"privateKey":"[redacted]","signing_secret":"[redacted]"}]}"#
+        );
+        assert_eq!(shown("application/json", &format!("[{}]", " ".repeat(1 << 20))), "[redacted] (1048578 bytes)");
         // Whose secrets are not known, as a request to a token endpoint.
         assert_eq!(redact_body("application/json", b"{}", &[]), "[redacted] (2 bytes)");
         let long = format!("{{\"text\":\"{}\"}}", "x".repeat(5000));

@@ -59,7 +59,7 @@ pub type FullResponse = Response<Full<Bytes>>;
 
 /// Answers the requests of a server. A request has [`SocketPair`] among its extensions.
 pub trait RequestHandler: Send + Sync + 'static {
-    /// A request whose head was judged, and whose body is not there yet.
+    /// A request with an accepted head; its body has not arrived yet.
     type Admitted: Send;
 
     /// Judges a request by its head, before its body is read. Returns what to answer it from, with how many bytes the body

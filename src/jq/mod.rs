@@ -236,7 +236,7 @@ impl Compiled {
         })
     }
 
-    /// Hands on each result as a JSON text, until nobody takes more.
+    /// Hands on each result as a JSON text, until no more are taken.
     fn each(&self, document: &str, take: impl FnMut(String) -> bool) -> Result<(), JqError> {
         let input = read::parse_single(document.as_bytes()).map_err(|error| JqError::Failed(error.to_string()))?;
         self.each_of(input, take)

@@ -56,7 +56,7 @@ const EACH: &[&str] = &["map", "select"];
 /// Functions that run their argument once on each element, and may be given no stream.
 const BY: &[&str] = &["group_by", "max_by", "min_by", "sort_by", "unique_by"];
 
-/// Functions whose argument is a text or a number that the expression itself holds.
+/// Functions with a literal text or number as their argument.
 const LITERAL: &[&str] =
     &["contains", "endswith", "has", "index", "join", "ltrimstr", "rtrimstr", "split", "startswith"];
 

@@ -115,7 +115,7 @@ fn check(text: &str) -> Result<(), JqError> {
     on_large_stack(text, || Compiled::new(text).map(drop))?
 }
 
-/// Expressions as one, whose result has a list of results or an error for each.
+/// Several expressions as one, which returns a list of results or an error for each.
 fn as_one(texts: &[&str]) -> String {
     let each: Vec<String> = texts.iter().map(|text| format!("(try [{text}] catch {{error: tostring}})")).collect();
     format!("[{}]", each.join(","))

@@ -12,7 +12,7 @@ use jaq_core::path::{Opt, Part, Path};
 
 use super::converters::PRESENT;
 
-/// Functions whose arguments are paths rather than values: nothing may stand behind those.
+/// Functions that take paths instead of values: nothing may follow those.
 const TAKE_PATHS: &[&str] = &["del", "delpaths", "getpath", "path", "paths", "pick", "setpath", "to_entries"];
 
 /// Whether paths in a term are checked.

@@ -23,7 +23,7 @@ const LIMIT: Duration = Duration::from_secs(5);
 /// What its memory may grow to, its stack included.
 const MOST_MEMORY: u64 = 1 << 30;
 
-/// How a worker ends whose time is over.
+/// How a worker ends after its time limit.
 const OUT_OF_TIME: i32 = 3;
 
 /// A worker that waits for a document.
@@ -52,7 +52,7 @@ impl WorkerProcess {
         Ok(worker)
     }
 
-    /// The results of a document; its JSON stands on one line.
+    /// The results of a document; its JSON is on one line.
     pub(super) fn results(&mut self, document: &str) -> Result<Vec<String>, JqError> {
         let _ = writeln!(self.stdin, "{document}").and_then(|()| self.stdin.flush());
         let mut results = Vec::new();

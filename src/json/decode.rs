@@ -17,7 +17,7 @@ use super::JsonError;
 ///    that texts that differ stay different.
 ///
 /// # Errors
-/// [`JsonError::UnknownCharset`] for a charset that nobody knows and bytes that are not UTF-8.
+/// [`JsonError::UnknownCharset`] for an unknown charset and bytes that are not UTF-8.
 pub fn decode<'b>(bytes: &'b [u8], charset: Option<&str>) -> Result<Cow<'b, str>, JsonError> {
     match bytes {
         [0xef, 0xbb, 0xbf, rest @ ..] => return Ok(utf8_with_wrong_bytes(rest)),

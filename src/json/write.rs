@@ -47,7 +47,7 @@ struct PrettyPrinter {
 }
 
 impl PrettyPrinter {
-    /// What stands before a value or a name.
+    /// What precedes a value or a name.
     fn lead(&mut self) {
         if std::mem::take(&mut self.named) {
             self.out.push(' ');

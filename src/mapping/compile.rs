@@ -359,11 +359,8 @@ mod tests {
     #[test]
     fn mistakes_of_expressions_are_found_when_it_is_compiled() {
         for (binding, message) in [
-            ("a = .a\nb = .b |", "line 2: the expression of b is wrong"),
-            (
-                "a = keyz",
-                "line 1: the expression of a is wrong: invalid jq expression \"keyz\": undefined filter `keyz`",
-            ),
+            ("a = .a\nb = .b |", "line 2: invalid expression for b"),
+            ("a = keyz", "line 1: invalid expression for a: invalid jq expression \"keyz\": undefined filter `keyz`"),
             ("a = .a | lookup(\"x\")", "line 1: a: unknown table [lookup.x]"),
             ("a = .a | in_zone(\"Mars\")", "line 1: a: unknown time zone \"Mars\""),
             ("a = .a | extract(\"(\")", "line 1: a: invalid regular expression \"(\""),

@@ -136,7 +136,7 @@ fn text(parts: &[StrPart<&str, Term<&str>>], tables: &[Arc<LookupTable>]) -> Res
     Ok(Some(Draft::Text(drafts)))
 }
 
-/// A path whose steps are all literals.
+/// A path with only literal steps.
 fn path_draft(Path(parts): &Path<Term<&str>>) -> Option<Draft> {
     let steps: Option<Vec<PathStep>> = parts.iter().map(|(part, _)| step(part)).collect();
     let is_optional = parts.iter().any(|(_, opt)| matches!(opt, Opt::Optional));

@@ -66,7 +66,7 @@ impl BoundMapper {
 pub enum BindingError {
     #[error("line {line}: {problem}")]
     Syntax { line: usize, problem: String },
-    #[error("line {line}: the expression of {field} is wrong")]
+    #[error("line {line}: invalid expression for {field}")]
     Expression { line: usize, field: String, source: JqError },
     #[error("line {line}: {field}: {problem}")]
     Converter { line: usize, field: String, problem: String },
@@ -83,7 +83,7 @@ impl Remedy for BindingError {
             _ => "invalid_binding",
         };
         Diagnostic::new(Kind::Usage, code)
-            .hint(Hint::new("write lines such as `email = .properties.email`; for all of it", "integ help mapping"))
+            .hint(Hint::new("write lines such as `email = .properties.email`; see", "integ help mapping"))
     }
 }
 

@@ -79,7 +79,7 @@ pub struct Example {
 pub enum Expected {
     /// This document, as JSON.
     Output(String),
-    /// A failure whose text holds this one.
+    /// A failure with a text that contains this one.
     Error(String),
 }
 

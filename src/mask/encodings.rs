@@ -53,7 +53,7 @@ pub(super) fn encodings(secret: &str) -> Vec<Vec<u8>> {
 }
 
 /// The characters of a base64 text that follow from the secret alone, where `offset` bytes stand before it in its first
-/// group of three: what stands before and behind it changes the characters that are cut off.
+/// group of three: what precedes and follows it changes the characters that are cut off.
 fn base64_inside(secret: &str, offset: usize, encode: impl Fn(&[u8]) -> String) -> Vec<u8> {
     let mut bytes = vec![0; offset];
     bytes.extend_from_slice(secret.as_bytes());
@@ -152,7 +152,7 @@ mod tests {
                 assert!(is_covered(secret, &URL_SAFE.encode(&text)), "{text}");
             }
         }
-        // No character of it depends on what stands around the secret.
+        // No character of it depends on what surrounds the secret.
         assert!(!is_covered(secret, &STANDARD.encode("s3cret/to+kem?")));
     }
 

@@ -19,7 +19,7 @@ use crate::error::{Diagnostic, Hint, Kind, Remedy};
 use crate::files::TrustError;
 use crate::model::words;
 
-/// The programs whose settings are known.
+/// The programs with known settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientProgram {
     ClaudeCode,

@@ -209,7 +209,7 @@ pub struct NewConnection {
     pub connected_at: Timestamp,
 }
 
-/// A connection as it stands after a change of its condition.
+/// A connection as it is after a change of its condition.
 #[derive(Clone, Debug)]
 pub struct ConnectionTransition {
     pub connection: Connection,

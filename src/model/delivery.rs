@@ -27,7 +27,7 @@ impl FromStr for DeliveryId {
     }
 }
 
-/// Where a delivery stands.
+/// The status of a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeliveryStatus {
     /// Waits to be tried for the first time.
@@ -110,13 +110,13 @@ pub struct AttemptRecord {
 #[derive(Clone, Debug)]
 pub struct RecordedAttempt {
     pub delivery: Delivery,
-    /// How the endpoint stands then.
+    /// The state of the endpoint then.
     pub endpoint_health: EndpointHealth,
     /// What it was disabled for by this attempt.
     pub disabled_reason: Option<DisabledReason>,
 }
 
-/// Which deliveries are asked for.
+/// Which deliveries to list.
 #[derive(Clone, Debug, Default)]
 pub struct DeliveryFilter {
     pub endpoint: Option<EndpointId>,

@@ -81,7 +81,7 @@ pub struct DeliveryPolicy {
     pub rate: Option<Budget>,
 }
 
-/// How an endpoint stands, as its answers have it.
+/// The state of an endpoint, according to its answers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EndpointHealth {
     pub disabled: Option<(DisabledReason, Timestamp)>,

@@ -12,7 +12,7 @@ use crate::clock::Timestamp;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EventId(pub i64);
 
-/// Where an event stands.
+/// The status of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EventStatus {
     /// Waits to be handled for the first time.
@@ -37,7 +37,7 @@ pub enum EventVerification {
     Verified,
     /// The service signs nothing: only who knows the URL can send.
     Unsigned,
-    /// The signature covers too little, and the vendor is still to be asked. Nobody handles it until then.
+    /// The signature covers too little, and the vendor has not been asked yet. It is not handled until then.
     Unconfirmed,
     /// The vendor says that it did not send it.
     Rejected,
@@ -188,7 +188,7 @@ pub struct AttemptResult {
     pub runs: Vec<HandlerRun>,
 }
 
-/// What became of an event whose attempt does not count.
+/// The outcome of an event after an attempt that does not count.
 #[derive(Clone, Debug)]
 pub struct EventProgress {
     pub id: EventId,
@@ -236,7 +236,7 @@ impl HandlerRun {
     pub const MAX_OUTPUT_BYTES: usize = 4096;
 }
 
-/// Which events are asked for.
+/// Which events to list.
 #[derive(Clone, Debug, Default)]
 pub struct EventFilter {
     pub connection: Option<ConnectionId>,

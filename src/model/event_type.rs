@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde_json::Value;
 
-/// Nobody writes a longer one by intention.
+/// A longer one is a mistake.
 const LONGEST: usize = 128;
 
 /// Words separated by dots, from the general to the special (Standard Webhooks, section "Event types").
@@ -75,7 +75,7 @@ impl fmt::Display for EventPattern {
     }
 }
 
-/// Whether a pattern covers an event type: wherever types are chosen, a `*` stands for any text, dots and nothing included.
+/// Whether a pattern covers an event type: wherever types are chosen, `*` matches any text, dots and nothing included.
 ///
 /// `invoice.*` covers `invoice.paid` and `invoice.paid.late` but not `invoice`, and `*.failed` all that ends so. Vendors name
 /// types as they like (`Push Hook`), so no pattern is refused. Pure.

@@ -168,7 +168,7 @@ pub struct LinkFilter {
     pub object_id: Option<String>,
 }
 
-/// An object whose id has changed at a service, or that became one with others: the ids that it had, and the one it has.
+/// An object that got another id at a service or was merged with others: its former ids, and its id now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MergedObject {
     pub resource: String,

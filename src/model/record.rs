@@ -28,7 +28,7 @@ pub struct NewRecord {
     pub former_keys: Vec<String>,
 }
 
-/// Where a list stands once a page of it is kept.
+/// The position in a list after a page of it is stored.
 #[derive(Clone, Debug)]
 pub enum PageCheckpoint {
     /// Before its end; JSON.
@@ -165,7 +165,7 @@ impl StoredRecord {
     }
 }
 
-/// A part whose full list was read to its end.
+/// A part with a full list that was read to its end.
 #[derive(Clone, Debug)]
 pub struct CompletedList {
     pub partition: PartitionId,

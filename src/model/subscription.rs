@@ -23,7 +23,7 @@ impl std::fmt::Display for SubscriptionId {
 /// How far a subscription has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SubscriptionStatus {
-    /// The vendor was asked, and no answer is stored: nobody can say whether it has made one.
+    /// The vendor was asked, and no answer is stored: it is unknown whether the subscription exists.
     Creating,
     Active,
     /// It is not wanted any more, and the vendor may have it still.
@@ -32,7 +32,7 @@ pub enum SubscriptionStatus {
 
 words!(SubscriptionStatus { Creating => "creating", Active => "active", Deleting => "deleting" });
 
-/// What the vendor is asked for.
+/// The request to the vendor.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SubscriptionRequest {
     pub connection: ConnectionId,

@@ -1,6 +1,6 @@
 //! Hooks: notify the user's programs that a connection broke or recovered, or that an endpoint was disabled.
 //!
-//! What to tell is decided by the store ([`crate::model::ConnectionTransition`]): one process of many sees a change, once. Telling is
+//! What to report is decided by the store ([`crate::model::ConnectionTransition`]): one process of many sees a change, once. Telling is
 //! tried once and at most once; that it fails is a warning, and changes nothing else. Each hook runs beside the command's
 //! own work, with no lock of ours held because of it, and the command waits for the last of them when its work is done.
 //!
@@ -50,7 +50,7 @@ pub enum NotifyError {
     TimedOut { what: String, after_secs: u64 },
     #[error("notify.url has no secret to sign with")]
     NoSecret,
-    #[error("invalid secret of {origin}: {source}")]
+    #[error("invalid secret in {origin}")]
     InvalidSecret { origin: String, source: SigningSecretError },
     #[error(transparent)]
     SecretFile(#[from] TrustError),
@@ -105,7 +105,7 @@ impl Remedy for NotifyError {
 const NEW_SECRET: &str = "(umask 077; echo \"whsec_$(head -c 32 /dev/urandom | base64)\" > ~/.integ-notify-secret) && \
     integ config set notify.secret_file ~/.integ-notify-secret";
 
-/// Tells of changes; one for each `Workspace`.
+/// Reports changes; one for each `Workspace`.
 pub struct Notifier {
     shared: Arc<Shared>,
     running: Mutex<JoinSet<()>>,

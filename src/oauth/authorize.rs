@@ -77,7 +77,7 @@ fn uses_pkce(oauth_client: &OAuthClient<'_>) -> bool {
     }
 }
 
-/// The request of a way whose token comes back in the fragment. Its `state` travels in the redirect URI, because such
+/// The request of a method that returns the token in the fragment. Its `state` travels in the redirect URI, because such
 /// vendors know none.
 ///
 /// # Errors

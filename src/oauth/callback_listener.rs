@@ -39,7 +39,7 @@ pub struct RedirectOptions {
     /// The registered URI, as typed; the listener's own if absent. A loopback one says what to bind, and any other is
     /// that of a tunnel which leads here.
     pub redirect_uri: Option<RedirectUri>,
-    /// Listens at this address in place of loopback: in a container, whose loopback no browser outside can reach.
+    /// Listens at this address in place of loopback: in a container, loopback cannot be reached by a browser outside it.
     pub bind: Option<IpAddr>,
     /// Processes of other users may bring the callback. The caller sees to it that the flow has PKCE.
     pub allow_peer: bool,
@@ -102,7 +102,7 @@ pub struct CallbackListener {
     start_page: Arc<StartPage>,
 }
 
-/// Tells the waiting browser how it ended.
+/// Shows the result in the waiting browser.
 #[derive(Debug)]
 pub struct OutcomeSender(oneshot::Sender<OutcomePage>);
 
@@ -130,7 +130,7 @@ impl WaitingBrowser {
 }
 
 impl BoundListener {
-    /// Takes the port: the one asked for, that of the redirect URI, the one the vendor has registered, or any.
+    /// Takes the port: the requested one, that of the redirect URI, the one the vendor has registered, or any.
     ///
     /// # Errors
     /// [`OAuthError::Bind`] where the port is taken at one of the addresses that the redirect URI may lead to.

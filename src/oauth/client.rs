@@ -122,7 +122,7 @@ impl<'a> OAuthClient<'a> {
         Ok(())
     }
 
-    /// The same for a server whose endpoints are known.
+    /// The same for a server with known endpoints.
     ///
     /// # Errors
     /// [`OAuthError::MissingEndpoint`] where the session is not of OAuth.

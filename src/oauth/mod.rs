@@ -53,7 +53,7 @@ pub struct Tokens {
     pub expires_in: Option<u32>,
     /// Seconds that the refresh token lives.
     pub refresh_expires_in: Option<u32>,
-    /// Absent where the answer does not say: those asked for are granted (RFC 6749 section 5.1).
+    /// Absent if the answer does not say: the requested ones are granted (RFC 6749 section 5.1).
     pub scopes: Option<Vec<String>>,
     pub metadata: BTreeMap<String, String>,
     pub secrets: BTreeMap<String, Secret>,
@@ -107,7 +107,7 @@ fn client_auth_word<S: Serializer>(method: &Option<ClientAuth>, serializer: S) -
 }
 
 impl ServerMetadata {
-    /// Those that the connector's file names. A template that names an optional parameter nobody gave is no endpoint.
+    /// Those that the connector's file names. A template with an optional parameter that has no value is not an endpoint.
     ///
     /// # Errors
     /// [`OAuthError::Template`] where something else is missing or no URL comes out.
@@ -338,12 +338,12 @@ impl Remedy for OAuthError {
 pub struct AuthCapabilities {
     /// The device code grant.
     pub has_device_code: bool,
-    /// A redirect whose address can be pasted.
+    /// A redirect to an address that the user can paste.
     pub has_paste: bool,
     /// The parameters that choose PKCE and the client's authentication.
     pub pkce_param: Option<String>,
     pub client_auth_param: Option<String>,
-    /// The field that holds the key which tokens are asked for with.
+    /// The field with the key for requesting tokens.
     pub key_field: Option<String>,
 }
 

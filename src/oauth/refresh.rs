@@ -71,7 +71,7 @@ fn refresh_margin(expiry: &Expiry) -> Duration {
     quarter.map_or(REFRESH_MARGIN, |quarter| quarter.min(REFRESH_MARGIN))
 }
 
-/// The seconds that must be left of a token. One whose last second has come is over, whatever is asked of it.
+/// The minimum remaining lifetime of a token, in seconds. A token in its last second counts as expired, whatever is requested.
 fn least_secs(min_ttl: Duration) -> i64 {
     i64::try_from(min_ttl.as_secs()).unwrap_or(i64::MAX).max(1)
 }
@@ -446,7 +446,7 @@ async fn require_reauth(
     Ok(needs_reauth_error(connection, Some(reason)))
 }
 
-/// Whether a refresh may be repeated whose answer was lost: nothing is used up by one. What was seen counts if the
+/// Whether a refresh may be repeated after its answer was lost: a refresh uses up nothing. What was seen counts if the
 /// connector does not know.
 fn is_repeatable(renewal: RefreshMethod, rotation: RefreshTokenRotation) -> bool {
     match (renewal, rotation) {

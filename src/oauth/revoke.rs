@@ -66,10 +66,10 @@ fn request(oauth_client: &OAuthClient<'_>, rule: &Revocation, grant: &Grant) -> 
         values.set("client_secret", secret.expose());
     }
     let mut params: Vec<(String, String)> = Vec::new();
-    for (name, template) in &rule.params {
+    for (name, template) in rule.params.iter().flatten() {
         params.push((name.clone(), template.fill(&values)?));
     }
-    if rule.params.is_empty() && rule.auth != RevocationAuth::Bearer {
+    if rule.params.is_none() && rule.auth != RevocationAuth::Bearer {
         // Revoking the refresh token ends the whole grant (RFC 7009 section 2.1).
         let (token, hint) = match &grant.refresh_token {
             Some(token) => (token, "refresh_token"),

@@ -122,6 +122,7 @@ fn connections_are_send(workspace: &Workspace) {
 fn connectors_are_send(workspace: &Workspace) {
     check(|| connectors::list_connectors(workspace, any()));
     check(|| connectors::show_connector(workspace, ""));
+    check(|| connectors::show_connector_file(workspace, ""));
     check(|| connectors::show_connector_part(workspace, "", ""));
     check(|| connectors::describe_connector(workspace, ""));
     check(|| connectors::search_connectors(workspace, any()));

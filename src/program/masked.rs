@@ -104,7 +104,7 @@ impl Output {
     }
 }
 
-/// Copies a stream until it ends or nobody reads what is shown. Then the program finds its pipe closed, as without us.
+/// Copies a stream until it ends or the reader of the output closes it. Then the program finds its pipe closed, as without us.
 async fn copy(from: Option<impl AsyncRead + Unpin>, mut masker: Masker, to: Output, progress: &Progress) {
     let Some(mut from) = from else { return };
     let mut chunk = vec![0; CHUNK];

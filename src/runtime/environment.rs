@@ -192,7 +192,7 @@ fn token_connection(
     Ok((connection, grant))
 }
 
-/// The method whose keys begin as the token does, else the first that takes a token and nothing beside it.
+/// The method with the token's prefix, else the first that takes only a token.
 fn token_method<'c>(connector: &'c Connector, token: &str) -> Option<(&'c str, &'c AuthMethod)> {
     let keys = || {
         let methods = connector.auth.iter().map(|(name, auth)| (name.as_str(), auth));

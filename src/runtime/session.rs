@@ -106,6 +106,7 @@ impl Session {
             request = request.body("application/x-www-form-urlencoded", Vec::new());
         }
         request.secrets = std::iter::once(grant.access_token.clone()).chain(grant.fields.values().cloned()).collect();
+        request.traces_response = true;
         request.follows_redirects = method == "GET";
         Ok(request)
     }

@@ -15,7 +15,7 @@ use crate::secret::Secret;
 use crate::signing::rsa::RsaKey;
 use crate::{hash, hex};
 
-/// The account of connections whose name says none.
+/// The account of connections without an account name.
 const DEFAULT_ACCOUNT: &str = "acme-sandbox";
 
 /// The account that a consent to a second one covers, beside the default one.

@@ -128,7 +128,7 @@ impl<'a> EmulatedActionCall<'a> {
         (!chosen).then(|| format!("{name} is none of {}", param.choices.join(", ")))
     }
 
-    /// Whether the constants of the action are in the body: what tells actions of one path apart.
+    /// Whether the constants of the action are in the body: what distinguishes actions of one path.
     pub(super) fn has_constants(&self) -> bool {
         let constants = Value::Object(self.action.fixed.clone().into_iter().collect());
         holds(&self.document, &constants)

@@ -8,7 +8,7 @@ use super::state::SandboxState;
 use super::vendor_emulator::{RequestContext, VendorEmulator};
 use crate::connector::{BodyFormat, ClientAuth, OAuth2, Template};
 
-/// A longer id is no client's; it would make every token longer than a header may be.
+/// A longer id is not a client's; it would make every token longer than a header may be.
 const MAX_CLIENT_ID_LENGTH: usize = 512;
 
 /// Stands for what a client without a secret shows.

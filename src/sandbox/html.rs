@@ -19,12 +19,12 @@ pub(super) const SECOND_ACCOUNT_PARAM: &str = "sandbox_second";
 pub(super) struct ConsentPage<'a> {
     pub(super) service: &'a str,
     pub(super) client: &'a str,
-    /// Whose consent is asked for, and the account that it may cover as well.
+    /// The person who consents, and the account that the consent may also cover.
     pub(super) account: &'a str,
     pub(super) second_account: Option<&'a str>,
     /// Each with its purpose, which may be empty.
     pub(super) scopes: Vec<(&'a str, &'a str)>,
-    /// Those of further lists, asked for in the person's own name.
+    /// Those of further lists, requested in the person's own name.
     pub(super) additional_scopes: Vec<(&'a str, &'a str)>,
     /// What the form sends beside the decision.
     pub(super) hidden_fields: Vec<(&'a str, &'a str)>,

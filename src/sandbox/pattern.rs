@@ -83,7 +83,7 @@ impl TemplatePattern {
         self.scan(path, |value| if value.contains('/') { None } else { decode(value) })
     }
 
-    /// One pass without turning back: a value ends where the literal after it first stands, or, before the last literal,
+    /// One pass without turning back: a value ends where the literal after it first occurs, or, before the last literal,
     /// where the text ends with it.
     fn scan(&self, text: &str, take: impl Fn(&str) -> Option<String>) -> Option<PathParams> {
         let mut captures = PathParams::new();

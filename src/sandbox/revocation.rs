@@ -78,10 +78,11 @@ impl VendorEmulator {
         captures.extend(
             rule.params
                 .iter()
+                .flatten()
                 .filter_map(|(name, template)| TemplatePattern::of(template).match_text(params.get(name)?)),
         );
         let tokens = captures.iter().flat_map(|captures| captures.values()).map(String::as_str);
-        let usual = params.get("token").filter(|_| rule.params.is_empty());
+        let usual = params.get("token").filter(|_| rule.params.is_none());
         tokens.chain(usual).find_map(|token| {
             let kinds = [TokenKind::Refresh, TokenKind::Access, TokenKind::User];
             kinds.into_iter().find_map(|kind| self.signer.verify(kind, token))

@@ -155,7 +155,7 @@ struct EmulatedRoute {
     endpoint: EmulatedEndpoint,
     method: HttpMethod,
     path: TemplatePattern,
-    /// What stands in the URL's query and holds a value.
+    /// The part of the URL's query that has a value.
     query: Vec<(String, TemplatePattern)>,
 }
 
@@ -276,7 +276,7 @@ impl RouteTable {
         other_method.map_or(RouteMatch::Unknown, RouteMatch::WrongMethod)
     }
 
-    /// The streams whose paths a request fits.
+    /// The streams with a path that matches a request.
     pub(super) fn streams(&self, request: &SandboxRequest) -> Vec<(&str, StreamRequestKind, PathParams)> {
         let fits =
             |(role, place): &(StreamRequestKind, NamedRoute)| Some((*role, place.read(request, self.get_or_post)?));

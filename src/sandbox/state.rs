@@ -24,7 +24,7 @@ const RETENTION_SECS: i64 = 3600;
 pub struct SandboxState {
     /// How many tokens, codes and ids there were: each next one follows from the seed and this number.
     pub(super) serial: u64,
-    /// Grants whose code was used, with the time when the code ends.
+    /// Grants with a used code, and the time when the code expires.
     pub(super) spent: BTreeMap<String, i64>,
     pub(super) grants: BTreeMap<String, GrantState>,
     pub(super) devices: BTreeMap<String, DeviceAuthorization>,
@@ -51,7 +51,7 @@ const MAX_SENT_EVENTS: usize = 256;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct StreamState {
-    /// Unix seconds when they were first asked for: what was there then is older.
+    /// Unix seconds when they were first requested: what was there then is older.
     born: Option<i64>,
     /// What happened to the records, in its order.
     steps: Vec<WorldStep>,
@@ -161,7 +161,7 @@ pub(super) enum ConsentDecision {
     Used,
 }
 
-/// How the state judges a token whose signature is good.
+/// How the state judges a token with a valid signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TokenStatus {
     Valid,

@@ -42,7 +42,7 @@ pub(super) struct TokenClaims {
     pub(super) public: bool,
     #[serde(rename = "s", default, skip_serializing_if = "Vec::is_empty")]
     pub(super) scopes: Vec<String>,
-    /// Whether scopes of a further list were asked for.
+    /// Whether scopes of a further list were requested.
     #[serde(rename = "a", default)]
     pub(super) also: bool,
     /// Whether the grant covers a second account.

@@ -20,7 +20,7 @@ pub struct WebhookRequest {
 pub enum HeaderLookup<'r> {
     Absent,
     One(&'r str),
-    /// The same header twice: which of them was signed nobody can say.
+    /// The same header twice: it is not known which of them was signed.
     Several,
 }
 

@@ -75,7 +75,7 @@ pub fn proof_for<'p>(
     let fitting = || {
         let fits = |proof: &&SignatureScheme| {
             let Some(mut when) = proof.when.clone() else { return true };
-            // The hash that the URL will hold is written with the signature, and stands for a body that is no form.
+            // The hash that the URL will hold is written with the signature, and stands for a body that is not a form.
             let hashed = proof.body_hash.as_ref().is_some_and(|name| when.query.shift_remove(name).is_some());
             !(hashed && request.is_form()) && when.matches(request, document)
         };
@@ -228,7 +228,7 @@ pub fn ed25519_public(seed: &Secret<Vec<u8>>) -> Option<String> {
     Some(hex::encode(pair.public_key().as_ref()))
 }
 
-/// Changes each event of a document where it stands.
+/// Changes each event of a document where it is.
 pub(crate) fn change_items(lists: &[Pointer], document: &mut Value, change: &mut impl FnMut(&mut Value)) {
     let Some((at, rest)) = lists.split_first() else { return change(document) };
     for item in document.pointer_mut(&at.to_string()).and_then(Value::as_array_mut).into_iter().flatten() {

@@ -106,7 +106,7 @@ impl SigningSecret {
 }
 
 impl MessageId {
-    /// A new one, which nobody else has.
+    /// A new, unique one.
     pub fn random() -> Self {
         Self(format!("msg_{}", hex::encode(&clock::random::<16>())))
     }

@@ -95,7 +95,7 @@ pub struct ParsedRequest<'a> {
 }
 
 impl<'a> ParsedRequest<'a> {
-    /// A request whose body was not parsed, for proofs that do not look into it.
+    /// A request with an unparsed body, for proofs that do not need it.
     pub fn without_body(request: &'a WebhookRequest) -> Self {
         Self { request, document: &Value::Null, items: &[Value::Null] }
     }
@@ -150,7 +150,7 @@ impl ValueSelector {
 }
 
 impl SignatureLocation {
-    /// Everything that stands here in the form of this kind; absent where the place itself is.
+    /// Everything here in the form of this kind; absent where the place itself is.
     fn read(&self, judged: &ParsedRequest<'_>, item: &Value) -> Result<Option<Vec<String>>, VerifyError> {
         let text = if let Some(name) = &self.header {
             match judged.request.header(name) {
@@ -240,7 +240,7 @@ pub fn verify(
             return Err(VerifyError::BodyHashMismatch);
         }
     }
-    // What stands in each item must be right in each item.
+    // What each item has must be right in each item.
     let whole = slice::from_ref(judged.document);
     let items = if proof.signature.at.is_some() { judged.items } else { whole };
     if items.is_empty() {

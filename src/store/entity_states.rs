@@ -1,4 +1,9 @@
 //! What two-way bindings know of linked entities, and the writes that are under way.
+//!
+//! [`super::EventCreations`] also commits a key before a service is asked. The two are apart because their rows live
+//! differently: a write is removed in the commit that stores its result, and holds what is needed to repeat a change or a
+//! deletion of a binding. The key of an event is the event's id at some services; it stays for as long as the event, so
+//! that a later attempt, with other content, finds it.
 
 use async_trait::async_trait;
 

@@ -1,4 +1,6 @@
-//! Calendar events that are being created for the user's entities.
+//! Calendar events that are created for the user's entities.
+//!
+//! The writes of two-way bindings are elsewhere ([`super::EntityStates`], which says why).
 
 use async_trait::async_trait;
 
@@ -9,8 +11,8 @@ use crate::model::{ConnectionId, Entity};
 
 /// The keys by which services know the events of entities.
 ///
-/// A key is committed before the service is asked, and is the same for every attempt: an event whose answer was lost is
-/// found again by it. It stays until the event is deleted.
+/// A key is committed before the service is asked, and is the same for every attempt: if the answer is lost, the event
+/// is found again by it. It stays until the event is deleted.
 #[async_trait]
 pub trait EventCreations: Send + Sync {
     /// Stores an attempt. If there is one for this entity, that one stays, and its window becomes large enough for both.

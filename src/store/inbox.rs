@@ -141,7 +141,7 @@ pub trait Events: Send + Sync {
     /// Records attempts to handle events and what each handler did, in one commit.
     async fn record_attempts(&self, attempts: &[AttemptResult], fence: Fence) -> Result<(), StoreError>;
 
-    /// Records which handlers have completed an event whose attempt does not count, and why or until when it waits.
+    /// Records which handlers have completed an event after an attempt that does not count, and why or until when it waits.
     async fn record_progress(&self, progress: &EventProgress, fence: Fence) -> Result<(), StoreError>;
 
     /// Returns the events of a connection that the vendor must still confirm, oldest first.

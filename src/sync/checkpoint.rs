@@ -17,7 +17,7 @@ use crate::model::{CompletedList, PageCheckpoint, PartitionId, SyncMode};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct Checkpoint {
-    /// Whether it is a full list, asked for as such.
+    /// Whether it is a full list that was requested as such.
     pub(super) is_full: bool,
     /// Whether it began without a cursor: then it holds everything, even if it was restarted from its middle.
     pub(super) is_complete_list: bool,
@@ -30,7 +30,7 @@ pub(super) struct Checkpoint {
     /// Where the last of several windows ends.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) last_window_end: Option<String>,
-    /// The range that a backfill was asked for, in seconds of Unix time.
+    /// The requested range of a backfill, in Unix seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) backfill_range: Option<(i64, Option<i64>)>,
     /// The next page.
@@ -44,7 +44,7 @@ pub(super) struct Checkpoint {
     /// When the vendor read its first page: what changed later may be on a page that was read already.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) started_at: Option<Timestamp>,
-    /// The list was asked for again from within: the lookback was taken when it began.
+    /// The list was requested again from within: the lookback was applied when it began.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(super) restarted: bool,
     /// More records share the time `since` than the service lists at once.
@@ -192,7 +192,7 @@ impl Checkpoint {
         goal.mode != SyncMode::Backfill && self.is_complete_list && !windowed && !stream.forgets
     }
 
-    /// Whether a reading that was cut off is one of what is asked for now, which would begin at `fresh`. A backfill goes on
+    /// Whether an interrupted list belongs to this request, which would begin at `fresh`. A backfill goes on
     /// with one that began earlier: `--since 7d` means another second each time.
     pub(super) fn is_resumable(&self, goal: &ReadGoal, fresh: &Self) -> bool {
         match goal.mode {
@@ -205,7 +205,7 @@ impl Checkpoint {
         }
     }
 
-    /// Whether both are of one list, at whichever page: it is asked for from the same point on.
+    /// Whether both are of one list, at any page: they start at the same position.
     pub(super) fn is_same_list(&self, other: &Self) -> bool {
         (&self.since, &self.until, &self.tie) == (&other.since, &other.until, &other.tie)
     }
@@ -425,7 +425,7 @@ fn is_newer(rule: &Incremental, high: Option<&str>, begins: Option<&CursorValue>
     high.is_some() && high.as_ref() > begins
 }
 
-/// How much before its `since` a list is asked for: the lookback is taken once, where it began.
+/// How far before `since` to request a list: the lookback is applied once, at its beginning.
 fn lookback(rule: &Incremental, checkpoint: &Checkpoint) -> u32 {
     if checkpoint.restarted { 0 } else { rule.lookback }
 }

@@ -16,7 +16,7 @@ use crate::json::Json;
 use crate::model::Traffic;
 use crate::runtime::BoxFuture;
 
-/// Records of a page that are asked for side by side.
+/// Records of a page that are requested concurrently.
 const CONCURRENT_RECORDS: usize = 8;
 
 /// Puts the records themselves in the place of those that the list names, if the stream asks for each.

@@ -8,7 +8,7 @@ use thiserror::Error;
 use crate::connector::Pointer;
 use crate::json::{Json, JsonError, JsonType, minified};
 
-/// A document of which the outermost level is read once, and what is deeper when it is asked for.
+/// A document of which the outermost level is read once, and deeper levels when needed.
 #[derive(Debug)]
 pub(super) struct Document<'d> {
     json: Json<'d>,
@@ -33,7 +33,7 @@ impl<'d> Document<'d> {
         Self { json, top: level(json) }
     }
 
-    /// Every value at a place, in which a part `*` stands for all items of a list or members of an object. Nulls are left
+    /// Every value at a place, in which the part `*` matches all items of a list or members of an object. Nulls are left
     /// out.
     pub(super) fn all(&self, at: &Pointer) -> Vec<Json<'d>> {
         let tokens: Vec<Cow<'_, str>> = at.segments().collect();
@@ -50,7 +50,7 @@ impl<'d> Document<'d> {
         Some(self.all(at).first()?.value())
     }
 
-    /// Whether a place holds one of these values; `*` stands for any.
+    /// Whether a place holds one of these values; `*` matches any.
     pub(super) fn holds(&self, at: &Pointer, values: &[Value]) -> bool {
         self.all(at).first().is_some_and(|found| values.iter().any(|value| value == "*" || found.equals(value)))
     }

@@ -30,7 +30,7 @@ pub(super) struct Fetcher<'a> {
     pub(super) list: &'a ListRequestBuilder<'a>,
 }
 
-/// Which run has found the position that is asked for.
+/// Which run has found the requested position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PositionSource {
     ThisRun,

@@ -134,7 +134,7 @@ pub(super) async fn read_list(
     Err(run.error(|connection, stream| SyncError::PageTokenExpired { connection, stream }).into())
 }
 
-/// The checkpoint to begin with: the stored one if it belongs to what is asked for now, else a new one. A sweep that a run
+/// The checkpoint to begin with: the stored one if it belongs to this request, else a new one. A sweep that a run
 /// before left undone comes first, and moves the partition's cursor; if it is blocked, nothing is read.
 async fn resume(
     run: &StreamRun<'_>,
@@ -186,7 +186,7 @@ fn note_lost_cursor(run: &StreamRun<'_>, params: &StreamParams) {
     run.note(&format!("the vendor no longer knows the cursor{partition}: everything is listed again"));
 }
 
-/// Whether records move from page to page while a list is read: those that are counted, and those that nobody knows of.
+/// Whether records move from page to page while a list is read: those with a page number, and those of unknown kind.
 fn is_unstable_paging(pages: &Pagination) -> bool {
     match pages.kind {
         PaginationKind::Page

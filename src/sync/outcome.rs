@@ -120,7 +120,7 @@ pub(super) enum PassEnd {
     Complete(ListCompletion),
     /// The vendor no longer accepts the position.
     Expired(LostPosition),
-    /// The vendor repeats pages, or ignores which one it is asked for.
+    /// The vendor repeats pages, or ignores which one is requested.
     Repeated,
     /// The vendor has nothing to list here.
     Skipped,

@@ -58,7 +58,7 @@ pub(super) enum PageContent<'d> {
     NotAList(String),
 }
 
-/// A page whose list was found, read at its outermost level.
+/// A page with its list, read at its outermost level.
 pub(super) struct ListPage<'d> {
     answer: &'d PageAnswer,
     document: Document<'d>,
@@ -148,7 +148,7 @@ impl PageReader<'_> {
         }
     }
 
-    /// The pages that may be asked for before this one is read and stored.
+    /// The pages that may be requested before this one is read and stored.
     pub(super) fn pages_ahead(&self, checkpoint: &Checkpoint, page: &ListPage<'_>) -> PagesAhead {
         let rule = self.stream.incremental.as_ref();
         // A list that is restarted after so many records, or that ends where nothing is new, is paged by its records.
@@ -213,7 +213,7 @@ impl PageReader<'_> {
         Ok(ParsedPage { records, unchanged_keys: Vec::new(), deleted_keys, summary })
     }
 
-    /// Reads one record that was asked for by itself.
+    /// Reads one record that was requested by itself.
     ///
     /// # Errors
     /// [`SyncError::MissingKey`].

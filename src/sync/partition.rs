@@ -115,7 +115,7 @@ struct PartitionBatches<'a> {
     params: &'a StreamParams,
     /// The only list, if the stream has no parent or the user gave the parent's values.
     only: Option<StreamParams>,
-    /// The parents whose records are still to be looked at, the last one first, and the record to go on after.
+    /// The parents with records that have not been read yet, the last one first, and the record to go on after.
     parents: Vec<&'a ParentStream>,
     after: RecordId,
 }

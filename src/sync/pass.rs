@@ -16,7 +16,7 @@ use crate::error::{Error, Kind};
 use crate::model::{NewPage, Traffic};
 use crate::runtime::BoxFuture;
 
-/// Pages of one list that are asked for side by side, where their number is known.
+/// Pages of one list that are requested concurrently, if their number is known.
 const CONCURRENT_PAGES: usize = 8;
 
 /// One pass over the list of a partition.
@@ -36,7 +36,7 @@ struct PageRead {
 /// The pages that are known before they are read.
 enum FurtherPages {
     Unknown,
-    /// The next page was asked for meanwhile.
+    /// The next page was requested meanwhile.
     Asked(Box<Checkpoint>, Box<Flow<ApiResponse>>),
     /// All of them, each behind a page of so many records.
     All {
@@ -123,7 +123,7 @@ impl ListPass<'_> {
         ControlFlow::Continue(())
     }
 
-    /// Fetches a page, and hands it over to be stored while the next is asked for.
+    /// Fetches a page, and hands it over to be stored while the next is requested.
     async fn read_page(
         &self,
         checkpoint: &Checkpoint,
@@ -227,7 +227,7 @@ impl ListPass<'_> {
         ControlFlow::Break(end)
     }
 
-    /// Reads a page whose list was found, with what it takes to know its records.
+    /// Reads a page with its list, and what is needed to identify its records.
     async fn parse(
         &self,
         checkpoint: &Checkpoint,
@@ -307,7 +307,7 @@ impl ListPass<'_> {
     }
 }
 
-/// Whether an error says nothing about the position that was asked for.
+/// Whether an error says nothing about the requested position.
 fn is_temporary(error: &Error) -> bool {
     matches!(error.kind(), Kind::Temporary | Kind::AuthNeeded | Kind::Vault)
 }

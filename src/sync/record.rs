@@ -90,7 +90,7 @@ pub(super) fn deleted_keys(marker: &DeletionMarker, raw: &[Json<'_>]) -> Vec<Str
         .collect()
 }
 
-/// Whether a place holds one of these values; `*` stands for any.
+/// Whether a place holds one of these values; `*` matches any.
 pub(super) fn holds(document: Json<'_>, at: &Pointer, values: &[Value]) -> bool {
     at.find_in(document).is_some_and(|found| values.iter().any(|value| value == "*" || found.equals(value)))
 }

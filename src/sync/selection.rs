@@ -151,14 +151,11 @@ fn obstacle(
     if let Err(error) = api::check_allowed(session, name, &stream.auth, &stream.scopes) {
         return Some(StreamObstacle::NotAllowed(error));
     }
-    let is_stored =
-        |param: &String| stored.iter().any(|stored| stored.name == name && stored.params.contains_key(param));
+    let is_stored = |param: &str| stored.iter().any(|stored| stored.name == name && stored.params.contains_key(param));
     let missing: Vec<String> = stream
-        .params
-        .iter()
-        .filter(|(_, param)| !param.optional && param.default.is_none())
-        .map(|(name, _)| name.clone())
-        .filter(|name| !request.params.contains_key(name) && !is_stored(name))
+        .required_params()
+        .filter(|name| !request.params.contains_key(*name) && !is_stored(name))
+        .map(str::to_owned)
         .collect();
     if !missing.is_empty() {
         let (connection, stream) = (session.connection.name.clone(), name.to_owned());

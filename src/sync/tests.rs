@@ -61,7 +61,7 @@ fn a_list_begins_at_the_cursor_and_ends_at_the_greatest_that_was_met() {
         (second.position.page_token.clone(), second.position.record_count, second.max_cursor.as_deref()),
         (Some(PageToken::Count(2)), 10, Some("20"))
     );
-    // A page of less is no reason to go back.
+    // A page of less is not a reason to go back.
     assert_eq!(end(second.after_page(&stream, None, page(Some(9), 4, None))).as_deref(), Some("20"));
     let again = Checkpoint::first(&stream, &ReadGoal::default(), Some("20"), now());
     assert_eq!(again.since.as_deref(), Some("20"));

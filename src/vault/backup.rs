@@ -64,7 +64,7 @@ pub enum Overwrite {
     Allow,
 }
 
-/// Looks whether a file can be written at `path`, before anybody is asked for anything.
+/// Looks whether a file can be written at `path`, before anything is prompted for.
 ///
 /// # Errors
 /// [`VaultError::OutputExists`], [`VaultError::NotAFile`], [`VaultError::FolderNotFound`].

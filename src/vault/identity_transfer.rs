@@ -12,7 +12,7 @@ use crate::secret::Secret;
 pub enum ExportProtection {
     /// As `age-keygen` writes it: anyone who has it opens the vaults.
     None,
-    /// An age file under a passphrase that is asked for.
+    /// An age file encrypted with a passphrase from a prompt.
     Passphrase,
 }
 

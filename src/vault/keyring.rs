@@ -116,7 +116,7 @@ impl Keyring {
         Self { shared: Arc::new(shared), is_attended: false }
     }
 
-    /// With somebody at a terminal who can answer the keyring's dialogs, or nobody.
+    /// Whether a person can answer the keyring's dialogs.
     #[must_use]
     pub fn with_attended(self, is_attended: bool) -> Self {
         Self { is_attended, ..self }

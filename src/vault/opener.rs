@@ -44,7 +44,7 @@ impl OpenVault {
     }
 }
 
-/// A vault whose identity is available.
+/// A vault with an available identity.
 #[derive(Debug)]
 pub struct Vault {
     pub(super) files: VaultFiles,

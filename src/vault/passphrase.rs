@@ -9,7 +9,7 @@ use super::VaultError;
 use crate::program;
 use crate::secret::Secret;
 
-/// What a passphrase is asked for.
+/// What a passphrase is needed for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PassphrasePrompt {
     /// To open the identity file.
@@ -32,9 +32,9 @@ pub enum NewPassphrase {
     Backup,
 }
 
-/// Someone who can be asked for a passphrase: the terminal, or nobody.
+/// Where a passphrase is asked for: at the terminal, or nowhere.
 pub trait PassphraseSource: Send + Sync {
-    /// The passphrase; absent where nobody can be asked.
+    /// The passphrase; absent without a terminal.
     ///
     /// # Errors
     /// The I/O error of the terminal.

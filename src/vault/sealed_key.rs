@@ -82,7 +82,7 @@ impl SealedKey {
     /// Seals it to its recipients, in place of the file at `path`.
     ///
     /// # Errors
-    /// [`VaultError::Io`]; the old file then stands as it was.
+    /// [`VaultError::Io`]; the old file stays as it was.
     pub(super) fn write(&self, path: &Path) -> Result<(), VaultError> {
         let recipients = self.recipients.iter().map(|recipient| recipient.recipient.as_str());
         let sealed = identity::encrypt(self.text().as_bytes(), recipients).map_err(VaultError::invalid_recipient)?;

@@ -203,7 +203,7 @@ pub struct CalendarEventListView {
     pub window: SpanView,
     pub time_zone: String,
     pub events: Vec<CalendarEventView>,
-    /// The calendars whose events are missing.
+    /// The calendars with missing events.
     pub unread: Vec<UnreadCalendarView>,
     #[serde(skip)]
     pub interval: Interval,

@@ -129,6 +129,16 @@ pub struct WebhookSignatureView {
     pub coverage: String,
 }
 
+/// The file of a connector.
+#[derive(Clone, Debug, JsonSchema, Serialize)]
+pub struct ConnectorFileView {
+    pub connector: String,
+    /// `built-in`, `own` or `installed`.
+    pub source: &'static str,
+    /// TOML.
+    pub text: String,
+}
+
 /// A connector.
 #[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct ConnectorDetailView {

@@ -42,7 +42,7 @@ pub struct StoredStreamListView {
     pub as_of: Timestamp,
 }
 
-/// A stream whose records were written into a file, or could not be.
+/// A stream, and the file that its records were written into, or why they were not.
 #[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct WrittenStreamView {
     #[serde(serialize_with = "word")]

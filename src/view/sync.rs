@@ -119,7 +119,7 @@ pub struct PartitionView {
     pub synced_at: Option<Timestamp>,
     /// Whether a sync was interrupted and resumes from its last page.
     pub in_progress: bool,
-    /// Newest first; present if it was asked for.
+    /// Newest first; present if requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub history: Option<Vec<FormerCursorView>>,
 }

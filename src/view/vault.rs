@@ -72,7 +72,7 @@ pub struct VaultStatusView {
     pub read_only: bool,
 }
 
-/// Number of connections whose tokens were moved.
+/// Number of connections with moved tokens.
 #[derive(Clone, Copy, Debug, JsonSchema, Serialize)]
 pub struct TokenMoveView {
     pub moved: usize,

@@ -27,7 +27,7 @@ use crate::runtime::Workspace;
 use crate::signing::request::WebhookRequest;
 use crate::signing::verify::ParsedRequest;
 
-/// What is asked for.
+/// What to request.
 #[derive(Debug)]
 pub struct BackfillRequest<'a> {
     pub since: Timestamp,
@@ -107,7 +107,7 @@ pub enum BackfillError {
     InvalidParameters { connection: ConnectionName, problem: String },
     #[error("the vendor lists only the last {reach} of deliveries")]
     TooFarBack { connection: ConnectionName, reach: String },
-    #[error("the answer of {connection} has no list where its connector says")]
+    #[error("the response of {connection} has no list at the place that its connector names")]
     MalformedResponse { connection: ConnectionName },
 }
 

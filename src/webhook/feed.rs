@@ -26,7 +26,7 @@ const SUMMARY_INTERVAL: Duration = Duration::from_secs(2);
 pub enum ListenEvent {
     Request(ReceiveOutcome),
     Handled(Box<HandledReport>),
-    /// Nobody listens where events are to be sent on: they wait, and no attempt counts.
+    /// Nothing listens at the forwarding target: events wait, and no attempt counts.
     Paused {
         connection: ConnectionName,
         id: EventId,

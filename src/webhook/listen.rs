@@ -50,7 +50,7 @@ pub struct ListenOptions {
     pub public_url: Option<String>,
     pub handlers: Arc<Handlers>,
     pub max_attempts: u32,
-    /// How often vendors are asked for events that they logged; absent if they are not.
+    /// How often the logs of vendors are polled for events; absent for never.
     pub poll: Option<Duration>,
     /// Whether events that nothing handles here stay pending for the next listener.
     pub leaves_events_pending: bool,
@@ -94,7 +94,7 @@ pub struct WebhookListener<'a> {
     pub settings: Vec<WebhookSettings>,
     /// Those that were left out, and why.
     pub skipped: Vec<SkippedConnection>,
-    /// Connections whose events another process handles.
+    /// Connections with events that another process handles.
     pub handled_elsewhere: Vec<ConnectionName>,
     /// Connections whose vendors are to be polled and have no log of deliveries.
     pub not_polled: Vec<ConnectionName>,
@@ -229,7 +229,7 @@ impl<'a> WebhookListener<'a> {
     /// Returns the addresses of each connection.
     ///
     /// # Errors
-    /// What is no address.
+    /// What is not an address.
     pub fn addresses(&self) -> Result<Vec<ReceiveAddress>> {
         self.settings.iter().map(|settings| Ok(settings.address(self.port)?)).collect()
     }

@@ -30,7 +30,7 @@ const OVERLAP: Duration = Duration::from_secs(60);
 /// How long a vendor is left alone that could not be asked.
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
 
-/// Makes the pollers of connections whose vendors have a log of deliveries.
+/// Creates the pollers of connections to vendors that keep a log of deliveries.
 pub(in crate::webhook) struct Polling<'a> {
     pub(in crate::webhook) workspace: &'a Workspace,
     pub(in crate::webhook) feed: Arc<ActivityFeed>,
@@ -74,9 +74,9 @@ struct Poller<'a> {
     reach: Option<Duration>,
     interval: Duration,
     clock: Clock,
-    /// Earlier events are not asked for: `webhook backfill` is for those.
+    /// Earlier events are not requested: `webhook backfill` is for those.
     started_at: Timestamp,
-    /// The end of the time that was last asked for without an error.
+    /// The end of the last range that was requested without an error.
     asked_to: Timestamp,
     /// When it was last asked.
     asked: Option<Stopwatch>,
@@ -187,7 +187,7 @@ impl Poll<'_> {
     }
 }
 
-/// From when on events are asked for. Pure.
+/// The start of the next range to request. Pure.
 fn begin_at(started_at: Timestamp, asked_to: Timestamp, now: Timestamp, reach: Option<Duration>) -> Timestamp {
     let before = |at: Timestamp, length: Duration| at.checked_sub(length).unwrap_or(Timestamp::MIN);
     // A clock that was set back must not ask for what is to come.

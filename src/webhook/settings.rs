@@ -267,7 +267,7 @@ impl WebhookSettings {
             let why = "begins as one of Standard Webhooks, and is not whsec_ and base64";
             return Err(WebhookSettingsError::WeakSecret { connection: connection(), why });
         }
-        // What happens to read as base64 without being written as such is judged where it is taken as it stands.
+        // What happens to read as base64 without being written as such is judged where it is taken as it is.
         let short = |(proof, keys): &(&SignatureScheme, Vec<(&Secret, Vec<u8>)>)| {
             keys.iter().any(|(secret, key)| match (proof.scheme, proof.key_encoding) {
                 (SignatureAlgorithm::Ed25519, _) => key.len() != ED25519_BYTES,
@@ -365,7 +365,7 @@ fn requires_secret(proof: &SignatureScheme) -> bool {
     !keyless && !own
 }
 
-/// A part of a URL that nobody guesses.
+/// An unguessable part of a URL.
 fn random_path() -> String {
     hex::encode(&clock::random::<16>())
 }

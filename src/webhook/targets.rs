@@ -129,7 +129,7 @@ impl Worker for TargetLoader<'_> {
 }
 
 impl TargetLoader<'_> {
-    /// Makes targets of connections that are new here, whose port and public URL are stored.
+    /// Creates targets for connections that are new here, and stores their port and public URL.
     ///
     /// # Errors
     /// An invalid public URL, the store's, and whatever stops a sandbox from starting.

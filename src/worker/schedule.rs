@@ -238,7 +238,7 @@ fn add_due(requests: &mut Vec<SyncRequest>, due: Schedule) {
     }
 }
 
-/// Nobody follows the pages of a sync in the background.
+/// A sync in the background has no progress display.
 struct Unobserved;
 
 impl SyncObserver for Unobserved {}

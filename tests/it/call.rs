@@ -230,3 +230,18 @@ fn a_refusal_is_shown_with_the_vendors_words_and_cannot_steer_the_terminal() {
     let ran = home.run("api fake /notes/x -i");
     assert!(ran.code == 1 && ran.stdout.starts_with("HTTP 422\n"), "{ran:?}");
 }
+
+#[test]
+fn a_trace_shows_the_bodies_of_responses_without_their_secrets() {
+    let provider = FakeProvider::start();
+    let home = connected(&provider);
+    provider.json_page("/api/notes", &json!({ "id": "note-17", "auth_token": "a-secret-of-the-service" }));
+    let ran = home.run("api fake /notes -vvv");
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let bodies: Vec<&str> = ran.stderr.lines().filter(|line| line.contains("response body")).collect();
+    assert!(bodies.len() == 1 && bodies[0].contains("note-17"), "{ran:?}");
+    assert!(!ran.stderr.contains("a-secret-of-the-service") && ran.stdout.contains("a-secret-of-the-service"));
+    // What grants tokens is never shown.
+    let ran = home.run("refresh fake -vvv");
+    assert!(ran.code == 0 && !ran.stderr.contains("response body"), "{ran:?}");
+}

@@ -425,3 +425,13 @@ fn an_installation_that_is_killed_leaves_nothing_broken() {
         assert_eq!(left, 3, "the file, its pin and the lock");
     }
 }
+
+#[test]
+fn the_file_of_a_connector_can_be_printed() {
+    let home = Home::new();
+    let file = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/connectors/github.toml")).unwrap();
+    assert_eq!(home.ok("connector show github --source"), file.trim_end());
+    let view = home.json("connector show github --source");
+    assert_eq!((&view["source"], view["text"].as_str()), (&"built-in".into(), Some(file.as_str())));
+    assert_eq!(home.run("connector show github issues.list --source").code, 2);
+}

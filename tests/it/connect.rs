@@ -67,6 +67,7 @@ fn fault_036_an_error_without_the_state_is_ignored_and_one_with_it_ends_the_flow
     let page = flow.deliver(&described);
     let text = page.text();
     assert!(text.contains("was not connected") && !text.contains("<script"), "{text}");
+    assert!(text.contains("<p>The authorization was refused"), "the title is not repeated: {text}");
     assert!(text.contains("&lt;script&gt;alert(1)&lt;/script&gt;"), "the reason is text, whatever it holds: {text}");
     let policy = page.header("content-security-policy").unwrap();
     assert!(policy.starts_with("default-src 'none';") && !policy.contains("unsafe"), "{policy}");

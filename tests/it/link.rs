@@ -5,7 +5,7 @@ use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use crate::harness::{Home, Ran};
-use crate::race::Random;
+use crate::race::{Random, rounds};
 
 fn connected() -> Home {
     let home = Home::new();
@@ -132,15 +132,24 @@ fn sixty_four_writers_link_each_side_once_also_when_they_are_killed() {
     let file = home.path().join("links.csv");
     std::fs::write(&file, format!("entity_type,entity_id,connection,resource,object\n{lines}")).unwrap();
     let import = format!("link import {}", file.display());
-    for _ in 0..8 {
-        let mut writers: Vec<Child> = (0..4).map(|_| spawn(import.clone())).collect();
-        // At any point of their work.
-        std::thread::sleep(Duration::from_millis(random.below(120)));
+    let mut cut_off = 0;
+    for _ in 0..rounds(1) {
+        // Writers of the whole file, and of one of its links each.
+        let mut writers: Vec<Child> = (0..64)
+            .map(|number| match number % 2 {
+                0 => spawn(import.clone()),
+                _ => spawn(format!("link add order/{number} hubspot/deals {number}")),
+            })
+            .collect();
         for writer in &mut writers {
+            // At any point of their work.
+            std::thread::sleep(Duration::from_millis(random.below(20)));
             writer.kill().unwrap();
-            writer.wait().unwrap();
+            cut_off += u64::from(writer.wait().unwrap().code().is_none());
         }
     }
+    println!("figures: {{\"rounds\": {}, \"killed\": {cut_off}}}", rounds(1));
+    assert!(cut_off > 0);
     home.ok(&import);
     let (mut entities, mut objects) = (BTreeSet::new(), BTreeSet::new());
     for line in home.ok("link list hubspot/deals --json").lines() {

@@ -64,6 +64,7 @@ mod sync;
 mod sync_faults;
 mod tidy;
 mod two_way;
+mod two_way_kills;
 mod unlock;
 mod users;
 mod vault;

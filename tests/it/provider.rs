@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::fake::{FakeProvider, Trouble};
+use crate::fake::{CONNECTOR, FakeProvider, Trouble};
 use crate::flow::{Flow, connect_line, connected, home};
 use crate::harness::{Home, Running};
 
@@ -312,6 +312,19 @@ fn fault_027_a_grant_that_could_not_be_revoked_is_still_live_and_one_unknown_is_
     let state = provider.state();
     let revoked = state.asked.iter().rfind(|message| message.request().1 == "/revoke").unwrap().form();
     assert_eq!(revoked["token_type_hint"], "refresh_token");
+}
+
+#[test]
+fn a_revocation_can_have_no_parameters() {
+    let provider = FakeProvider::start();
+    let home = Home::new();
+    let revoke = "revoke = { url = \"https://fake.invalid/revoke\"";
+    home.install("fake", &CONNECTOR.replace(revoke, &format!("{revoke}, auth = \"none\", params = {{}}")));
+    Flow::start(&home, &connect_line(&provider)).allow();
+    home.ok("disconnect fake --yes");
+    let state = provider.state();
+    let revoked = state.asked.iter().rfind(|message| message.request().1 == "/revoke").unwrap().form();
+    assert!(revoked.is_empty(), "{revoked:?}");
 }
 
 #[test]

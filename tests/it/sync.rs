@@ -140,6 +140,7 @@ fn what_cannot_be_synced_is_said_with_the_command_that_can() {
         ("sync things/things --since 3d", 2, "invalid_value", ""),
         ("sync --due things", 2, "", "--due"),
         ("records things/things", 3, "never_synced", "integ sync things/things"),
+        ("records things/needy", 3, "never_synced", "integ sync things/needy -p room=VALUE"),
         ("records things/thing", 3, "unknown_stream", "did you mean things?"),
         ("records things --format csv", 2, "invalid_target", "integ records things --output DIR"),
         (

@@ -1,25 +1,23 @@
-//! Two-way bindings: pushes, syncs, conflicts, deletions, merges, and writes that are cut off.
+//! Two-way bindings: pushes, syncs, conflicts, deletions, merges. `two_way_kills` has the writes that are cut off.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use crate::harness::Home;
 
-const CONTACT: &str = "id = .id\nemail = .properties.email\nlast_name? = .properties.lastname\nphone? = .properties.phone\n\
+pub const CONTACT: &str = "id = .id\nemail = .properties.email\nlast_name? = .properties.lastname\nphone? = .properties.phone\n\
     created: time = .createdAt\n[sync]\nmatch = email\n";
 
-const ISSUE: &str = "project = .project_id\nemail = .title\nphone? = .description\n[sync]\nmatch = email\n";
+pub const ISSUE: &str = "project = .project_id\nemail = .title\nphone? = .description\n[sync]\nmatch = email\n";
 
 const CUSTOMER: &str = "id = .id\nemail = .email\nlast_name? = .name\nphone? = .phone\n[sync]\n";
 
 /// A small generator of random numbers (xorshift64).
-struct Random(u64);
+pub struct Random(u64);
 
 impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
+    pub fn below(&mut self, limit: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -27,15 +25,15 @@ impl Random {
     }
 }
 
-fn rounds(usual: u64) -> u64 {
+pub fn rounds(usual: u64) -> u64 {
     std::env::var("INTEG_TEST_ROUNDS").map_or(usual, |rounds| rounds.parse().unwrap())
 }
 
-fn random() -> Random {
+pub fn random() -> Random {
     Random(std::env::var("INTEG_TEST_SEED").map_or(7, |seed| seed.parse().unwrap()))
 }
 
-fn hubspot(policy: &str) -> Home {
+pub fn hubspot(policy: &str) -> Home {
     let home = Home::new();
     home.ok("connect hubspot --sandbox --add-scope crm.objects.contacts.write");
     home.ok("sandbox data hubspot/contacts --records 3");
@@ -43,29 +41,29 @@ fn hubspot(policy: &str) -> Home {
     home
 }
 
-fn set(home: &Home, name: &str, from: &str, text: &str) {
+pub fn set(home: &Home, name: &str, from: &str, text: &str) {
     let ran = home.run_with_input(&format!("binding set {name} --from {from} -"), text);
     assert_eq!(ran.code, 0, "{ran:?}");
 }
 
-fn lines(text: &str) -> Vec<Value> {
+pub fn lines(text: &str) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 /// Pushes entities, and returns what became of each.
-fn push(home: &Home, name: &str, entities: &[Value]) -> Vec<Value> {
+pub fn push(home: &Home, name: &str, entities: &[Value]) -> Vec<Value> {
     let text: String = entities.iter().map(|entity| format!("{entity}\n")).collect();
     let ran = home.run_with_input(&format!("binding push {name} - --json"), &text);
     assert!(matches!(ran.code, 0 | 8), "{ran:?}");
     lines(&ran.stdout)
 }
 
-fn entity(id: &str, document: &Value) -> Value {
+pub fn entity(id: &str, document: &Value) -> Value {
     json!({"entity": format!("customer/{id}"), "document": document})
 }
 
 /// Changes an object at the service.
-fn change(home: &Home, object: &str, properties: &Value) {
+pub fn change(home: &Home, object: &str, properties: &Value) {
     let (object, properties) = (format!("contact_id={object}"), format!("properties={properties}"));
     let call = ["call", "hubspot", "contacts.update", object.as_str(), properties.as_str()];
     let ran = crate::harness::finish(home.command(call));
@@ -225,16 +223,17 @@ fn what_cannot_be_pushed_is_refused() {
 }
 
 /// A user's program and a service that are changed at random, and kept in step by a binding.
-struct Pair {
-    home: Home,
-    connector: &'static str,
+pub struct Pair {
+    pub home: Home,
+    pub connector: &'static str,
     /// What the user's program has.
-    ours: BTreeMap<String, BTreeMap<String, Value>>,
-    project: Value,
+    pub ours: BTreeMap<String, BTreeMap<String, Value>>,
+    /// Of an issue.
+    pub project: Value,
 }
 
 impl Pair {
-    fn start(connector: &'static str, policy: &str) -> Self {
+    pub fn start(connector: &'static str, policy: &str) -> Self {
         let home = match connector {
             "hubspot" => hubspot(policy),
             _ => {
@@ -293,7 +292,7 @@ impl Pair {
         }
     }
 
-    fn change_theirs(&self, name: &str, value: &str) {
+    pub fn change_theirs(&self, name: &str, value: &str) {
         let object = self.home.ok(&format!("link find {name} --jq .links[0].object"));
         if self.connector == "hubspot" {
             change(&self.home, &object, &json!({"phone": value}));
@@ -389,91 +388,4 @@ fn random_changes_on_both_sides_end_equal_or_in_a_listed_conflict() {
         }
     }
     println!("figures: {}", json!({"sequences": sequences, "conflicts": conflicts}));
-}
-
-/// How many requests changed something at the service.
-fn writes(home: &Home, connector: &str) -> u64 {
-    home.json(&format!("sandbox advance {connector}"))["edits"].as_u64().unwrap()
-}
-
-/// A user's program with a service, where the service decides nothing.
-fn pushing(connector: &'static str) -> Pair {
-    if connector != "stripe" {
-        return Pair::start(connector, "ours");
-    }
-    let home = Home::new();
-    home.ok("connect stripe --sandbox");
-    set(&home, "person", "stripe/customers", CUSTOMER);
-    Pair { home, connector, ours: BTreeMap::new(), project: Value::Null }
-}
-
-/// Writes the line of an entity to a file, and returns the push of it.
-fn push_of(pair: &Pair, id: &str, phone: &str) -> Command {
-    let mut document = json!({"email": format!("{id}@example.com"), "phone": phone});
-    if !pair.project.is_null() {
-        document["project"] = pair.project.clone();
-    }
-    std::fs::write(pair.home.path().join("line"), entity(id, &document).to_string()).unwrap();
-    let mut command = pair.home.command(["binding", "push", "person", "line", "--quiet"]);
-    command.stdout(Stdio::null()).stderr(Stdio::null()).stdin(Stdio::null());
-    command
-}
-
-/// A push that is killed once the service has done the write, before its response, and repeated.
-#[test]
-fn a_write_whose_response_was_lost_is_not_sent_again() {
-    // How many requests to actions precede the write: a lookup before a creation, a reading before a change.
-    for (connector, before_creation) in [("hubspot", 1), ("stripe", 0), ("gitlab", 0)] {
-        let pair = pushing(connector);
-        let before = writes(&pair.home, connector);
-        for (phone, after, done) in [("one", before_creation, 1), ("two", 1, 2)] {
-            pair.home.ok(&format!(
-                "sandbox fault {connector} slow --endpoint action --times 1 --seconds 60 --after {after}"
-            ));
-            let mut child = push_of(&pair, "1", phone).spawn().unwrap();
-            let began = Instant::now();
-            while pair.home.json(&format!("sandbox fault {connector}"))["faults"] != json!([]) {
-                assert!(began.elapsed() < Duration::from_secs(30), "{connector} {phone}: the write was not sent");
-                assert!(child.try_wait().unwrap().is_none(), "{connector} {phone}: nothing was written");
-            }
-            child.kill().unwrap();
-            child.wait().unwrap();
-            assert_eq!(writes(&pair.home, connector) - before, done, "{connector} {phone}: the service did not do it");
-            pair.home.ok("binding push person line --quiet");
-            assert_eq!(writes(&pair.home, connector) - before, done, "{connector} {phone}");
-            assert_eq!(
-                pair.home.json("binding conflicts"),
-                json!({"format_version": 1, "conflicts": [], "interrupted": []})
-            );
-        }
-        assert_eq!(pair.home.json("link find customer/1")["links"].as_array().unwrap().len(), 1);
-    }
-}
-
-/// Pushes that are killed at random and repeated: each write reaches the service once.
-#[test]
-fn no_write_reaches_a_service_twice_wherever_a_push_is_killed() {
-    let mut random = random();
-    let (rounds, mut cut_off) = (rounds(3), 0);
-    for connector in ["hubspot", "stripe", "gitlab"] {
-        let pair = pushing(connector);
-        let before = writes(&pair.home, connector);
-        let mut expected = 0;
-        for round in 0..rounds {
-            for value in ["one", "two"] {
-                let mut child = push_of(&pair, &round.to_string(), value).spawn().unwrap();
-                // The moment is what is random here; nothing is waited for.
-                std::thread::sleep(Duration::from_millis(random.below(300)));
-                child.kill().unwrap();
-                cut_off += u64::from(!child.wait().unwrap().success());
-                pair.home.ok("binding push person line --quiet");
-                expected += 1;
-            }
-        }
-        let now = writes(&pair.home, connector);
-        assert_eq!(now - before, expected, "{connector}");
-        assert_eq!(pair.home.json("binding conflicts")["interrupted"], json!([]));
-    }
-    println!("figures: {}", json!({"rounds": rounds, "cut_off": cut_off}));
-    assert!(cut_off > 0);
 }

@@ -258,6 +258,10 @@ fn a_captured_request_is_explained() {
     write("saved", &[request.body.as_slice(), b"\n"].concat());
     let ran = home.run("webhook verify stripe --request saved");
     assert!(ran.code == 1 && ran.stdout.contains("without the white space at the end of the body"), "{ran:?}");
+    // What a simulation would send can be verified as it was printed.
+    let rehearsed = home.run("webhook simulate stripe charge.refunded --dry-run");
+    std::fs::write(home.path().join("rehearsed"), &rehearsed.stdout).unwrap();
+    assert!(home.ok("webhook verify stripe --request rehearsed").starts_with("Accepted\n"));
     write("tampered", &String::from_utf8_lossy(&request.body).replace("eur", "usd").into_bytes());
     let ran = home.run("webhook verify stripe --request tampered");
     assert!(

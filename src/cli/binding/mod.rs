@@ -30,13 +30,13 @@ pub(super) struct BindingArgs {
 enum BindingCommand {
     /// List bindings
     List,
-    /// Show a binding, and what it failed on
+    /// Show a binding and its failures
     Show {
         /// Binding to show
         #[arg(add = super::complete::bindings())]
         name: BindingName,
     },
-    /// Set a binding, in place of one of this name
+    /// Add or replace a binding
     Set {
         /// Name of the binding
         #[arg(add = super::complete::bindings())]
@@ -57,7 +57,7 @@ enum BindingCommand {
         #[arg(add = super::complete::bindings())]
         name: BindingName,
     },
-    /// Show what a binding makes of stored records or events, field by field
+    /// Show how a binding maps stored records or events, field by field
     Preview {
         /// Binding to preview
         #[arg(required_unless_present_all = ["from", "file"], add = super::complete::bindings())]
@@ -87,7 +87,7 @@ enum BindingCommand {
         #[arg(value_name = "NAME", add = super::complete::bindings())]
         names: Vec<BindingName>,
     },
-    /// Set bindings from an export; none is set if one is wrong
+    /// Add or replace bindings from an export, all or none
     Import {
         /// File to read; - for stdin
         file: String,
@@ -165,7 +165,7 @@ enum BindingCommand {
         #[arg(long, value_name = "CONNECTION", add = super::complete::connections())]
         connection: Option<String>,
     },
-    /// Map what a binding failed on, now that it or the data has changed
+    /// Retry what a binding could not map, after the binding or the data has changed
     ///
     /// Records that are mapped are printed as `integ records` prints them; events are queued for `integ webhook listen`.
     Retry {

@@ -49,7 +49,7 @@ impl Render for BindingView {
             if *dropped_failure_count > 0 {
                 text.push_str(&format!("\n{dropped_failure_count} further failures were not stored"));
             }
-            text.push_str(&format!("\nOnce it is changed: `integ binding retry {name}`"));
+            text.push_str(&format!("\nAfter changing the binding or the data: `integ binding retry {name}`"));
         }
         text
     }

@@ -143,7 +143,7 @@ impl Render for OpenConflictListView {
             let rows = self.interrupted.iter().map(row).collect();
             let first = &self.interrupted[0];
             let command = format!("integ binding resolve {} {} --again", first.binding, first.entity);
-            let hint = format!("If it is not there: `{command}`; if it is, --object ID in place of --again");
+            let hint = format!("If it was not created: `{command}`; if it was, use --object ID instead of --again");
             parts.push(format!("{}\n{}", table(ui, &["binding", "entity", "interrupted", "at"], rows), escape(&hint)));
         }
         parts.join("\n\n")

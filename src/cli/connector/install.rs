@@ -105,7 +105,7 @@ pub(super) fn run(workspace: &Workspace, ui: &Ui, args: &InstallArgs) -> Result<
     Ok(0)
 }
 
-/// Everything is shown before the question, and also where nobody can be asked.
+/// Everything is shown before the question, and also without a terminal.
 fn agreed(ui: &Ui, review: &InstallReviewView, yes: bool) -> Result<bool> {
     let terminal = ui.terminal();
     if yes {

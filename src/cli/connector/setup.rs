@@ -51,12 +51,12 @@ impl Render for SetupGuideView {
         let scopes =
             scopes.map(|scope| vec![scope.scope.clone().into(), scope.purpose.clone().unwrap_or_default().into()]);
         rows("Allow these scopes, or those that you pass with --scope", &["scope", "purpose"], scopes.collect());
-        let ticks = self.settings.iter().map(|what| format!("   Turn on {what}."));
-        out.extend(ticks);
-        let asks: Vec<&SetupPromptView> = self.prompts.iter().collect();
-        if !asks.is_empty() {
+        let ticks = self.settings.iter().flat_map(|what| lines(&format!("Turn on {what}.")));
+        out.extend(ticks.map(|line| format!("   {line}")));
+        if !self.prompts.is_empty() {
             out.push("2. You need:".to_owned());
-            out.extend(asks.into_iter().map(|ask| format!("   {}", asked(ask))));
+            let hanging = |ask| wrap(&asked(ask), room.saturating_sub(2)).join("\n     ");
+            out.extend(self.prompts.iter().map(|ask| format!("   {}", hanging(ask))));
         }
         out.push(format!("{}. Then:", if self.prompts.is_empty() { 2 } else { 3 }));
         // Each command has a line of its own, so that it can be copied.
@@ -69,12 +69,9 @@ impl Render for SetupGuideView {
             );
         }
         if !self.other_auth_methods.is_empty() {
-            let methods = self
-                .other_auth_methods
-                .iter()
-                .map(|method| format!("--auth {} ({})", method.auth, escape(&method.label)));
-            out.push(String::new());
-            out.push(format!("Other authentication methods: {}", methods.collect::<Vec<_>>().join(", ")));
+            out.extend([String::new(), "Other authentication methods:".to_owned()]);
+            let methods = self.other_auth_methods.iter();
+            out.extend(methods.map(|method| format!("   --auth {} ({})", method.auth, escape(&method.label))));
         }
         out.join("\n")
     }

@@ -6,9 +6,9 @@ use super::super::table::table;
 use super::super::ui::{Render, Ui};
 use super::list::source_words;
 use crate::error::Result;
-use crate::ops::connectors::{show_connector, show_connector_part};
+use crate::ops::connectors::{show_connector, show_connector_file, show_connector_part};
 use crate::runtime::Workspace;
-use crate::view::connector::{ConnectorDetailView, ConnectorPartView, WebhookSignatureView};
+use crate::view::connector::{ConnectorDetailView, ConnectorFileView, ConnectorPartView, WebhookSignatureView};
 
 /// Show a connector: authentication methods, parameters, scopes, actions, streams; or one action or stream of it
 #[derive(Debug, Args)]
@@ -19,6 +19,15 @@ pub(super) struct ConnectorShowArgs {
     /// Action or stream to show (default: the whole connector)
     #[arg(value_name = "ACTION|STREAM", add = crate::cli::complete::shown_actions())]
     action: Option<String>,
+    /// Print the connector's file
+    #[arg(long, conflicts_with = "action")]
+    source: bool,
+}
+
+impl Render for ConnectorFileView {
+    fn text(&self, _ui: &Ui) -> String {
+        self.text.trim_end().to_owned()
+    }
 }
 
 impl Render for ConnectorDetailView {
@@ -68,7 +77,7 @@ impl Render for ConnectorDetailView {
             let rows = self.templates.iter().map(|item| {
                 vec![item.template.clone().into(), item.maps.clone().into(), item.description.clone().into()]
             });
-            out.push(table(ui, &["template", "maps", "what"], rows.collect()));
+            out.push(table(ui, &["template", "maps", "description"], rows.collect()));
         }
         if !self.webhook_signatures.is_empty() {
             out.push(String::new());
@@ -91,6 +100,7 @@ impl Render for ConnectorDetailView {
 
 pub(super) fn run(workspace: &Workspace, ui: &Ui, args: &ConnectorShowArgs) -> Result<u8> {
     match &args.action {
+        None if args.source => ui.show(&workspace.run(show_connector_file(workspace, &args.connector))?)?,
         None => ui.show(&workspace.run(show_connector(workspace, &args.connector))?)?,
         Some(name) => match workspace.run(show_connector_part(workspace, &args.connector, name))? {
             ConnectorPartView::Stream(stream) => ui.show(&stream)?,

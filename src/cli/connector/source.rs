@@ -64,7 +64,7 @@ pub(super) fn read(workspace: &Workspace, given: &str, largest: usize) -> Result
 fn read_file(path: &Path, largest: usize) -> Result<Vec<u8>, ConnectorSourceError> {
     let failed = |source| ConnectorSourceError::Read { path: path.to_owned(), source };
     let mut bytes = Vec::new();
-    // What has no end is no document: one byte more than allowed shows that.
+    // What has no end is not a document: one byte more than allowed shows that.
     let limit = u64::try_from(largest).unwrap_or(u64::MAX).saturating_add(1);
     File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes)).map_err(failed)?;
     if bytes.len() > largest {

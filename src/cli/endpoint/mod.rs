@@ -317,7 +317,7 @@ pub(super) fn run(workspace: &Workspace, ui: &Ui, args: EndpointArgs) -> Result<
     Ok(0)
 }
 
-/// What is no endpoint's id names no endpoint.
+/// What is not an endpoint's id names no endpoint.
 fn endpoint_id(text: &str) -> Result<EndpointId, EndpointError> {
     text.parse().map_err(|_| EndpointError::EndpointNotFound(text.to_owned()))
 }
@@ -373,7 +373,7 @@ fn deliver(workspace: &Workspace, ui: &Ui, once: bool) -> Result<u8> {
         if !ui.json {
             ui.raw(&render::attempt_line(attempted));
         } else if let Ok(line) = serde_json::to_string(attempted) {
-            // A jq expression that fails is no reason to stop sending.
+            // A jq expression that fails is not a reason to stop sending.
             let _ = ui.show_text(&line);
         }
     };

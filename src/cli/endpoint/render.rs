@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::cli::table::{TableCell, count, relative, table};
+use crate::cli::table::{TableCell, count, relative, remove_spare, table};
 use crate::cli::ui::{Render, Tone, Ui, escape};
 use crate::clock::Timestamp;
 use crate::duration;
@@ -99,12 +99,18 @@ fn delivery_row(delivery: &DeliveryView) -> Vec<TableCell> {
     ]
 }
 
+fn delivery_table(ui: &Ui, mut rows: Vec<Vec<TableCell>>) -> String {
+    let mut headings = DELIVERY_HEADINGS.to_vec();
+    remove_spare(ui, &mut headings, &mut rows, &["attempts", "next", "type"]);
+    table(ui, &headings, rows)
+}
+
 impl Render for DeliveryListView {
     fn text(&self, ui: &Ui) -> String {
         if self.deliveries.is_empty() {
-            return "No such deliveries. `integ endpoint send TYPE` sends a message.".to_owned();
+            return "No deliveries. `integ endpoint send TYPE` sends a message.".to_owned();
         }
-        table(ui, &DELIVERY_HEADINGS, self.deliveries.iter().map(delivery_row).collect())
+        delivery_table(ui, self.deliveries.iter().map(delivery_row).collect())
     }
 }
 
@@ -115,7 +121,7 @@ impl Render for SentMessageView {
             return format!("{}{known}: no endpoint is subscribed to {}.", self.message, self.kind);
         }
         let rows = self.deliveries.iter().map(delivery_row).collect();
-        format!("{}{known}\n{}", self.message, table(ui, &DELIVERY_HEADINGS, rows))
+        format!("{}{known}\n{}", self.message, delivery_table(ui, rows))
     }
 }
 
@@ -132,7 +138,7 @@ impl Render for DeliveryDetailView {
                 attempt.response_body.clone().unwrap_or_default().into(),
             ]
         };
-        let delivery = table(ui, &DELIVERY_HEADINGS, vec![delivery_row(&self.delivery)]);
+        let delivery = delivery_table(ui, vec![delivery_row(&self.delivery)]);
         let rows = self.attempt_log.iter().map(row).collect();
         let attempts = table(ui, &["attempt", "status", "time", "error", "response"], rows);
         format!("{delivery}\n\n{attempts}")
@@ -160,7 +166,7 @@ impl Render for EventTypeListView {
             let sample = if item.sample.is_some() { "checked" } else { "-" };
             vec![item.event.clone().into(), item.description.clone().into(), sample.into()]
         };
-        table(ui, &["type", "what", "data"], self.events.iter().map(row).collect())
+        table(ui, &["type", "description", "data"], self.events.iter().map(row).collect())
     }
 }
 

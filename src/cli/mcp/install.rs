@@ -20,7 +20,6 @@ use crate::view::mcp::ServerEntryView;
 /// of the file stays as it is, including comments. User settings contain the full path of integ, because programs
 /// started by a desktop have another PATH; project settings contain `integ`, for everyone who shares them.
 #[derive(Debug, Args)]
-#[command(verbatim_doc_comment)]
 pub(super) struct ClientInstallArgs {
     #[command(flatten)]
     target: TargetArgs,
@@ -34,7 +33,6 @@ pub(super) struct ClientInstallArgs {
 
 /// Remove a server that `mcp install` added from a client's settings
 #[derive(Debug, Args)]
-#[command(verbatim_doc_comment)]
 pub(super) struct ClientUninstallArgs {
     #[command(flatten)]
     target: TargetArgs,
@@ -43,7 +41,7 @@ pub(super) struct ClientUninstallArgs {
 /// Which entry of which file.
 #[derive(Debug, Args)]
 struct TargetArgs {
-    /// The client whose settings are edited
+    /// Client to edit the settings of
     client: ClientName,
     /// The connection of the MCP server
     #[arg(add = crate::cli::complete::connections())]

@@ -20,7 +20,6 @@ use crate::runtime::Workspace;
 /// initialized again, and requests that only read are repeated. Calls that may have run are not repeated. If you must
 /// sign in again, requests fail with the command for it, and work as soon as you have.
 #[derive(Debug, Args)]
-#[command(verbatim_doc_comment)]
 pub(super) struct ProxyArgs {
     /// The connection of the MCP server
     #[arg(add = crate::cli::complete::connections())]

@@ -1,7 +1,7 @@
 //! Renders the reports and the plan of a sync, and computes the exit code.
 
 use super::number::grouped;
-use crate::cli::table::{TableCell, relative, table, table_of_numbers};
+use crate::cli::table::{TableCell, TableNote, relative, remove_spare, table, table_of_numbers, with_notes};
 use crate::cli::ui::{Render, Tone, Ui};
 use crate::error::{Kind, Result};
 use crate::model::ConnectionName;
@@ -41,27 +41,10 @@ impl Render for SyncListView {
         };
         let mut headings = vec!["stream", "status", "added", "changed", "deleted", "unchanged", "requests", "time"];
         let mut rows: Vec<Vec<TableCell>> = self.streams.iter().map(row).collect();
-        // A name in two lines is worse than a number less.
-        for spare in ["requests", "time", "unchanged"] {
-            if ui.width.is_some_and(|width| width < needed_width(&headings, &rows))
-                && let Some(at) = headings.iter().position(|heading| *heading == spare)
-            {
-                headings.remove(at);
-                rows.iter_mut().for_each(|row| _ = row.remove(at));
-            }
-        }
+        remove_spare(ui, &mut headings, &mut rows, &["requests", "time", "unchanged"]);
         let numbers = 2..headings.len();
         table_of_numbers(ui, &headings, rows, numbers)
     }
-}
-
-/// The columns that a table takes if no cell is wrapped.
-fn needed_width(headings: &[&str], rows: &[Vec<TableCell>]) -> usize {
-    let column = |(at, heading): (usize, &&str)| {
-        let cells = rows.iter().map(|row| row[at].0.chars().count());
-        cells.chain([heading.len()]).max().unwrap_or_default() + 2
-    };
-    headings.iter().enumerate().map(column).sum()
 }
 
 /// Says below the table what did not go as it should.
@@ -117,17 +100,23 @@ fn failure(view: &SyncReportView) -> Option<Kind> {
 impl Render for SyncPlanView {
     fn text(&self, ui: &Ui) -> String {
         let row = |view: &PlannedStreamView| {
-            let asks = view.skip_reason.as_ref().map(|reason| format!("left out: {reason}"));
-            let asks = asks.or_else(|| view.request.clone()).unwrap_or_else(|| "once its parents are known".to_owned());
             vec![
                 format!("{}/{}", view.connection, view.stream).into(),
                 view.mode.as_str().into(),
                 view.partitions.to_string().into(),
                 view.cursor.clone().unwrap_or_else(|| "-".to_owned()).into(),
-                asks.into(),
             ]
         };
-        table(ui, &["stream", "mode", "partitions", "cursor", "first request"], self.streams.iter().map(row).collect())
+        // A URL has a line of its own, so that it can be copied.
+        let note = |view: &PlannedStreamView| {
+            let skipped = view.skip_reason.as_ref().map(|reason| format!("left out: {reason}"));
+            let text =
+                skipped.or_else(|| view.request.clone()).unwrap_or_else(|| "once its parents are known".to_owned());
+            TableNote { subject: format!("{}/{}", view.connection, view.stream), text, command: None }
+        };
+        let rows = self.streams.iter().map(row).collect();
+        let notes: Vec<TableNote> = self.streams.iter().map(note).collect();
+        with_notes(ui, table(ui, &["stream", "mode", "partitions", "cursor"], rows), &notes)
     }
 }
 

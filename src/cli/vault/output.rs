@@ -38,7 +38,7 @@ impl<'a> OutputFile<'a> {
     /// what was called, for the hint.
     ///
     /// # Errors
-    /// `file_exists` where nobody can be asked, `folder_not_found`.
+    /// `file_exists` without a terminal, `folder_not_found`.
     pub(in crate::cli) fn new(ui: &Ui, path: &'a Path, force: bool, command: &str) -> Result<Option<Self>> {
         if is_stdout(path) {
             return Ok(Some(Self { path, overwrite: Overwrite::Refuse }));

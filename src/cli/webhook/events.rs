@@ -3,7 +3,7 @@
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use super::super::table::{TableCell, relative, table};
+use super::super::table::{TableCell, relative, remove_spare, table};
 use super::super::ui::{Render, Tone, Ui};
 use crate::cli::value_parser;
 use crate::error::Result;
@@ -62,15 +62,10 @@ impl Render for EventListView {
         if self.events.is_empty() {
             return "No events.".to_owned();
         }
-        // A narrow terminal shows what matters most.
-        let columns = match ui.width {
-            Some(0..60) => 4,
-            _ => 7,
-        };
-        let headings = ["id", "type", "status", "received", "connection", "resource", "attempts"];
+        let mut headings = vec!["id", "type", "status", "received", "connection", "resource", "attempts"];
         let now = self.listed_at.as_second();
         let row = |event: &StoredEventView| {
-            let mut row: Vec<TableCell> = vec![
+            vec![
                 event.id.to_string().into(),
                 event.kind.clone().into(),
                 state(event),
@@ -78,15 +73,15 @@ impl Render for EventListView {
                 event.connection.clone().into(),
                 event.resource.clone().unwrap_or_else(|| "-".to_owned()).into(),
                 event.attempts.to_string().into(),
-            ];
-            row.truncate(columns);
-            row
+            ]
         };
-        table(ui, &headings[..columns], self.events.iter().map(row).collect())
+        let mut rows: Vec<Vec<TableCell>> = self.events.iter().map(row).collect();
+        remove_spare(ui, &mut headings, &mut rows, &["attempts", "resource", "connection"]);
+        table(ui, &headings, rows)
     }
 }
 
-/// The status in a table, where it matters more that nobody may act on the event.
+/// The status in a table, which shows first that the event is not to be trusted.
 fn state(event: &StoredEventView) -> TableCell {
     let (word, tone) = match (event.verification, event.status) {
         (EventVerification::Unconfirmed, _) => ("unconfirmed", Some(Tone::Warn)),

@@ -26,7 +26,7 @@ pub(super) struct KeyboardInput {
 }
 
 impl KeyboardInput {
-    /// Absent where stdin is no terminal.
+    /// Absent where stdin is not a terminal.
     pub(super) fn start() -> Option<Self> {
         let before = tcgetattr(io::stdin()).ok()?;
         let mut modes = before.clone();

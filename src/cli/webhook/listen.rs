@@ -33,7 +33,6 @@ use crate::webhook::settings::DEFAULT_PORT;
 /// In a terminal, the signing secret of each service is shown, for the app that you develop; other output contains it
 /// only with --print-secret.
 #[derive(Debug, Args)]
-#[command(verbatim_doc_comment)]
 pub(super) struct ListenArgs {
     /// Connections to receive for (default: all)
     #[arg(add = crate::cli::complete::webhook_connections())]
@@ -57,7 +56,7 @@ pub(super) struct ListenArgs {
     /// Append each event to a file, one JSON object per line
     #[arg(long, value_name = "FILE")]
     append: Option<PathBuf>,
-    /// Binding that maps events of its type; handlers get what it makes of the payload, and other events as they came
+    /// Binding that maps events of its type: handlers get the mapped payload, and other events unchanged
     #[arg(long = "binding", value_name = "NAME", add = crate::cli::complete::bindings())]
     bindings: Vec<BindingName>,
     /// Apply events to synced records, or sync the stream that they are about

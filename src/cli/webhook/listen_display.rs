@@ -70,7 +70,7 @@ enum SecretDisplay {
     Hidden,
     /// At a terminal those that serve for nothing but webhooks, to be pasted into the app that is developed.
     OfWebhooks,
-    /// All, since they were asked for.
+    /// All, as requested.
     All,
 }
 
@@ -229,7 +229,7 @@ impl<'a> ListenDisplay<'a> {
         }
     }
 
-    /// In JSON a secret is there only if it was asked for.
+    /// In JSON, a secret is present only if requested.
     fn without_secret(&self, mut event: ListenEventView) -> ListenEventView {
         if let ListenEventView::Connected { secret, .. } = &mut event
             && self.secrets != SecretDisplay::All

@@ -53,7 +53,7 @@ impl LinePrinter {
         let (ui, counted) = (ui.clone(), Arc::clone(&skipped));
         std::thread::spawn(move || {
             while let Ok(first) = waiting.recv() {
-                // What has come meanwhile is written with it: a line is no system call.
+                // What has come meanwhile is written with it: a line is not a system call.
                 let lines = std::iter::once(first).chain(waiting.try_iter().take(MAX_BATCH - 1));
                 ui.raw(&lines.map(|line| text(&ui, &line)).collect::<String>());
                 let count = std::mem::take(&mut *counted.lock().unwrap_or_else(PoisonError::into_inner));

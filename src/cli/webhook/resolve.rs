@@ -18,7 +18,6 @@ use crate::view::webhook::ConflictResolutionView;
 /// `webhook events --conflicts` lists such events, and `webhook show ID` the bodies with their numbers. A body that
 /// becomes an event is handled by `webhook listen` like any other, and can be replayed with `webhook replay`.
 #[derive(Debug, Args)]
-#[command(verbatim_doc_comment)]
 pub(super) struct ResolveArgs {
     /// The event that was received first
     #[arg(value_name = "ID", value_parser = event_number, add = crate::cli::complete::events())]

@@ -104,7 +104,7 @@ fn params(workspace: &Workspace, name: &ConnectionName, pairs: &[String]) -> Res
         let file = text.strip_prefix('@').or((text == "-").then_some("-")).filter(|_| declared.is_some());
         let value = match file {
             Some(path) => String::from_utf8_lossy(&read(path)?).trim().to_owned(),
-            // The signing secret itself is no parameter, which is an error of its own.
+            // The signing secret itself is not a parameter, which is an error of its own.
             None if param != "secret" && declared.is_some_and(|declared| declared.secret) => {
                 let (connection, name) = (name.to_string(), param.to_owned());
                 return Err(WebhookArgumentError::SecretFlag { connection, name }.into());

@@ -162,7 +162,12 @@ pub(super) fn run(workspace: &Workspace, ui: &Ui, args: &SimulateArgs) -> Result
     };
     let mut display = SimulationDisplay { ui, names_target: args.to.is_none() && !ui.json && !args.dry_run };
     if args.dry_run {
-        ui.show(&workspace.run(webhooks::preview_simulation(workspace, request, &mut display))?)?;
+        let preview = workspace.run(webhooks::preview_simulation(workspace, request, &mut display))?;
+        match ui.json || ui.width.is_some() {
+            true => ui.show(&preview)?,
+            // A line break at the end would be a part of the body that was not signed.
+            false => ui.raw(&preview.text(ui)),
+        }
         return Ok(0);
     }
     let should_be_rejected = request.corruption.is_some_and(Corruption::should_be_rejected);
@@ -176,8 +181,8 @@ fn summarize(ui: &Ui, result: &SimulationResult, should_be_rejected: bool) -> u8
     if sent > 1 {
         ui.note(&format!("{sent} sent, {} as expected, {unexpected} not.", sent - unexpected));
     }
-    if let (Some(error), true) = (&result.first_error, is_loopback(&result.to)) {
-        ui.note(&format!("{error}; hint: integ webhook listen {}", result.connector));
+    if result.first_error.is_some() && is_loopback(&result.to) {
+        ui.note(&format!("hint: integ webhook listen {}", result.connector));
     } else if unexpected > 0 && should_be_rejected {
         ui.note("The receiver took what it should have refused.");
     }

@@ -113,7 +113,7 @@ fn command_at(connection: &str, args: &VerifyArgs, at: Timestamp) -> String {
     format!("{command} --at {at}")
 }
 
-/// A request as it stands on the wire; its body is every byte after the empty line.
+/// A request as it is on the wire; its body is every byte after the empty line.
 fn parse_request(bytes: &[u8]) -> Result<WebhookRequest, WebhookArgumentError> {
     let ends =
         [&b"\r\n\r\n"[..], b"\n\n"].map(|end| (bytes.windows(end.len()).position(|window| window == end), end.len()));

@@ -175,7 +175,7 @@ impl DraftOAuth2 {
 }
 
 impl DraftHealth {
-    /// A check whose empty pointers are absent.
+    /// A check without its empty pointers.
     pub fn new(path: String, account_id: String, account_name: String) -> Self {
         let given = |pointer: String| Some(pointer).filter(|pointer| !pointer.is_empty());
         Self { path, account_id: given(account_id), account_name: given(account_name) }

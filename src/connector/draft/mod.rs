@@ -37,7 +37,7 @@ pub struct ConnectorDraft {
     pub scopes: Vec<(String, String)>,
     pub health: Option<DraftHealth>,
     pub actions: Vec<DraftAction>,
-    /// What nobody has confirmed.
+    /// What is not confirmed.
     pub unverified: Vec<String>,
 }
 
@@ -185,7 +185,7 @@ impl Remedy for DraftError {
     }
 }
 
-/// The flag of `integ connector new` that says what stands at a key.
+/// The flag of `integ connector new` that says the value of a key.
 fn flag_of(key: &str) -> Option<&'static str> {
     let flags = [
         ("authorize_url", "--authorize-url"),
@@ -220,7 +220,7 @@ impl ConnectorDraft {
     }
 }
 
-/// `Account id` of `account_id`: what a thing is called where nobody says.
+/// `Account id` of `account_id`: the label if none is given.
 pub fn sentence(name: &str) -> String {
     let words = name.replace(['_', '-', '.'], " ");
     let mut chars = words.trim().chars();

@@ -410,9 +410,10 @@ pub struct Revocation {
     pub body: BodyFormat,
     #[serde(default)]
     pub headers: IndexMap<String, Template>,
-    /// The parameters of the body. By default, `token` with the refresh token, else the access token.
+    /// The parameters of the body; an empty table for none. By default, `token` with the refresh token, else the access
+    /// token.
     #[serde(default)]
-    pub params: IndexMap<String, Template>,
+    pub params: Option<IndexMap<String, Template>>,
     /// Values that a success with status 200 must have.
     #[serde(default)]
     #[schemars(extend("propertyNames" = {"format": Pointer::FORMAT}))]
@@ -434,7 +435,7 @@ impl Revocation {
             auth: RevocationAuth::Client,
             body: BodyFormat::Form,
             headers: IndexMap::new(),
-            params: IndexMap::new(),
+            params: None,
             success: IndexMap::new(),
             gone: Vec::new(),
             gone_status: Vec::new(),

@@ -86,7 +86,7 @@ pub struct Stream {
     /// How to request changes with a token from the vendor.
     #[serde(default)]
     pub token: Option<SyncToken>,
-    /// Streams for whose records this one is listed. The user can give all of `values` instead.
+    /// Parent streams: this stream is listed once for each of their records. The user can give all of `values` instead.
     #[serde(default)]
     pub parents: Vec<ParentStream>,
     /// How to fetch each record, if the list only contains references.
@@ -257,7 +257,7 @@ pub struct DeletionMarker {
     pub key: Vec<Pointer>,
 }
 
-/// A stream for whose records another one is listed.
+/// A parent stream: another stream is listed once for each of its records.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ParentStream {

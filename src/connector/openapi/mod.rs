@@ -1,7 +1,7 @@
 //! A draft from an OpenAPI description: versions 2 (Swagger), 3.0 and 3.1, in JSON or YAML.
 //!
 //! A description says what an API takes, seldom who asks: what it leaves open stays open in the draft, and what was
-//! guessed stands under `unsure`. References are followed inside the document only: nothing else is fetched.
+//! guessed is under `unsure`. References are followed inside the document only: nothing else is fetched.
 
 mod health;
 mod operation;
@@ -127,7 +127,7 @@ impl OpenApiDescription {
         offers
     }
 
-    /// A draft with the operations that were asked for as actions, or the first few that create things.
+    /// A draft with the requested operations as actions, or the first few that create things.
     ///
     /// # Errors
     /// [`OpenApiError::UnknownOperation`], [`OpenApiError::UnsupportedOperation`].

@@ -21,7 +21,7 @@ impl OpenApiDescription {
         schemes.as_object().into_iter().flatten().map(|(name, scheme)| (name, self.resolve(scheme)))
     }
 
-    /// Whether a security scheme is OAuth's, whose scopes mean something.
+    /// Whether a security scheme is OAuth; only its scopes have a meaning.
     pub(super) fn is_oauth2(&self, name: &str) -> bool {
         self.schemes().any(|(known, scheme)| known == name && scheme["type"] == "oauth2")
     }
@@ -128,7 +128,7 @@ impl OpenApiDescription {
             }
         }
         found.refresh_url = found.refresh_url.filter(|url| found.token_url.as_ref() != Some(url));
-        // What only knows flows that RFC 9700 has given up is no way.
+        // What only knows flows that RFC 9700 has given up is not a way.
         (!found.grants.is_empty()).then_some(found)
     }
 }

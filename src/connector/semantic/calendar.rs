@@ -76,7 +76,7 @@ impl<'c> CalendarChecker<'c, '_> {
         self.found.push((key.to_owned(), message.into()));
     }
 
-    /// A call whose answer is a list.
+    /// A call that returns a list.
     fn list(&mut self, key: &str, call: &'c CalendarAction, names: &[&[&str]]) {
         for (place, name, action) in self.call(key, call, names) {
             if action.list.is_none() {

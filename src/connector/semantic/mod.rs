@@ -124,7 +124,7 @@ fn check_param(key: &str, param: &Param, found: &mut Diagnostics) {
 
 fn check_auth(connector: &Connector, name: &str, auth: &AuthMethod, found: &mut Diagnostics) {
     let key = format!("auth.{name}");
-    // What a token is asked for with is no method of its own.
+    // What a token is asked for with is not a method of its own.
     let is_key = !auth.fields.is_empty() && !auth.presents_fields();
     let ways = [auth.oauth2.is_some(), auth.fragment.is_some(), is_key];
     if ways.iter().filter(|way| **way).count() != 1 {
@@ -238,7 +238,7 @@ fn check_api(connector: &Connector, found: &mut Diagnostics) {
     }
 }
 
-/// Every scope that the file names is listed with its purpose, so that it can be shown before it is asked for.
+/// Every scope that the file names is listed with its purpose, so that it can be shown before it is requested.
 fn check_scopes(connector: &Connector, found: &mut Diagnostics) {
     for (name, event) in &connector.events {
         check_scopes_listed(connector, &format!("events.{name}.scopes"), &event.scopes, found);
@@ -355,7 +355,9 @@ fn check_oauth2(given: &mut NameScope<'_, '_>, key: &str, oauth2: &OAuth2) {
     }
     if let Some(revoke) = &oauth2.revoke {
         given.url(&format!("{key}.revoke.url"), &revoke.url);
-        given.templates(&format!("{key}.revoke.params"), &revoke.params);
+        if let Some(params) = &revoke.params {
+            given.templates(&format!("{key}.revoke.params"), params);
+        }
         given.templates(&format!("{key}.revoke.headers"), &revoke.headers);
     }
 }

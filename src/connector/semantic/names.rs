@@ -40,7 +40,7 @@ impl<'a, 'f> NameScope<'a, 'f> {
     }
 
     pub(super) fn template(&mut self, key: &str, template: &Template) {
-        // Each name once, however often it stands there.
+        // Each name once, however often it occurs.
         let used: BTreeSet<&str> = template.placeholders().collect();
         for name in used.iter().copied() {
             let lacking: Vec<_> = self.ways.iter().filter(|(_, names)| !names.contains(name)).collect();

@@ -137,7 +137,7 @@ fn check_hosts(connector: &Connector, found: &mut Diagnostics) {
                 found.push((key, message));
                 continue;
             }
-            // One that is not https is reported where it stands.
+            // One that is not https is reported where it is.
             let text = template.to_string();
             if !text.starts_with("https://") && !text.starts_with('{') {
                 continue;

@@ -12,7 +12,7 @@ const DEPTH: usize = super::DEPTH as usize;
 /// The paths of all keys, in the order of the text.
 pub(super) struct KeyOffsets {
     by_offset: HashMap<usize, String>,
-    /// Where a path first stands in full, and else where it first stands as a part of another.
+    /// Where a path first occurs in full, else where it first occurs as a part of another.
     first: HashMap<String, usize>,
     implicit: HashMap<String, usize>,
 }
@@ -38,7 +38,7 @@ impl KeyOffsets {
         reader.keys
     }
 
-    /// The path of the key at a place, and where it stands before that.
+    /// The path of the key at a place, and where it is before that.
     pub(super) fn first_definition(&self, offset: usize) -> Option<(&str, usize)> {
         let path = self.by_offset.get(&offset)?;
         let places = [self.first.get(path), self.implicit.get(path)];

@@ -148,7 +148,7 @@ fn is_yaml(line: &str) -> bool {
     !line.contains('=') && line.split_once(':').is_some_and(|(key, _)| !key.trim().is_empty())
 }
 
-/// Something that is no text, number, truth value, array or table.
+/// Something that is not a text, number, truth value, array or table.
 fn unquoted(rest: &str) -> String {
     let line = rest.lines().next().unwrap_or_default();
     let end = line.find(['#', ',', ']', '}']).unwrap_or(line.len());

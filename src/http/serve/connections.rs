@@ -14,7 +14,7 @@ use crate::clock::Stopwatch;
 pub(super) enum Overflow {
     /// The oldest, whatever it is doing: right where one request matters and it is the newest.
     DropOldest,
-    /// One that has no request, or whose request has not arrived after a while. Where there is none a new connection waits,
+    /// One without a request, or with a request that has not arrived after a while. Where there is none a new connection waits,
     /// and those behind it wait in the kernel's backlog.
     Wait,
 }

@@ -85,7 +85,7 @@ pub(super) struct Envelope {
     pub(super) cancelled: Option<RequestId>,
 }
 
-/// Why a text is no message.
+/// Why a text is not a message.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub(super) enum EnvelopeError {
     #[error("Parse error: {0}")]
@@ -126,7 +126,7 @@ struct Meta<'t> {
     revision: Option<&'t RawValue>,
 }
 
-/// Splits a text into messages: one, or those of a batch (revision 2025-03-26). An item of a batch that is no message is an
+/// Splits a text into messages: one, or those of a batch (revision 2025-03-26). An item of a batch that is not a message is an
 /// error of its own.
 ///
 /// # Errors

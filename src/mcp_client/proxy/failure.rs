@@ -37,7 +37,7 @@ impl RpcFailure {
         Self::new("refused", &refusal.message).hint(refusal.command.as_deref().map(Hint::run), workspace)
     }
 
-    /// The answer to what is no message.
+    /// The answer to what is not a message.
     pub(super) fn malformed(error: &EnvelopeError) -> Self {
         let code = match error {
             EnvelopeError::Syntax(_) => PARSE_ERROR,

@@ -34,7 +34,7 @@ pub(super) fn standard_headers(message: &Envelope) -> Vec<(String, String)> {
     headers
 }
 
-/// The value as a header carries it: as it is, or as Base64 if it is no plain text.
+/// The value as a header carries it: as it is, or as Base64 if it is not a plain text.
 pub(super) fn header_value(text: &str) -> String {
     let is_plain = text.bytes().all(|byte| (0x20..0x7f).contains(&byte)) && text.trim() == text;
     if is_plain && !(text.starts_with("=?base64?") && text.ends_with("?=")) {
@@ -171,7 +171,7 @@ mod tests {
             "region": { "type": "string", "x-mcp-header": "Region" },
             "at": { "type": "object", "properties": { "row": { "type": ["integer", "null"], "x-mcp-header": "Row" } } },
             "dry": { "type": "boolean", "x-mcp-header": "Dry" },
-            // A property of this name is no annotation.
+            // A property of this name is not an annotation.
             "x-mcp-header": { "type": "string" },
         }, "examples": [{ "x-mcp-header": 1 }] }))
         .unwrap();

@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 
 use crate::model::matches_any_type;
 
-/// Patterns of tools' names, in which `*` stands for any text.
+/// Patterns of tools' names, in which `*` matches any text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ToolFilter {
     /// Only these; every tool if there are none.

@@ -24,7 +24,7 @@ pub enum AccessTokenError {
     #[error("{connection} cannot be refreshed: {}", if *.is_key { "a key stays as it is" } else { "it has no refresh token" })]
     NotRefreshable { connection: ConnectionName, is_key: bool, reconnect: String },
     #[error(
-        "{} of {connection} {} {}, less than the {} that were asked for",
+        "{} of {connection} {} {}, less than the requested {}",
         if *.refreshable { "the tokens" } else { "the token" },
         if *.refreshable { "last" } else { "lasts another" },
         format_rounded(*.lifetime),

@@ -21,13 +21,13 @@ pub enum BindingOperationError {
     UnknownEvent { connector: String, event: String, suggestion: Option<String> },
     #[error("unknown template {template:?} for {origin}")]
     UnknownTemplate { origin: BindingOrigin, template: String, known: Vec<String> },
-    #[error("binding {name} is of {origin}, not of {requested}")]
+    #[error("binding {name} maps {origin}, not {requested}")]
     OtherOrigin { name: BindingName, origin: BindingOrigin, requested: String },
     #[error("binding {name} maps events, not records")]
     NoRecords { name: BindingName, origin: BindingOrigin },
     #[error("binding {name} maps records, not events")]
     NoEvents { name: BindingName },
-    #[error("there is nothing of {origin} to map yet")]
+    #[error("{origin} has nothing to map yet")]
     NoInputs { origin: BindingOrigin },
     #[error("{origin} has several connections, and none was named")]
     SeveralConnections { name: BindingName, origin: BindingOrigin, example: String },

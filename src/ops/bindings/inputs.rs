@@ -13,7 +13,7 @@ pub(super) struct SampleInput {
     pub(super) json: String,
 }
 
-/// The connections whose inputs are a binding's, sorted by name.
+/// The connections of a binding's inputs, sorted by name.
 pub(super) async fn connections(workspace: &Workspace, origin: &BindingOrigin) -> Result<Vec<ConnectionName>> {
     if !workspace.has_vault() {
         return Ok(Vec::new());

@@ -18,9 +18,9 @@ use crate::http::download;
 use crate::runtime::Workspace;
 use crate::task::blocking;
 use crate::view::connector::{
-    ActionDetailView, ConnectorDetailView, ConnectorListView, ConnectorPartView, ConnectorRemovalView,
-    ConnectorSummaryView, InstallReviewView, InstallView, SearchHitView, SearchResultsView, SetupGuideView,
-    StreamDetailView, ValidationListView, ValidationView, format_word,
+    ActionDetailView, ConnectorDetailView, ConnectorFileView, ConnectorListView, ConnectorPartView,
+    ConnectorRemovalView, ConnectorSummaryView, InstallReviewView, InstallView, SearchHitView, SearchResultsView,
+    SetupGuideView, StreamDetailView, ValidationListView, ValidationView, format_word,
 };
 
 const fn operation(name: &'static str, effect: Effect, reach: Reach) -> Operation {
@@ -71,6 +71,15 @@ pub async fn show_connector(workspace: &Workspace, id: &str) -> Result<Connector
     let connector = workspace.engine.catalogue.get(id)?;
     let (_, source) = workspace.engine.catalogue.text(id)?;
     Ok(ConnectorDetailView::new(&connector, &source))
+}
+
+/// Returns the text of a connector's file.
+///
+/// # Errors
+/// Unknown connectors.
+pub async fn show_connector_file(workspace: &Workspace, id: &str) -> Result<ConnectorFileView> {
+    let (text, source) = workspace.engine.catalogue.text(id)?;
+    Ok(ConnectorFileView { connector: id.to_owned(), source: source.as_str(), text })
 }
 
 /// Describes a stream of a connector, or the action of that name.

@@ -24,7 +24,7 @@ pub enum LinkOperationError {
         user: Option<UserId>,
         remove: String,
     },
-    #[error("{entity} of several users has a link in {connection}/{resource}")]
+    #[error("several users have a link of {entity} in {connection}/{resource}")]
     SeveralUsers { entity: String, connection: ConnectionName, resource: String, remove: String },
     #[error("cannot read links from the import: {reason}")]
     InvalidImport { reason: String },

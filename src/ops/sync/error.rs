@@ -17,7 +17,11 @@ pub enum SyncOperationError {
     #[error("the backfill ends before it begins")]
     InvertedRange,
     #[error("{stream} has never been synced")]
-    NeverSynced { stream: StreamName },
+    NeverSynced {
+        stream: StreamName,
+        /// The parameters that a sync of it needs.
+        required: Vec<String>,
+    },
     #[error("nothing{} has been synced yet", connection.as_ref().map(|name| format!(" of {name}")).unwrap_or_default())]
     NothingStored {
         /// Absent if no connection was named.
@@ -57,8 +61,9 @@ impl Remedy for SyncOperationError {
     fn diagnostic(&self) -> Diagnostic {
         match self {
             Self::InvertedRange => Diagnostic::new(Kind::Usage, "invalid_value"),
-            Self::NeverSynced { stream } => {
-                Diagnostic::new(Kind::NotFound, "never_synced").run(format!("integ sync {stream}"))
+            Self::NeverSynced { stream, required } => {
+                let params: String = required.iter().map(|name| format!(" -p {name}=VALUE")).collect();
+                Diagnostic::new(Kind::NotFound, "never_synced").run(format!("integ sync {stream}{params}"))
             }
             Self::NothingStored { connection } => {
                 let target = connection.as_ref().map(|connection| format!(" {connection}")).unwrap_or_default();

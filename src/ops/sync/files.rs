@@ -14,7 +14,7 @@ use crate::model::BindingName;
 use crate::runtime::Workspace;
 use crate::view::records::{WrittenStreamListView, WrittenStreamView};
 
-/// Marks a folder as one whose files integ may replace.
+/// Marks a folder with files that integ may replace.
 const MARKER: &str = ".integ-records";
 
 const MARKER_TEXT: &[u8] = b"integ writes the files of this folder, and replaces them: integ records --output\n";

@@ -94,11 +94,12 @@ impl fmt::Display for StreamName {
 ///
 /// # Errors
 /// [`SyncOperationError::NeverSynced`], and [`crate::sync::SyncError::UnknownStream`] if the connector has no such stream.
-async fn stored_stream(workspace: &Workspace, name: &StreamName) -> Result<StoredStream> {
+pub(super) async fn stored_stream(workspace: &Workspace, name: &StreamName) -> Result<StoredStream> {
     let connection = workspace.connection(&name.connection).await?;
     if let Some(stored) = workspace.store().await?.streams().find(connection.id, &name.stream).await? {
         return Ok(stored);
     }
-    find_stream(&workspace.engine.catalogue.get(name.connection.connector())?, &name.stream)?;
-    Err(SyncOperationError::NeverSynced { stream: name.clone() }.into())
+    let connector = workspace.engine.catalogue.get(name.connection.connector())?;
+    let required = find_stream(&connector, &name.stream)?.1.required_params().map(str::to_owned).collect();
+    Err(SyncOperationError::NeverSynced { stream: name.clone(), required }.into())
 }

@@ -170,7 +170,7 @@ pub async fn resolve_conflict(
     Ok(ConflictResolutionView { id: id.0, events: created.iter().map(|id| id.0).collect() })
 }
 
-/// Removes processed events whose retention is over, connection by connection.
+/// Removes processed events after their retention time, connection by connection.
 pub async fn prune_events(workspace: &Workspace, request: PruneEventsRequest) -> Result<PruneListView> {
     let connection = workspace.connection_id(request.connection.as_ref()).await?;
     let retention = request.retention.unwrap_or(workspace.engine.config.webhooks.retention);

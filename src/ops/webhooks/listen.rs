@@ -30,11 +30,11 @@ pub struct ListenStarted {
     pub handlers: Vec<(HandlerKind, String)>,
     /// Connections that cannot receive, and why.
     pub skipped: Vec<SkippedConnection>,
-    /// Connections whose events another process handles.
+    /// Connections with events that another process handles.
     pub handled_elsewhere: Vec<ConnectionName>,
     /// Connections whose vendors are to be polled and have no log of deliveries.
     pub not_polled: Vec<ConnectionName>,
-    /// Types whose events would never be handled.
+    /// Event types that would never be handled.
     pub unknown_types: Vec<UnknownEventType>,
     /// The connector of the first connection.
     pub first_connector: String,

@@ -27,7 +27,7 @@ use crate::model::calendar::{EventTime, Interval};
 /// Records of a list that are looked through.
 const MAX_RECORDS: u64 = 1_000;
 
-/// Weeks of a span whose occurrences are listed.
+/// Maximum number of weeks with listed occurrences.
 const MAX_WEEKS: i64 = 60;
 
 /// What a stream's records are to the connector's calendars.

@@ -411,7 +411,7 @@ impl VendorEmulator {
         format!("{home}{}?{}", request.path, page::with_query(&request.query, &[turning], DELTA_TOKEN_PARAM, &text))
     }
 
-    /// Vendors whose addresses differ from customer to customer give links without them.
+    /// Vendors with an address per customer give links without it.
     fn links_are_relative(&self, stream: &Stream) -> bool {
         let base = self.auth.base.as_ref().or(self.connector.api.base.as_ref());
         let own = Some(&stream.path).filter(|path| !path.to_string().starts_with('/'));

@@ -67,7 +67,7 @@ impl EmulatedCursor {
     }
 }
 
-/// The token for what changes after a tick. It holds the tick alone, and is not signed: nobody gains by making one up.
+/// The token for what changes after a tick. It holds the tick alone, and is not signed: making one up gains nothing.
 pub(super) fn sync_token(signer: &TokenSigner, stream: &str, tick: u32) -> String {
     format!(
         "{SYNC_TOKEN_PREFIX}{tick}-{}",
@@ -85,7 +85,7 @@ pub(super) fn is_sync_token(text: &str) -> bool {
     text.starts_with(SYNC_TOKEN_PREFIX)
 }
 
-/// Records of a page at most, whatever is asked for.
+/// Maximum number of records per page, whatever is requested.
 const MAX_PAGE_SIZE: u64 = 100;
 
 /// One page of a list.

@@ -365,7 +365,7 @@ impl<'a> RecordSet<'a> {
         if self.is_keyed_by_count && !is_alone { self.number(index) } else { self.count_number(index) }
     }
 
-    /// The number in the key of a stream whose records are newer by that number.
+    /// The number in the key of a stream that orders its records by that number.
     fn key_number(&self, index: u64, incremental: &crate::connector::Incremental) -> i64 {
         let written = incremental.at.text(&self.sample).unwrap_or_default();
         let text = written

@@ -137,7 +137,7 @@ impl<'s, 'a> RowSelection<'s, 'a> {
         }
     }
 
-    /// The first place whose record does not fit, of a list in which those that do come first.
+    /// The first index with a record that does not match, in a list where matching ones come first.
     pub(super) fn first_without(&self, fits: impl Fn(&GeneratedRecord) -> bool) -> u64 {
         partition_point(0..self.len(), |place| fits(&self.row(place)))
     }

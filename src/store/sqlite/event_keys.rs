@@ -32,7 +32,7 @@ pub(super) struct EventKeys {
     newest: BTreeSet<(i64, i64)>,
     /// `meta.dedup_indexed_to`, when it was last read.
     indexed_to: i64,
-    /// The last event that was committed and whose key is known, and the last one added since.
+    /// The last committed event with a known key, and the last one added since.
     committed: i64,
     added: i64,
     /// How many are too many.
@@ -98,7 +98,7 @@ impl EventKeys {
         self.newest.len() >= self.limit
     }
 
-    /// Puts all of them into the table, where nobody has added any since [`Self::catch_up`].
+    /// Puts all of them into the table, unless others were added since [`Self::catch_up`].
     pub(super) fn put(&self, transaction: &Transaction<'_>) -> Result<(), StoreError> {
         let mut statement =
             transaction.prepare_cached("INSERT OR IGNORE INTO event_dedup_keys (key, event_id) VALUES (?1, ?2)")?;

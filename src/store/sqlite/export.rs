@@ -14,7 +14,7 @@ use super::{SqliteStore, StoreError, grants, migrations, schema, snapshot};
 use crate::model::{ConnectionId, Grant};
 
 impl SqliteStore {
-    /// Copies the store into a new file at `path` under `key`. Nobody else may have the store open. After an error, an
+    /// Copies the store into a new file at `path` under `key`. No other process may have the store open. After an error, an
     /// incomplete file may be left.
     pub fn export(&self, path: &Path, key: &StoreKey) -> Result<(), StoreError> {
         // A connection of its own: what it attaches ends with it, whatever fails.

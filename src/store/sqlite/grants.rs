@@ -280,7 +280,7 @@ pub(super) fn from_row(row: &Row<'_>) -> Result<Option<StoredGrant>, StoreError>
     }))
 }
 
-/// Reads when a refresh began whose answer is not stored. A marker of another generation is of a grant that has been
+/// Reads when a refresh without a stored answer began. A marker of another generation is of a grant that has been
 /// replaced since.
 pub(super) fn refresh_started_at(row: &Row<'_>) -> Result<Option<Timestamp>, StoreError> {
     let (marked, current): (Option<u64>, Option<u64>) = (row.get("refresh_generation")?, row.get("generation")?);

@@ -74,7 +74,7 @@ pub(super) fn insert(
     Ok(results)
 }
 
-/// The event that this one repeats, or whose id it bears.
+/// The event that this one repeats, or that has the same id.
 fn find(
     transaction: &Transaction<'_>,
     keys: &EventKeys,

@@ -161,7 +161,7 @@ pub(super) fn follow(
     Ok(changed)
 }
 
-/// Follows the objects of a stream, whose records say which ids they had before.
+/// Follows the objects of a stream with records that contain their former ids.
 pub(super) fn follow_records(
     transaction: &Transaction<'_>,
     stream: i64,

@@ -185,10 +185,10 @@ impl SqliteStore {
         Ok(SequenceFiles::new(Self::sequence_file(path), key).with_outer(outer).set(sequence)?)
     }
 
-    /// Makes a new, empty store in a new file at `path`, which nobody else may know of yet.
+    /// Makes a new, empty store in a new file at `path`, which no other process may use yet.
     ///
     /// # Errors
-    /// [`StoreError::Io`] where something stands at `path`, and others; a half-made file may be left.
+    /// [`StoreError::Io`] where something is at `path`, and others; a half-made file may be left.
     pub fn create(path: &Path, key: &StoreKey, now: Timestamp) -> Result<(), StoreError> {
         crate::files::create_private(path)?;
         let mut connection = keyed(path, key)?;
@@ -248,7 +248,7 @@ pub(super) fn keyed(path: &Path, key: &StoreKey) -> Result<Connection, StoreErro
     unlock(path, OpenFlags::SQLITE_OPEN_READ_WRITE, key)
 }
 
-/// A connection to a file that nobody writes: neither its log nor locks are looked at.
+/// A connection to a file without writers: its log and locks are ignored.
 fn keyed_immutable(path: &Path, key: &StoreKey) -> Result<Connection, StoreError> {
     let mut uri = std::path::absolute(path)
         .and_then(|path| Url::from_file_path(path).map_err(|()| std::io::ErrorKind::InvalidFilename.into()))?;

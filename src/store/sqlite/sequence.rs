@@ -35,7 +35,7 @@ pub(super) enum SequenceReading {
     Forged,
 }
 
-/// Why nobody can say whether the store has lost writes.
+/// Why it is unknown whether the store has lost writes.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum IntegrityWarning {
     #[error("{} is missing, so integ does not know whether the store lost its last writes", .0.display())]

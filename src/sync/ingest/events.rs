@@ -58,7 +58,7 @@ struct PendingSyncs {
     paused_until: Option<Timestamp>,
 }
 
-/// Nobody looks on.
+/// Without progress output.
 struct NoObserver;
 
 impl SyncObserver for NoObserver {}

@@ -25,7 +25,7 @@ pub(super) const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Bytes of a payload; a sealed key has at most 64 KiB.
 const MAX_PAYLOAD: u32 = 128 * 1024;
 
-/// What the agent is asked for.
+/// A request to the agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum AgentRequest {
     /// The recipient, and the seconds until the deadline: eight bytes, big endian, before it.

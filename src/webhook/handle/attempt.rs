@@ -38,7 +38,7 @@ impl HandledEvent {
         matches!(self.result, Ok(HandleOutcome::Deferred))
     }
 
-    /// Why nobody got it, if nobody is there.
+    /// Why it was not delivered, if nothing listens there.
     pub(super) fn unreachable(&self) -> Option<&HandleError> {
         match &self.result {
             Ok(HandleOutcome::Unreachable(error)) => Some(error),

@@ -54,7 +54,7 @@ enum Confirmation {
     Unknown(String),
 }
 
-/// Makes the confirmers of connections whose vendors are to be asked, and are asked by no other process.
+/// Creates the confirmers of connections with vendors that have to be asked, unless another process asks them.
 pub(in crate::webhook) struct Confirming<'a> {
     pub(in crate::webhook) workspace: &'a Workspace,
     pub(in crate::webhook) feed: Arc<ActivityFeed>,
@@ -191,7 +191,7 @@ impl Confirmer<'_> {
         Ok(next)
     }
 
-    /// Asks about the next event whose turn it is.
+    /// Asks about the next event that is due.
     async fn begin_next(&mut self) -> Result<NextWake, StoreError> {
         let target = &self.vendor.target;
         let events = target.store.events();

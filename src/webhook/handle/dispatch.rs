@@ -40,10 +40,10 @@ const MAX_AWAITED_IN_FLIGHT: usize = 16;
 /// How long an event waits for another process to end its sync of the stream.
 const DEFERRAL: Duration = Duration::from_secs(5);
 
-/// How long a queue pauses whose receiver was not there.
+/// How long a queue pauses after its receiver was not reachable.
 const RECEIVER_BACKOFF: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(16));
 
-/// Makes the dispatchers of connections whose events no other process handles.
+/// Creates the dispatchers of connections with events that no other process handles.
 pub(in crate::webhook) struct Dispatching<'a> {
     pub(in crate::webhook) workspace: &'a Workspace,
     pub(in crate::webhook) handlers: Arc<Handlers>,
@@ -112,7 +112,7 @@ struct Dispatcher<'a> {
     /// Those of them that were handled.
     done: Vec<HandledEvent>,
     pause: Option<Pause>,
-    /// How often in a row nobody was there to send an event to.
+    /// How often in a row the receiver was not reachable.
     unreachable_count: u32,
     /// Held so long as this handles the connection's events: no second process does.
     lock: LockGuard,
@@ -284,7 +284,7 @@ impl<'a> Dispatcher<'a> {
         }
     }
 
-    /// Settles an event that could not be handled now, which is no failure of its own.
+    /// Settles an event that could not be handled now, which is not a failure of its own.
     fn postpone(&mut self, handled: &HandledEvent) {
         let id = handled.event.id;
         self.in_flight.remove(&id);
@@ -397,7 +397,7 @@ impl<'a> Dispatcher<'a> {
     }
 }
 
-/// How long a queue pauses whose receiver was not there so often in a row. Pure.
+/// How long a queue pauses after its receiver was not reachable so often in a row. Pure.
 fn pause_after(unreached: u32) -> Duration {
     RECEIVER_BACKOFF.delay(unreached)
 }

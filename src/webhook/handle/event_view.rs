@@ -22,7 +22,7 @@ pub struct EventView<'a> {
     received_at: String,
     /// Whether it is proved that the vendor sent it.
     verified: bool,
-    /// The vendor's document; absent where it was not asked for.
+    /// The vendor's document; absent if it was not requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     payload: Option<&'a Value>,
 }

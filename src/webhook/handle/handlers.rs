@@ -153,7 +153,7 @@ pub(super) struct ConnectionHandlers<'a> {
 pub(super) enum HandleOutcome {
     /// With what is to be answered, where the user wants that.
     Done(Option<HandlerResponse>),
-    /// Nobody listens where it is to be sent on: that is no failure of this event's. What else is to be done was done.
+    /// Nothing listens at the forwarding target, which is not a failure of this event. The other handlers have completed.
     Unreachable(HandleError),
     /// It is not one of those that the user wants.
     Filtered,

@@ -16,7 +16,7 @@ use crate::runtime::{BoxFuture, Workspace};
 use crate::webhook::inbound::registry::TargetRegistry;
 use crate::webhook::inbound::target::ReceiveTarget;
 
-/// How often the work of another process is asked for.
+/// How often to check whether the work of another process can be taken over.
 const TAKEOVER_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Starts the work of one connection.

@@ -12,7 +12,7 @@ use crate::connector::WebhookDefinition;
 use crate::json::{self, Json, JsonType};
 use crate::signing::request::WebhookRequest;
 
-/// Bytes that a body whose sender is known may have once it is decompressed.
+/// Maximum size of a decompressed body from a known sender, in bytes.
 pub(in crate::webhook) const MAX_DECODED_BYTES: usize = 64 * 1024 * 1024;
 
 /// The same of a body that must be read before anything proves it.
@@ -89,7 +89,7 @@ pub(in crate::webhook) fn form_object(pairs: Vec<(String, String)>) -> Map<Strin
     form
 }
 
-/// `+` is a space, and what is no escape stands for itself (URL standard, section "application/x-www-form-urlencoded").
+/// `+` is a space, and what is not an escape stands for itself (URL standard, section "application/x-www-form-urlencoded").
 fn percent_decoded(text: &str) -> Vec<u8> {
     let digit = |byte: Option<&u8>| char::from(*byte?).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
     let (bytes, mut at) = (text.as_bytes(), 0);

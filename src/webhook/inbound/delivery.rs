@@ -12,7 +12,7 @@ use crate::signing::request::WebhookRequest;
 /// Headers that carry the vendor's credentials to us are of no use later.
 const DROPPED_HEADERS: &[&str] = &["authorization", "cookie", "proxy-authorization"];
 
-/// A delivery that was asked for, with the events of a batch as JSON. Its body is not the one that the vendor sends, so that
+/// A requested delivery, with the events of a batch as JSON. Its body is not the one that the vendor sends, so that
 /// its ids alone say what arrived.
 pub(in crate::webhook) fn fetched_delivery(
     connection: ConnectionId,

@@ -69,7 +69,7 @@ pub(in crate::webhook) fn address(proof: &SignatureScheme, judged: &ParsedReques
     Url::parse(keys).map_err(|_| missing("the issuer's keys"))
 }
 
-/// What vouches for a certificate. The host that it came from says whose it is.
+/// What vouches for a certificate. The host that it came from identifies its owner.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::webhook) enum TrustAnchors<'a> {
     /// A chain that leads to one of these: those that browsers trust.

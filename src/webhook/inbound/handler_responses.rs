@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use crate::connector::WebhookDefinition;
 use crate::model::{EventId, matches_any_type};
 
-/// Answers that nobody has taken: those of events whose request was answered meanwhile.
+/// Answers that were not taken: those of events with requests that were answered meanwhile.
 const MAX_RESPONSES: usize = 256;
 
 /// The longest answer that is handed on.

@@ -46,7 +46,7 @@ pub enum ReceiveOutcome {
         connection: ConnectionName,
         error: String,
     },
-    /// Nobody is there at this path.
+    /// No connection has this path.
     UnknownUrl,
 }
 

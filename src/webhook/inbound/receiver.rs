@@ -262,7 +262,7 @@ impl Receiver {
     }
 
     /// Whether a request is the vendor's, and by which proof. A vendor that signs nothing is known by the URL alone, which
-    /// nobody else was told.
+    /// no other process was notified.
     async fn verify(
         &self,
         target: &ReceiveTarget,

@@ -90,7 +90,7 @@ impl RequestHandler for WebhookHandler {
 }
 
 impl WebhookHandler {
-    /// The event whose handler's answer is the answer to its request, and how long that waits; absent if it does not.
+    /// The event that is answered with its handler's output, and how long to wait for it; absent for an immediate answer.
     fn await_handler(
         &self,
         target: &ReceiveTarget,

@@ -47,7 +47,7 @@ pub struct EventSignals {
     pub to_handle: Notify,
     /// Waited for by the one that asks the vendor about events.
     pub to_confirm: Notify,
-    /// Events whose requests wait for what a handler answers, and who hands events to handlers waits for.
+    /// Events with requests that wait for a handler's answer; the dispatcher waits for them.
     awaited: Mutex<Vec<EventId>>,
     pub to_answer: Notify,
     /// Whether this process hands the events to handlers.
@@ -72,7 +72,7 @@ impl EventSignals {
         true
     }
 
-    /// Takes the events whose requests have begun to wait.
+    /// Takes the events with requests that have begun to wait.
     pub(in crate::webhook) fn take_awaited(&self) -> Vec<EventId> {
         std::mem::take(&mut *self.awaited.lock().unwrap_or_else(PoisonError::into_inner))
     }

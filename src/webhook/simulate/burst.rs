@@ -22,7 +22,7 @@ use crate::signing::verify::{ParsedRequest, SigningContext};
 use crate::webhook::handle::confirm::params;
 use crate::webhook::inbound::event;
 
-/// Requests that are on their way at the same time, where a rate is asked for.
+/// Maximum number of concurrent requests at a given rate.
 const MAX_CONCURRENT: usize = 64;
 
 /// A number to begin with.
@@ -73,7 +73,7 @@ impl Burst<'_> {
     /// One request of it.
     ///
     /// # Errors
-    /// What cannot be made, and faults that nobody could see.
+    /// Requests that cannot be made, and faults that no receiver could notice.
     pub async fn build(&self, number: u64, clock: &Clock) -> Result<SimulatedRequest> {
         let now = clock.now_millis();
         let id = hex::encode(&clock::random::<16>());

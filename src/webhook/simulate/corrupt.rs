@@ -20,7 +20,7 @@ pub enum Corruption {
     FutureTimestamp,
     /// Its body was changed after it was signed.
     Body,
-    /// It comes twice, which is no fault of the request: a receiver takes both, and handles one.
+    /// It comes twice, which is not a fault of the request: a receiver takes both, and handles one.
     Duplicate,
 }
 
@@ -39,7 +39,7 @@ impl Corruption {
     }
 }
 
-/// Why a request cannot be made invalid in the way that was asked for.
+/// Why a request cannot be made invalid in the requested way.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum CorruptionError {
     #[error("events of {0} are not signed, so none can be invalid")]
@@ -130,7 +130,7 @@ fn change_signature(carrier: &SignatureLocation, request: &mut WebhookRequest, f
     }
 }
 
-/// Every signature of a header with one of its characters changed; what else stands there stays.
+/// Every signature of a header with one of its characters changed; the rest stays.
 fn changed(carrier: &SignatureLocation, text: &str) -> String {
     let one = |part: &str| match carrier.format.as_ref().and_then(|format| format.extract(part)) {
         Some(signature) => part.replace(signature, &other(signature)),

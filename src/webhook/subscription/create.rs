@@ -18,7 +18,7 @@ use crate::{hex, http};
 
 const SECRET: &str = "secret";
 
-/// A subscription that is ready to be asked for.
+/// A subscription that is ready to be requested.
 #[derive(Debug)]
 pub struct PreparedSubscription {
     pub url: String,
@@ -125,7 +125,7 @@ impl PreparedSubscription {
         })
     }
 
-    /// The plan of a subscription that there is, to be asked for again.
+    /// The plan of an existing subscription, to be requested again.
     pub(super) fn for_renewal(
         workspace: &Workspace,
         setup: &WebhookSettings,
@@ -272,7 +272,7 @@ pub(super) fn check_command(setup: &WebhookSettings, row: &Subscription) -> Stri
     format!("integ call {} {}{}", setup.name(), list.action, words.collect::<String>())
 }
 
-/// The types that are asked for: those of the user; where the vendor needs a list and the user says nothing, all that
+/// The requested types: those of the user; where the vendor needs a list and the user says nothing, all that
 /// the connector knows.
 fn select_events(
     setup: &WebhookSettings,

@@ -58,7 +58,7 @@ pub struct SubscriptionLease {
     pub note: Option<(String, String)>,
 }
 
-/// What became of a subscription whose time had come.
+/// The outcome of a subscription that was due.
 #[derive(Debug)]
 pub struct RenewalResult {
     pub connection: ConnectionName,
@@ -190,7 +190,7 @@ async fn renew(
     Ok(renewed)
 }
 
-/// Renews one, or ends it. Absent: another process has done it, or nobody can now.
+/// Renews one, or ends it. Absent if another process has done it, or if it cannot be done now.
 async fn renew_one(
     workspace: &Workspace,
     seen: &Subscription,

@@ -271,7 +271,7 @@ pub async fn unsubscribe(
     first.map_or(Ok(ended), Err)
 }
 
-/// A connection's webhooks with the URL that is asked for.
+/// A connection's webhooks with the requested URL.
 async fn prepare(workspace: &Workspace, name: &ConnectionName, url: Option<&str>) -> Result<WebhookSettings> {
     let mut setup = WebhookSettings::load(workspace, name).await?;
     if setup.rules()?.subscribe.is_none() {
@@ -407,7 +407,7 @@ async fn create(
 /// How long another process is waited for beyond the time of its request.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(90);
 
-/// Waits until nobody else subscribes this connection.
+/// Waits until no other process subscribes this connection.
 async fn lock(workspace: &Workspace, setup: &WebhookSettings) -> Result<LockGuard> {
     let after = workspace.engine.config.http.timeout + LOCK_TIMEOUT;
     let key = LockKey::Subscriptions(setup.connection.id);
@@ -415,7 +415,7 @@ async fn lock(workspace: &Workspace, setup: &WebhookSettings) -> Result<LockGuar
     Ok(guard.ok_or_else(|| SubscribeError::Locked { connection: setup.name().clone(), after })?)
 }
 
-/// Whether anything can be asked for a connection as it stands.
+/// Whether the connection in its current state can make requests.
 fn is_usable(setup: &WebhookSettings) -> bool {
     setup.connection.grant_status == GrantStatus::Active
 }

@@ -20,7 +20,7 @@ const MAX_CONCURRENT_SLOW: usize = 4;
 /// files that a process may have open, and of threads that resolve names.
 const MAX_CONCURRENT_TOTAL: usize = 250;
 
-/// An endpoint whose last answer took longer, or that has not answered for so long, is slow.
+/// An endpoint is slow if its last answer took longer, or if it has not answered for this long.
 pub(super) const SLOW: Duration = Duration::from_secs(1);
 
 /// What concerns one endpoint.

@@ -94,6 +94,39 @@ fn two_way_bindings() {
 }
 
 #[test]
+fn interrupted_creations() {
+    session(
+        "two_way_interrupted",
+        |world| {
+            let line = |id: &str| {
+                serde_json::json!({ "entity": format!("customer/{id}"), "document": { "phone": id } }).to_string()
+            };
+            world.write("nine", &line("9"));
+            world.write("ten", &line("10"));
+            world.write(
+                "person",
+                "id = .id\nemail? = .properties.email\nphone?: text = .properties.phone\n\n[sync]\nmatch = email\n",
+            );
+        },
+        ". connect hubspot --sandbox --add-scope crm.objects.contacts.write
+        . binding set person --from hubspot/contacts person
+        . sandbox fault hubspot server_error --endpoint action --times 1
+        binding push person nine
+        binding push person nine
+        binding conflicts
+        binding resolve person customer/9 --again
+        . sandbox fault hubspot truncated --endpoint action --times 1
+        binding push person ten
+        binding sync person
+        binding conflicts person
+        let OBJECT = records hubspot/contacts --jq 'select(.properties.phone == \"10\") | .id'
+        binding resolve person customer/10 --object {OBJECT}
+        binding conflicts
+        binding resolve person customer/10 --again",
+    );
+}
+
+#[test]
 fn links() {
     session(
         "links",

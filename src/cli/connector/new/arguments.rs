@@ -33,7 +33,7 @@ pub(in crate::cli) struct NewArgs {
     #[arg(long, value_name = "URL")]
     pub(super) base: Option<String>,
     /// How requests carry the credentials
-    #[arg(long, value_name = "WAY")]
+    #[arg(long, value_name = "METHOD")]
     pub(super) auth: Option<AuthMethodArg>,
     /// Header that contains the key
     #[arg(long, value_name = "NAME", conflicts_with = "parameter")]

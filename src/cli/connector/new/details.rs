@@ -121,9 +121,9 @@ pub(super) fn fill_health(
         Some(pointer) => Ok(pointer.clone()),
         None => questions.ask(flag, prompt, &found.unwrap_or_default(), pointer),
     };
-    let prompt = "Where its answer has the account's id, as in /user/id (empty for nowhere)";
+    let prompt = "JSON Pointer to the account ID in its response, such as /user/id (empty for none)";
     let id = ask(&args.account_id, "--account-id POINTER", prompt, id)?;
-    let prompt = "Where it has the account's name (empty for nowhere)";
+    let prompt = "JSON Pointer to the account name (empty for none)";
     let name = ask(&args.account_name, "--account-name POINTER", prompt, name)?;
     draft.health = Some(DraftHealth::new(found_path, id, name));
     Ok(())

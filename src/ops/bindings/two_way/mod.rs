@@ -29,6 +29,7 @@ pub use sync::{SyncBindingRequest, sync_binding};
 use tokio::sync::OnceCell;
 
 use super::{BindingOperationError, inputs};
+use crate::clock::Stopwatch;
 use crate::connector::{Action, ActionBody, Connector, ParamKind, ParamLocation, Pointer, RecordWriting, Stream};
 use crate::error::{Error, Kind, Result};
 use crate::mapping::{BindingSource, Mapper, Outbound, SyncRules, WritableParam, WriteTarget};
@@ -36,6 +37,7 @@ use crate::model::{
     Binding, BindingInput, BindingName, BindingOrigin, BoundEntity, Connection, ConnectionName, Entity, EntityDeletion,
     EntityState, Link, LinkFilter, LinkId,
 };
+use crate::ops::sync::{StreamName, stored_stream};
 use crate::runtime::{LockGuard, Workspace};
 use crate::store::LockKey;
 use crate::view::binding::{EntityOutcome, EntityOutcomeView, EntitySyncView};
@@ -58,6 +60,10 @@ struct TwoWay<'a> {
     find_field: Option<String>,
     /// Whether nothing is written.
     is_dry_run: bool,
+    /// No other process writes entities of the connection.
+    _lock: LockGuard,
+    /// Since when it is held. Writes that are found were begun before.
+    locked: Stopwatch,
     /// The keys of the stream's records by the values of the fields that identify them.
     listed: OnceCell<HashMap<String, String>>,
 }
@@ -75,10 +81,12 @@ impl Reconciled {
 }
 
 impl<'a> TwoWay<'a> {
-    /// Opens a binding for a connection; its only one if none is given.
+    /// Opens a binding for a connection; its only one if none is given. Waits until no other process writes entities of the
+    /// connection.
     ///
     /// # Errors
-    /// [`BindingOperationError`].
+    /// [`BindingOperationError`]. In a dry run, [`crate::ops::sync::SyncOperationError::NeverSynced`] if records that are not
+    /// stored would be needed.
     async fn open(
         workspace: &'a Workspace,
         name: &BindingName,
@@ -106,6 +114,11 @@ impl<'a> TwoWay<'a> {
         let mapper = Arc::new(Mapper::compile(&source).map_err(unusable)?);
         let connection = chosen_connection(workspace, &binding, &stream, connection).await?;
         let connection = workspace.connection(&connection).await?;
+        if is_dry_run && !is_identified_by_key(&definition, &writing) {
+            let name = StreamName { connection: connection.name.clone(), stream: stream.clone() };
+            stored_stream(workspace, &name).await?;
+        }
+        let lock = Self::lock(workspace, &connection).await?;
         Ok(Self {
             workspace,
             binding,
@@ -118,15 +131,16 @@ impl<'a> TwoWay<'a> {
             rules,
             find_field,
             is_dry_run,
+            _lock: lock,
+            locked: Stopwatch::start(),
             listed: OnceCell::new(),
         })
     }
 
-    /// Waits until no other process writes entities of the connection.
-    async fn lock(&self) -> Result<LockGuard> {
-        let (engine, key) = (&self.workspace.engine, LockKey::Entities(self.connection.id));
-        let guard = LockGuard::acquire(self.workspace.shared_store().await?, engine, key, LOCK_TIMEOUT).await?;
-        Ok(guard.ok_or_else(|| BindingOperationError::Locked { connection: self.connection.name.clone() })?)
+    async fn lock(workspace: &Workspace, connection: &Connection) -> Result<LockGuard> {
+        let key = LockKey::Entities(connection.id);
+        let guard = LockGuard::acquire(workspace.shared_store().await?, &workspace.engine, key, LOCK_TIMEOUT).await?;
+        Ok(guard.ok_or_else(|| BindingOperationError::Locked { connection: connection.name.clone() })?)
     }
 
     fn bound(&self, entity: &Entity) -> BoundEntity {
@@ -237,6 +251,11 @@ async fn chosen_connection(
             Err(BindingOperationError::ConnectionNeeded { name, origin, example }.into())
         }
     }
+}
+
+/// Whether the key of a record, which its link has, is all that says which object it is.
+fn is_identified_by_key(stream: &Stream, writing: &RecordWriting) -> bool {
+    writing.identity.values().all(|at| stream.key == std::slice::from_ref(at))
 }
 
 /// The parameters that fields may be written to.

@@ -53,7 +53,6 @@ pub async fn push_entities(
 ) -> Result<EntitySyncView> {
     let entities = parse(&request.text)?;
     let two_way = TwoWay::open(workspace, &request.name, request.connection.as_ref(), request.is_dry_run).await?;
-    let _lock = two_way.lock().await?;
     let mut summary = EntitySyncView::default();
     for pushed in &entities {
         let reconciled = Box::pin(two_way.push(pushed)).await?;

@@ -101,7 +101,7 @@ impl TwoWay<'_> {
         !state.conflicts.is_empty() || state.ours.iter().any(differs)
     }
 
-    /// The outcome of an entity whose object was merged into that of another entity's.
+    /// The outcome of an entity after its object was merged into that of another entity.
     fn merged_outcome(&self, link: &Link) -> Option<Reconciled> {
         let into = link.merged_into.as_ref()?;
         let mut view = EntityOutcomeView::new(&link.entity, Some(link), EntityOutcome::Merged);

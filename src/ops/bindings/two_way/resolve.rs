@@ -44,7 +44,6 @@ pub async fn resolve_conflict(
 ) -> Result<EntitySyncView> {
     let ResolveEntityRequest { name, connection, entity, resolution } = request;
     let two_way = TwoWay::open(workspace, &name, connection.as_ref(), false).await?;
-    let _lock = two_way.lock().await?;
     let none = || BindingOperationError::NoConflict { name: name.clone(), entity: entity.clone() };
     let states = workspace.store().await?.entity_states();
     let write = states.find_write(&two_way.bound(&entity)).await?;

@@ -12,7 +12,8 @@ use crate::view::binding::{EntityOutcome, EntityOutcomeView};
 /// How long a service is relied on to know a repetition by its key. Some forget keys after a day, the earliest after 6 h.
 const KEY_LIFETIME: Duration = Duration::from_secs(5 * 3600);
 
-/// How long a request of a process that was killed may still be on its way.
+/// How long a request of a process that was killed may still be on its way, from when the lock is taken: the process held it.
+/// When the write was begun says nothing, as the wall clock may have been set since.
 const IN_FLIGHT: Duration = Duration::from_secs(3);
 
 impl TwoWay<'_> {
@@ -24,7 +25,7 @@ impl TwoWay<'_> {
         match write.kind {
             WriteKind::Create => Box::pin(self.settle_creation(write)).await,
             WriteKind::Update | WriteKind::Delete => {
-                if !self.is_done(&write).await? && self.wait_for_flight(&write).await {
+                if !self.is_done(&write).await? && self.wait_for_flight().await {
                     self.is_done(&write).await?;
                 }
                 // What was not done is done again by the merge.
@@ -85,12 +86,12 @@ impl TwoWay<'_> {
                     self.find_by(&write.fields, field).await?
                 }
                 _ if is_listed => {
-                    self.wait_for_flight(&write).await;
+                    self.wait_for_flight().await;
                     self.find_listed(&write.fields).await?
                 }
                 _ => return Ok(Some(Self::unconfirmed(&write))),
             };
-            if found.is_some() || !self.wait_for_flight(&write).await {
+            if found.is_some() || !self.wait_for_flight().await {
                 break;
             }
         }
@@ -104,13 +105,12 @@ impl TwoWay<'_> {
     }
 
     /// Waits until a request that was sent before the process died must have arrived. Returns whether it had to.
-    async fn wait_for_flight(&self, write: &EntityWrite) -> bool {
-        let clock = &self.workspace.engine.clock;
-        let age = clock.now().duration_since(write.started_at);
-        // A clock that was set back makes it no younger than new.
-        let age = Duration::try_from(age).unwrap_or_default();
-        let Some(left) = IN_FLIGHT.checked_sub(age).filter(|left| !left.is_zero()) else { return false };
-        clock.sleep(left).await;
+    async fn wait_for_flight(&self) -> bool {
+        let left = IN_FLIGHT.saturating_sub(self.locked.elapsed());
+        if left.is_zero() {
+            return false;
+        }
+        tokio::time::sleep(left).await;
         true
     }
 

@@ -41,7 +41,6 @@ pub async fn sync_binding(
     mut each: impl FnMut(EntityOutcomeView) -> Result<()>,
 ) -> Result<EntitySyncView> {
     let two_way = TwoWay::open(workspace, &request.name, request.connection.as_ref(), request.is_dry_run).await?;
-    let _lock = two_way.lock().await?;
     let mut summary = EntitySyncView::default();
     let mut each = |view: EntityOutcomeView| match view.outcome {
         EntityOutcome::Unchanged => Ok(()),

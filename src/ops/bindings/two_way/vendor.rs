@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::TwoWay;
+use super::{TwoWay, is_identified_by_key};
 use crate::api::{self, ActionCall, CompletedCall, Input, SendError, refusal_error};
 use crate::clock::Timestamp;
 use crate::connector::{ErrorClass, Pointer, any_holds};
@@ -131,14 +131,14 @@ impl TwoWay<'_> {
     /// # Errors
     /// [`BindingOperationError::NoRecord`] if they are of a record that is not stored.
     pub(super) async fn identity(&self, link: &Link) -> Result<Map<String, Value>> {
-        let key = self.connector.streams.get(&self.stream).map(|stream| stream.key.as_slice()).unwrap_or_default();
-        let is_key = |at: &Pointer| key == std::slice::from_ref(at);
-        if self.writing.identity.values().all(is_key) {
+        let stream = self.connector.streams.get(&self.stream);
+        if stream.is_some_and(|stream| is_identified_by_key(stream, &self.writing)) {
             let id = Value::String(link.object.id().to_owned());
             return Ok(self.writing.identity.keys().map(|name| (name.clone(), id.clone())).collect());
         }
         let record = match self.stored_record(link.object.id()).await? {
             Some(record) => Some(record),
+            None if self.is_dry_run => None,
             None => {
                 self.pull(SyncRange::Incremental).await?;
                 self.stored_record(link.object.id()).await?

@@ -142,7 +142,7 @@ fn no_server() -> ResourceError {
 
 fn prompt_errors() -> String {
     errors!(PromptError {
-        NoTerminal => [E::NoTerminal { prompt: "A client id".into(), missing: "give it with --client-id".into() }],
+        NoTerminal => [E::NoTerminal { prompt: "A client id".into(), missing: "--client-id".into() }],
         Empty => [E::Empty],
         Interrupted => [E::Interrupted],
         TooLong => [E::TooLong { limit: 65_536 }],

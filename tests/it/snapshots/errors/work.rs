@@ -257,7 +257,10 @@ fn sync_operations() {
     let stream = || StreamName { connection: slack(), stream: "users".to_owned() };
     let text = errors!(SyncOperationError {
         InvertedRange => [E::InvertedRange],
-        NeverSynced => [E::NeverSynced { stream: stream() }],
+        NeverSynced => [
+            E::NeverSynced { stream: stream(), required: Vec::new() },
+            E::NeverSynced { stream: stream(), required: vec!["from".into()] },
+        ],
         NothingStored => [
             E::NothingStored { connection: Some(slack()) },
             E::NothingStored { connection: None },
