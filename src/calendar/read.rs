@@ -63,11 +63,10 @@ pub(super) async fn connector_of(
 /// # Errors
 /// The store's; [`CalendarError::NoCalendars`] if there is none.
 pub async fn connections(workspace: &Workspace) -> Result<Vec<ConnectionName>> {
-    let all = if workspace.has_vault() { workspace.store().await?.connections().list().await? } else { Vec::new() };
     let has_calendar = |name: &ConnectionName| {
         workspace.engine.catalogue.get(name.connector()).is_ok_and(|connector| connector.calendar.is_some())
     };
-    let names: Vec<_> = all.into_iter().map(|connection| connection.name).filter(has_calendar).collect();
+    let names: Vec<_> = workspace.connection_names().await?.into_iter().filter(has_calendar).collect();
     if names.is_empty() { Err(CalendarError::NoCalendars.into()) } else { Ok(names) }
 }
 

@@ -74,6 +74,22 @@ pub trait RequestHandler: Send + Sync + 'static {
     ) -> impl Future<Output = FullResponse> + Send;
 }
 
+impl<H: RequestHandler> RequestHandler for Arc<H> {
+    type Admitted = H::Admitted;
+
+    fn admit(&self, head: Parts) -> impl Future<Output = Result<(Self::Admitted, usize), FullResponse>> + Send {
+        (**self).admit(head)
+    }
+
+    fn respond(
+        &self,
+        admitted: Self::Admitted,
+        body: Result<Bytes, BodyReadError>,
+    ) -> impl Future<Output = FullResponse> + Send {
+        (**self).respond(admitted, body)
+    }
+}
+
 /// A function of the whole request, whose body has at most [`MAX_BODY_BYTES`].
 struct WholeRequests<H>(H);
 

@@ -2,7 +2,7 @@
 //!
 //! These are the domain's own types. Database rows live in `store`, what is printed lives in the commands' views.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use url::Url;
 
 use super::grant::Expiry;
@@ -14,6 +14,25 @@ use crate::clock::Timestamp;
 /// The row of a connection. It keeps its value when the account is connected again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnectionId(pub i64);
+
+/// The connections that a caller may use and see.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum ConnectionAccess {
+    #[default]
+    All,
+    /// Only these; to the caller, others do not exist.
+    Only(BTreeSet<ConnectionId>),
+}
+
+impl ConnectionAccess {
+    /// Returns whether the caller may use a connection.
+    pub fn allows(&self, id: ConnectionId) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only(allowed) => allowed.contains(&id),
+        }
+    }
+}
 
 /// Whether the vendor is real or emulated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -49,8 +49,8 @@ pub use binding::{
 pub use budget::Budget;
 pub use connect_link::{ConnectLink, ConnectLinkId, ConnectLinkMode, ConnectLinkStatus};
 pub use connection::{
-    Account, Check, CheckRecord, Connection, ConnectionHealth, ConnectionId, ConnectionMode, ConnectionTransition,
-    GrantStatus, NewConnection, Transition, connect_command, reconnect_command,
+    Account, Check, CheckRecord, Connection, ConnectionAccess, ConnectionHealth, ConnectionId, ConnectionMode,
+    ConnectionTransition, GrantStatus, NewConnection, Transition, connect_command, reconnect_command,
 };
 pub use consent::{
     Consent, ConsentFilter, ConsentId, ConsentPurpose, ConsentResource, ConsentState, ConsentTextError, ConsentType,

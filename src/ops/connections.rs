@@ -128,11 +128,8 @@ pub async fn reconnect(
 
 /// Returns the names of the connections that need to be reconnected.
 async fn broken_connections(workspace: &Workspace) -> Result<Vec<ConnectionName>> {
-    if !workspace.has_vault() {
-        return Ok(Vec::new());
-    }
     let now = workspace.engine.clock.now();
-    let connections = workspace.store().await?.connections().list().await?;
+    let connections = workspace.connections().await?;
     let broken = connections.into_iter().filter(|connection| status_of(connection, now).0.needs_person());
     Ok(broken.map(|connection| connection.name).collect())
 }
@@ -224,10 +221,7 @@ pub async fn disconnect(workspace: &Workspace, request: DisconnectRequest) -> Re
 
 /// Returns the names of all connections, sorted; none if the workspace has no vault yet.
 pub async fn list_connection_names(workspace: &Workspace) -> Result<Vec<ConnectionName>> {
-    if !workspace.has_vault() {
-        return Ok(Vec::new());
-    }
-    Ok(workspace.store().await?.connections().names().await?)
+    workspace.connection_names().await
 }
 
 /// The connections to show.
@@ -245,8 +239,8 @@ pub async fn status(workspace: &Workspace, request: StatusRequest) -> Result<Sta
     for name in &request.connections {
         connections.push(workspace.connection(name).await?);
     }
-    if request.connections.is_empty() && workspace.has_vault() {
-        connections = workspace.store().await?.connections().list().await?;
+    if request.connections.is_empty() {
+        connections = workspace.connections().await?;
     }
     if let Some(user) = &request.user {
         connections.retain(|connection| connection.user.as_ref() == Some(user));
@@ -300,8 +294,7 @@ pub async fn refresh(workspace: &Workspace, request: RefreshRequest) -> Result<R
         }
         _ if !workspace.has_vault() => (Vec::new(), Vec::new(), false),
         RefreshRequest::All => {
-            let connections = workspace.store().await?.connections().list().await?;
-            let refreshable = connections.into_iter().filter(|connection| connection.expiry.is_refreshable);
+            let refreshable = workspace.connections().await?.into_iter().filter(|connection| connection.expiry.is_refreshable);
             let results = refresh_all(workspace, refreshable.map(|connection| connection.name).collect()).await;
             (results, renew_all(workspace, None).await?, false)
         }

@@ -254,7 +254,7 @@ impl CredentialLoader<'_> {
     }
 
     async fn exists(&self, name: &ConnectionName) -> Result<bool> {
-        Ok(self.workspace.has_vault() && self.workspace.store().await?.connections().find(name).await?.is_some())
+        Ok(self.workspace.connection_names().await?.contains(name))
     }
 }
 

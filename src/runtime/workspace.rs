@@ -12,8 +12,8 @@ use crate::env;
 use crate::error::{Error, Result};
 use crate::http::{self, Route};
 use crate::model::{
-    Connection, ConnectionId, ConnectionMode, ConnectionName, ConnectionTransition, Notification, WorkspaceName,
-    connect_command,
+    Connection, ConnectionAccess, ConnectionId, ConnectionMode, ConnectionName, ConnectionTransition, Notification,
+    UserId, WorkspaceName, connect_command,
 };
 use crate::near::closest;
 use crate::sandbox;
@@ -32,6 +32,14 @@ pub struct Workspace {
     pub name: WorkspaceName,
     /// The project's file that chose the workspace, if one did.
     pub chosen_by: Option<PathBuf>,
+    /// The connections that operations on this value may use and see.
+    access: ConnectionAccess,
+    state: Arc<WorkspaceState>,
+}
+
+/// What a workspace has once in a process, however many callers with different access use it.
+#[derive(Default)]
+struct WorkspaceState {
     opened: OnceCell<OpenStore>,
     /// The emulators that run for its sandbox connections, by connector and parameters.
     sandboxes: Mutex<HashMap<String, sandbox::RunningEmulator>>,
@@ -66,20 +74,31 @@ impl OpenStore {
 impl Workspace {
     /// Creates a workspace. Its vault need not exist, and is opened on first use.
     pub fn new(engine: Arc<Engine>, name: WorkspaceName) -> Self {
-        Self {
-            engine,
-            name,
-            chosen_by: None,
-            opened: OnceCell::new(),
-            sandboxes: Mutex::default(),
-            rate_limiters: Mutex::default(),
-        }
+        Self { engine, name, chosen_by: None, access: ConnectionAccess::All, state: Arc::default() }
     }
 
     /// Creates a workspace in this store, without a vault.
     pub fn with_store(engine: Arc<Engine>, name: WorkspaceName, store: Arc<dyn Store>) -> Self {
         let opened = OnceCell::new_with(Some(OpenStore { store, vault: None }));
-        Self { opened, ..Self::new(engine, name) }
+        let state = Arc::new(WorkspaceState { opened, ..WorkspaceState::default() });
+        Self { state, ..Self::new(engine, name) }
+    }
+
+    /// Returns the same workspace for a caller who may use only these connections. To that caller, others do not exist.
+    #[must_use]
+    pub fn limited_to(&self, access: ConnectionAccess) -> Self {
+        Self {
+            engine: Arc::clone(&self.engine),
+            name: self.name.clone(),
+            chosen_by: self.chosen_by.clone(),
+            access,
+            state: Arc::clone(&self.state),
+        }
+    }
+
+    /// Returns the connections that operations may use.
+    pub fn access(&self) -> &ConnectionAccess {
+        &self.access
     }
 
     /// Returns where something was not found, for error messages: nothing for the default workspace, otherwise its name
@@ -137,7 +156,7 @@ impl Workspace {
             }
             Ok(OpenStore::from(self.engine.with_vaults(move |vaults| vaults.open(&folder, absent)).await?))
         };
-        let opened = self.opened.get_or_try_init(open).await?;
+        let opened = self.state.opened.get_or_try_init(open).await?;
         if let (Some(audit), None) = (&self.engine.audit, &self.engine.environment) {
             opened.store.attach_audit(Arc::clone(audit));
         }
@@ -154,7 +173,7 @@ impl Workspace {
     /// # Errors
     /// Those of [`Self::vault_store`].
     pub fn vault_store_blocking(&self) -> Result<Arc<SqliteStore>> {
-        if let Some(opened) = self.opened.get() {
+        if let Some(opened) = self.state.opened.get() {
             return opened.vault_store();
         }
         let opened = match &self.engine.environment {
@@ -163,7 +182,7 @@ impl Workspace {
         };
         let store = opened.vault_store();
         // Another thread may have been faster; both have opened the same store.
-        let _ = self.opened.set(opened);
+        let _ = self.state.opened.set(opened);
         store
     }
 
@@ -190,17 +209,17 @@ impl Workspace {
 
     /// Returns whether this process has opened the workspace's store.
     pub fn is_open(&self) -> bool {
-        self.opened.initialized()
+        self.state.opened.initialized()
     }
 
     /// Returns whether this workspace has a vault. A new home has none, which is not an error for commands that list.
     pub fn has_vault(&self) -> bool {
-        self.opened.initialized() || self.engine.environment.is_some() || self.folder().exists()
+        self.state.opened.initialized() || self.engine.environment.is_some() || self.folder().exists()
     }
 
     /// Returns where the identity is stored, if this process created it.
     pub fn new_identity_location(&self) -> Option<IdentityLocation> {
-        let own = self.opened.get().and_then(|opened| opened.vault.as_ref()?.new_identity_location);
+        let own = self.state.opened.get().and_then(|opened| opened.vault.as_ref()?.new_identity_location);
         own.or_else(|| self.engine.new_identity_location())
     }
 
@@ -224,20 +243,68 @@ impl Workspace {
         if !self.has_vault() {
             return Err(unknown(None, ConnectionMode::Live).into());
         }
-        let connections = self.store().await?.connections();
-        if let Some(connection) = connections.find(name).await? {
+        let found = self.store().await?.connections().find(name).await?;
+        if let Some(connection) = found.filter(|found| self.access.allows(found.id)) {
             if let Some(audit) = self.audit_entry() {
                 audit.add_connection(name, connection.user.as_ref());
             }
             return Ok(connection);
         }
         let wanted = name.to_string();
-        let all = connections.list().await?;
+        let all = self.connections().await?;
         let names: Vec<String> = all.iter().map(|known| known.name.to_string()).collect();
         // Somebody who works in the sandbox alone is not led to a real service.
         let is_sandbox = !all.is_empty() && all.iter().all(|known| known.mode == ConnectionMode::Sandbox);
         let mode = if is_sandbox { ConnectionMode::Sandbox } else { ConnectionMode::Live };
         Err(unknown(closest(&wanted, names.iter().map(String::as_str)).map(str::to_owned), mode).into())
+    }
+
+    /// Returns the connections that the caller may use, sorted by name; none if the workspace has no vault yet.
+    ///
+    /// # Errors
+    /// The vault's.
+    pub async fn connections(&self) -> Result<Vec<Connection>> {
+        if !self.has_vault() {
+            return Ok(Vec::new());
+        }
+        let mut connections = self.store().await?.connections().list().await?;
+        connections.retain(|connection| self.access.allows(connection.id));
+        Ok(connections)
+    }
+
+    /// Returns the names of the connections that the caller may use, sorted; none if the workspace has no vault yet.
+    ///
+    /// # Errors
+    /// The vault's.
+    pub async fn connection_names(&self) -> Result<Vec<ConnectionName>> {
+        if self.access != ConnectionAccess::All {
+            return Ok(self.connections().await?.into_iter().map(|connection| connection.name).collect());
+        }
+        if !self.has_vault() {
+            return Ok(Vec::new());
+        }
+        Ok(self.store().await?.connections().names().await?)
+    }
+
+    /// Returns the queries of a list: one over every connection (`None`), or one for each that is meant. Those are the
+    /// connection of this name, those of a user, and those that the caller may use. No query if the workspace has no vault
+    /// yet.
+    ///
+    /// # Errors
+    /// Those of [`Self::connection`].
+    pub async fn listed(
+        &self,
+        name: Option<&ConnectionName>,
+        user: Option<&UserId>,
+    ) -> Result<Vec<Option<ConnectionId>>> {
+        let connections = match name {
+            Some(name) => vec![self.connection(name).await?],
+            None if !self.has_vault() => return Ok(Vec::new()),
+            None if user.is_none() && self.access == ConnectionAccess::All => return Ok(vec![None]),
+            None => self.connections().await?,
+        };
+        let is_meant = |connection: &&Connection| user.is_none() || connection.user.as_ref() == user;
+        Ok(connections.iter().filter(is_meant).map(|connection| Some(connection.id)).collect())
     }
 
     /// Returns the id of a connection that a list is limited to; `None` if it is not limited.
@@ -276,7 +343,7 @@ impl Workspace {
 
     /// Returns the rate limiter of a connection.
     pub fn rate_limiter(&self, session: &Session) -> Arc<http::RateLimiter> {
-        let mut paces = self.rate_limiters.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut paces = self.state.rate_limiters.lock().unwrap_or_else(PoisonError::into_inner);
         // The sandbox is this machine's, and no vendor's limit is used up by it.
         let budget = session.connector.rate.budget.filter(|_| session.connection.mode == ConnectionMode::Live);
         let new = || Arc::new(http::RateLimiter::new(budget));
@@ -284,7 +351,7 @@ impl Workspace {
     }
 
     pub(super) fn sandboxes(&self) -> MutexGuard<'_, HashMap<String, sandbox::RunningEmulator>> {
-        self.sandboxes.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.sandboxes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Starts to notify the user's hooks, and returns immediately; [`Self::run`] waits for them at its end.

@@ -1,4 +1,4 @@
-//! Receives webhooks in the foreground: a port, the processing of events, and the feed.
+//! Receives webhooks: the processing of requests and events, and, for `integ webhook listen`, a port of its own.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -21,7 +21,7 @@ use super::inbound::handler_responses::{HandlerResponses, ReplyMode};
 use super::inbound::outcome::{ReceiveOutcome, ReceivedEvent};
 use super::inbound::receiver::Receiver;
 use super::inbound::registry::TargetRegistry;
-use super::inbound::server::{bind, port_of, serve};
+use super::inbound::server::{WebhookHandler, bind, port_of};
 use super::poll::Polling;
 use super::settings::{ReceiveAddress, WebhookSettings};
 use super::targets::{SkippedConnection, TargetLoader, load_settings};
@@ -88,9 +88,9 @@ impl Remedy for ListenError {
     }
 }
 
-/// A port that is open, and everything behind it. The parts share the registry of connections and borrow nothing from each
-/// other.
-pub struct WebhookListener<'a> {
+/// What receives and handles the webhooks of a workspace, without the port. The parts share the registry of connections
+/// and borrow nothing from each other.
+pub struct WebhookService<'a> {
     pub settings: Vec<WebhookSettings>,
     /// Those that were left out, and why.
     pub skipped: Vec<SkippedConnection>,
@@ -98,10 +98,9 @@ pub struct WebhookListener<'a> {
     pub handled_elsewhere: Vec<ConnectionName>,
     /// Connections whose vendors are to be polled and have no log of deliveries.
     pub not_polled: Vec<ConnectionName>,
-    pub port: u16,
     workspace: &'a Workspace,
     handlers: Arc<Handlers>,
-    server: Server,
+    requests: Arc<WebhookHandler>,
     reader: ActivityReader,
     targets: TargetLoader<'a>,
     dispatchers: ConnectionWorkers<'a, Dispatching<'a>>,
@@ -109,21 +108,24 @@ pub struct WebhookListener<'a> {
     pollers: Option<ConnectionWorkers<'a, Polling<'a>>>,
 }
 
-impl<'a> WebhookListener<'a> {
-    /// Opens the port. Must be called inside the runtime.
+impl<'a> WebhookService<'a> {
+    /// Prepares to receive the webhooks of a workspace's connections on a port, also of those that are connected later.
+    /// Must be called inside the runtime.
     ///
     /// # Errors
     /// [`ListenError`], and what stops a connection that was named from receiving.
-    pub async fn start(workspace: &'a Workspace, options: &ListenOptions) -> Result<Self> {
-        let (mut settings, mut skipped) = load_settings(workspace, &options.connections).await?;
-        if settings.is_empty() {
-            return Err(skipped.pop().map_or_else(|| ListenError::NoConnections.into(), |(_, error)| error));
-        }
+    pub async fn start(workspace: &'a Workspace, options: &ListenOptions, port: u16) -> Result<Self> {
+        let loaded = load_settings(workspace, &options.connections).await?;
+        Self::with_settings(workspace, options, loaded, port).await
+    }
+
+    async fn with_settings(
+        workspace: &'a Workspace,
+        options: &ListenOptions,
+        (mut settings, skipped): (Vec<WebhookSettings>, Vec<SkippedConnection>),
+        port: u16,
+    ) -> Result<Self> {
         let not_polled = check_options(options, &settings)?;
-        // Tunnels are started with a port alone, and lead to `localhost`.
-        let listeners = bind(options.bind, options.port).map_err(ListenError::Bind)?;
-        let unusable = |source| ListenError::Port { port: options.port, source };
-        let port = port_of(&listeners).map_err(unusable)?;
         let (handlers, registry) = (Arc::clone(&options.handlers), Arc::new(TargetRegistry::default()));
         let (feed, reader) = ActivityFeed::new();
         let mut targets = TargetLoader {
@@ -165,22 +167,92 @@ impl<'a> WebhookListener<'a> {
             http::Client::new(FETCH_TIMEOUT),
             is_filtered,
         );
-        let server = serve(listeners, receiver, feed, answers).map_err(unusable)?;
         Ok(Self {
             settings,
             skipped,
             handled_elsewhere,
             not_polled,
-            port,
             workspace,
             handlers,
-            server,
+            requests: Arc::new(WebhookHandler::new(receiver, feed, answers)),
             reader,
             targets,
             dispatchers,
             confirmers,
             pollers,
         })
+    }
+
+    /// Returns what answers the requests to its webhook URLs.
+    pub fn requests(&self) -> Arc<WebhookHandler> {
+        Arc::clone(&self.requests)
+    }
+
+    /// Gives its workers to `workers`, and returns what shows its events.
+    pub fn start_workers(self, workers: &mut WorkerSet<'a>) -> EventDisplay {
+        let Self { workspace, handlers, reader, targets, dispatchers, confirmers, pollers, .. } = self;
+        workers.add(workspace, targets);
+        workers.add(workspace, dispatchers);
+        workers.add(workspace, confirmers);
+        if let Some(pollers) = pollers {
+            workers.add(workspace, pollers);
+        }
+        EventDisplay { handlers, reader }
+    }
+}
+
+/// The events of a service that are to be shown.
+pub struct EventDisplay {
+    handlers: Arc<Handlers>,
+    reader: ActivityReader,
+}
+
+impl EventDisplay {
+    /// Waits for the next event and shows it, if it is one of those that were chosen.
+    pub async fn show_next(&mut self, show: &mut (impl FnMut(&ListenEvent) + ?Sized)) {
+        let event = self.reader.next().await;
+        self.show(&event, show);
+    }
+
+    /// Shows the events that are left once the workers have ended.
+    pub fn show_rest(&mut self, show: &mut (impl FnMut(&ListenEvent) + ?Sized)) {
+        for event in self.reader.drain() {
+            self.show(&event, show);
+        }
+    }
+
+    fn show(&self, event: &ListenEvent, show: &mut (impl FnMut(&ListenEvent) + ?Sized)) {
+        if let Some(selected) = select_events(&self.handlers.selection, event) {
+            show(&selected);
+        }
+    }
+}
+
+/// A port that is open, and the service behind it.
+pub struct WebhookListener<'a> {
+    pub service: WebhookService<'a>,
+    pub port: u16,
+    server: Server,
+}
+
+impl<'a> WebhookListener<'a> {
+    /// Opens the port. Must be called inside the runtime.
+    ///
+    /// # Errors
+    /// [`ListenError`], and what stops a connection that was named from receiving.
+    pub async fn start(workspace: &'a Workspace, options: &ListenOptions) -> Result<Self> {
+        let (settings, mut skipped) = load_settings(workspace, &options.connections).await?;
+        if settings.is_empty() {
+            return Err(skipped.pop().map_or_else(|| ListenError::NoConnections.into(), |(_, error)| error));
+        }
+        check_options(options, &settings)?;
+        // Tunnels are started with a port alone, and lead to `localhost`.
+        let listeners = bind(options.bind, options.port).map_err(ListenError::Bind)?;
+        let unusable = |source| ListenError::Port { port: options.port, source };
+        let port = port_of(&listeners).map_err(unusable)?;
+        let service = WebhookService::with_settings(workspace, options, (settings, skipped), port).await?;
+        let server = Server::start_public(listeners, service.requests()).map_err(unusable)?;
+        Ok(Self { service, port, server })
     }
 
     /// Receives until `stop`, with `workers` beside its own, then ends in order: what is being answered is answered, what is
@@ -194,18 +266,8 @@ impl<'a> WebhookListener<'a> {
         stop: impl Future<Output = ()>,
         mut show_event: impl FnMut(&ListenEvent),
     ) -> Result<()> {
-        let Self { workspace, handlers, server, mut reader, targets, dispatchers, confirmers, pollers, .. } = self;
-        let mut show = |event: &ListenEvent| {
-            if let Some(selected) = select_events(&handlers.selection, event) {
-                show_event(&selected);
-            }
-        };
-        workers.add(workspace, targets);
-        workers.add(workspace, dispatchers);
-        workers.add(workspace, confirmers);
-        if let Some(pollers) = pollers {
-            workers.add(workspace, pollers);
-        }
+        let Self { service, server, .. } = self;
+        let mut display = service.start_workers(&mut workers);
         let (closed, stop_workers) = oneshot::channel::<()>();
         let closing = async move {
             stop.await;
@@ -217,12 +279,12 @@ impl<'a> WebhookListener<'a> {
         let (mut closing, mut working) = (pin!(closing.fuse()), pin!(working));
         let ends = loop {
             tokio::select! {
-                event = reader.next() => show(&event),
+                () = display.show_next(&mut show_event) => {}
                 () = &mut closing => {}
                 ends = &mut working => break ends,
             }
         };
-        reader.drain().iter().for_each(show);
+        display.show_rest(&mut show_event);
         ends.into_iter().try_for_each(|end| end.result)
     }
 
@@ -231,7 +293,7 @@ impl<'a> WebhookListener<'a> {
     /// # Errors
     /// What is not an address.
     pub fn addresses(&self) -> Result<Vec<ReceiveAddress>> {
-        self.settings.iter().map(|settings| Ok(settings.address(self.port)?)).collect()
+        self.service.settings.iter().map(|settings| Ok(settings.address(self.port)?)).collect()
     }
 }
 

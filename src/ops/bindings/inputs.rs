@@ -15,10 +15,7 @@ pub(super) struct SampleInput {
 
 /// The connections of a binding's inputs, sorted by name.
 pub(super) async fn connections(workspace: &Workspace, origin: &BindingOrigin) -> Result<Vec<ConnectionName>> {
-    if !workspace.has_vault() {
-        return Ok(Vec::new());
-    }
-    let names = workspace.store().await?.connections().names().await?;
+    let names = workspace.connection_names().await?;
     Ok(names.into_iter().filter(|name| origin.includes(name)).collect())
 }
 

@@ -232,9 +232,6 @@ pub async fn remove_connector(workspace: &Workspace, id: &str) -> Result<Connect
 
 /// The connections of this workspace that use a connector; absent if the vault does not open.
 async fn connections_of(workspace: &Workspace, connector: &str) -> Option<Vec<String>> {
-    if !workspace.has_vault() {
-        return Some(Vec::new());
-    }
-    let names = workspace.store().await.ok()?.connections().names().await.ok()?;
+    let names = workspace.connection_names().await.ok()?;
     Some(names.into_iter().filter(|name| name.connector() == connector).map(|name| name.to_string()).collect())
 }

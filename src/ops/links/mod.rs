@@ -117,19 +117,19 @@ pub async fn read_links(
     if !workspace.has_vault() {
         return Ok(());
     }
+    let names = workspace.connection_names().await?;
     let links = workspace.store().await?.links();
     let (mut last, mut remaining) = (LinkId(0), request.limit.unwrap_or(usize::MAX));
     while remaining > 0 {
         let page = links.list(&filter, last, PAGE_SIZE).await?;
         let Some(end) = page.last() else { break };
         last = end.id;
-        let count = page.len();
-        for link in page.into_iter().take(remaining) {
-            if each(link.into())?.is_break() {
+        for link in page.into_iter().filter(|link| names.contains(&link.connection)) {
+            if remaining == 0 || each(link.into())?.is_break() {
                 return Ok(());
             }
+            remaining -= 1;
         }
-        remaining = remaining.saturating_sub(count);
     }
     Ok(())
 }
@@ -174,10 +174,12 @@ pub async fn find_links(workspace: &Workspace, request: FindLinksRequest) -> Res
             (filter, format!("{name}/{} {}", object.resource(), object.id()))
         }
     };
-    let found = match workspace.has_vault() {
+    let mut found = match workspace.has_vault() {
         true => workspace.store().await?.links().list(&filter, LinkId(0), PAGE_SIZE).await?,
         false => Vec::new(),
     };
+    let names = workspace.connection_names().await?;
+    found.retain(|link| names.contains(&link.connection));
     if found.is_empty() {
         return Err(LinkOperationError::NotFound { what }.into());
     }

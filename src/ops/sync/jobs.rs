@@ -1,5 +1,7 @@
 //! Jobs: the runs of syncs.
 
+use std::cmp::Reverse;
+
 use super::SyncOperationError;
 use super::run::run_all;
 use crate::error::Result;
@@ -23,27 +25,14 @@ pub struct JobListRequest {
 
 /// Jobs, newest first.
 pub async fn list_jobs(workspace: &Workspace, request: JobListRequest) -> Result<JobListView> {
-    let connection = workspace.connection_id(request.connection.as_ref()).await?;
-    let mut found = Vec::new();
-    if workspace.has_vault() {
-        let store = workspace.store().await?.jobs();
-        match &request.user {
-            None => found = store.list(connection, request.limit).await?,
-            Some(user) => {
-                for own in connections_of(workspace, user).await? {
-                    if connection.is_none_or(|connection| connection == own.id) {
-                        found.extend(store.list(Some(own.id), request.limit).await?);
-                    }
-                }
-                found.sort_by_key(|job| std::cmp::Reverse(job.id));
-                found.truncate(usize::try_from(request.limit).unwrap_or(usize::MAX));
-            }
+    let mut jobs = Vec::new();
+    for connection in workspace.listed(request.connection.as_ref(), request.user.as_ref()).await? {
+        for job in workspace.store().await?.jobs().list(connection, request.limit).await? {
+            jobs.push(view(workspace, job).await?);
         }
     }
-    let mut jobs = Vec::with_capacity(found.len());
-    for job in found {
-        jobs.push(view(workspace, job).await?);
-    }
+    jobs.sort_by_key(|job| Reverse(job.id));
+    jobs.truncate(usize::try_from(request.limit).unwrap_or(usize::MAX));
     Ok(JobListView { jobs })
 }
 
@@ -103,7 +92,8 @@ async fn is_running(workspace: &Workspace, job: &Job) -> Result<bool> {
 
 async fn find(workspace: &Workspace, id: JobId) -> Result<Job> {
     let job = if workspace.has_vault() { workspace.store().await?.jobs().get(id).await? } else { None };
-    job.ok_or_else(|| SyncOperationError::JobNotFound { id: id.0 }.into())
+    let names = workspace.connection_names().await?;
+    job.filter(|job| names.contains(&job.connection)).ok_or_else(|| SyncOperationError::JobNotFound { id: id.0 }.into())
 }
 
 async fn view(workspace: &Workspace, job: Job) -> Result<JobView> {

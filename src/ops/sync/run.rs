@@ -119,8 +119,8 @@ async fn streams_by_connection(
     targets: Vec<SyncTarget>,
 ) -> Result<BTreeMap<ConnectionName, Vec<String>>> {
     let mut named: BTreeMap<ConnectionName, Vec<String>> = BTreeMap::new();
-    if targets.is_empty() && workspace.has_vault() {
-        for name in workspace.store().await?.connections().names().await? {
+    if targets.is_empty() {
+        for name in workspace.connection_names().await? {
             if workspace.engine.catalogue.get(name.connector()).is_ok_and(|connector| !connector.streams.is_empty()) {
                 named.insert(name, Vec::new());
             }

@@ -66,7 +66,13 @@ pub async fn remove_schedule(workspace: &Workspace, target: SyncTarget) -> Resul
 }
 
 async fn stored(workspace: &Workspace) -> Result<Vec<Schedule>> {
-    if workspace.has_vault() { Ok(workspace.store().await?.schedules().list().await?) } else { Ok(Vec::new()) }
+    if !workspace.has_vault() {
+        return Ok(Vec::new());
+    }
+    let mut schedules = workspace.store().await?.schedules().list().await?;
+    let names = workspace.connection_names().await?;
+    schedules.retain(|schedule| names.contains(&schedule.connection));
+    Ok(schedules)
 }
 
 /// When a schedule runs next, which is never later than its rule allows.

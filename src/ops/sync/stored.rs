@@ -80,7 +80,7 @@ async fn target_streams(workspace: &Workspace, targets: &[SyncTarget]) -> Result
         return Ok(found);
     }
     let store = workspace.store().await?;
-    for connection in store.connections().list().await? {
+    for connection in workspace.connections().await? {
         let meant: Vec<&SyncTarget> = targets.iter().filter(|target| target.connection == connection.name).collect();
         if meant.is_empty() && !targets.is_empty() {
             continue;

@@ -1,5 +1,6 @@
 //! The events received: lists, shows, retries, resolves and prunes them.
 
+use std::cmp::Reverse;
 use std::time::Duration;
 
 use super::WebhookOperationError;
@@ -61,9 +62,8 @@ pub struct PruneEventsRequest {
 
 /// Returns events without their payload, the newest first.
 pub async fn list_events(workspace: &Workspace, request: ListEventsRequest) -> Result<EventListView> {
-    let user = request.user;
     let mut filter = EventFilter {
-        connection: workspace.connection_id(request.connection.as_ref()).await?,
+        connection: None,
         status: request.status,
         kinds: request.kinds,
         only_conflicts: request.only_conflicts,
@@ -71,23 +71,12 @@ pub async fn list_events(workspace: &Workspace, request: ListEventsRequest) -> R
         limit: request.limit,
     };
     let mut found = Vec::new();
-    if workspace.has_vault() {
-        let events = workspace.store().await?.events();
-        match &user {
-            None => found = events.list(&filter).await?,
-            Some(user) => {
-                let only = filter.connection;
-                for own in connections_of(workspace, user).await? {
-                    if only.is_none_or(|connection| connection == own.id) {
-                        filter.connection = Some(own.id);
-                        found.extend(events.list(&filter).await?);
-                    }
-                }
-                found.sort_by_key(|event| std::cmp::Reverse(event.id));
-                found.truncate(usize::try_from(filter.limit).unwrap_or(usize::MAX));
-            }
-        }
+    for connection in workspace.listed(request.connection.as_ref(), request.user.as_ref()).await? {
+        filter.connection = connection;
+        found.extend(workspace.store().await?.events().list(&filter).await?);
     }
+    found.sort_by_key(|event| Reverse(event.id));
+    found.truncate(usize::try_from(request.limit).unwrap_or(usize::MAX));
     let events = found.into_iter().map(|event| StoredEventView::new(event, None)).collect();
     Ok(EventListView { listed_at: workspace.engine.clock.now(), events })
 }
@@ -190,7 +179,9 @@ async fn find(workspace: &Workspace, id: EventId) -> Result<(StoredEvent, RawReq
         return Err(WebhookOperationError::EventNotFound { id }.into());
     }
     let events = workspace.store().await?.events();
-    let event = events.get(id).await?.ok_or(WebhookOperationError::EventNotFound { id })?;
+    let names = workspace.connection_names().await?;
+    let event = events.get(id).await?.filter(|event| names.contains(&event.connection));
+    let event = event.ok_or(WebhookOperationError::EventNotFound { id })?;
     let request = events.raw_request(id).await?.ok_or(WebhookOperationError::Pruned { id })?;
     Ok((event, request))
 }

@@ -81,11 +81,11 @@ pub async fn listen(
     let started = ListenStarted {
         urls: listener.addresses()?,
         handlers: options.handlers.targets(),
-        skipped: std::mem::take(&mut listener.skipped),
-        handled_elsewhere: std::mem::take(&mut listener.handled_elsewhere),
-        not_polled: std::mem::take(&mut listener.not_polled),
+        skipped: std::mem::take(&mut listener.service.skipped),
+        handled_elsewhere: std::mem::take(&mut listener.service.handled_elsewhere),
+        not_polled: std::mem::take(&mut listener.service.not_polled),
         unknown_types: unknown_types(&listener, &options.handlers.selection.types),
-        first_connector: listener.settings.first().map(|settings| settings.connector.id.clone()).unwrap_or_default(),
+        first_connector: listener.service.settings.first().map(|settings| settings.connector.id.clone()).unwrap_or_default(),
     };
     observer.started(&started)?;
     let workers = maintenance(workspace, &listener, options);
@@ -95,7 +95,7 @@ pub async fn listen(
 /// The workers for the connections of a listener.
 fn maintenance<'a>(workspace: &'a Workspace, listener: &WebhookListener<'_>, options: &ListenOptions) -> WorkerSet<'a> {
     let named = (!options.connections.is_empty())
-        .then(|| listener.settings.iter().map(|settings| settings.connection.id).collect::<Vec<_>>());
+        .then(|| listener.service.settings.iter().map(|settings| settings.connection.id).collect::<Vec<_>>());
     let mut workers = WorkerSet::new();
     workers.add(workspace, SubscriptionWorker::logging(workspace, named.clone()));
     workers.add(workspace, RetentionWorker::new(workspace, RetentionScope::Events(named)));
@@ -111,7 +111,7 @@ fn report(event: &ListenEvent, observer: &impl ListenObserver) {
 
 /// Types of a service that leaves them to its users are not known, so that of those only a likely slip is named.
 fn unknown_types(listener: &WebhookListener<'_>, wanted: &[String]) -> Vec<UnknownEventType> {
-    let connectors = || listener.settings.iter().map(|settings| &settings.connector);
+    let connectors = || listener.service.settings.iter().map(|settings| &settings.connector);
     let known: Vec<&str> = connectors().flat_map(|connector| connector.events.keys().map(String::as_str)).collect();
     let is_open = connectors().any(|connector| connector.actions.values().any(|action| action.anonymous));
     let unknown = wanted.iter().filter(|kind| !known.iter().any(|known| matches_type(kind, known)));

@@ -279,7 +279,7 @@ impl SimulationSource {
 
 /// The connection of this name; absent if it names a connector alone.
 async fn connected(workspace: &Workspace, name: &ConnectionName) -> Result<Option<WebhookSettings>> {
-    let is_known = workspace.has_vault() && workspace.store().await?.connections().find(name).await?.is_some();
+    let is_known = workspace.connection_names().await?.contains(name);
     if is_known || name.account().is_some() { WebhookSettings::load(workspace, name).await.map(Some) } else { Ok(None) }
 }
 

@@ -104,6 +104,11 @@ impl Receiver {
         }
     }
 
+    /// Returns whether the path is the webhook URL of one of its connections.
+    pub fn receives(&self, path: &str) -> bool {
+        self.registry.find(path).is_some()
+    }
+
     /// Judges a request by its head alone, before its body is read: what certainly proves nothing is refused, and what it
     /// is to be judged by is fetched while no body waits in memory. `path` is the request's own, `query` what follows its
     /// question mark.

@@ -13,7 +13,7 @@ use super::outcome::{ReceiveOutcome, WebhookResponse};
 use super::receiver::{AdmittedRequest, Receiver};
 use super::target::ReceiveTarget;
 use crate::http::loopback::{self, BindError, ListenAddresses};
-use crate::http::serve::{BodyReadError, FullResponse, RequestHandler, Server, StatusCode, header, page, plain};
+use crate::http::serve::{BodyReadError, FullResponse, RequestHandler, StatusCode, header, page, plain};
 use crate::model::{EventId, EventInsertResult};
 use crate::signing::request::WebhookRequest;
 use crate::webhook::feed::{ActivityFeed, ListenEvent};
@@ -36,8 +36,8 @@ pub(in crate::webhook) fn bind(further: Option<IpAddr>, port: u16) -> Result<Vec
     }
 }
 
-/// Answers the requests of a port.
-struct WebhookHandler {
+/// Answers the requests to webhook URLs.
+pub struct WebhookHandler {
     receiver: Receiver,
     feed: Arc<ActivityFeed>,
     /// Where answers come from that services wait for.
@@ -90,6 +90,19 @@ impl RequestHandler for WebhookHandler {
 }
 
 impl WebhookHandler {
+    pub(in crate::webhook) fn new(
+        receiver: Receiver,
+        feed: Arc<ActivityFeed>,
+        answers: Option<Arc<HandlerResponses>>,
+    ) -> Self {
+        Self { receiver, feed, answers }
+    }
+
+    /// Returns whether the path is the webhook URL of one of its connections.
+    pub fn receives(&self, path: &str) -> bool {
+        self.receiver.receives(path)
+    }
+
     /// The event that is answered with its handler's output, and how long to wait for it; absent for an immediate answer.
     fn await_handler(
         &self,
@@ -103,19 +116,6 @@ impl WebhookHandler {
         let event = first.inserted.id();
         (is_handled && target.signals.await_answer(event)).then_some((answers, event, timeout))
     }
-}
-
-/// Answers requests on the listeners, of which there is at least one.
-///
-/// # Errors
-/// The I/O error where a listener cannot be used.
-pub(in crate::webhook) fn serve(
-    listeners: Vec<TcpListener>,
-    receiver: Receiver,
-    feed: Arc<ActivityFeed>,
-    answers: Option<Arc<HandlerResponses>>,
-) -> io::Result<Server> {
-    Server::start_public(listeners, WebhookHandler { receiver, feed, answers })
 }
 
 /// The answer of a handler.
