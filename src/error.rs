@@ -12,6 +12,10 @@ use std::fmt;
 pub enum Kind {
     /// It failed and none of the other kinds says why.
     Failed,
+    /// The present state does not allow it.
+    Conflict,
+    /// The service rejected the request, or its response cannot be used.
+    Rejected,
     /// The command or request was not well formed.
     Usage,
     /// No such connector, connection, workspace…
@@ -32,8 +36,10 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, in the order of the exit codes.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Failed,
+        Self::Conflict,
+        Self::Rejected,
         Self::Usage,
         Self::NotFound,
         Self::AuthNeeded,
@@ -47,7 +53,7 @@ impl Kind {
     /// For a list of exit codes.
     pub fn meaning(self) -> &'static str {
         match self {
-            Kind::Failed => "failed",
+            Kind::Failed | Kind::Conflict | Kind::Rejected => "failed",
             Kind::Usage => "usage: the command or its arguments are wrong",
             Kind::NotFound => "no such connector, connection or workspace",
             Kind::AuthNeeded => "authentication needed: connect or reconnect",
@@ -62,7 +68,7 @@ impl Kind {
     /// Returns the exit code of a command that fails with this kind; 130 is what shells report for SIGINT.
     pub fn exit_code(self) -> u8 {
         match self {
-            Kind::Failed => 1,
+            Kind::Failed | Kind::Conflict | Kind::Rejected => 1,
             Kind::Usage => 2,
             Kind::NotFound => 3,
             Kind::AuthNeeded => 4,
@@ -76,16 +82,17 @@ impl Kind {
 
     /// The status of an HTTP API's answer.
     ///
-    /// 401 and 403 are left to the API's own tokens: a connection whose account has to be connected again is 409, as the
-    /// caller is known and the request is right, but the state of the connection does not allow it. What asks for a
-    /// person's hand or for time at this end is 503: a vault that is locked, a check that found trouble, a network that
-    /// does not answer, a process that is about to end.
+    /// 401 and 403 are left to the API's own tokens: a connection that needs to be reconnected is 409, as the caller is known
+    /// and the request is right, but the state of the connection does not allow it. What the service rejected is 424: the
+    /// fault is neither this server's nor, for certain, the caller's. A locked vault, a failed check, a network that does
+    /// not respond and a process that is ending are 503.
     pub fn http_status(self) -> u16 {
         match self {
             Kind::Partial => 207,
             Kind::Usage => 400,
             Kind::NotFound => 404,
-            Kind::AuthNeeded => 409,
+            Kind::AuthNeeded | Kind::Conflict => 409,
+            Kind::Rejected => 424,
             Kind::Failed => 500,
             Kind::Temporary | Kind::Unhealthy | Kind::Vault | Kind::Interrupted => 503,
         }
@@ -369,7 +376,8 @@ mod tests {
     fn only_a_request_that_can_be_put_right_is_answered_with_4xx() {
         for kind in Kind::ALL {
             let status = kind.http_status();
-            let is_the_requests = matches!(kind, Kind::Usage | Kind::NotFound | Kind::AuthNeeded);
+            let is_the_requests =
+                matches!(kind, Kind::Usage | Kind::NotFound | Kind::AuthNeeded | Kind::Conflict | Kind::Rejected);
             assert_eq!((400..500).contains(&status), is_the_requests, "{kind:?}: {status}");
             assert!(status != 401 && status != 403, "{kind:?} would say that the caller's own token is wrong");
             let may_be_retried = matches!(kind, Kind::Temporary | Kind::Interrupted);

@@ -102,7 +102,7 @@ impl Remedy for ApiError {
             Self::MissingScopes { reconnect, .. } => Diagnostic::new(Kind::AuthNeeded, "missing_scopes").run(reconnect),
             Self::Template { reconnect, source, .. } => {
                 let is_input = matches!(**source, TemplateError::InvalidPathSegment(_) | TemplateError::LineBreak(_));
-                let kind = if is_input { Kind::Usage } else { Kind::Failed };
+                let kind = if is_input { Kind::Usage } else { Kind::Conflict };
                 Diagnostic::new(kind, "missing_value").run(format!("{reconnect} --param NAME=VALUE"))
             }
             Self::ForeignHost { connection, .. } => Diagnostic::new(Kind::Usage, "foreign_host")
@@ -110,19 +110,19 @@ impl Remedy for ApiError {
             Self::InvalidHeader { .. } => {
                 Diagnostic::new(Kind::Usage, "invalid_header").run("integ api CONNECTION PATH -H 'Accept: text/plain'")
             }
-            Self::RepeatedPage { .. } => Diagnostic::new(Kind::Failed, "repeated_page"),
-            Self::MalformedResponse { connection, .. } => Diagnostic::new(Kind::Failed, "malformed_response").hint(
+            Self::RepeatedPage { .. } => Diagnostic::new(Kind::Rejected, "repeated_page"),
+            Self::MalformedResponse { connection, .. } => Diagnostic::new(Kind::Rejected, "malformed_response").hint(
                 Hint::new("it may have been done, so check before you repeat it;", format!("integ test {connection}")),
             ),
-            Self::Paging { .. } => Diagnostic::new(Kind::Failed, "malformed_page"),
+            Self::Paging { .. } => Diagnostic::new(Kind::Rejected, "malformed_page"),
             Self::Refused { class, hint, .. } => match class {
                 ErrorClass::Auth => Diagnostic::new(Kind::AuthNeeded, "token_rejected"),
-                ErrorClass::Permission => Diagnostic::new(Kind::Failed, "permission_denied"),
+                ErrorClass::Permission => Diagnostic::new(Kind::Rejected, "permission_denied"),
                 ErrorClass::RateLimit => Diagnostic::new(Kind::Temporary, "rate_limited"),
-                ErrorClass::NotFound => Diagnostic::new(Kind::Failed, "vendor_not_found"),
-                ErrorClass::CursorExpired => Diagnostic::new(Kind::Failed, "cursor_expired"),
+                ErrorClass::NotFound => Diagnostic::new(Kind::Rejected, "vendor_not_found"),
+                ErrorClass::CursorExpired => Diagnostic::new(Kind::Rejected, "cursor_expired"),
                 ErrorClass::Retry => Diagnostic::new(Kind::Temporary, "vendor_unavailable"),
-                ErrorClass::Fail => Diagnostic::new(Kind::Failed, "vendor_error"),
+                ErrorClass::Fail => Diagnostic::new(Kind::Rejected, "vendor_error"),
             }
             .maybe_hint(hint.as_deref().cloned()),
         }

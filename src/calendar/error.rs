@@ -125,9 +125,9 @@ impl Remedy for CalendarError {
                 Diagnostic::new(Kind::Temporary, "calendar_late").hint(Hint::text("try again, or allow more time"))
             }
             Self::Changing => Diagnostic::new(Kind::Temporary, "calendar_changing").hint(Hint::text("try again")),
-            Self::Incomplete { .. } => Diagnostic::new(Kind::Failed, "calendar_incomplete"),
-            Self::Reported { .. } | Self::SameQuery => Diagnostic::new(Kind::Failed, "calendar_refused"),
-            Self::MalformedEvent { .. } => Diagnostic::new(Kind::Failed, "malformed_event"),
+            Self::Incomplete { .. } => Diagnostic::new(Kind::Rejected, "calendar_incomplete"),
+            Self::Reported { .. } | Self::SameQuery => Diagnostic::new(Kind::Rejected, "calendar_refused"),
+            Self::MalformedEvent { .. } => Diagnostic::new(Kind::Rejected, "malformed_event"),
             Self::EventNotFound { calendar, .. } => Diagnostic::new(Kind::NotFound, "event_not_found")
                 .hint(Hint::new(
                     "list the events of the week:",
@@ -138,19 +138,19 @@ impl Remedy for CalendarError {
                 .hint(Hint::new("list the links:", "integ link list"))
                 .connection(connection),
             Self::LinkedEventMissing { connection, entity, .. } => {
-                Diagnostic::new(Kind::Failed, "linked_event_missing")
+                Diagnostic::new(Kind::Conflict, "linked_event_missing")
                     .hint(Hint::new(
                         "remove the link, then add the event again:",
                         format!("integ calendar delete {connection} --entity {}", shell_word(entity)),
                     ))
                     .connection(connection)
             }
-            Self::LinkedElsewhere { entity, .. } => Diagnostic::new(Kind::Failed, "event_linked")
+            Self::LinkedElsewhere { entity, .. } => Diagnostic::new(Kind::Conflict, "event_linked")
                 .hint(Hint::new("see what that is linked with:", format!("integ link find {}", shell_word(entity)))),
             Self::ChangedMeanwhile { .. } => {
-                Diagnostic::new(Kind::Failed, "event_changed").hint(Hint::text("look at it, then try again"))
+                Diagnostic::new(Kind::Conflict, "event_changed").hint(Hint::text("look at it, then try again"))
             }
-            Self::UsedKey => Diagnostic::new(Kind::Failed, "used_event_key"),
+            Self::UsedKey => Diagnostic::new(Kind::Conflict, "used_event_key"),
             Self::EndsBeforeStart { .. } => Diagnostic::new(Kind::Usage, "ends_before_start"),
             Self::MixedSpan => {
                 Diagnostic::new(Kind::Usage, "mixed_span").hint(Hint::text("give two dates or two times"))

@@ -164,7 +164,9 @@ fn environment() -> String {
 
 fn exit_codes() -> String {
     let mut text = "Exit codes: how a command ended\n\n    0    done\n".to_owned();
-    for kind in Kind::ALL {
+    let mut kinds = Kind::ALL.to_vec();
+    kinds.dedup_by_key(|kind| kind.exit_code());
+    for kind in kinds {
         let _ = writeln!(text, "    {:<5}{}", kind.exit_code(), kind.meaning());
     }
     text.push_str(

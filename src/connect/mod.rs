@@ -311,7 +311,7 @@ impl Remedy for ConnectError {
             }
             Self::EmptyGrant => Diagnostic::new(Kind::AuthNeeded, "empty_grant"),
             Self::FollowUp { status } if *status >= 500 => Diagnostic::new(Kind::Temporary, "follow_up_failed"),
-            Self::FollowUp { .. } => Diagnostic::new(Kind::Failed, "follow_up_failed"),
+            Self::FollowUp { .. } => Diagnostic::new(Kind::Rejected, "follow_up_failed"),
             Self::SandboxConsentFailed { status } => consent_diagnostic(*status),
             Self::NameTaken { command, .. } => Diagnostic::new(Kind::Usage, "name_taken").run(command),
             Self::OtherUser { name, command, .. } => Diagnostic::new(Kind::Usage, "other_user")
@@ -335,7 +335,7 @@ fn consent_diagnostic(status: u16) -> Diagnostic {
         500 => Hint::new("free some disk space, then check the vault:", "integ vault check"),
         _ => Hint::new("forget the scripted faults of the sandbox:", "integ sandbox reset"),
     };
-    Diagnostic::new(Kind::Failed, "sandbox_consent_failed").hint(hint)
+    Diagnostic::new(Kind::Rejected, "sandbox_consent_failed").hint(hint)
 }
 
 impl ConnectError {

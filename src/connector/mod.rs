@@ -109,15 +109,15 @@ impl Remedy for ConnectorError {
             }
             Self::Invalid { path, id, .. } => {
                 let file = path.as_ref().map_or_else(|| id.clone(), |path| path.display().to_string());
-                Diagnostic::new(Kind::Failed, "invalid_connector").run(format!("integ connector validate {file}"))
+                Diagnostic::new(Kind::Conflict, "invalid_connector").run(format!("integ connector validate {file}"))
             }
             Self::Untrusted(error) => error.diagnostic(),
-            Self::ChecksumMismatch { path, .. } => Diagnostic::new(Kind::Failed, "changed_connector").hint(Hint::new(
+            Self::ChecksumMismatch { path, .. } => Diagnostic::new(Kind::Conflict, "changed_connector").hint(Hint::new(
                 "look at what it says now, then",
                 format!("integ connector install {} --replace", path.display()),
             )),
             Self::InvalidPin { id, .. } => {
-                Diagnostic::new(Kind::Failed, "invalid_pin").run(format!("integ connector remove {id}"))
+                Diagnostic::new(Kind::Conflict, "invalid_pin").run(format!("integ connector remove {id}"))
             }
             Self::UnknownAuthMethod { connector, .. } => {
                 Diagnostic::new(Kind::Usage, "unknown_auth").run(format!("integ connector show {connector}"))

@@ -78,7 +78,7 @@ impl Remedy for EndpointError {
             }
             Self::Http(error) => error.diagnostic(),
             Self::Disabled(id) => {
-                Diagnostic::new(Kind::Failed, "endpoint_disabled").run(format!("integ endpoint enable {id}"))
+                Diagnostic::new(Kind::Conflict, "endpoint_disabled").run(format!("integ endpoint enable {id}"))
             }
             Self::InvalidSetting { .. } => {
                 Diagnostic::new(Kind::Usage, "invalid_setting").run("integ endpoint add --help")
@@ -99,7 +99,7 @@ impl Remedy for EndpointError {
                 Diagnostic::new(Kind::Usage, "invalid_delivery_id").run("integ endpoint deliveries")
             }
             Self::DuplicateMessageId(id) => {
-                Diagnostic::new(Kind::Failed, "message_conflict").run(format!("integ endpoint deliveries {id}"))
+                Diagnostic::new(Kind::Conflict, "message_conflict").run(format!("integ endpoint deliveries {id}"))
             }
             Self::AlreadyRunning => Diagnostic::new(Kind::Temporary, "busy")
                 .hint(Hint::new("try again when it has ended; see what it does:", "integ endpoint deliveries")),

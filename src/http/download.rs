@@ -27,8 +27,8 @@ impl Remedy for DownloadError {
                 Diagnostic::new(Kind::Temporary, "download_failed")
             }
             Self::Status { status: 404 | 410, .. } => Diagnostic::new(Kind::NotFound, "download_failed"),
-            Self::Status { .. } => Diagnostic::new(Kind::Failed, "download_failed"),
-            Self::Redirected { target, .. } => Diagnostic::new(Kind::Failed, "redirected")
+            Self::Status { .. } => Diagnostic::new(Kind::Rejected, "download_failed"),
+            Self::Redirected { target, .. } => Diagnostic::new(Kind::Rejected, "redirected")
                 .hint(Hint::text(format!("if you trust it, use that URL: {target}"))),
             Self::CredentialsInUrl => Diagnostic::new(Kind::Usage, "credentials_in_url")
                 .hint(Hint::text("download the file with another program, then give its path")),

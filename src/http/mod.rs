@@ -92,22 +92,22 @@ impl Remedy for HttpError {
             Self::Connect { origin, .. } => Diagnostic::new(Kind::Temporary, "network")
                 .hint(Hint::new("check the network and any HTTPS_PROXY, then try again:", format!("curl -I {origin}"))),
             Self::Certificate { distrust: CertificateProblem::ValidityPeriod { .. }, .. } => {
-                Diagnostic::new(Kind::Failed, "certificate").hint(Hint::new("check the clock:", "date"))
+                Diagnostic::new(Kind::Rejected, "certificate").hint(Hint::new("check the clock:", "date"))
             }
             Self::Certificate { origin, distrust: CertificateProblem::UnknownAuthority, .. } => {
-                Diagnostic::new(Kind::Failed, "certificate").hint(Hint::new(
+                Diagnostic::new(Kind::Rejected, "certificate").hint(Hint::new(
                     "set SSL_CERT_FILE to a PEM file with that authority's certificate, then check with",
                     format!("curl -I {origin}"),
                 ))
             }
-            Self::Certificate { origin, .. } => Diagnostic::new(Kind::Failed, "certificate").hint(presented(origin)),
-            Self::Tls { origin, .. } => Diagnostic::new(Kind::Failed, "tls").hint(presented(origin)),
+            Self::Certificate { origin, .. } => Diagnostic::new(Kind::Rejected, "certificate").hint(presented(origin)),
+            Self::Tls { origin, .. } => Diagnostic::new(Kind::Rejected, "tls").hint(presented(origin)),
             Self::Timeout { .. } => Diagnostic::new(Kind::Temporary, "timeout")
                 .hint(Hint::new("try again, or give it longer:", "integ config set http.timeout 60s")),
             Self::ConnectionLost { .. } => Diagnostic::new(Kind::Temporary, "network").hint(Hint::text("try again")),
-            Self::TooLarge { limit, is_configurable: true, .. } => Diagnostic::new(Kind::Failed, "answer_too_large")
+            Self::TooLarge { limit, is_configurable: true, .. } => Diagnostic::new(Kind::Rejected, "answer_too_large")
                 .run(format!("integ config set http.largest_answer {}", size::format(limit.saturating_mul(4)))),
-            Self::TooLarge { .. } => Diagnostic::new(Kind::Failed, "answer_too_large"),
+            Self::TooLarge { .. } => Diagnostic::new(Kind::Rejected, "answer_too_large"),
             Self::Insecure { .. } => Diagnostic::new(Kind::Usage, "insecure_url")
                 .hint(Hint::text("use an https URL; plain http is for 127.0.0.1 and localhost only")),
             Self::EgressRefused(refusal) => Diagnostic::new(Kind::Usage, "egress_refused")

@@ -16,6 +16,7 @@ pub mod entity_state;
 pub mod event;
 pub mod event_type;
 pub mod grant;
+pub mod idempotency;
 pub mod job;
 pub mod link;
 pub mod mcp;
@@ -76,6 +77,7 @@ pub use grant::{
     ClientCredentials, Expiry, Grant, GrantMetadata, GrantWriteResult, RefreshAttempt, RefreshMethod, SecretStorage,
     StoredGrant,
 };
+pub use idempotency::{IdempotencyClaim, IdempotencyKey, IdempotencyRequest, StoredResponse};
 pub use job::{Job, JobId, JobResult, JobStatus, NewJob, SyncMode};
 pub use link::{
     Entity, Link, LinkFilter, LinkId, LinkInsertResult, LinkPartError, LinkedObject, MergedObject, NewLink,

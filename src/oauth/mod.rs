@@ -383,26 +383,26 @@ impl OAuthError {
         match self {
             Self::Denied { .. } => Diagnostic::new(Kind::AuthNeeded, "access_denied"),
             Self::InvalidGrant { .. } => Diagnostic::new(Kind::AuthNeeded, "needs_reauth"),
-            Self::ErrorResponse { .. } => Diagnostic::new(Kind::Failed, "oauth_error"),
+            Self::ErrorResponse { .. } => Diagnostic::new(Kind::Rejected, "oauth_error"),
             Self::ServerUnavailable { .. } | Self::DiscoveryUnavailable { .. } => {
                 Diagnostic::new(Kind::Temporary, "vendor_unavailable")
             }
-            Self::MalformedResponse { .. } => Diagnostic::new(Kind::Failed, "malformed_response"),
+            Self::MalformedResponse { .. } => Diagnostic::new(Kind::Rejected, "malformed_response"),
             Self::Http(error) => error.diagnostic(),
-            Self::Signing(_) => Diagnostic::new(Kind::Failed, "invalid_key"),
+            Self::Signing(_) => Diagnostic::new(Kind::Rejected, "invalid_key"),
             Self::Certificate(error) => error.diagnostic(),
             Self::ClockSkew { .. } => Diagnostic::new(Kind::Temporary, "clock_skew"),
             Self::Template(_) => Diagnostic::new(Kind::Usage, "missing_value"),
             Self::MissingEndpoint(_) => Diagnostic::new(Kind::Usage, "missing_endpoint"),
             Self::InvalidMetadata { .. } | Self::MetadataNotFound { .. } => {
-                Diagnostic::new(Kind::Failed, "discovery_failed")
+                Diagnostic::new(Kind::Rejected, "discovery_failed")
             }
-            Self::IssuerMismatch { .. } => Diagnostic::new(Kind::Failed, "issuer_mismatch"),
+            Self::IssuerMismatch { .. } => Diagnostic::new(Kind::Rejected, "issuer_mismatch"),
             Self::Bind { .. } | Self::Serve { .. } => Diagnostic::new(Kind::Failed, "listen_failed"),
             Self::TimedOut { .. } => Diagnostic::new(Kind::AuthNeeded, "timed_out"),
             Self::DeviceCodeExpired => Diagnostic::new(Kind::AuthNeeded, "device_code_expired"),
-            Self::S256Unsupported { .. } => Diagnostic::new(Kind::Failed, "pkce_unsupported"),
-            Self::RegistrationRefused { .. } => Diagnostic::new(Kind::Failed, "registration_refused"),
+            Self::S256Unsupported { .. } => Diagnostic::new(Kind::Rejected, "pkce_unsupported"),
+            Self::RegistrationRefused { .. } => Diagnostic::new(Kind::Rejected, "registration_refused"),
         }
         .maybe_hint(self.hint_for(connector, connect, offers))
     }

@@ -54,11 +54,11 @@ impl Remedy for ResourceError {
                 .hint(Hint::text("check the URL in the service's documentation; it usually ends in /mcp")),
             Self::Redirected { target, .. } => {
                 let target = shlex::try_quote(target.as_str()).unwrap_or_default().into_owned();
-                Diagnostic::new(Kind::Failed, "redirected")
+                Diagnostic::new(Kind::Rejected, "redirected")
                     .hint(Hint::new("if that is the server you mean:", format!("integ connect {target}")))
             }
             Self::Unavailable { .. } => Diagnostic::new(Kind::Temporary, "vendor_unavailable"),
-            Self::InvalidMetadata { .. } => Diagnostic::new(Kind::Failed, "discovery_failed"),
+            Self::InvalidMetadata { .. } => Diagnostic::new(Kind::Rejected, "discovery_failed"),
             Self::OtherIssuer { .. } => Diagnostic::new(Kind::Usage, "other_issuer"),
             Self::Http(error) => error.diagnostic(),
         }

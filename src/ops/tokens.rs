@@ -57,14 +57,14 @@ pub enum TokenError {
 impl Remedy for TokenError {
     fn diagnostic(&self) -> Diagnostic {
         match self {
-            Self::Unprintable(_, reconnect) => Diagnostic::new(Kind::Failed, "unprintable_token").run(reconnect),
-            Self::UnprintableHeader(name, _) => Diagnostic::new(Kind::Failed, "unprintable_token")
+            Self::Unprintable(_, reconnect) => Diagnostic::new(Kind::Conflict, "unprintable_token").run(reconnect),
+            Self::UnprintableHeader(name, _) => Diagnostic::new(Kind::Conflict, "unprintable_token")
                 .run(format!("integ connector validate {}", name.connector())),
             Self::NoIdToken(name, reconnect) => {
                 Diagnostic::new(Kind::AuthNeeded, "no_id_token").run(reconnect).connection(name)
             }
             Self::NoHeader(name) => {
-                Diagnostic::new(Kind::Failed, "no_header").run(format!("integ token {name} --format env"))
+                Diagnostic::new(Kind::Conflict, "no_header").run(format!("integ token {name} --format env"))
             }
         }
     }

@@ -36,12 +36,12 @@ impl Remedy for SessionError {
     fn diagnostic(&self) -> Diagnostic {
         match self {
             Self::Template { connection, reconnect, .. } | Self::MissingBaseUrl { connection, reconnect, .. } => {
-                Diagnostic::new(Kind::Failed, "missing_value")
+                Diagnostic::new(Kind::Conflict, "missing_value")
                     .run(format!("{reconnect} --param NAME=VALUE"))
                     .connection(connection)
             }
             Self::InvalidCertificate { connection, reconnect } => {
-                Diagnostic::new(Kind::Failed, "invalid_certificate").run(reconnect).connection(connection)
+                Diagnostic::new(Kind::Conflict, "invalid_certificate").run(reconnect).connection(connection)
             }
         }
     }

@@ -14,6 +14,7 @@ mod consents;
 mod entity_states;
 mod error;
 mod event_creations;
+mod idempotency;
 mod inbox;
 mod links;
 mod locks;
@@ -38,6 +39,7 @@ pub use consents::Consents;
 pub use entity_states::EntityStates;
 pub use error::{BackendError, MalformedValue, SqliteError, StoreError};
 pub use event_creations::EventCreations;
+pub use idempotency::IdempotencyKeys;
 pub use inbox::{Events, Subscriptions, Webhooks};
 pub use links::Links;
 pub use locks::{Fence, LEASE_DURATION, Lease, LockKey, Locks};
@@ -82,6 +84,8 @@ pub trait Store: Send + Sync {
     fn outbox(&self) -> &dyn Outbox;
     /// Returns the keys of the events that are added for the user's entities.
     fn event_creations(&self) -> &dyn EventCreations;
+    /// Returns the idempotency keys of API requests.
+    fn idempotency_keys(&self) -> &dyn IdempotencyKeys;
     /// Returns the tokens of the HTTP API, their rate limits and their use.
     fn api_tokens(&self) -> &dyn ApiTokens;
     /// Returns the bindings.

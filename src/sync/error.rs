@@ -76,14 +76,14 @@ impl Remedy for SyncError {
                 .run(format!("integ job list {connection}"))
                 .connection(connection),
             Self::RepeatedPage { connection, .. } => {
-                Diagnostic::new(Kind::Failed, "repeated_page").connection(connection)
+                Diagnostic::new(Kind::Rejected, "repeated_page").connection(connection)
             }
-            Self::NotAList { connection, .. } => Diagnostic::new(Kind::Failed, "not_a_list").connection(connection),
+            Self::NotAList { connection, .. } => Diagnostic::new(Kind::Rejected, "not_a_list").connection(connection),
             Self::NotReady { connection, .. } => {
                 Diagnostic::new(Kind::Temporary, "not_ready").hint(Hint::text("try again later")).connection(connection)
             }
-            Self::Paging { connection, .. } => Diagnostic::new(Kind::Failed, "malformed_page").connection(connection),
-            Self::DeletesBlocked { connection, job, .. } => Diagnostic::new(Kind::Failed, "deletes_blocked")
+            Self::Paging { connection, .. } => Diagnostic::new(Kind::Rejected, "malformed_page").connection(connection),
+            Self::DeletesBlocked { connection, job, .. } => Diagnostic::new(Kind::Conflict, "deletes_blocked")
                 .run(format!("integ job retry {job} --allow-deletes"))
                 .connection(connection),
             Self::PageTokenExpired { connection, .. } => Diagnostic::new(Kind::Temporary, "page_token_expired")
@@ -94,11 +94,11 @@ impl Remedy for SyncError {
                     .hint(Hint::text("try again later"))
                     .connection(connection)
             }
-            Self::NotJson { connection, .. } => Diagnostic::new(Kind::Failed, "malformed_response")
+            Self::NotJson { connection, .. } => Diagnostic::new(Kind::Rejected, "malformed_response")
                 .run(format!("integ test {connection}"))
                 .connection(connection),
             Self::MissingKey { connection, .. } => {
-                Diagnostic::new(Kind::Failed, "missing_record_key").connection(connection)
+                Diagnostic::new(Kind::Rejected, "missing_record_key").connection(connection)
             }
         }
     }

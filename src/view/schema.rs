@@ -1,9 +1,12 @@
-//! JSON Schemas of the members of views: names, IDs and closed enums are strings in JSON.
+//! Names, IDs and closed enums in JSON: they are strings, in views and in requests.
 
 use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 
+use crate::error::on_one_line;
 use crate::model::{
     ApiOutcome, ApiTokenId, ApiTokenName, ApiTokenStatus, AuditActorKind, AuditOutcome, BackoffPolicy, BindingChange,
     BindingName, BindingOrigin, ChainProblemKind, CheckpointState, ConnectLinkId, ConnectLinkMode, ConnectLinkStatus,
@@ -127,6 +130,36 @@ text_schemas!(
     EventType => "The type of an event, such as `invoice.paid`",
     EventPattern => "A type of events, or a pattern such as `invoice.*`",
     crate::secret::Secret => "A secret",
+);
+
+/// Lets requests in JSON name what is written as a text, with the same checks as on the command line.
+macro_rules! text_inputs {
+    ($($type:ty),+ $(,)?) => {
+        $(impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = Cow::<str>::deserialize(deserializer)?;
+                text.parse().map_err(|error| D::Error::custom(on_one_line(&error)))
+            }
+        })+
+    };
+}
+
+text_inputs!(
+    BackoffPolicy,
+    BindingName,
+    BindingOrigin,
+    ConnectionMode,
+    ConnectionName,
+    DeliveryId,
+    DeliveryStatus,
+    EndpointId,
+    EventPattern,
+    EventStatus,
+    EventType,
+    SyncMode,
+    UserId,
+    crate::health::ConnectionStatus,
+    crate::webhook::simulate::corrupt::Corruption,
 );
 
 /// Stands for a time in a view's schema: RFC 3339, in UTC.

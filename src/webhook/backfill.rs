@@ -124,7 +124,7 @@ impl Remedy for BackfillError {
                 .run(format!("integ webhook backfill {connection} --since {reach}"))
                 .connection(connection),
             Self::MalformedResponse { connection } => {
-                Diagnostic::new(Kind::Failed, "malformed_response").connection(connection)
+                Diagnostic::new(Kind::Rejected, "malformed_response").connection(connection)
             }
         }
     }

@@ -1,6 +1,8 @@
 //! Removes data after its retention period: processed events, delivered or abandoned messages, ended sign-ins, and audit
 //! entries.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 
 use crate::audit;
@@ -17,13 +19,16 @@ const BATCH_SIZE: usize = 1000;
 /// What a worker removes. How long each is retained is in the settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RetentionScope {
-    /// Events of every connection, messages, sign-ins, and audit entries.
+    /// Events of every connection, messages, sign-ins, idempotency keys, and audit entries.
     All,
     /// Events of these connections, of all if absent.
     Events(Option<Vec<ConnectionId>>),
     /// Messages.
     Messages,
 }
+
+/// For how long a repeated request gets the response of the first one.
+const IDEMPOTENCY_RETENTION: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Removes what is past its retention in small batches.
 pub struct RetentionWorker<'a> {
@@ -56,6 +61,13 @@ impl<'a> RetentionWorker<'a> {
         Ok(has_more)
     }
 
+    /// Removes the keys of requests that can no longer be repeated.
+    async fn prune_idempotency_keys(&self, now: Timestamp) -> Result<()> {
+        let before = now.checked_sub(IDEMPOTENCY_RETENTION).unwrap_or(Timestamp::MIN);
+        self.workspace.store().await?.idempotency_keys().prune(before).await?;
+        Ok(())
+    }
+
     /// Removes a batch of messages, and returns whether there may be more.
     async fn prune_messages(&self, now: Timestamp) -> Result<bool> {
         let retention = self.workspace.engine.config.endpoints.retention;
@@ -83,6 +95,7 @@ impl Worker for RetentionWorker<'_> {
         let has_more = match &self.scope {
             RetentionScope::All => {
                 self.workspace.store().await?.sign_ins().prune(now).await?;
+                self.prune_idempotency_keys(now).await?;
                 self.prune_events(None, now).await? | self.prune_messages(now).await? | self.prune_audit().await?
             }
             RetentionScope::Events(connections) => self.prune_events(connections.as_deref(), now).await?,

@@ -79,9 +79,9 @@ impl Remedy for AccessTokenError {
             Self::Expired { reconnect, .. } => Diagnostic::new(Kind::AuthNeeded, "expired").run(reconnect),
             // A key is looked after at the vendor; a token without a refresh token is replaced by a new one.
             Self::NotRefreshable { connection, is_key: true, .. } => {
-                Diagnostic::new(Kind::Failed, "not_refreshable").run(format!("integ test {connection}"))
+                Diagnostic::new(Kind::Conflict, "not_refreshable").run(format!("integ test {connection}"))
             }
-            Self::NotRefreshable { reconnect, .. } => Diagnostic::new(Kind::Failed, "not_refreshable").run(reconnect),
+            Self::NotRefreshable { reconnect, .. } => Diagnostic::new(Kind::Conflict, "not_refreshable").run(reconnect),
             Self::RefreshFailed { connection, reconnect, source } => {
                 source.diagnostic_for(connection.connector(), reconnect, &AuthCapabilities::default())
             }

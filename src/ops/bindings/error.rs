@@ -105,7 +105,7 @@ impl Remedy for BindingOperationError {
             Self::SeveralConnections { name, example, .. } => Diagnostic::new(Kind::Usage, "several_connections")
                 .run(format!("integ records {example} --binding {name}")),
             Self::Unusable { name, .. } => {
-                Diagnostic::new(Kind::Failed, "invalid_binding").run(format!("integ binding show {name}"))
+                Diagnostic::new(Kind::Conflict, "invalid_binding").run(format!("integ binding show {name}"))
             }
             Self::NotTwoWay { .. } => Diagnostic::new(Kind::Usage, "one_way_binding")
                 .hint(Hint::new("add a [sync] section to it:", "integ help mapping")),
@@ -128,9 +128,9 @@ impl Remedy for BindingOperationError {
                 Diagnostic::new(Kind::NotFound, "record_not_found").run(format!("integ sync {origin} --mode full"))
             }
             Self::SyncFailed { origin, .. } => {
-                Diagnostic::new(Kind::Failed, "sync_failed").run(format!("integ sync {origin}"))
+                Diagnostic::new(Kind::Rejected, "sync_failed").run(format!("integ sync {origin}"))
             }
-            Self::NoKey { .. } => Diagnostic::new(Kind::Failed, "malformed_response")
+            Self::NoKey { .. } => Diagnostic::new(Kind::Rejected, "malformed_response")
                 .hint(Hint::new("it may have succeeded; check", "integ binding conflicts")),
             Self::NoConflict { .. } | Self::NoFieldConflict { .. } => {
                 Diagnostic::new(Kind::NotFound, "no_conflict").run("integ binding conflicts")

@@ -81,10 +81,10 @@ impl Remedy for LinkOperationError {
         match self {
             Self::NotFound { .. } => Diagnostic::new(Kind::NotFound, "link_not_found").run("integ link list"),
             Self::EntityLinked { remove, connection, .. } => {
-                Diagnostic::new(Kind::Failed, "entity_linked").hint(taken(remove)).connection(connection)
+                Diagnostic::new(Kind::Conflict, "entity_linked").hint(taken(remove)).connection(connection)
             }
             Self::ObjectLinked { remove, connection, .. } => {
-                Diagnostic::new(Kind::Failed, "object_linked").hint(taken(remove)).connection(connection)
+                Diagnostic::new(Kind::Conflict, "object_linked").hint(taken(remove)).connection(connection)
             }
             Self::SeveralUsers { remove, connection, .. } => Diagnostic::new(Kind::Usage, "several_users")
                 .hint(Hint::new("name the user:", remove))

@@ -86,7 +86,7 @@ impl Remedy for SyncOperationError {
             Self::NoHistory { .. } => Diagnostic::new(Kind::NotFound, "no_history"),
             Self::ExportMismatch { .. } => Diagnostic::new(Kind::Usage, "invalid_import"),
             Self::JobNotFound { .. } => Diagnostic::new(Kind::NotFound, "job_not_found").run("integ job list"),
-            Self::JobNotRunning { .. } => Diagnostic::new(Kind::Failed, "not_running").run("integ job list"),
+            Self::JobNotRunning { .. } => Diagnostic::new(Kind::Conflict, "not_running").run("integ job list"),
             Self::InvalidSchedule { .. } => Diagnostic::new(Kind::Usage, "invalid_schedule").hint(Hint::new(
                 "write a cron expression such as '0 6 * * 1-5', or an interval:",
                 "integ schedule set CONNECTION 'every 15m'",

@@ -30,6 +30,7 @@ mod events;
 mod export;
 mod grants;
 mod id_set;
+mod idempotency;
 mod insert_events;
 mod jobs;
 mod links;
@@ -75,9 +76,7 @@ pub use snapshot::{BackupConnection, BackupContents, Snapshot};
 use self::readers::Readers;
 use self::writer::{WriteContext, Writer};
 use super::{
-    ApiTokens, Apps, AuditLog, Bindings, ConnectLinks, Connections, Consents, Endpoints, EntityStates, EventCreations,
-    EventTypes, Events, Grants, Jobs, Links, Locks, MalformedValue, Outbox, PendingAudit, Records, Sandbox, Schedules,
-    SignIns, Store, StoreError, Streams, Subscriptions, Users, Webhooks,
+    ApiTokens, Apps, AuditLog, Bindings, ConnectLinks, Connections, Consents, Endpoints, EntityStates, EventCreations, EventTypes, Events, Grants, IdempotencyKeys, Jobs, Links, Locks, MalformedValue, Outbox, PendingAudit, Records, Sandbox, Schedules, SignIns, Store, StoreError, Streams, Subscriptions, Users, Webhooks,
 };
 
 /// The version of the SQLite underneath.
@@ -243,6 +242,10 @@ impl Store for SqliteStore {
     }
 
     fn event_creations(&self) -> &dyn EventCreations {
+        self
+    }
+
+    fn idempotency_keys(&self) -> &dyn IdempotencyKeys {
         self
     }
 

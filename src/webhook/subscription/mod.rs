@@ -111,7 +111,7 @@ impl SubscribeError {
 impl Remedy for SubscribeError {
     fn diagnostic(&self) -> Diagnostic {
         match self {
-            Self::ManualSetup { connection, .. } => Diagnostic::new(Kind::Failed, "manual_subscription")
+            Self::ManualSetup { connection, .. } => Diagnostic::new(Kind::Conflict, "manual_subscription")
                 .hint(Hint::new("see what to enter at the vendor:", format!("integ webhook url {connection}"))),
             Self::NoPublicUrl { connection } => Diagnostic::new(Kind::Usage, "no_public_url")
                 .run(format!("integ webhook subscribe {connection} --url https://HOST")),
@@ -120,18 +120,18 @@ impl Remedy for SubscribeError {
             Self::NoSecret { connection } => Diagnostic::new(Kind::Usage, "no_webhook_secret")
                 .run(format!("integ webhook secret {connection} --set -")),
             Self::DifferentSubscription { connection, id, .. } => {
-                Diagnostic::new(Kind::Failed, "different_subscription")
+                Diagnostic::new(Kind::Conflict, "different_subscription")
                     .run(format!("integ webhook unsubscribe {connection} {id}"))
             }
             Self::OutcomeUnknown { connection, id, check_command: look, .. } => {
-                Diagnostic::new(Kind::Failed, "subscription_outcome_unknown")
+                Diagnostic::new(Kind::Rejected, "subscription_outcome_unknown")
                     .hint(forget_unknown(connection, *id, look))
             }
             Self::ResponseLost { connection, id, check_command: look, .. } => {
                 Diagnostic::new(Kind::Temporary, "subscription_outcome_unknown")
                     .hint(forget_unknown(connection, *id, look))
             }
-            Self::NoResult { .. } => Diagnostic::new(Kind::Failed, "vendor_error"),
+            Self::NoResult { .. } => Diagnostic::new(Kind::Rejected, "vendor_error"),
             Self::NotSubscribed { connection, .. } => {
                 Diagnostic::new(Kind::NotFound, "subscription_not_found").run(format!("integ webhook url {connection}"))
             }
@@ -143,7 +143,7 @@ impl Remedy for SubscribeError {
                 ))
             }
             Self::UnsubscribeFailed { connection, id, .. } => {
-                Diagnostic::new(Kind::Failed, "unsubscribe_failed").hint(Hint::new(
+                Diagnostic::new(Kind::Rejected, "unsubscribe_failed").hint(Hint::new(
                     "remove it at the vendor, then:",
                     format!("integ webhook unsubscribe {connection} {id} --local"),
                 ))

@@ -8,9 +8,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use integ::store::{
-    ApiTokens, Apps, AuditLog, Bindings, ConnectLinks, Connections, Consents, Endpoints, EntityStates, EventCreations,
-    EventTypes, Events, Grants, Jobs, Links, Locks, MalformedValue, Outbox, PendingAudit, Records, Sandbox, Schedules,
-    SignIns, Store, StoreError, Streams, Subscriptions, Users, Webhooks,
+    ApiTokens, Apps, AuditLog, Bindings, ConnectLinks, Connections, Consents, Endpoints, EntityStates, EventCreations, EventTypes, Events, Grants, IdempotencyKeys, Jobs, Links, Locks, MalformedValue, Outbox, PendingAudit, Records, Sandbox, Schedules, SignIns, Store, StoreError, Streams, Subscriptions, Users, Webhooks,
 };
 use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard};
 use tokio_postgres::{Client, Config, NoTls};
@@ -191,6 +189,10 @@ impl Store for PostgresStore {
     }
 
     fn attach_audit(&self, _: Arc<PendingAudit>) {}
+
+    fn idempotency_keys(&self) -> &dyn IdempotencyKeys {
+        self.rest.idempotency_keys()
+    }
 
     fn event_creations(&self) -> &dyn EventCreations {
         self

@@ -394,6 +394,25 @@ CREATE TABLE event_creations (
     PRIMARY KEY (connection_id, entity_type, entity_id)
 ) STRICT, WITHOUT ROWID;
 
+-- Requests to the HTTP API that may be repeated, with the response that a repetition gets.
+CREATE TABLE idempotency_keys (
+    -- The id of the API token.
+    caller        TEXT NOT NULL,
+    key           TEXT NOT NULL,
+    -- SHA-256 of method, path, query and body: a key belongs to one request.
+    digest        BLOB NOT NULL,
+    -- In milliseconds.
+    claimed_at    INTEGER NOT NULL,
+    -- When another request may take over a claim that got no response, in milliseconds.
+    claimed_until INTEGER NOT NULL,
+    -- NULL until the request has ended.
+    status        INTEGER,
+    content_type  TEXT,
+    location      TEXT,
+    body          BLOB,
+    PRIMARY KEY (caller, key)
+) STRICT;
+
 -- What two-way bindings know of linked entities. Values are JSON objects: a member for each field.
 CREATE TABLE entity_states (
     binding_id      INTEGER NOT NULL REFERENCES bindings (id) ON DELETE CASCADE,

@@ -1,0 +1,74 @@
+//! What a server that offers the operations to others is started with. `main` gives the command line the server to start.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use url::Url;
+
+use crate::error::Result;
+use crate::model::WorkspaceName;
+use crate::runtime::{BoxFuture, Workspace};
+use crate::view::listen::ListenEventView;
+use crate::webhook::handle::Handlers;
+
+/// How the operations are served.
+#[derive(Clone, Debug)]
+pub struct ServeRequest {
+    pub address: SocketAddr,
+    /// Where browsers and services reach the server.
+    pub public_url: Option<Url>,
+    /// What handles the events that arrive.
+    pub handlers: Arc<Handlers>,
+    /// Attempts to handle an event before it is dead.
+    pub max_attempts: u32,
+}
+
+/// A server that has started.
+#[derive(Clone, Debug)]
+pub struct ServeStarted {
+    pub address: SocketAddr,
+    pub workspaces: Vec<WorkspaceName>,
+}
+
+/// Sees what a server does.
+pub trait ServeObserver: Send + Sync {
+    /// The port is open.
+    ///
+    /// # Errors
+    /// An error ends the server.
+    fn started(&self, started: &ServeStarted) -> Result<()>;
+
+    /// A webhook was received, rejected or handled.
+    fn happened(&self, event: ListenEventView);
+}
+
+/// A program that serves workspaces until it is stopped.
+pub trait Server: Sync {
+    /// Serves until the engine is asked to stop. What has begun is finished first.
+    ///
+    /// # Errors
+    /// A port that cannot be used, and a damaged vault.
+    fn serve<'a>(
+        &'a self,
+        workspaces: &'a [Arc<Workspace>],
+        request: ServeRequest,
+        observer: &'a dyn ServeObserver,
+    ) -> BoxFuture<'a, Result<()>>;
+}
+
+/// Opens the vault of a workspace that is to be served; creates it if there is none.
+///
+/// # Errors
+/// The vault's.
+pub async fn prepare(workspace: &Workspace) -> Result<()> {
+    workspace.store_or_new().await?;
+    Ok(())
+}
+
+/// Returns whether a workspace can be served now: its store takes writes.
+///
+/// # Errors
+/// What keeps it from that.
+pub async fn check_readiness(workspace: &Workspace) -> Result<()> {
+    Ok(workspace.store().await?.ensure_writable().await?)
+}

@@ -1,0 +1,273 @@
+//! Bindings: field mappings, inbound and two-way.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::super::call::Call;
+use super::super::page::{Cursor, Limit, Page};
+use super::super::problem::RequestError;
+use super::super::reply::Json;
+use super::{DELETE, GET, POST, PUT, Route, Unused};
+use crate::error::Result;
+use crate::model::{BindingName, BindingOrigin, ConnectionName, Entity, SyncSide};
+use crate::ops::bindings::{
+    self, BindingChoice, BindingText, ImportBindingsRequest, PreviewBindingRequest, PushEntitiesRequest, Resolution,
+    ResolveEntityRequest, SetBindingRequest, SyncBindingRequest,
+};
+use crate::view::binding::{
+    BindingExportView, BindingPreviewView, BindingRetryView, BindingSummaryView, BindingTestView, BindingView,
+    EntityOutcomeView, EntitySyncView, ImportedBindingsView, OpenConflictListView, RemovedBindingView, SetBindingView,
+};
+
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        Route::new((GET, "/v1/bindings"), "binding list", "List the bindings", list),
+        Route::new((GET, "/v1/bindings/{binding}"), "binding show", "Show a binding", show),
+        Route::new((PUT, "/v1/bindings/{binding}"), "binding set", "Create or replace a binding", set),
+        Route::new((DELETE, "/v1/bindings/{binding}"), "binding remove", "Remove a binding", remove),
+        Route::new(
+            (POST, "/v1/bindings/{binding}/preview"),
+            "binding preview",
+            "Map some records or events, also with a changed text, without storing anything",
+            preview,
+        ),
+        Route::new((POST, "/v1/bindings/{binding}/test"), "binding test", "Run its examples", test),
+        Route::new((POST, "/v1/bindings/{binding}/retry"), "binding retry", "Map what failed again", retry),
+        Route::new(
+            (POST, "/v1/bindings/{binding}/push"),
+            "binding push",
+            "Write your entities to the service, merged with what changed there",
+            push,
+        ),
+        Route::new((POST, "/v1/bindings/{binding}/sync"), "binding sync", "Sync both sides of a binding once", sync),
+        Route::new((GET, "/v1/binding-conflicts"), "binding conflicts", "List the open conflicts", conflicts),
+        Route::new(
+            (POST, "/v1/bindings/{binding}/resolve"),
+            "binding resolve",
+            "Resolve the conflict of an entity",
+            resolve,
+        ),
+        Route::new((GET, "/v1/binding-export"), "binding export", "Export all bindings as text", export),
+        Route::new((POST, "/v1/binding-imports"), "binding import", "Import bindings that were exported", import),
+    ]
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct PageQuery {
+    #[serde(default)]
+    limit: Limit,
+    cursor: Option<Cursor>,
+}
+
+async fn list(call: Call<PageQuery, Unused>) -> Result<Json<Page<BindingSummaryView>>> {
+    let PageQuery { limit, cursor } = call.query;
+    let mut bindings = bindings::list_bindings(&call.workspace).await?.bindings;
+    bindings.sort_by_cached_key(|binding| binding.name.to_string());
+    Ok(Json(Page::of_sorted(bindings, cursor.as_ref(), limit, |binding| binding.name.to_string())?))
+}
+
+fn binding<Q, B>(call: &Call<Q, B>) -> Result<BindingName> {
+    call.path("binding")
+}
+
+async fn show(call: Call<Unused, Unused>) -> Result<Json<BindingView>> {
+    Ok(Json(bindings::show_binding(&call.workspace, binding(&call)?).await?))
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct SetBody {
+    /// What it maps; a binding that exists keeps it.
+    origin: Option<BindingOrigin>,
+    /// The text of the binding; or `template`.
+    text: Option<String>,
+    /// The name of a template of the connector.
+    template: Option<String>,
+}
+
+async fn set(call: Call<Unused, SetBody>) -> Result<Json<SetBindingView>> {
+    let name = binding(&call)?;
+    let text = match call.body {
+        SetBody { text: Some(ref text), template: None, .. } => BindingText::Text(text.clone()),
+        SetBody { text: None, template: Some(ref template), .. } => BindingText::Template(template.clone()),
+        _ => {
+            let reason = "give `text` or `template`".to_owned();
+            return Err(RequestError::Body { at: String::new(), reason }.into());
+        }
+    };
+    let request = SetBindingRequest { name, origin: call.body.origin, text };
+    Ok(Json(bindings::set_binding(&call.workspace, request).await?))
+}
+
+async fn remove(call: Call<Unused, Unused>) -> Result<Json<RemovedBindingView>> {
+    Ok(Json(bindings::remove_binding(&call.workspace, binding(&call)?).await?))
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct PreviewBody {
+    /// A text to try instead of the stored one.
+    text: Option<String>,
+    connection: Option<ConnectionName>,
+    #[serde(default)]
+    #[schemars(range(min = 1, max = 100))]
+    limit: Option<u32>,
+}
+
+async fn preview(call: Call<Unused, PreviewBody>) -> Result<Json<BindingPreviewView>> {
+    let name = binding(&call)?;
+    let PreviewBody { text, connection, limit } = call.body;
+    let binding = match text {
+        Some(text) => BindingChoice::Changed { name, text },
+        None => BindingChoice::Stored(name),
+    };
+    let request = PreviewBindingRequest { binding, connection, limit: limit.unwrap_or(5).clamp(1, 100) };
+    Ok(Json(bindings::preview_binding(&call.workspace, request).await?))
+}
+
+async fn test(call: Call<Unused, Unused>) -> Result<Json<BindingTestView>> {
+    Ok(Json(bindings::test_bindings(&call.workspace, vec![binding(&call)?]).await?))
+}
+
+async fn retry(call: Call<Unused, Unused>) -> Result<Json<BindingRetryView>> {
+    Ok(Json(bindings::retry_binding(&call.workspace, binding(&call)?, |_| Ok(())).await?))
+}
+
+/// The entities of a two-way binding, and what became of each.
+#[derive(JsonSchema, Serialize)]
+struct EntityOutcomesView {
+    summary: EntitySyncView,
+    entities: Vec<EntityOutcomeView>,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct PushBody {
+    /// Your entities: objects with the fields of the binding.
+    entities: Vec<Value>,
+    /// The connection, if the binding is one of a connector.
+    connection: Option<ConnectionName>,
+    /// Return what would change, and change nothing.
+    #[serde(default)]
+    dry_run: bool,
+}
+
+async fn push(call: Call<Unused, PushBody>) -> Result<Json<EntityOutcomesView>> {
+    let name = binding(&call)?;
+    let PushBody { entities, connection, dry_run } = call.body;
+    let text = entities.iter().map(|entity| format!("{entity}\n")).collect();
+    let request = PushEntitiesRequest { name, connection, text, is_dry_run: dry_run };
+    let mut entities = Vec::new();
+    let pushed = bindings::push_entities(&call.workspace, request, |entity| {
+        entities.push(entity);
+        Ok(())
+    });
+    let summary = Box::pin(pushed).await?;
+    Ok(Json(EntityOutcomesView { summary, entities }))
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct SyncBody {
+    connection: Option<ConnectionName>,
+    /// Compare every record, not only those that changed.
+    #[serde(default)]
+    full: bool,
+    /// Also take over objects that have no entity yet.
+    #[serde(default)]
+    with_new: bool,
+    /// Return what would change, and change nothing.
+    #[serde(default)]
+    dry_run: bool,
+}
+
+async fn sync(call: Call<Unused, SyncBody>) -> Result<Json<EntityOutcomesView>> {
+    let name = binding(&call)?;
+    let SyncBody { connection, full, with_new, dry_run } = call.body;
+    let request = SyncBindingRequest { name, connection, is_full: full, with_new, is_dry_run: dry_run };
+    let mut entities = Vec::new();
+    let synced = bindings::sync_binding(&call.workspace, request, |entity| {
+        entities.push(entity);
+        Ok(())
+    });
+    let summary = Box::pin(synced).await?;
+    Ok(Json(EntityOutcomesView { summary, entities }))
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct ConflictsQuery {
+    /// Only those of this binding.
+    binding: Option<BindingName>,
+}
+
+async fn conflicts(call: Call<ConflictsQuery, Unused>) -> Result<Json<OpenConflictListView>> {
+    Ok(Json(bindings::list_conflicts(&call.workspace, call.query.binding).await?))
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct ResolveBody {
+    /// `TYPE/ID`.
+    entity: String,
+    connection: Option<ConnectionName>,
+    resolution: ResolutionBody,
+}
+
+/// How a conflict ends.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+enum ResolutionBody {
+    /// With your values of these fields, of all if empty.
+    Ours(Vec<String>),
+    /// With the service's values of these fields, of all if empty.
+    Theirs(Vec<String>),
+    /// With another value of a field.
+    Value { field: String, value: Value },
+    /// A write whose response was lost has created this object.
+    Created { object: String },
+    /// A write whose response was lost has created nothing, and is sent again.
+    NotCreated {},
+}
+
+async fn resolve(call: Call<Unused, ResolveBody>) -> Result<Json<EntityOutcomesView>> {
+    let name = binding(&call)?;
+    let ResolveBody { entity, connection, resolution } = call.body;
+    let invalid = |error| RequestError::Body {
+        at: " at entity".to_owned(),
+        reason: crate::error::on_one_line(&error),
+    };
+    let entity: Entity = entity.parse().map_err(invalid)?;
+    let resolution = match resolution {
+        ResolutionBody::Ours(fields) => Resolution::Side { side: SyncSide::Ours, fields },
+        ResolutionBody::Theirs(fields) => Resolution::Side { side: SyncSide::Theirs, fields },
+        ResolutionBody::Value { field, value } => Resolution::Value { field, value },
+        ResolutionBody::Created { object } => Resolution::Created { object },
+        ResolutionBody::NotCreated {} => Resolution::NotCreated,
+    };
+    let mut entities = Vec::new();
+    let request = ResolveEntityRequest { name, connection, entity, resolution };
+    let resolved = bindings::resolve_conflict(&call.workspace, request, |entity| {
+        entities.push(entity);
+        Ok(())
+    });
+    let summary = Box::pin(resolved).await?;
+    Ok(Json(EntityOutcomesView { summary, entities }))
+}
+
+async fn export(call: Call<Unused, Unused>) -> Result<Json<BindingExportView>> {
+    Ok(Json(bindings::export_bindings(&call.workspace, Vec::new()).await?))
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct ImportBody {
+    /// What `GET /v1/binding-export` returned, as text.
+    text: String,
+}
+
+async fn import(call: Call<Unused, ImportBody>) -> Result<Json<ImportedBindingsView>> {
+    Ok(Json(bindings::import_bindings(&call.workspace, ImportBindingsRequest { text: call.body.text }).await?))
+}

@@ -1,0 +1,249 @@
+//! Connections: their status, tests, tokens, and calls to their services.
+
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use indexmap::IndexMap;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::super::call::Call;
+use super::super::page::{Cursor, Limit, Page};
+use super::super::problem::RequestError;
+use super::super::reply::Json;
+use super::{DELETE, GET, PATCH, POST, Route, Unused};
+use crate::connector::HttpMethod;
+use crate::error::Result;
+use crate::health::{ConnectionStatus, StatusSummary};
+use crate::model::UserId;
+use crate::ops::calls::{self, CallActionRequest, CallPathRequest};
+use crate::ops::connections::{self, DisconnectRequest, RefreshRequest, RenameRequest, StatusRequest, TestRequest};
+use crate::ops::tokens::{self, TokenRequest};
+use crate::view::call::{ActionListView, CallResultView, RequestPreviewView};
+use crate::view::connection::{
+    ConnectionView, DisconnectView, RefreshListView, RenameView, TestListView,
+};
+use crate::view::token::TokenView;
+
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        Route::new((GET, "/v1/status"), "status", "Count the connections by status", status),
+        Route::new((GET, "/v1/connections"), "status", "List the connections", list),
+        Route::new((GET, "/v1/connections/{connection}"), "status", "Show a connection", show),
+        Route::new((PATCH, "/v1/connections/{connection}"), "rename", "Rename a connection", rename),
+        Route::new(
+            (DELETE, "/v1/connections/{connection}"),
+            "disconnect",
+            "Revoke a connection's grant, and delete the connection with everything that belongs to it",
+            disconnect,
+        ),
+        Route::new((POST, "/v1/connections/{connection}/test"), "test", "Ask the service whether it works", test),
+        Route::new((POST, "/v1/connections/{connection}/refresh"), "refresh", "Refresh its token", refresh),
+        Route::new(
+            (POST, "/v1/connections/{connection}/token"),
+            "token",
+            "Return a valid access token, refreshing it first if needed",
+            token,
+        ),
+        Route::new((GET, "/v1/connections/{connection}/actions"), "call", "List its actions", actions),
+        Route::new(
+            (POST, "/v1/connections/{connection}/actions/{action}"),
+            "call",
+            "Call an action of its service",
+            call_action,
+        ),
+        Route::new(
+            (POST, "/v1/connections/{connection}/action-previews/{action}"),
+            "call",
+            "Return the request of an action without sending it",
+            preview_action,
+        ),
+        Route::new((POST, "/v1/connections/{connection}/request"), "api", "Send a request to its API", request),
+    ]
+}
+
+async fn status(call: Call<Unused, Unused>) -> Result<Json<StatusSummary>> {
+    Ok(Json(connections::status(&call.workspace, StatusRequest::default()).await?.summary))
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct ListQuery {
+    /// Only those of this user of yours.
+    user: Option<UserId>,
+    /// Only those of this connector.
+    connector: Option<String>,
+    status: Option<ConnectionStatus>,
+    #[serde(default)]
+    limit: Limit,
+    cursor: Option<Cursor>,
+}
+
+async fn list(call: Call<ListQuery, Unused>) -> Result<Json<Page<ConnectionView>>> {
+    let ListQuery { user, connector, status, limit, cursor } = call.query;
+    let request = StatusRequest { user, ..StatusRequest::default() };
+    let mut found = connections::status(&call.workspace, request).await?.connections;
+    found.retain(|view| {
+        connector.as_ref().is_none_or(|wanted| view.connector == *wanted)
+            && status.is_none_or(|wanted| view.status == wanted)
+    });
+    found.sort_by_cached_key(|view| view.connection.to_string());
+    Ok(Json(Page::of_sorted(found, cursor.as_ref(), limit, |view| view.connection.to_string())?))
+}
+
+async fn show(call: Call<Unused, Unused>) -> Result<Json<ConnectionView>> {
+    let request = StatusRequest { connections: vec![call.connection()?], ..StatusRequest::default() };
+    let mut found = connections::status(&call.workspace, request).await?.connections;
+    found.pop().map(Json).ok_or_else(|| RequestError::UnknownPath.into())
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct RenameBody {
+    /// The new account name, or the whole name of the connection.
+    name: String,
+}
+
+async fn rename(call: Call<Unused, RenameBody>) -> Result<Json<RenameView>> {
+    let request = RenameRequest { connection: call.connection()?, name: call.body.name };
+    Ok(Json(connections::rename(&call.workspace, request).await?))
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct DisconnectQuery {
+    /// Forget the connection without revoking its grant.
+    #[serde(default)]
+    local: bool,
+}
+
+async fn disconnect(call: Call<DisconnectQuery, Unused>) -> Result<Json<DisconnectView>> {
+    let request = DisconnectRequest { connection: call.connection()?, local_only: call.query.local };
+    Ok(Json(Box::pin(connections::disconnect(&call.workspace, request)).await?))
+}
+
+/// Nobody follows a test over HTTP.
+struct Unobserved;
+
+impl connections::TestObserver for Unobserved {
+    fn started(&self, _: usize) {}
+
+    fn tested(&self, _: &crate::model::ConnectionName) {}
+}
+
+async fn test(call: Call<Unused, Unused>) -> Result<Json<TestListView>> {
+    let request = TestRequest { connections: vec![call.connection()?] };
+    Ok(Json(Box::pin(connections::test(&call.workspace, request, &Unobserved)).await?))
+}
+
+async fn refresh(call: Call<Unused, Unused>) -> Result<Json<RefreshListView>> {
+    let request = RefreshRequest::Named(vec![call.connection()?]);
+    Ok(Json(Box::pin(connections::refresh(&call.workspace, request)).await?))
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct TokenBody {
+    /// Seconds that it must still be valid for.
+    #[schemars(range(max = 31_536_000))]
+    min_ttl: Option<u32>,
+}
+
+async fn token(call: Call<Unused, TokenBody>) -> Result<Json<TokenView>> {
+    let min_ttl = call.body.min_ttl.map(|seconds| Duration::from_secs(seconds.into()));
+    let request = TokenRequest { connection: call.connection()?, min_ttl };
+    Ok(Json(Box::pin(tokens::token(&call.workspace, request)).await?))
+}
+
+async fn actions(call: Call<Unused, Unused>) -> Result<Json<ActionListView>> {
+    Ok(Json(calls::list_actions(&call.workspace, call.connection()?).await?))
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct ActionBody {
+    /// Parameters by name, as `GET /v1/connections/{connection}/actions` lists them.
+    #[serde(default)]
+    #[schemars(with = "std::collections::BTreeMap<String, Value>")]
+    input: IndexMap<String, Value>,
+    /// For actions of services that take one.
+    idempotency_key: Option<String>,
+}
+
+fn action_request(call: &Call<Unused, ActionBody>) -> Result<CallActionRequest> {
+    Ok(CallActionRequest {
+        connection: call.connection()?,
+        action: call.path("action")?,
+        input: call.body.input.clone().into_iter().collect(),
+        idempotency_key: call.body.idempotency_key.clone(),
+    })
+}
+
+async fn call_action(call: Call<Unused, ActionBody>) -> Result<Json<CallResultView>> {
+    let request = action_request(&call)?;
+    Ok(Json(Box::pin(calls::call_action(&call.workspace, request)).await?))
+}
+
+async fn preview_action(call: Call<Unused, ActionBody>) -> Result<Json<RequestPreviewView>> {
+    let request = action_request(&call)?;
+    Ok(Json(Box::pin(calls::preview_action(&call.workspace, request)).await?))
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct RequestBody {
+    method: Option<HttpMethod>,
+    /// A path of the API, or a whole URL of one of its hosts.
+    path: String,
+    /// Members of the JSON or form that is sent, or of the query where there is a body or the method has none.
+    #[serde(default)]
+    fields: Map<String, Value>,
+    /// A body as it is.
+    body: Option<Value>,
+    /// Headers beside the connection's own.
+    #[serde(default)]
+    headers: std::collections::BTreeMap<String, String>,
+    idempotency_key: Option<String>,
+}
+
+/// A service's response.
+#[derive(JsonSchema, Serialize)]
+struct ServiceResponseView {
+    status: u16,
+    headers: Vec<(String, String)>,
+    /// The body, if it is JSON.
+    json: Option<Value>,
+    /// The body in base64, if it is not.
+    body_base64: Option<String>,
+}
+
+async fn request(call: Call<Unused, RequestBody>) -> Result<Json<ServiceResponseView>> {
+    let connection = call.connection()?;
+    let RequestBody { method, path, fields, body, headers, idempotency_key } = call.body;
+    let request = CallPathRequest {
+        connection,
+        method,
+        path,
+        fields,
+        body: body.map(|body| body.to_string().into_bytes()),
+        headers: headers.into_iter().collect(),
+        idempotency_key,
+        paginate: false,
+    };
+    let mut view = None;
+    Box::pin(calls::call_path(&call.workspace, request, |response| {
+        let json = serde_json::from_slice(&response.body).ok();
+        view = Some(ServiceResponseView {
+            status: response.status,
+            headers: response.headers.clone(),
+            body_base64: json.is_none().then(|| STANDARD.encode(&response.body)),
+            json,
+        });
+        Ok(ControlFlow::Break(()))
+    }))
+    .await?;
+    view.map(Json).ok_or_else(|| RequestError::UnknownPath.into())
+}

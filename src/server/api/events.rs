@@ -1,0 +1,106 @@
+//! Webhook events that were received.
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::super::call::Call;
+use super::super::page::{Limit, Page};
+use super::super::reply::{Json, Octets};
+use super::{GET, POST, Route, Unused};
+use crate::error::Result;
+use crate::model::{ConflictResolution, ConnectionName, EventId, EventStatus};
+use crate::ops::webhooks::{self, ListEventsRequest, ResolveConflictRequest};
+use crate::view::schema::Time;
+use crate::view::webhook::{ConflictResolutionView, EventDetailView, EventRetryView, StoredEventView};
+
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        Route::new((GET, "/v1/events"), "webhook events", "List the events, the newest first", list),
+        Route::new((GET, "/v1/events/{event}"), "webhook show", "Show an event with its payload and request", show),
+        Route::new((GET, "/v1/events/{event}/body"), "webhook show --body", "Return the exact body", body),
+        Route::new((POST, "/v1/events/{event}/retry"), "webhook retry", "Queue an event to be handled again", retry),
+        Route::new(
+            (POST, "/v1/events/{event}/resolve"),
+            "webhook resolve",
+            "Choose among the bodies that came under one delivery id",
+            resolve,
+        ),
+    ]
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct ListQuery {
+    /// Only those of this connection.
+    connection: Option<ConnectionName>,
+    status: Option<EventStatus>,
+    /// A type, or a pattern such as `charge.*`.
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    /// Only those with other bodies under their delivery id.
+    #[serde(default)]
+    conflicts: bool,
+    /// Only those received at this time or later.
+    #[schemars(with = "Option<Time>")]
+    since: Option<Timestamp>,
+    #[serde(default)]
+    limit: Limit,
+}
+
+async fn list(call: Call<ListQuery, Unused>) -> Result<Json<Page<StoredEventView>>> {
+    let ListQuery { connection, status, kind, conflicts, since, limit } = call.query;
+    let request = ListEventsRequest {
+        connection,
+        status,
+        kinds: kind.into_iter().collect(),
+        only_conflicts: conflicts,
+        since,
+        limit: limit.get(),
+    };
+    let events = webhooks::list_events(&call.workspace, request).await?.events;
+    Ok(Json(Page { data: events, next_cursor: None }))
+}
+
+fn event_id<B>(call: &Call<Unused, B>) -> Result<EventId> {
+    Ok(EventId(call.path("event")?))
+}
+
+async fn show(call: Call<Unused, Unused>) -> Result<Json<EventDetailView>> {
+    Ok(Json(webhooks::show_event(&call.workspace, event_id(&call)?).await?))
+}
+
+async fn body(call: Call<Unused, Unused>) -> Result<Octets> {
+    Ok(Octets(webhooks::read_event_body(&call.workspace, event_id(&call)?).await?))
+}
+
+async fn retry(call: Call<Unused, Unused>) -> Result<Json<EventRetryView>> {
+    Ok(Json(webhooks::retry_events(&call.workspace, vec![event_id(&call)?]).await?))
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct ResolveBody {
+    keep: KeptBody,
+    /// With `number`: counted from 1, in the order in which they came.
+    #[schemars(range(min = 1))]
+    number: Option<usize>,
+}
+
+#[derive(Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum KeptBody {
+    First,
+    All,
+    Number,
+}
+
+async fn resolve(call: Call<Unused, ResolveBody>) -> Result<Json<ConflictResolutionView>> {
+    let id = event_id(&call)?;
+    let resolution = match call.body.keep {
+        KeptBody::First => ConflictResolution::KeepFirst,
+        KeptBody::All => ConflictResolution::KeepAll,
+        KeptBody::Number => ConflictResolution::KeepNumber(call.body.number.unwrap_or(1)),
+    };
+    Ok(Json(webhooks::resolve_conflict(&call.workspace, ResolveConflictRequest { id, resolution }).await?))
+}

@@ -1,0 +1,128 @@
+//! Links between your entities and objects of services.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::super::call::Call;
+use super::super::page::{Limit, Page};
+use super::super::problem::RequestError;
+use super::super::reply::{Created, Json};
+use super::{DELETE, GET, POST, Route, Unused};
+use crate::error::Result;
+use crate::model::{ConnectionName, Entity, LinkedObject, UserId};
+use crate::ops::links::{
+    self, AddLinkRequest, FindLinksRequest, ImportLinksRequest, LinkSide, ListLinksRequest, RemoveLinkRequest,
+};
+use crate::view::link::{AddedLinkView, ImportedLinksView, LinkListView, LinkView, RemovedLinkView};
+
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        Route::new((GET, "/v1/links"), "link list", "List the links", list),
+        Route::new((POST, "/v1/links"), "link add", "Link an entity with an object", add),
+        Route::new((DELETE, "/v1/links"), "link remove", "Remove a link", remove),
+        Route::new((GET, "/v1/link"), "link find", "Find the links of an entity, or the link of an object", find),
+        Route::new((POST, "/v1/link-imports"), "link import", "Import links", import),
+    ]
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct ListQuery {
+    /// Only those of this user of yours.
+    user: Option<UserId>,
+    /// Only those of entities of this type.
+    entity_type: Option<String>,
+    connection: Option<ConnectionName>,
+    resource: Option<String>,
+    #[serde(default)]
+    limit: Limit,
+}
+
+async fn list(call: Call<ListQuery, Unused>) -> Result<Json<Page<LinkView>>> {
+    let ListQuery { user, entity_type, connection, resource, limit } = call.query;
+    let limit = usize::try_from(limit.get()).ok();
+    let request = ListLinksRequest { user, entity_type, connection, resource, limit };
+    let links = links::list_links(&call.workspace, request).await?.links;
+    Ok(Json(Page { data: links, next_cursor: None }))
+}
+
+fn entity(text: &str) -> Result<Entity> {
+    let invalid = |reason: String| RequestError::Body { at: " at entity".to_owned(), reason };
+    text.parse().map_err(|error| invalid(crate::error::on_one_line(&error)).into())
+}
+
+fn object(resource: &str, id: &str) -> Result<LinkedObject> {
+    Ok(LinkedObject::new(resource, id)?)
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct LinkBody {
+    user: Option<UserId>,
+    /// `TYPE/ID`, such as `appointment/123`.
+    entity: String,
+    connection: ConnectionName,
+    /// A stream, or another kind of object of the service.
+    resource: String,
+    /// The object's id at the service.
+    object: String,
+}
+
+async fn add(call: Call<Unused, LinkBody>) -> Result<Created<AddedLinkView>> {
+    let LinkBody { user, entity: text, connection, resource, object: id } = call.body;
+    let request =
+        AddLinkRequest { user, entity: entity(&text)?, connection, object: object(&resource, &id)? };
+    Ok(Created("/v1/links".to_owned(), links::add_link(&call.workspace, request).await?))
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct RemoveQuery {
+    user: Option<UserId>,
+    /// `TYPE/ID`.
+    entity: String,
+    connection: ConnectionName,
+    resource: String,
+}
+
+async fn remove(call: Call<RemoveQuery, Unused>) -> Result<Json<RemovedLinkView>> {
+    let RemoveQuery { user, entity: text, connection, resource } = call.query;
+    let request = RemoveLinkRequest { user, entity: entity(&text)?, connection, resource };
+    Ok(Json(links::remove_link(&call.workspace, request).await?))
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct FindQuery {
+    user: Option<UserId>,
+    /// `TYPE/ID`; or the object, by `connection`, `resource` and `object`.
+    entity: Option<String>,
+    connection: Option<ConnectionName>,
+    resource: Option<String>,
+    object: Option<String>,
+}
+
+async fn find(call: Call<FindQuery, Unused>) -> Result<Json<LinkListView>> {
+    let side = match call.query {
+        FindQuery { entity: Some(text), .. } => LinkSide::Entity(entity(&text)?),
+        FindQuery { connection: Some(connection), resource: Some(resource), object: Some(id), .. } => {
+            LinkSide::Object(connection, object(&resource, &id)?)
+        }
+        _ => {
+            let reason = "name `entity`, or `connection`, `resource` and `object`".to_owned();
+            return Err(RequestError::Query { at: String::new(), reason }.into());
+        }
+    };
+    Ok(Json(links::find_links(&call.workspace, FindLinksRequest { user: call.query.user, side }).await?))
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct ImportBody {
+    /// The text that `integ link list --json` prints: a link on each line.
+    text: String,
+}
+
+async fn import(call: Call<Unused, ImportBody>) -> Result<Json<ImportedLinksView>> {
+    Ok(Json(links::import_links(&call.workspace, ImportLinksRequest { text: call.body.text }).await?))
+}

@@ -1,0 +1,38 @@
+//! The routes of the API, a module for each resource. A handler parses nothing and decides nothing: it makes the request of
+//! an operation from the call, and returns the operation's view.
+
+mod bindings;
+mod connections;
+mod connectors;
+mod endpoints;
+mod events;
+mod links;
+mod sync;
+mod webhooks;
+
+use super::call::Unused;
+use super::route::Route;
+use crate::http::serve::Method;
+
+const GET: Method = Method::GET;
+const POST: Method = Method::POST;
+const PUT: Method = Method::PUT;
+const PATCH: Method = Method::PATCH;
+const DELETE: Method = Method::DELETE;
+
+/// Returns every route.
+pub(super) fn routes() -> Vec<Route> {
+    [
+        connectors::routes(),
+        connections::routes(),
+        sync::routes(),
+        webhooks::routes(),
+        events::routes(),
+        endpoints::routes(),
+        bindings::routes(),
+        links::routes(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}

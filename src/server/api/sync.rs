@@ -1,0 +1,374 @@
+//! Streams, records, syncs, jobs, cursors and schedules.
+
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::super::call::Call;
+use super::super::page::{Cursor, Limit, Page};
+use super::super::reply::{Accepted, Json, NoContent};
+use super::{DELETE, GET, POST, PUT, Route, Unused};
+use crate::error::Result;
+use crate::export::ExportedRecord;
+use crate::model::{BindingName, ConnectionName, JobId, StreamParams, UserId};
+use crate::ops::sync::{
+    self, ClearCursorsRequest, CursorListRequest, ImportCursorsRequest, JobListRequest, NewCursor, RecordSelection,
+    RecordsRequest, RecordsSince, SetCursorRequest, SetScheduleRequest, StreamName, SyncRange, SyncStreamsRequest,
+    SyncTarget,
+};
+use crate::sync::SyncObserver;
+use crate::view::records::RecordView;
+use crate::view::schema::Time;
+use crate::view::sync::{
+    CursorChangeView, CursorExport, CursorImportView, CursorListView, JobView, ScheduleView, StoredStreamListView,
+    SyncListView, SyncPlanView,
+};
+
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        Route::new((GET, "/v1/streams"), "records", "List the streams that have been synced", streams),
+        Route::new(
+            (GET, "/v1/connections/{connection}/streams"),
+            "records",
+            "List the streams of a connection that have been synced",
+            connection_streams,
+        ),
+        Route::new(
+            (GET, "/v1/connections/{connection}/streams/{stream}/records"),
+            "records",
+            "Read the records of a stream, or what has changed since a version or a time",
+            records,
+        ),
+        Route::new((POST, "/v1/connections/{connection}/sync"), "sync", "Sync streams of a connection", start),
+        Route::new(
+            (POST, "/v1/connections/{connection}/sync-plan"),
+            "sync --dry-run",
+            "Return what a sync would do",
+            plan,
+        ),
+        Route::new((GET, "/v1/jobs"), "job list", "List syncs, the newest first", jobs),
+        Route::new((GET, "/v1/jobs/{job}"), "job show", "Show a sync", job),
+        Route::new((POST, "/v1/jobs/{job}/retry"), "job retry", "Run a sync again", retry),
+        Route::new((POST, "/v1/jobs/{job}/cancel"), "job cancel", "Cancel a running sync", cancel),
+        Route::new(
+            (GET, "/v1/connections/{connection}/streams/{stream}/cursors"),
+            "cursor get",
+            "List the cursors of a stream",
+            cursors,
+        ),
+        Route::new(
+            (PUT, "/v1/connections/{connection}/streams/{stream}/cursors"),
+            "cursor set",
+            "Set the cursor of a stream",
+            set_cursor,
+        ),
+        Route::new(
+            (DELETE, "/v1/connections/{connection}/streams/{stream}/cursors"),
+            "cursor clear",
+            "Clear the cursors of a stream: its next sync reads everything",
+            clear_cursors,
+        ),
+        Route::new(
+            (GET, "/v1/connections/{connection}/cursors"),
+            "cursor export",
+            "Export the cursors of a connection",
+            export_cursors,
+        ),
+        Route::new(
+            (PUT, "/v1/connections/{connection}/cursors"),
+            "cursor import",
+            "Import cursors that were exported",
+            import_cursors,
+        ),
+        Route::new((GET, "/v1/schedules"), "schedule list", "List the schedules of syncs", schedules),
+        Route::new(
+            (PUT, "/v1/connections/{connection}/schedule"),
+            "schedule set",
+            "Set when a connection or one of its streams is synced",
+            set_schedule,
+        ),
+        Route::new(
+            (DELETE, "/v1/connections/{connection}/schedule"),
+            "schedule remove",
+            "Remove a schedule",
+            remove_schedule,
+        ),
+    ]
+}
+
+/// Progress is in the jobs.
+struct Unobserved;
+
+impl SyncObserver for Unobserved {}
+
+async fn streams(call: Call<Unused, Unused>) -> Result<Json<StoredStreamListView>> {
+    Ok(Json(sync::list_stored_streams(&call.workspace, &[]).await?))
+}
+
+async fn connection_streams(call: Call<Unused, Unused>) -> Result<Json<StoredStreamListView>> {
+    let target = SyncTarget { connection: call.connection()?, stream: None };
+    Ok(Json(sync::list_stored_streams(&call.workspace, &[target]).await?))
+}
+
+fn stream_name<Q, B>(call: &Call<Q, B>) -> Result<StreamName> {
+    Ok(StreamName { connection: call.connection()?, stream: call.path("stream")? })
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct RecordsQuery {
+    /// Only records that changed in a later version: the `version` of the last record that was read.
+    since_version: Option<u64>,
+    /// Only records that changed at this time or later.
+    #[schemars(with = "Option<Time>")]
+    since: Option<Timestamp>,
+    /// The binding that maps each record.
+    binding: Option<BindingName>,
+    #[serde(default)]
+    limit: Limit,
+}
+
+/// Records of a stream.
+#[derive(JsonSchema, Serialize)]
+struct RecordListView {
+    data: Vec<RecordView>,
+    /// Records that the binding could not map.
+    failed: u64,
+}
+
+async fn records(call: Call<RecordsQuery, Unused>) -> Result<Json<RecordListView>> {
+    let stream = stream_name(&call)?;
+    let RecordsQuery { since_version, since, binding, limit } = call.query;
+    let since = since_version.map(RecordsSince::Version).or(since.map(RecordsSince::Time));
+    let limit = usize::try_from(limit.get()).unwrap_or(usize::MAX);
+    let selection = RecordSelection { since, limit: Some(limit) };
+    let request = RecordsRequest { stream, selection, binding };
+    let mut data = Vec::new();
+    let report = sync::read_records(&call.workspace, request, |record: ExportedRecord| {
+        data.push(RecordView::from(record));
+        Ok(ControlFlow::Continue(()))
+    })
+    .await?;
+    Ok(Json(RecordListView { data, failed: report.failed }))
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct SyncBody {
+    /// All of the connection's streams if empty.
+    #[serde(default)]
+    streams: Vec<String>,
+    #[serde(default)]
+    mode: SyncBodyMode,
+    /// Of a backfill: from this time on.
+    #[schemars(with = "Option<Time>")]
+    since: Option<Timestamp>,
+    /// Of a backfill: until this time.
+    #[schemars(with = "Option<Time>")]
+    until: Option<Timestamp>,
+    /// Values that streams ask for.
+    #[serde(default)]
+    params: StreamParams,
+}
+
+#[derive(Clone, Copy, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum SyncBodyMode {
+    #[default]
+    Incremental,
+    Full,
+    Backfill,
+}
+
+fn sync_request(call: &Call<Unused, SyncBody>) -> Result<SyncStreamsRequest> {
+    let connection = call.connection()?;
+    let SyncBody { streams, mode, since, until, params } = &call.body;
+    let target = |stream: Option<&String>| SyncTarget { connection: connection.clone(), stream: stream.cloned() };
+    let targets: Vec<SyncTarget> = match streams.is_empty() {
+        true => vec![target(None)],
+        false => streams.iter().map(|stream| target(Some(stream))).collect(),
+    };
+    let range = match (mode, since) {
+        (SyncBodyMode::Incremental, None) => SyncRange::Incremental,
+        (SyncBodyMode::Full, None) => SyncRange::Full,
+        (_, since) => SyncRange::Backfill { since: since.unwrap_or(Timestamp::UNIX_EPOCH), until: *until },
+    };
+    Ok(SyncStreamsRequest { targets, range, params: params.clone() })
+}
+
+/// How long a request waits for a sync. A longer one goes on, and its jobs tell of it.
+const SYNC_WAIT: Duration = Duration::from_secs(25);
+
+/// A sync that has ended, or that goes on.
+#[derive(JsonSchema, Serialize)]
+struct StartedSyncView {
+    /// Null while it goes on: the jobs of the connection have its progress.
+    result: Option<SyncListView>,
+    /// The jobs of the connection.
+    jobs_url: String,
+}
+
+async fn start(call: Call<Unused, SyncBody>) -> Result<Accepted<StartedSyncView>> {
+    let request = sync_request(&call)?;
+    let connection = call.connection()?;
+    // What cannot be started is refused at once.
+    sync::plan_sync(&call.workspace, request.clone()).await?;
+    let workspace = call.workspace;
+    let running = tokio::spawn(async move {
+        let _hold = workspace.engine.shutdown.hold();
+        sync::sync_streams(&workspace, request, &Unobserved).await
+    });
+    let result = match tokio::time::timeout(SYNC_WAIT, running).await {
+        Ok(Ok(result)) => Some(result?),
+        Ok(Err(_)) | Err(_) => None,
+    };
+    Ok(Accepted(StartedSyncView { result, jobs_url: jobs_url(&connection) }))
+}
+
+fn jobs_url(connection: &ConnectionName) -> String {
+    let query = url::form_urlencoded::Serializer::new(String::new())
+        .append_pair("connection", &connection.to_string())
+        .finish();
+    format!("/v1/jobs?{query}")
+}
+
+async fn plan(call: Call<Unused, SyncBody>) -> Result<Json<SyncPlanView>> {
+    let request = sync_request(&call)?;
+    Ok(Json(sync::plan_sync(&call.workspace, request).await?))
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct JobsQuery {
+    /// Only those of this connection.
+    connection: Option<ConnectionName>,
+    /// Only those of connections of this user of yours.
+    user: Option<UserId>,
+    #[serde(default)]
+    limit: Limit,
+}
+
+async fn jobs(call: Call<JobsQuery, Unused>) -> Result<Json<Page<JobView>>> {
+    let JobsQuery { connection, user: _, limit } = call.query;
+    let request = JobListRequest { connection, limit: limit.get() };
+    let jobs = sync::list_jobs(&call.workspace, request).await?.jobs;
+    Ok(Json(Page { data: jobs, next_cursor: None }))
+}
+
+fn job_id(call: &Call<Unused, Unused>) -> Result<JobId> {
+    Ok(JobId(call.path("job")?))
+}
+
+async fn job(call: Call<Unused, Unused>) -> Result<Json<JobView>> {
+    Ok(Json(sync::show_job(&call.workspace, job_id(&call)?).await?))
+}
+
+async fn retry(call: Call<Unused, Unused>) -> Result<Json<SyncListView>> {
+    let id = job_id(&call)?;
+    Ok(Json(Box::pin(sync::retry_job(&call.workspace, id, &Unobserved)).await?))
+}
+
+async fn cancel(call: Call<Unused, Unused>) -> Result<Json<JobView>> {
+    let id = job_id(&call)?;
+    Ok(Json(sync::cancel_job(&call.workspace, id).await?))
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct CursorsQuery {
+    /// With the cursors that were replaced.
+    #[serde(default)]
+    history: bool,
+}
+
+async fn cursors(call: Call<CursorsQuery, Unused>) -> Result<Json<CursorListView>> {
+    let request = CursorListRequest { stream: stream_name(&call)?, history: call.query.history };
+    Ok(Json(sync::list_cursors(&call.workspace, request).await?))
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct CursorBody {
+    cursor: String,
+    /// The partition, if the stream has several.
+    #[serde(default)]
+    partition: StreamParams,
+}
+
+async fn set_cursor(call: Call<Unused, CursorBody>) -> Result<Json<CursorChangeView>> {
+    let stream = stream_name(&call)?;
+    let CursorBody { cursor, partition } = call.body;
+    let request = SetCursorRequest { stream, partition, cursor: NewCursor::Value(cursor) };
+    Ok(Json(sync::set_cursor(&call.workspace, request).await?))
+}
+
+async fn clear_cursors(call: Call<Unused, Unused>) -> Result<NoContent> {
+    let request = ClearCursorsRequest { stream: stream_name(&call)?, partition: StreamParams::new() };
+    sync::clear_cursors(&call.workspace, request).await?;
+    Ok(NoContent)
+}
+
+async fn export_cursors(call: Call<Unused, Unused>) -> Result<Json<CursorExport>> {
+    let target = SyncTarget { connection: call.connection()?, stream: None };
+    Ok(Json(sync::export_cursors(&call.workspace, target).await?))
+}
+
+async fn import_cursors(call: Call<Unused, CursorExport>) -> Result<Json<CursorImportView>> {
+    let connection = call.connection()?;
+    let request = ImportCursorsRequest { connection, export: call.body };
+    Ok(Json(sync::import_cursors(&call.workspace, request).await?))
+}
+
+async fn schedules(call: Call<PageQuery, Unused>) -> Result<Json<Page<ScheduleView>>> {
+    let PageQuery { limit, cursor } = call.query;
+    let mut schedules = sync::list_schedules(&call.workspace).await?.schedules;
+    let key = |schedule: &ScheduleView| {
+        format!("{}/{}", schedule.connection, schedule.stream.as_deref().unwrap_or_default())
+    };
+    schedules.sort_by_cached_key(key);
+    Ok(Json(Page::of_sorted(schedules, cursor.as_ref(), limit, key)?))
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct PageQuery {
+    #[serde(default)]
+    limit: Limit,
+    cursor: Option<Cursor>,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct ScheduleBody {
+    /// All streams if absent.
+    stream: Option<String>,
+    /// An interval such as `every 15m`, or a cron expression.
+    rule: String,
+    /// Runs are up to so many seconds later.
+    #[serde(default)]
+    #[schemars(range(max = 86_400))]
+    jitter_secs: u32,
+}
+
+async fn set_schedule(call: Call<Unused, ScheduleBody>) -> Result<Json<ScheduleView>> {
+    let connection = call.connection()?;
+    let ScheduleBody { stream, rule, jitter_secs } = call.body;
+    let request = SetScheduleRequest { target: SyncTarget { connection, stream }, rule, jitter_secs };
+    Ok(Json(sync::set_schedule(&call.workspace, request).await?))
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct ScheduleQuery {
+    /// The stream, if the schedule is one of a stream.
+    stream: Option<String>,
+}
+
+async fn remove_schedule(call: Call<ScheduleQuery, Unused>) -> Result<NoContent> {
+    let target = SyncTarget { connection: call.connection()?, stream: call.query.stream.clone() };
+    sync::remove_schedule(&call.workspace, target).await?;
+    Ok(NoContent)
+}

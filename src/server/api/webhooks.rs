@@ -1,0 +1,183 @@
+//! How webhooks reach a connection: URL, secret, subscriptions, simulation.
+
+use indexmap::IndexMap;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use url::Url;
+
+use super::super::call::Call;
+use super::super::reply::{Created, Json};
+use super::{DELETE, GET, POST, PUT, Route, Unused};
+use crate::error::Result;
+use crate::model::SubscriptionId;
+use crate::ops::webhooks::{
+    self, SetPublicUrlRequest, SimulateEventsRequest, SimulationObserver, SimulationTarget, SubscribeRequest,
+    UnsubscribeRequest,
+};
+use crate::view::webhook::{
+    SampleEventListView, SentEventView, SubscribedView, UnsubscribedView, WebhookSecretView, WebhookUrlView,
+};
+use crate::webhook::simulate::corrupt::Corruption;
+
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        Route::new(
+            (GET, "/v1/connections/{connection}/webhook"),
+            "webhook url",
+            "Return the URL that the service calls",
+            url,
+        ),
+        Route::new(
+            (PUT, "/v1/connections/{connection}/webhook"),
+            "webhook url --set",
+            "Set the public URL that the service calls",
+            set_url,
+        ),
+        Route::new(
+            (GET, "/v1/connections/{connection}/webhook/secret"),
+            "webhook secret",
+            "Return whether a signing secret is stored, without the secret",
+            secret,
+        ),
+        Route::new(
+            (POST, "/v1/connections/{connection}/subscriptions"),
+            "webhook subscribe",
+            "Register the webhook URL at the service",
+            subscribe,
+        ),
+        Route::new(
+            (DELETE, "/v1/connections/{connection}/subscriptions/{subscription}"),
+            "webhook unsubscribe",
+            "Remove a registration at the service",
+            unsubscribe,
+        ),
+        Route::new(
+            (GET, "/v1/connections/{connection}/samples"),
+            "webhook samples",
+            "List the event types that have a sample",
+            samples,
+        ),
+        Route::new(
+            (POST, "/v1/connections/{connection}/simulate"),
+            "webhook simulate",
+            "Send sample events to this server, signed as the service signs them",
+            simulate,
+        ),
+    ]
+}
+
+async fn url(call: Call<Unused, Unused>) -> Result<Json<WebhookUrlView>> {
+    Ok(Json(webhooks::show_webhook_url(&call.workspace, &call.connection()?).await?))
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct UrlBody {
+    /// `https://` with a host, and a path if a proxy adds one.
+    public_url: String,
+}
+
+async fn set_url(call: Call<Unused, UrlBody>) -> Result<Json<WebhookUrlView>> {
+    let request = SetPublicUrlRequest { connection: call.connection()?, base: call.body.public_url };
+    Ok(Json(webhooks::set_public_url(&call.workspace, request).await?))
+}
+
+async fn secret(call: Call<Unused, Unused>) -> Result<Json<WebhookSecretView>> {
+    Ok(Json(webhooks::show_webhook_secret(&call.workspace, &call.connection()?).await?))
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct SubscribeBody {
+    /// Event types; the connector's usual ones if empty.
+    #[serde(default)]
+    events: Vec<String>,
+    /// Parameters that the subscription asks for.
+    #[serde(default)]
+    #[schemars(with = "std::collections::BTreeMap<String, Value>")]
+    input: IndexMap<String, Value>,
+}
+
+async fn subscribe(call: Call<Unused, SubscribeBody>) -> Result<Created<SubscribedView>> {
+    let connection = call.connection()?;
+    let location = format!("/v1/connections/{connection}");
+    let SubscribeBody { events, input } = call.body;
+    let request = SubscribeRequest { connection, url: None, events, input: input.into_iter().collect() };
+    Ok(Created(location, Box::pin(webhooks::subscribe(&call.workspace, request)).await?))
+}
+
+async fn unsubscribe(call: Call<Unused, Unused>) -> Result<Json<UnsubscribedView>> {
+    let id = Some(SubscriptionId(call.path("subscription")?));
+    let request = UnsubscribeRequest { connection: call.connection()?, id, all: false, local: false };
+    Ok(Json(Box::pin(webhooks::unsubscribe(&call.workspace, request)).await?))
+}
+
+async fn samples(call: Call<Unused, Unused>) -> Result<Json<SampleEventListView>> {
+    let connection = call.connection()?;
+    call.workspace.connection(&connection).await?;
+    Ok(Json(webhooks::list_sample_events(&call.workspace, &connection).await?))
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct SimulateBody {
+    /// One of the connector's event types, or a pattern such as `invoice.*`.
+    event: String,
+    /// A payload to use instead of the sample's.
+    data: Option<Value>,
+    #[serde(default = "one")]
+    #[schemars(range(min = 1, max = 100))]
+    count: u64,
+    /// Sends what must be rejected.
+    invalid: Option<Corruption>,
+}
+
+fn one() -> u64 {
+    1
+}
+
+/// Events that were sent.
+#[derive(JsonSchema, Serialize)]
+struct SimulationView {
+    /// Where they were sent.
+    #[schemars(with = "String")]
+    to: Url,
+    sent: u64,
+    /// Those that were not answered as they should be.
+    unexpected: u64,
+    events: Vec<SentEventView>,
+}
+
+/// Collects the events that were sent.
+#[derive(Default)]
+struct SentEvents(Vec<SentEventView>);
+
+impl SimulationObserver for SentEvents {
+    fn starts(&mut self, _: &SimulationTarget) {}
+
+    fn sent(&mut self, event: SentEventView) -> Result<()> {
+        self.0.push(event);
+        Ok(())
+    }
+}
+
+async fn simulate(call: Call<Unused, SimulateBody>) -> Result<Json<SimulationView>> {
+    let source = call.connection()?;
+    call.workspace.connection(&source).await?;
+    let SimulateBody { event, data, count, invalid } = call.body;
+    let request = SimulateEventsRequest {
+        source,
+        event,
+        to: None,
+        set: Vec::new(),
+        data: data.map(|data| data.to_string().into_bytes()),
+        secret: None,
+        count: count.clamp(1, 100),
+        rate: None,
+        corruption: invalid,
+    };
+    let mut sent = SentEvents::default();
+    let result = Box::pin(webhooks::simulate_events(&call.workspace, request, &mut sent)).await?;
+    Ok(Json(SimulationView { to: result.to, sent: result.sent, unexpected: result.unexpected, events: sent.0 }))
+}

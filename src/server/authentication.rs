@@ -1,0 +1,79 @@
+//! Who asks: the API token of a request, its workspace, and the connections that it may use.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::problem::{Problem, RequestError};
+use crate::error::Result;
+use crate::http::serve::header::{AUTHORIZATION, HeaderMap, WWW_AUTHENTICATE};
+use crate::model::{ApiToken, ConnectionAccess};
+use crate::ops::api_tokens;
+use crate::runtime::Workspace;
+use crate::webhook::inbound::server::WebhookHandler;
+
+/// A workspace that is served.
+pub(super) struct Tenant {
+    pub(super) workspace: Arc<Workspace>,
+    /// What answers the requests to its webhook URLs.
+    pub(super) webhooks: Option<Arc<WebhookHandler>>,
+}
+
+/// A token with the connections that it may use now.
+pub(super) struct Caller {
+    pub(super) token: ApiToken,
+    pub(super) access: ConnectionAccess,
+}
+
+/// Finds the workspace and the token of a request (RFC 6750, section 2.1).
+///
+/// # Errors
+/// [`RequestError::NoToken`]; [`RequestError::InvalidToken`] for a token of no workspace that is served.
+pub(super) async fn authenticate<'t>(
+    tenants: &'t [Tenant],
+    headers: &HeaderMap,
+) -> Result<(&'t Tenant, Caller), Problem> {
+    let presented = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(bearer);
+    let Some(presented) = presented else {
+        return Err(Problem::from(RequestError::NoToken).with_header(WWW_AUTHENTICATE, "Bearer realm=\"integ\""));
+    };
+    for tenant in tenants {
+        if let Some(token) = api_tokens::authenticate(&tenant.workspace, presented).await? {
+            let access = access(&tenant.workspace, &token).await?;
+            return Ok((tenant, Caller { token, access }));
+        }
+    }
+    let challenge = "Bearer realm=\"integ\", error=\"invalid_token\"";
+    Err(Problem::from(RequestError::InvalidToken).with_header(WWW_AUTHENTICATE, challenge))
+}
+
+/// Returns the connections that a token may use: those that it names, of the user that it is limited to.
+async fn access(workspace: &Workspace, token: &ApiToken) -> Result<ConnectionAccess> {
+    let Some(user) = &token.user else {
+        return Ok(match &token.connections {
+            Some(named) => ConnectionAccess::Only(named.iter().copied().collect()),
+            None => ConnectionAccess::All,
+        });
+    };
+    let connections = workspace.connections().await?.into_iter();
+    let own = connections.filter(|connection| connection.user.as_ref() == Some(user)).map(|connection| connection.id);
+    Ok(ConnectionAccess::Only(own.filter(|id| token.allows_connection(*id)).collect::<BTreeSet<_>>()))
+}
+
+/// Returns the token of an `Authorization` header. The scheme's case does not matter (RFC 9110, section 11.1).
+fn bearer(value: &str) -> Option<&str> {
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::bearer;
+
+    #[test]
+    fn a_bearer_token_is_read_from_its_header() {
+        assert_eq!(bearer("Bearer integ_x"), Some("integ_x"));
+        assert_eq!(bearer("bearer  integ_x "), Some("integ_x"));
+        assert_eq!(bearer("Basic aW50ZWc="), None);
+        assert_eq!(bearer("integ_x"), None);
+    }
+}

@@ -1,0 +1,65 @@
+//! The page of the API's description at `/docs`. It is written from the OpenAPI document and works without a network.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use serde_json::Value;
+
+use crate::http::html::{document, escape};
+
+const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
+
+/// Returns the page.
+pub(super) fn page(openapi: &Value) -> String {
+    let mut groups: BTreeMap<&str, String> = BTreeMap::new();
+    for (path, item) in openapi["paths"].as_object().into_iter().flatten() {
+        for method in METHODS {
+            let operation = &item[method];
+            if operation.is_null() {
+                continue;
+            }
+            let tag = operation["tags"][0].as_str().unwrap_or_default();
+            entry(groups.entry(tag).or_default(), method, path, operation);
+        }
+    }
+    let mut body = "<span class=\"name\">integ</span><h1>HTTP API</h1>\
+                    <p>Send <b>Authorization: Bearer integ_…</b> with each request; <b>integ api-token create</b> makes a token. \
+                    Failures are problem details (RFC 9457). The machine-readable description is <a href=\"openapi.json\">openapi.json</a>.</p>"
+        .to_owned();
+    for (tag, entries) in groups {
+        let _ = write!(body, "<h1>{}</h1>{entries}", escape(tag));
+    }
+    document("integ HTTP API", &body)
+}
+
+fn entry(out: &mut String, method: &str, path: &str, operation: &Value) {
+    let text = |value: &Value| escape(value.as_str().unwrap_or_default());
+    let _ = write!(
+        out,
+        "<details><summary><b>{} {}</b><br>{}</summary><p>{}</p>",
+        method.to_ascii_uppercase(),
+        escape(path),
+        text(&operation["summary"]),
+        text(&operation["description"]),
+    );
+    let parameters: Vec<&Value> = operation["parameters"].as_array().into_iter().flatten().collect();
+    if !parameters.is_empty() {
+        out.push_str("<ul>");
+        for parameter in parameters {
+            let place = parameter["in"].as_str().unwrap_or_default();
+            let _ = write!(
+                out,
+                "<li><b>{}</b> ({}) {}</li>",
+                text(&parameter["name"]),
+                escape(place),
+                text(&parameter["description"])
+            );
+        }
+        out.push_str("</ul>");
+    }
+    let body = &operation["requestBody"]["content"]["application/json"]["schema"];
+    if !body.is_null() {
+        let _ = write!(out, "<p>Body</p><pre>{}</pre>", escape(&serde_json::to_string_pretty(body).unwrap_or_default()));
+    }
+    out.push_str("</details>");
+}

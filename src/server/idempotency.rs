@@ -1,0 +1,72 @@
+//! Requests that may be repeated: the `Idempotency-Key` header, and the response that a repetition gets.
+
+use hyper::http::request::Parts;
+
+use super::problem::{Problem, RequestError};
+use super::reply::Reply;
+use crate::error::Result;
+use crate::hash::sha256_of_parts;
+use crate::http::serve::{StatusCode, header};
+use crate::model::{IdempotencyClaim, IdempotencyKey, StoredResponse};
+use crate::ops::idempotency;
+use crate::runtime::Workspace;
+
+pub(super) const HEADER: &str = "idempotency-key";
+
+/// The content types of stored responses.
+const CONTENT_TYPES: [&str; 3] = [super::reply::JSON, "text/calendar; charset=utf-8", "application/octet-stream"];
+
+/// Reads the key of a request.
+///
+/// # Errors
+/// [`RequestError::InvalidIdempotencyKey`].
+pub(super) fn key_of(head: &Parts) -> Result<Option<String>, RequestError> {
+    let Some(value) = head.headers.get(HEADER) else { return Ok(None) };
+    let text = value.to_str().ok().filter(|text| (1..=255).contains(&text.len()));
+    text.map(|text| Some(text.to_owned())).ok_or(RequestError::InvalidIdempotencyKey)
+}
+
+/// A key that was claimed for a running request.
+pub(super) struct ClaimedKey {
+    key: IdempotencyKey,
+}
+
+/// Claims the key of a request.
+///
+/// # Errors
+/// [`RequestError::OtherRequest`] and [`RequestError::StillRunning`].
+pub(super) async fn claim(
+    workspace: &Workspace,
+    key: IdempotencyKey,
+    request: &[&[u8]],
+) -> Result<Result<ClaimedKey, Reply>, Problem> {
+    match idempotency::claim_key(workspace, key.clone(), sha256_of_parts(request)).await? {
+        IdempotencyClaim::Claimed => Ok(Ok(ClaimedKey { key })),
+        IdempotencyClaim::Running => {
+            Err(Problem::from(RequestError::StillRunning).with_header(header::RETRY_AFTER, 1))
+        }
+        IdempotencyClaim::OtherRequest => Err(RequestError::OtherRequest.into()),
+        IdempotencyClaim::Done(response) => Ok(Err(Reply {
+            status: StatusCode::from_u16(response.status).unwrap_or(StatusCode::OK),
+            content_type: CONTENT_TYPES.into_iter().find(|known| *known == response.content_type).unwrap_or_default(),
+            body: response.body.into(),
+            location: response.location,
+        })),
+    }
+}
+
+impl ClaimedKey {
+    /// Stores a successful response, or releases the key: a request that failed may be sent again.
+    ///
+    /// # Errors
+    /// The store's.
+    pub(super) async fn finish(self, workspace: &Workspace, result: &Result<Reply, Problem>) -> Result<()> {
+        let response = result.as_ref().ok().map(|reply| StoredResponse {
+            status: reply.status.as_u16(),
+            content_type: reply.content_type.to_owned(),
+            location: reply.location.clone(),
+            body: reply.body.to_vec(),
+        });
+        idempotency::finish_key(workspace, &self.key, response.as_ref()).await
+    }
+}

@@ -1,0 +1,171 @@
+//! `integ serve`: the HTTP API, the webhook URLs and the workers of workspaces, in one process.
+//!
+//! [`Route`](route::Route)s are rows of a table (`api`): method, path, operation, shapes, handler. One path through
+//! [`http`] leads to them all, so that no route can leave out authentication, the rate limit or the audit log:
+//!
+//! 1. [`http::HttpServer`] checks host and origin, finds the route, and authenticates the token ([`authentication`]), which
+//!    names the workspace and the connections that the request may use.
+//! 2. [`operation::ApiRequest`] checks the scope that the operation needs and counts the request. Then its body is read.
+//! 3. [`call::Call`] parses path, query and body; the handler calls the operation in `ops` and returns its view. The audit
+//!    log has the request before anything is changed or returned.
+//! 4. Failures become problem details ([`problem`]).
+//!
+//! [`openapi`] describes the same table.
+
+mod api;
+mod authentication;
+mod call;
+mod docs;
+mod hosts;
+mod http;
+mod idempotency;
+mod openapi;
+mod operation;
+mod page;
+mod problem;
+mod public;
+mod reply;
+mod route;
+mod table;
+
+use std::net::{SocketAddr, TcpListener};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::join_all;
+use thiserror::Error;
+use tokio::sync::oneshot;
+
+use self::authentication::Tenant;
+use self::hosts::AllowedHosts;
+use self::http::HttpServer;
+use self::public::PublicPages;
+use self::table::RouteTable;
+use crate::error::{Diagnostic, Hint, Kind, Remedy, Result};
+use crate::http::serve;
+use crate::ops::serving::{self, ServeObserver, ServeRequest, ServeStarted, Server};
+use crate::runtime::worker::{RunUntil, WorkerSet};
+use crate::runtime::{BoxFuture, Workspace};
+use crate::view::listen::ListenEventView;
+use crate::webhook::listen::{EventDisplay, ListenOptions, WebhookService};
+use crate::worker::deliver::{DeliveryScope, DeliveryWorker};
+use crate::worker::refresh::RefreshWorker;
+use crate::worker::retention::{RetentionScope, RetentionWorker};
+use crate::worker::schedule::ScheduleWorker;
+use crate::worker::subscriptions::SubscriptionWorker;
+
+/// How long requests may still take to be answered at the end.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Why a server cannot start.
+#[derive(Debug, Error)]
+pub enum ServeError {
+    #[error("cannot listen on {address}")]
+    Bind { address: SocketAddr, source: std::io::Error },
+}
+
+impl Remedy for ServeError {
+    fn diagnostic(&self) -> Diagnostic {
+        match self {
+            Self::Bind { .. } => Diagnostic::new(Kind::Failed, "port_in_use")
+                .hint(Hint::new("use any free port:", "integ serve --bind 127.0.0.1:0")),
+        }
+    }
+}
+
+/// The HTTP server, as a part of the program.
+#[derive(Clone, Copy, Debug)]
+pub struct ApiServer;
+
+impl Server for ApiServer {
+    fn serve<'a>(
+        &'a self,
+        workspaces: &'a [Arc<Workspace>],
+        request: ServeRequest,
+        observer: &'a dyn ServeObserver,
+    ) -> BoxFuture<'a, Result<()>> {
+        Box::pin(run(workspaces, request, observer))
+    }
+}
+
+async fn run(workspaces: &[Arc<Workspace>], request: ServeRequest, observer: &dyn ServeObserver) -> Result<()> {
+    let unusable = |source| ServeError::Bind { address: request.address, source };
+    let listener = TcpListener::bind(request.address).map_err(unusable)?;
+    let address = listener.local_addr().map_err(unusable)?;
+    let mut workers = WorkerSet::new();
+    let (mut tenants, mut displays) = (Vec::new(), Vec::new());
+    for workspace in workspaces {
+        serving::prepare(workspace).await?;
+        let (tenant, display) = start_workspace(workspace, &request, address.port(), &mut workers).await?;
+        tenants.push(tenant);
+        displays.push(display);
+    }
+    let engine = &workspaces.first().map(|workspace| Arc::clone(&workspace.engine));
+    let further = engine.as_ref().map(|engine| engine.config.serve.hosts.clone()).unwrap_or_default();
+    let hosts = AllowedHosts::new(address, request.public_url.as_ref(), &further);
+    let table = RouteTable::new();
+    let pages = PublicPages::new(&table, workspaces.to_vec());
+    let server = serve::Server::start_public(vec![listener], HttpServer::new(tenants, hosts, table, pages));
+    let server = server.map_err(unusable)?;
+    let names = workspaces.iter().map(|workspace| workspace.name.clone()).collect();
+    observer.started(&ServeStarted { address, workspaces: names })?;
+    let (closed, stop_workers) = oneshot::channel::<()>();
+    let closing = async move {
+        if let Some(engine) = engine {
+            engine.shutdown.requested().await;
+        }
+        server.finish(ANSWER_TIMEOUT).await;
+        drop(closed);
+    };
+    let working = workers.run(RunUntil::Stopped, stop_workers.map(|_| ()));
+    let showing = join_all(displays.iter_mut().map(|display| show_events(display, observer)));
+    let (mut closing, mut working, mut showing) = (pin!(closing.fuse()), pin!(working), pin!(showing.fuse()));
+    let ends = loop {
+        tokio::select! {
+            () = &mut closing => {}
+            _ = &mut showing => {}
+            ends = &mut working => break ends,
+        }
+    };
+    ends.into_iter().try_for_each(|end| end.result)
+}
+
+/// Starts what a workspace has beside the API: its webhook URLs and its workers.
+async fn start_workspace<'a>(
+    workspace: &'a Arc<Workspace>,
+    request: &ServeRequest,
+    port: u16,
+    workers: &mut WorkerSet<'a>,
+) -> Result<(Tenant, EventDisplay)> {
+    let options = ListenOptions {
+        connections: Vec::new(),
+        port,
+        bind: None,
+        public_url: request.public_url.as_ref().map(ToString::to_string),
+        handlers: Arc::clone(&request.handlers),
+        max_attempts: request.max_attempts,
+        poll: None,
+        leaves_events_pending: request.handlers.is_empty(),
+    };
+    let service = WebhookService::start(workspace, &options, port).await?;
+    let webhooks = service.requests();
+    let display = service.start_workers(workers);
+    workers.add(workspace, RefreshWorker::logging(workspace));
+    workers.add(workspace, SubscriptionWorker::logging(workspace, None));
+    workers.add(workspace, ScheduleWorker::logging(workspace));
+    workers.add(workspace, DeliveryWorker::new(workspace, DeliveryScope::All, Box::new(|_| {})));
+    workers.add(workspace, RetentionWorker::new(workspace, RetentionScope::All));
+    Ok((Tenant { workspace: Arc::clone(workspace), webhooks: Some(webhooks) }, display))
+}
+
+async fn show_events(display: &mut EventDisplay, observer: &dyn ServeObserver) {
+    loop {
+        display
+            .show_next(&mut |event| {
+                ListenEventView::list(event, false).into_iter().for_each(|event| observer.happened(event));
+            })
+            .await;
+    }
+}

@@ -1,0 +1,268 @@
+//! The description of the API (OpenAPI 3.1), generated from the table of routes.
+
+use schemars::SchemaGenerator;
+use schemars::generate::SchemaSettings;
+use schemars::JsonSchema;
+use serde_json::{Map, Value, json};
+
+use super::problem::ProblemView;
+use super::reply::{JSON, ReplyContent};
+use super::route::{Route, SchemaFunction};
+use super::table::RouteTable;
+use crate::http::serve::Method;
+use crate::ops::Effect;
+
+/// The failures of every route, with their meaning.
+const FAILURES: &[(u16, &str)] = &[
+    (400, "The query, the body or a value in them is invalid"),
+    (401, "There is no API token, or it is invalid, expired, disabled or revoked"),
+    (403, "The token does not have the scope, or the Host or Origin is foreign"),
+    (404, "There is no such object, or the token may not use it"),
+    (408, "The body did not arrive in time"),
+    (409, "The present state does not allow it, such as a connection that needs to be reconnected"),
+    (412, "The object has changed since it was read (If-Match)"),
+    (413, "The body is too large"),
+    (415, "The body is not JSON"),
+    (422, "The idempotency key was used for another request"),
+    (424, "The service rejected the request, or its response cannot be used"),
+    (429, "The rate limit of the token is used up"),
+    (500, "It failed at this end"),
+    (503, "Temporary: the network, the service, the vault or this server is not available"),
+];
+
+/// Returns the description of the API.
+pub(super) fn document(table: &RouteTable) -> Value {
+    let mut schemas = Schemas::new();
+    let mut paths = Map::new();
+    for route in table.routes() {
+        let operation = operation(route, &mut schemas);
+        let path = paths.entry(route.path).or_insert_with(|| json!({}));
+        path[route.method.as_str().to_ascii_lowercase()] = operation;
+    }
+    let problem = schemas.response(ProblemView::json_schema);
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "integ",
+            "version": "1",
+            "summary": "The HTTP API of `integ serve`",
+            "license": { "name": "MIT", "identifier": "MIT" },
+            "description": "Connections to services: their status, tokens, records, webhooks and calls. Each request needs an API token \
+                            of the workspace (`integ api-token create`). Times are RFC 3339 in UTC, durations are seconds, sizes are bytes.",
+        },
+        "servers": [{ "url": "/" }],
+        "security": [{ "api_token": [] }],
+        "paths": paths,
+        "components": {
+            "securitySchemes": {
+                "api_token": {
+                    "type": "http", "scheme": "bearer",
+                    "description": "A token from `integ api-token create`",
+                }
+            },
+            "headers": {
+                "RateLimit": { "description": "Requests left in the window (`r`) and its length in seconds (`t`)", "schema": { "type": "string" } },
+                "RequestId": { "description": "The id of the request in logs and in the audit log", "schema": { "type": "string" } },
+            },
+            "responses": { "Problem": {
+                "description": "A failure (RFC 9457)",
+                "content": { "application/problem+json": { "schema": problem } }
+            } },
+            "schemas": schemas.definitions(),
+        },
+    })
+}
+
+fn operation(route: &Route, schemas: &mut Schemas) -> Value {
+    let mut parameters: Vec<Value> = route.path_names().map(path_parameter).collect();
+    parameters.extend(route.query.iter().flat_map(|query| query_parameters(&schemas.request(*query))));
+    if route.is_repeatable {
+        parameters.push(json!({
+            "name": "Idempotency-Key", "in": "header", "required": false,
+            "description": "A repeated request with the same key gets the response of the first one, for 24 hours",
+            "schema": { "type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$" },
+        }));
+    }
+    let mut responses = Map::new();
+    responses.insert(route.response.status.as_str().to_owned(), success(route, schemas));
+    for (status, meaning) in FAILURES {
+        if *status == 412 && route.operation.effect == Effect::Read {
+            continue;
+        }
+        let problem = json!({ "application/problem+json": { "schema": { "$ref": "#/components/schemas/ProblemView" } } });
+        responses.insert(status.to_string(), json!({ "description": meaning, "content": problem }));
+    }
+    let scope = route.operation.api_scope().to_string();
+    let mut operation = json!({
+        "operationId": operation_id(route),
+        "summary": route.summary,
+        "tags": [scope.split(':').next().unwrap_or_default()],
+        "description": format!("Needs the scope `{scope}`. The same as `integ {}`.", route.operation.name),
+        "x-integ-operation": route.operation.name,
+        "x-integ-effect": route.operation.effect.as_str(),
+        "x-integ-scope": scope,
+        "parameters": parameters,
+        "responses": responses,
+    });
+    if let Some(body) = route.body {
+        operation["requestBody"] = json!({ "required": true, "content": { JSON: { "schema": schemas.request(body) } } });
+    }
+    operation
+}
+
+/// A name for generated clients: the method and the path in words.
+fn operation_id(route: &Route) -> String {
+    let words = route.path.trim_start_matches("/v1/").split('/').map(|part| {
+        let (is_value, name) = (part.starts_with('{'), part.trim_matches(['{', '}']));
+        let name = name.replace(['-', '.'], "_");
+        if is_value { format!("by_{name}") } else { name }
+    });
+    let words: Vec<String> = words.collect();
+    let verb = match route.method {
+        Method::GET => "get",
+        Method::PUT => "put",
+        Method::PATCH => "update",
+        Method::DELETE => "delete",
+        _ => "post",
+    };
+    format!("{verb}_{}", words.join("_"))
+}
+
+fn success(route: &Route, schemas: &mut Schemas) -> Value {
+    let headers = json!({
+        "RateLimit": { "$ref": "#/components/headers/RateLimit" },
+        "X-Request-Id": { "$ref": "#/components/headers/RequestId" },
+    });
+    let mut response = json!({ "description": route.summary, "headers": headers });
+    match route.response.content {
+        ReplyContent::Nothing => {}
+        ReplyContent::Json(schema) => response["content"] = json!({ JSON: { "schema": schemas.response(schema) } }),
+        ReplyContent::Text(media_type) => {
+            response["content"] = json!({ media_type: { "schema": { "type": "string" } } });
+        }
+    }
+    response
+}
+
+/// A value in a path. Ids that are numbers are so in the schema, so that a client need not guess.
+fn path_parameter(name: &'static str) -> Value {
+    let (schema, description) = match name {
+        "connection" => {
+            (json!({ "type": "string", "maxLength": 257 }), "The name of a connection, such as `slack` or `slack@work`")
+        }
+        "job" | "event" | "subscription" => (json!({ "type": "integer", "minimum": 1 }), "The id of the object"),
+        _ => (json!({ "type": "string", "minLength": 1, "maxLength": 256 }), "The id or name of the object"),
+    };
+    json!({ "name": name, "in": "path", "required": true, "description": description, "schema": schema })
+}
+
+fn query_parameters(schema: &Value) -> Vec<Value> {
+    let required: Vec<&str> = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let properties = schema["properties"].as_object().cloned().unwrap_or_default();
+    let parameter = |(name, mut schema): (String, Value)| {
+        let description = schema.as_object_mut().and_then(|object| object.remove("description"));
+        without_null(&mut schema);
+        let mut parameter =
+            json!({ "name": name, "in": "query", "required": required.contains(&name.as_str()), "schema": schema });
+        if let Some(description) = description {
+            parameter["description"] = description;
+        }
+        parameter
+    };
+    properties.into_iter().map(parameter).collect()
+}
+
+/// A parameter that is absent is not null.
+fn without_null(schema: &mut Value) {
+    let Some(object) = schema.as_object_mut() else { return };
+    object.remove("default").filter(|default| !default.is_null()).map(|default| object.insert("default".to_owned(), default));
+    if let Some(Value::Array(types)) = object.get_mut("type") {
+        types.retain(|kind| kind != "null");
+        if let [only] = types.as_slice() {
+            let only = only.clone();
+            object.insert("type".to_owned(), only);
+        }
+    }
+    if let Some(Value::Array(choices)) = object.get_mut("anyOf") {
+        choices.retain(|choice| choice["type"] != "null");
+        if let [only] = choices.as_slice()
+            && let Value::Object(only) = only.clone()
+        {
+            object.remove("anyOf");
+            object.extend(only);
+        }
+    }
+    if let Some(Value::Array(words)) = object.get_mut("enum") {
+        words.retain(|word| !word.is_null());
+    }
+}
+
+/// The schemas of requests, inlined, and of responses, which refer to components.
+struct Schemas {
+    requests: SchemaGenerator,
+    responses: SchemaGenerator,
+}
+
+impl Schemas {
+    fn new() -> Self {
+        let mut requests = SchemaSettings::draft2020_12().for_deserialize();
+        requests.inline_subschemas = true;
+        let mut responses = SchemaSettings::draft2020_12().for_serialize();
+        responses.definitions_path = "/components/schemas".into();
+        Self { requests: requests.into_generator(), responses: responses.into_generator() }
+    }
+
+    fn request(&mut self, schema: SchemaFunction) -> Value {
+        schema(&mut self.requests).to_value()
+    }
+
+    fn response(&mut self, schema: SchemaFunction) -> Value {
+        schema(&mut self.responses).to_value()
+    }
+
+    fn definitions(mut self) -> Value {
+        let mut definitions = self.responses.take_definitions(true);
+        let problem = ProblemView::json_schema(&mut self.responses).to_value();
+        definitions.insert("ProblemView".to_owned(), problem);
+        Value::Object(definitions)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_route_is_described_once_under_a_name_of_its_own() {
+        let table = RouteTable::new();
+        let document = document(&table);
+        let ids: Vec<&str> = document["paths"].as_object().unwrap().values().flat_map(|path| path.as_object().unwrap().values())
+            .map(|operation| operation["operationId"].as_str().unwrap()).collect();
+        assert_eq!(ids.len(), table.routes().len());
+        let distinct: BTreeSet<&&str> = ids.iter().collect();
+        assert_eq!(distinct.len(), ids.len(), "{ids:?}");
+    }
+
+    #[test]
+    fn every_reference_leads_to_a_component() {
+        fn references(value: &Value, found: &mut BTreeSet<String>) {
+            match value {
+                Value::Array(items) => items.iter().for_each(|item| references(item, found)),
+                Value::Object(object) => {
+                    found.extend(object.get("$ref").and_then(Value::as_str).map(str::to_owned));
+                    object.values().for_each(|value| references(value, found));
+                }
+                _ => {}
+            }
+        }
+        let document = document(&RouteTable::new());
+        let mut found = BTreeSet::new();
+        references(&document, &mut found);
+        assert!(found.len() > 20, "{found:?}");
+        for reference in found {
+            assert!(document.pointer(reference.trim_start_matches('#')).is_some(), "{reference}");
+        }
+    }
+}

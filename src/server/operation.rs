@@ -1,0 +1,211 @@
+//! One request to the API from its authorization to its response: scope, rate limit, idempotency, audit, operation.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use hyper::body::Bytes;
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::call::RawCall;
+use super::http::source_text;
+use super::idempotency;
+use super::problem::{Problem, RequestError};
+use super::reply::Reply;
+use super::route::Route;
+use super::table::RouteTable;
+use crate::error::Result;
+use crate::hash::sha256;
+use crate::hex;
+use crate::http::serve::{FullResponse, Method, StatusCode, header};
+use crate::audit::{AuditCaller, AuditTicket};
+use crate::model::{Admission, ApiToken, AuditActor, IdempotencyKey};
+use crate::ops::{Effect, api_tokens};
+use crate::runtime::Workspace;
+
+/// A request to a route of the API.
+pub(super) struct ApiRequest {
+    pub(super) table: Arc<RouteTable>,
+    pub(super) route: usize,
+    pub(super) request_id: String,
+    pub(super) source: Option<SocketAddr>,
+    /// Limited to the connections of the token.
+    pub(super) workspace: Arc<Workspace>,
+    pub(super) token: ApiToken,
+    pub(super) path: BTreeMap<&'static str, String>,
+    pub(super) query: String,
+    pub(super) idempotency_key: Option<String>,
+    pub(super) if_match: Option<Vec<u8>>,
+    pub(super) content_type: Option<Vec<u8>>,
+    /// What the rate limit said, once it was asked.
+    pub(super) rate: Option<Admission>,
+}
+
+impl ApiRequest {
+    pub(super) fn route(&self) -> &Route {
+        &self.table.routes()[self.route]
+    }
+
+    /// Checks the scope of the token, then counts the request against its rate limit.
+    ///
+    /// # Errors
+    /// [`RequestError::MissingScope`] and [`RequestError::RateLimited`].
+    pub(super) async fn authorize(mut self) -> Result<Self, Problem> {
+        let Some(rate) = api_tokens::admit(&self.workspace, &self.token).await? else {
+            return Err(RequestError::InvalidToken.into());
+        };
+        self.rate = Some(rate);
+        if !rate.is_allowed {
+            let wait = rate.resets_at.duration_since(self.workspace.engine.clock.now_micros());
+            let seconds = u64::try_from(wait.as_secs()).unwrap_or(0) + 1;
+            let problem = Problem::from(RequestError::RateLimited { limit: rate.limit });
+            return Err(self.limits(problem).with_header(header::RETRY_AFTER, seconds));
+        }
+        let scope = self.route().operation.api_scope();
+        if !self.token.allows(&scope) {
+            self.begin().await?.refuse(MISSING_SCOPE).await?;
+            let challenge = format!("Bearer realm=\"integ\", error=\"insufficient_scope\", scope=\"{scope}\"");
+            let problem = Problem::from(RequestError::MissingScope { scope: scope.to_string() });
+            return Err(self.limits(problem).with_header(header::WWW_AUTHENTICATE, challenge));
+        }
+        Ok(self)
+    }
+
+    /// Runs the operation to its end, also if the caller leaves, and responds.
+    pub(super) async fn run(self, body: Bytes, permit: OwnedSemaphorePermit) -> FullResponse {
+        let rate = self.rate;
+        let is_head = self.route().method == Method::GET;
+        let task = tokio::spawn(async move {
+            let result = self.perform(body).await;
+            drop(permit);
+            result
+        });
+        let result = match task.await {
+            Ok(result) => result,
+            Err(_) => Err(Problem::from(RequestError::Overloaded)),
+        };
+        let mut response = match result {
+            Ok(reply) => {
+                let etag = is_head.then(|| etag(&reply));
+                let mut response = reply.into_http();
+                if let Some(etag) = etag.and_then(|etag| header::HeaderValue::try_from(etag).ok()) {
+                    response.headers_mut().insert(header::ETAG, etag);
+                }
+                response
+            }
+            Err(problem) => problem.into_http(),
+        };
+        if let Some(rate) = rate {
+            for (name, value) in rate_headers(&rate) {
+                response.headers_mut().insert(name, value);
+            }
+        }
+        response
+    }
+
+    async fn perform(self, body: Bytes) -> Result<Reply, Problem> {
+        let route = self.route();
+        self.check_content(&body)?;
+        self.check_unchanged().await?;
+        let claim = match self.idempotency_key.clone().filter(|_| route.is_repeatable) {
+            None => None,
+            Some(key) => {
+                let key = IdempotencyKey { caller: self.token.id.to_string(), key };
+                let path = self.path.iter().map(|(name, value)| format!("{name}={value}\n")).collect::<String>();
+                let parts: [&[u8]; 4] = [route.path.as_bytes(), path.as_bytes(), self.query.as_bytes(), &body];
+                match idempotency::claim(&self.workspace, key, &parts).await? {
+                    Ok(claimed) => Some(claimed),
+                    Err(reply) => return Ok(reply),
+                }
+            }
+        };
+        let raw = self.raw_call(body);
+        let result = self.audited(route.handle(raw)).await;
+        if let Some(claim) = claim {
+            claim.finish(&self.workspace, &result).await?;
+        }
+        result
+    }
+
+    /// Begins the entry of the request in the audit log. What cannot be recorded is not done.
+    async fn begin(&self) -> Result<AuditTicket<'_>, Problem> {
+        let caller = AuditCaller {
+            actor: AuditActor::ApiToken(self.token.id.to_string()),
+            source: source_text(self.source),
+            request_id: Some(self.request_id.clone()),
+        };
+        let begun = self.route().operation.begin(&self.workspace, caller).await;
+        begun.map_err(|source| RequestError::NotAudited { source }.into())
+    }
+
+    /// Runs the operation, and records it: a change before it is made, what is read before it is returned.
+    async fn audited(&self, operation: impl Future<Output = Result<Reply>>) -> Result<Reply, Problem> {
+        Ok(self.begin().await?.run(operation).await?)
+    }
+
+    fn raw_call(&self, body: Bytes) -> RawCall {
+        RawCall {
+            workspace: Arc::clone(&self.workspace),
+            caller: Arc::new(self.token.clone()),
+            path: self.path.clone(),
+            query: self.query.clone(),
+            body,
+            has_body: self.route().body.is_some(),
+        }
+    }
+
+    /// A body is JSON; a route without one ignores what is empty.
+    fn check_content(&self, body: &Bytes) -> Result<(), RequestError> {
+        if body.is_empty() {
+            return Ok(());
+        }
+        if self.route().body.is_none() {
+            return Err(RequestError::Body { at: String::new(), reason: "this request has none".to_owned() });
+        }
+        let content_type = self.content_type.as_deref().unwrap_or_default();
+        let media_type = content_type.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+        let is_json = media_type.eq_ignore_ascii_case(b"application/json")
+            || (media_type.len() > 5 && media_type[media_type.len() - 5..].eq_ignore_ascii_case(b"+json"));
+        if is_json { Ok(()) } else { Err(RequestError::NotJson) }
+    }
+
+    /// Compares `If-Match` with the object as `GET` returns it now (RFC 9110, section 13.1.1).
+    async fn check_unchanged(&self) -> Result<(), Problem> {
+        let Some(wanted) = &self.if_match else { return Ok(()) };
+        let route = self.route();
+        let reads = |other: &&Route| other.method == Method::GET && other.path == route.path;
+        let Some(read) = self.table.routes().iter().find(reads).filter(|_| route.operation.effect != Effect::Read) else {
+            return Ok(());
+        };
+        let raw = RawCall { query: String::new(), body: Bytes::new(), has_body: false, ..self.raw_call(Bytes::new()) };
+        let present = etag(&read.handle(raw).await?);
+        let wanted = String::from_utf8_lossy(wanted);
+        let is_match = wanted.split(',').map(str::trim).any(|tag| tag == "*" || tag == present);
+        if is_match { Ok(()) } else { Err(RequestError::Changed.into()) }
+    }
+
+    fn limits(&self, problem: Problem) -> Problem {
+        let headers = self.rate.iter().flat_map(rate_headers);
+        headers.fold(problem, |problem, (name, value)| {
+            problem.with_header(name, value.to_str().unwrap_or_default().to_owned())
+        })
+    }
+}
+
+/// The headers of a rate limit (draft-ietf-httpapi-ratelimit-headers).
+fn rate_headers(rate: &Admission) -> Vec<(header::HeaderName, header::HeaderValue)> {
+    let policy = format!("\"minute\";q={};w=60", rate.limit);
+    let limit = format!("\"minute\";r={};t=60", rate.remaining);
+    let header = |name: &'static str, value: String| {
+        Some((header::HeaderName::from_static(name), header::HeaderValue::try_from(value).ok()?))
+    };
+    [header("ratelimit-policy", policy), header("ratelimit", limit)].into_iter().flatten().collect()
+}
+
+/// Returns the entity tag of a response: a digest of its bytes.
+fn etag(reply: &Reply) -> String {
+    if reply.status != StatusCode::OK {
+        return String::new();
+    }
+    format!("\"{}\"", hex::encode(&sha256(&reply.body)[..12]))
+}

@@ -1,0 +1,232 @@
+//! Failures as problem details (RFC 9457), with the codes and hints of the command line.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+use thiserror::Error;
+
+use super::reply::protect;
+use crate::error::{Diagnostic, Error, Hint, Kind, Remedy};
+use crate::http::serve::{FullResponse, Response, StatusCode, header};
+
+const PROBLEM_JSON: &str = "application/problem+json";
+
+/// The body of a response that reports a failure.
+#[derive(Clone, Debug, JsonSchema, Serialize)]
+pub(super) struct ProblemView {
+    /// `about:blank`: `code` says what happened.
+    #[serde(rename = "type")]
+    kind: &'static str,
+    /// The meaning of the status.
+    title: &'static str,
+    status: u16,
+    /// What failed and why, on one line.
+    detail: String,
+    /// The stable name of the failure: `needs_reauth`, `unknown_connection`.
+    code: &'static str,
+    /// What to do, as shown to a user.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<String>,
+    /// The command in the hint, for the machine that runs `integ serve`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    command: Option<String>,
+    /// The connection that it is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    connection: Option<String>,
+}
+
+/// A failure as a response.
+pub(super) struct Problem {
+    pub(super) status: StatusCode,
+    code: &'static str,
+    detail: String,
+    hint: Option<Hint>,
+    connection: Option<String>,
+    headers: Vec<(header::HeaderName, header::HeaderValue)>,
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        let status = match error.downcast_ref::<RequestError>() {
+            Some(request) => request.status(),
+            None => StatusCode::from_u16(error.kind().http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+        };
+        Self {
+            status,
+            code: error.code(),
+            detail: error.on_one_line(),
+            hint: error.hint(),
+            connection: error.connection(),
+            headers: Vec::new(),
+        }
+    }
+}
+
+impl From<RequestError> for Problem {
+    fn from(error: RequestError) -> Self {
+        Error::from(error).into()
+    }
+}
+
+impl Problem {
+    /// Adds a header to the response.
+    #[must_use]
+    pub(super) fn with_header(mut self, name: header::HeaderName, value: impl ToString) -> Self {
+        if let Ok(value) = header::HeaderValue::try_from(value.to_string()) {
+            self.headers.push((name, value));
+        }
+        self
+    }
+
+    /// Returns the stable name of the failure.
+    pub(super) fn code(&self) -> &'static str {
+        self.code
+    }
+
+    /// Returns the response.
+    pub(super) fn into_http(self) -> FullResponse {
+        let view = ProblemView {
+            kind: "about:blank",
+            title: self.status.canonical_reason().unwrap_or("Error"),
+            status: self.status.as_u16(),
+            detail: self.detail,
+            code: self.code,
+            hint: self.hint.as_ref().map(ToString::to_string),
+            command: self.hint.and_then(|hint| hint.command),
+            connection: self.connection,
+        };
+        let mut response = Response::new(serde_json::to_vec(&view).unwrap_or_default().into());
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static(PROBLEM_JSON));
+        protect(headers);
+        headers.extend(self.headers);
+        response
+    }
+}
+
+/// A request that is refused before its operation runs.
+#[derive(Debug, Error)]
+pub(super) enum RequestError {
+    #[error("the host {host:?} is not one of this server's")]
+    ForeignHost { host: String },
+    #[error("requests from the origin {origin:?} are not accepted")]
+    ForeignOrigin { origin: String },
+    #[error("the API has no such path")]
+    UnknownPath,
+    #[error("the path does not support {method}")]
+    MethodNotAllowed { method: String },
+    #[error("the request has no API token")]
+    NoToken,
+    #[error("the API token is invalid, expired, disabled or revoked")]
+    InvalidToken,
+    #[error("the API token does not have the scope {scope}")]
+    MissingScope { scope: String },
+    #[error("the API token has used up its {limit} requests per minute")]
+    RateLimited { limit: u32 },
+    #[error("too many requests are being answered")]
+    Overloaded,
+    #[error("{value:?} is not a valid {name}")]
+    Path { name: &'static str, value: String },
+    #[error("invalid query{at}: {reason}")]
+    Query { at: String, reason: String },
+    #[error("invalid body{at}: {reason}")]
+    Body { at: String, reason: String },
+    #[error("the body is not JSON")]
+    NotJson,
+    #[error("the body is larger than {} KiB", limit / 1024)]
+    TooLarge { limit: usize },
+    #[error("the body did not arrive in time")]
+    TooSlow,
+    #[error("invalid idempotency key")]
+    InvalidIdempotencyKey,
+    #[error("the idempotency key was used for another request")]
+    OtherRequest,
+    #[error("the first request with this idempotency key is still being answered")]
+    StillRunning,
+    #[error("invalid cursor")]
+    InvalidCursor,
+    #[error("the object has changed since it was read")]
+    Changed,
+    #[error("the audit log cannot be written")]
+    NotAudited { source: Error },
+}
+
+impl RequestError {
+    pub(super) fn query(error: &serde_path_to_error::Error<serde_html_form::de::Error>) -> Self {
+        Self::Query { at: place(error.path()), reason: error.inner().to_string() }
+    }
+
+    pub(super) fn body(error: &serde_path_to_error::Error<serde_json::Error>) -> Self {
+        Self::Body { at: place(error.path()), reason: error.inner().to_string() }
+    }
+
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::ForeignHost { .. } | Self::ForeignOrigin { .. } | Self::MissingScope { .. } => StatusCode::FORBIDDEN,
+            Self::UnknownPath | Self::Path { .. } => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
+            Self::NoToken | Self::InvalidToken => StatusCode::UNAUTHORIZED,
+            Self::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::Overloaded | Self::NotAudited { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Query { .. } | Self::Body { .. } | Self::InvalidIdempotencyKey | Self::InvalidCursor => {
+                StatusCode::BAD_REQUEST
+            }
+            Self::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
+            Self::OtherRequest => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::StillRunning => StatusCode::CONFLICT,
+            Self::Changed => StatusCode::PRECONDITION_FAILED,
+        }
+    }
+}
+
+/// ` at a.b`, or nothing for the whole.
+fn place(path: &serde_path_to_error::Path) -> String {
+    let path = path.to_string();
+    if path == "." { String::new() } else { format!(" at {path}") }
+}
+
+impl Remedy for RequestError {
+    fn diagnostic(&self) -> Diagnostic {
+        let usage = |code| Diagnostic::new(Kind::Usage, code);
+        match self {
+            Self::ForeignHost { host } => usage("foreign_host").hint(Hint::new(
+                "add it to the hosts of the server:",
+                format!("integ config set serve.hosts {}", shlex::try_quote(host).unwrap_or_default()),
+            )),
+            Self::ForeignOrigin { .. } => usage("foreign_origin"),
+            Self::UnknownPath => Diagnostic::new(Kind::NotFound, "unknown_path")
+                .hint(Hint::text("the paths are described at /docs and in /openapi.json")),
+            Self::MethodNotAllowed { .. } => usage("method_not_allowed"),
+            Self::NoToken => Diagnostic::new(Kind::AuthNeeded, "no_token").hint(Hint::new(
+                "send it as `Authorization: Bearer integ_…`; create one:",
+                "integ api-token create NAME --scope connections:read",
+            )),
+            Self::InvalidToken => Diagnostic::new(Kind::AuthNeeded, "invalid_token")
+                .hint(Hint::new("list the API tokens:", "integ api-token list")),
+            Self::MissingScope { scope } => usage("missing_scope").hint(Hint::new(
+                "create a token with it:",
+                format!("integ api-token create NAME --scope {scope}"),
+            )),
+            Self::RateLimited { .. } => Diagnostic::new(Kind::Temporary, "rate_limited"),
+            Self::Overloaded => Diagnostic::new(Kind::Temporary, "overloaded"),
+            Self::Path { .. } => Diagnostic::new(Kind::NotFound, "invalid_path"),
+            Self::Query { .. } => usage("invalid_query"),
+            Self::Body { .. } => usage("invalid_body"),
+            Self::NotJson => usage("not_json").hint(Hint::text("send `Content-Type: application/json`")),
+            Self::TooLarge { .. } => usage("body_too_large"),
+            Self::TooSlow => Diagnostic::new(Kind::Temporary, "body_too_slow"),
+            Self::InvalidIdempotencyKey => {
+                usage("invalid_idempotency_key").hint(Hint::text("use 1 to 255 visible ASCII characters"))
+            }
+            Self::OtherRequest => usage("idempotency_key_reused"),
+            Self::StillRunning => Diagnostic::new(Kind::Temporary, "idempotency_key_in_use"),
+            Self::InvalidCursor => {
+                usage("invalid_cursor").hint(Hint::text("use the `next_cursor` of the page before"))
+            }
+            Self::Changed => usage("changed").hint(Hint::text("read it again, and send its new ETag in `If-Match`")),
+            Self::NotAudited { .. } => Diagnostic::new(Kind::Vault, "audit_failed"),
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! A route of the HTTP API: method, path, operation, the shapes of request and response, and the handler.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::de::DeserializeOwned;
+
+use super::call::{Call, RawCall, Unused};
+use super::reply::{Reply, ReplyShape, Response};
+use crate::error::Result;
+use crate::http::serve::{Method, StatusCode};
+use crate::ops::{Operation, operations};
+
+/// Generates the JSON Schema of a request's query or body.
+pub(super) type SchemaFunction = fn(&mut SchemaGenerator) -> Schema;
+
+type Handler =
+    Box<dyn Fn(RawCall) -> Pin<Box<dyn Future<Output = Result<Reply>> + Send>> + Send + Sync + 'static>;
+
+/// One method of one path.
+pub(super) struct Route {
+    pub(super) method: Method,
+    /// With names in braces: `/v1/connections/{connection}`.
+    pub(super) path: &'static str,
+    /// The operation that it runs; its scope, effect and reach decide who may call it.
+    pub(super) operation: &'static Operation,
+    /// What it does, for the description of the API.
+    pub(super) summary: &'static str,
+    pub(super) query: Option<SchemaFunction>,
+    pub(super) body: Option<SchemaFunction>,
+    pub(super) response: ReplyShape,
+    /// Whether a repeated request with the same `Idempotency-Key` gets the first one's response.
+    pub(super) is_repeatable: bool,
+    handler: Handler,
+}
+
+impl Route {
+    /// Creates a route of an operation, named as on the command line.
+    ///
+    /// # Panics
+    /// If there is no such operation, or if it may only be requested at the machine: both are mistakes in the table.
+    pub(super) fn new<Q, B, R, F, Fut>(
+        (method, path): (Method, &'static str),
+        operation: &str,
+        summary: &'static str,
+        handler: F,
+    ) -> Self
+    where
+        Q: DeserializeOwned + JsonSchema + Send + 'static,
+        B: DeserializeOwned + JsonSchema + Send + 'static,
+        R: Response,
+        F: Fn(Call<Q, B>) -> Fut + Send + Sync + Clone + 'static,
+        Fut: Future<Output = Result<R>> + Send + 'static,
+    {
+        let found = operations().find(|known| known.name == operation);
+        let operation = found.unwrap_or_else(|| panic!("no operation is named {operation:?}"));
+        let handler = move |raw: RawCall| {
+            let handler = handler.clone();
+            Box::pin(async move {
+                let call = Call::<Q, B>::parse(raw)?;
+                Ok(handler(call).await?.into_reply())
+            }) as Pin<Box<dyn Future<Output = Result<Reply>> + Send>>
+        };
+        let response = R::shape();
+        Self {
+            is_repeatable: method == Method::POST && response.status != StatusCode::OK,
+            method,
+            path,
+            operation,
+            summary,
+            query: (Q::schema_name() != Unused::schema_name()).then_some(Q::json_schema as SchemaFunction),
+            body: (B::schema_name() != Unused::schema_name()).then_some(B::json_schema as SchemaFunction),
+            response,
+            handler: Box::new(handler),
+        }
+    }
+
+    /// Runs the operation.
+    ///
+    /// # Errors
+    /// A request that does not have the declared shape, and the operation's errors.
+    pub(super) async fn handle(&self, raw: RawCall) -> Result<Reply> {
+        (self.handler)(raw).await
+    }
+
+    /// Returns the names in the path, in order.
+    pub(super) fn path_names(&self) -> impl Iterator<Item = &'static str> {
+        self.path.split('{').skip(1).filter_map(|rest| rest.split_once('}')).map(|(name, _)| name)
+    }
+}

@@ -1,0 +1,93 @@
+//! The table of routes, and the search for the route of a request.
+
+use std::collections::BTreeMap;
+
+use super::api;
+use super::route::Route;
+use crate::http::serve::Method;
+
+/// The routes of the API, indexed by path.
+pub(super) struct RouteTable {
+    routes: Vec<Route>,
+    /// Positions in `routes`, by path: one for each method.
+    paths: matchit::Router<Vec<usize>>,
+}
+
+/// The route of a request, and the values in its path.
+pub(super) struct RouteMatch<'t> {
+    /// The position of the route in the table.
+    pub(super) index: usize,
+    pub(super) route: &'t Route,
+    pub(super) path: BTreeMap<&'static str, String>,
+}
+
+/// Why a request has no route.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum NoRoute {
+    Path,
+    /// The path has these methods only.
+    Method(Vec<Method>),
+}
+
+impl RouteTable {
+    /// Creates the table of every route.
+    ///
+    /// # Panics
+    /// If two routes have the same path and method, or paths that cannot be told apart: mistakes in the table.
+    pub(super) fn new() -> Self {
+        let routes = api::routes();
+        let mut by_path: BTreeMap<&'static str, Vec<usize>> = BTreeMap::new();
+        for (index, route) in routes.iter().enumerate() {
+            let methods = by_path.entry(route.path).or_default();
+            let is_new = methods.iter().all(|other| routes[*other].method != route.method);
+            assert!(is_new, "{} {} is there twice", route.method, route.path);
+            methods.push(index);
+        }
+        let mut paths = matchit::Router::new();
+        for (path, methods) in by_path {
+            let inserted = paths.insert(path, methods);
+            assert!(inserted.is_ok(), "{path}: {inserted:?}");
+        }
+        Self { routes, paths }
+    }
+
+    /// Returns every route, in the order of the table.
+    pub(super) fn routes(&self) -> &[Route] {
+        &self.routes
+    }
+
+    /// Finds the route of a request. `HEAD` is answered as `GET` is.
+    pub(super) fn find(&self, method: &Method, path: &str) -> Result<RouteMatch<'_>, NoRoute> {
+        let found = self.paths.at(path).map_err(|_| NoRoute::Path)?;
+        let wanted = if method == Method::HEAD { &Method::GET } else { method };
+        let routes = || found.value.iter().map(|index| (*index, &self.routes[*index]));
+        let Some((index, route)) = routes().find(|(_, route)| route.method == *wanted) else {
+            return Err(NoRoute::Method(routes().map(|(_, route)| route.method.clone()).collect()));
+        };
+        let mut values = BTreeMap::new();
+        for name in route.path_names() {
+            let raw = found.params.get(name).unwrap_or_default();
+            // A text that is not UTF-8 names nothing.
+            let value = percent_encoding::percent_decode_str(raw).decode_utf8().map_err(|_| NoRoute::Path)?;
+            values.insert(name, value.into_owned());
+        }
+        Ok(RouteMatch { index, route, path: values })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_finds_its_route_and_the_values_of_its_path() {
+        let table = RouteTable::new();
+        let found = table.find(&Method::GET, "/v1/connections/slack%40work").unwrap_or_else(|_| panic!("a route"));
+        assert_eq!(found.path["connection"], "slack@work");
+        assert_eq!(found.route.operation.name, "status");
+        assert!(matches!(table.find(&Method::GET, "/v1/nothing"), Err(NoRoute::Path)));
+        assert!(matches!(table.find(&Method::GET, "/v1/connections/%ff"), Err(NoRoute::Path)));
+        let Err(NoRoute::Method(methods)) = table.find(&Method::PUT, "/v1/connections") else { panic!("a method") };
+        assert!(methods.contains(&Method::GET), "{methods:?}");
+    }
+}

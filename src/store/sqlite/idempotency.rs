@@ -1,0 +1,84 @@
+//! Idempotency keys and the responses of their requests.
+
+use async_trait::async_trait;
+use rusqlite::{OptionalExtension, params};
+
+use super::{SqliteStore, StoreError};
+use crate::clock::Timestamp;
+use crate::model::{IdempotencyClaim, IdempotencyKey, IdempotencyRequest, StoredResponse};
+use crate::store::IdempotencyKeys;
+
+/// The row of a key.
+struct KeyRow {
+    digest: Vec<u8>,
+    claimed_until: i64,
+    response: Option<StoredResponse>,
+}
+
+#[async_trait]
+impl IdempotencyKeys for SqliteStore {
+    async fn claim(&self, request: &IdempotencyRequest) -> Result<IdempotencyClaim, StoreError> {
+        let request = request.clone();
+        self.write(move |transaction| {
+            let IdempotencyRequest { key, digest, now, claimed_until } = &request;
+            let sql = "SELECT digest, claimed_until, status, content_type, location, body FROM idempotency_keys \
+                       WHERE caller = ?1 AND key = ?2";
+            let row = |row: &rusqlite::Row<'_>| {
+                let status: Option<u16> = row.get("status")?;
+                let response = match status {
+                    Some(status) => Some(StoredResponse {
+                        status,
+                        content_type: row.get("content_type")?,
+                        location: row.get("location")?,
+                        body: row.get("body")?,
+                    }),
+                    None => None,
+                };
+                Ok(KeyRow { digest: row.get("digest")?, claimed_until: row.get("claimed_until")?, response })
+            };
+            let found = transaction.prepare_cached(sql)?.query_row(params![key.caller, key.key], row).optional()?;
+            match found {
+                Some(found) if found.digest != digest => return Ok(IdempotencyClaim::OtherRequest),
+                Some(KeyRow { response: Some(response), .. }) => return Ok(IdempotencyClaim::Done(response)),
+                Some(found) if found.claimed_until > now.as_millisecond() => return Ok(IdempotencyClaim::Running),
+                _ => {}
+            }
+            let sql = "INSERT INTO idempotency_keys (caller, key, digest, claimed_at, claimed_until) \
+                       VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO UPDATE SET claimed_until = excluded.claimed_until";
+            let values = params![key.caller, key.key, digest, now.as_millisecond(), claimed_until.as_millisecond()];
+            transaction.prepare_cached(sql)?.execute(values)?;
+            Ok(IdempotencyClaim::Claimed)
+        })
+        .await
+    }
+
+    async fn finish(&self, key: &IdempotencyKey, response: &StoredResponse) -> Result<(), StoreError> {
+        let (key, response) = (key.clone(), response.clone());
+        self.write(move |transaction| {
+            let sql = "UPDATE idempotency_keys SET status = ?3, content_type = ?4, location = ?5, body = ?6 \
+                       WHERE caller = ?1 AND key = ?2";
+            let StoredResponse { status, content_type, location, body } = &response;
+            transaction.execute(sql, params![key.caller, key.key, status, content_type, location, body])?;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn release(&self, key: &IdempotencyKey) -> Result<(), StoreError> {
+        let key = key.clone();
+        self.write(move |transaction| {
+            let sql = "DELETE FROM idempotency_keys WHERE caller = ?1 AND key = ?2 AND status IS NULL";
+            transaction.execute(sql, params![key.caller, key.key])?;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn prune(&self, before: Timestamp) -> Result<u64, StoreError> {
+        self.write(move |transaction| {
+            let sql = "DELETE FROM idempotency_keys WHERE claimed_at < ?1";
+            Ok(u64::try_from(transaction.execute(sql, [before.as_millisecond()])?).unwrap_or(u64::MAX))
+        })
+        .await
+    }
+}
