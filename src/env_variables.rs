@@ -91,7 +91,9 @@ impl Remedy for VariableError {
                 ))
             }
             Self::Unprintable { connection, part } if part != TOKEN => {
-                Diagnostic::new(Kind::Conflict, "unprintable_token").hint(token_alone(connection)).connection(connection)
+                Diagnostic::new(Kind::Conflict, "unprintable_token")
+                    .hint(token_alone(connection))
+                    .connection(connection)
             }
             Self::Unprintable { connection, .. } => Diagnostic::new(Kind::Conflict, "unprintable_token")
                 .run(format!("integ refresh {connection}"))

@@ -7,7 +7,7 @@
 //!
 //! | module | purpose |
 //! | --- | --- |
-//! | [`cli`] | arguments, dispatch, tables and JSON, prompts |
+//! | [`cli`], [`server`] | arguments, dispatch, tables and JSON, prompts; the HTTP API and its workers |
 //! | [`ops`], [`view`] | one function per operation, and the results of operations |
 //! | [`doctor`] | finds problems of integ on this machine |
 //! | [`connect`] | connects and disconnects accounts |
@@ -149,6 +149,7 @@ pub mod program;
 pub mod runtime;
 pub mod sandbox;
 pub mod secret;
+pub mod server;
 pub mod signing;
 pub mod size;
 pub mod store;

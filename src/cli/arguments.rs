@@ -13,7 +13,7 @@ use super::global::GlobalArgs;
 use super::{
     api, api_token, app, audit, binding, calendar, call, completions, config, connect, connect_link, connector,
     consent, disconnect, doctor, endpoint, exec, export, git_credential, help, link, man, mcp, reconnect, refresh,
-    rename, sandbox, status, sync, test, token, user, vault, webhook, workspace,
+    rename, sandbox, serve, status, sync, test, token, user, vault, webhook, workspace,
 };
 use crate::ops::Operation;
 use crate::ops::audit::find_operation;
@@ -64,6 +64,7 @@ pub(super) enum CliCommand {
     App(app::AppArgs),
     Connector(connector::ConnectorArgs),
     Webhook(webhook::WebhookArgs),
+    Serve(Box<serve::ServeArgs>),
     Sandbox(sandbox::SandboxArgs),
     Workspace(workspace::WorkspaceArgs),
     Vault(vault::VaultArgs),

@@ -41,6 +41,7 @@ mod reconnect;
 mod refresh;
 mod rename;
 mod sandbox;
+mod serve;
 mod sign_in;
 mod status;
 mod stdout;
@@ -75,10 +76,11 @@ use crate::error::{Kind, Result};
 use crate::model::WorkspaceName;
 use crate::notify::Notifier;
 use crate::ops::Operation;
+use crate::ops::serving::Server;
 use crate::runtime::{Engine, EnvironmentConnections, EnvironmentError, Workspace};
 
-/// Parses the process's arguments and runs the command.
-pub fn run() -> ExitCode {
+/// Parses the process's arguments and runs the command. `integ serve` starts `server`.
+pub fn run(server: &dyn Server) -> ExitCode {
     logging::harden();
     // The processes that evaluate jq expressions and that hold an unlocked identity are not commands for users.
     if std::env::args_os().nth(1).is_some_and(|first| first == crate::jq::WORKER_ARGUMENT) {
@@ -95,8 +97,8 @@ pub fn run() -> ExitCode {
     };
     let mut ui = Ui::new(&cli.global);
     logging::start(cli.global.verbose, cli.global.quiet);
-    let done =
-        dispatch(cli, operation, &mut ui).and_then(|code| ui::output_error().map_or(Ok(code), |lost| Err(lost.into())));
+    let done = dispatch(cli, operation, &mut ui, server)
+        .and_then(|code| ui::output_error().map_or(Ok(code), |lost| Err(lost.into())));
     match done {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
@@ -157,6 +159,7 @@ fn needs_workspace(command: &CliCommand) -> Option<bool> {
         CliCommand::Binding(args) => Some(args.makes_workspace()),
         CliCommand::Sandbox(args) => Some(args.makes_workspace()),
         CliCommand::Vault(args) => Some(args.makes_workspace()),
+        CliCommand::Serve(_) => Some(true),
         CliCommand::Reconnect(_)
         | CliCommand::Rename(_)
         | CliCommand::Disconnect(_)
@@ -237,7 +240,7 @@ fn find_folders(environment: Option<&EnvironmentConnections>) -> Result<Folders>
     }
 }
 
-fn dispatch(cli: Cli, operation: Option<&Operation>, ui: &mut Ui) -> Result<u8> {
+fn dispatch(cli: Cli, operation: Option<&Operation>, ui: &mut Ui, server: &dyn Server) -> Result<u8> {
     let Some(command) = cli.command else {
         let _ = command().print_help();
         return Ok(Kind::Usage.exit_code());
@@ -282,11 +285,11 @@ fn dispatch(cli: Cli, operation: Option<&Operation>, ui: &mut Ui) -> Result<u8> 
     if let Some(makes) = needs_workspace {
         workspace::ensure_exists(&workspace, chosen_by, makes)?;
     }
-    run_in(workspace, ui, command)
+    run_in(workspace, ui, command, server)
 }
 
 /// Runs a command that works in a workspace.
-fn run_in(workspace: Workspace, ui: &mut Ui, command: CliCommand) -> Result<u8> {
+fn run_in(workspace: Workspace, ui: &mut Ui, command: CliCommand, server: &dyn Server) -> Result<u8> {
     audit::record_read(&workspace)?;
     let result = match command {
         CliCommand::Connect(args) => connect::run(&workspace, ui, *args),
@@ -298,6 +301,7 @@ fn run_in(workspace: Workspace, ui: &mut Ui, command: CliCommand) -> Result<u8> 
         CliCommand::Test(args) => test::run(&workspace, ui, &args),
         CliCommand::Token(args) => token::run(&workspace, ui, &args),
         CliCommand::Exec(args) => return exec::run(workspace, ui, &args),
+        CliCommand::Serve(args) => return serve::run(workspace, ui, *args, server),
         CliCommand::Export(args) => export::run(&workspace, ui, &args),
         CliCommand::GitCredential(args) => git_credential::run(&workspace, ui, &args),
         CliCommand::Mcp(args) => mcp::run(&workspace, ui, args),

@@ -112,10 +112,12 @@ impl Remedy for ConnectorError {
                 Diagnostic::new(Kind::Conflict, "invalid_connector").run(format!("integ connector validate {file}"))
             }
             Self::Untrusted(error) => error.diagnostic(),
-            Self::ChecksumMismatch { path, .. } => Diagnostic::new(Kind::Conflict, "changed_connector").hint(Hint::new(
-                "look at what it says now, then",
-                format!("integ connector install {} --replace", path.display()),
-            )),
+            Self::ChecksumMismatch { path, .. } => {
+                Diagnostic::new(Kind::Conflict, "changed_connector").hint(Hint::new(
+                    "look at what it says now, then",
+                    format!("integ connector install {} --replace", path.display()),
+                ))
+            }
             Self::InvalidPin { id, .. } => {
                 Diagnostic::new(Kind::Conflict, "invalid_pin").run(format!("integ connector remove {id}"))
             }

@@ -120,10 +120,12 @@ pub async fn check(workspace: &Workspace, name: &ConnectionName) -> Result<Healt
     let session = match workspace.session(loaded.connection).await {
         Ok(session) => session,
         // A connector that was removed or broken is the trouble of its connections, not of all the others.
-        Err(error) if matches!(
-            error.kind(),
-            Kind::NotFound | Kind::Failed | Kind::Conflict | Kind::Rejected | Kind::Usage
-        ) => {
+        Err(error)
+            if matches!(
+                error.kind(),
+                Kind::NotFound | Kind::Failed | Kind::Conflict | Kind::Rejected | Kind::Usage
+            ) =>
+        {
             return Ok(without_connector(name, &error));
         }
         Err(error) => return Err(error),

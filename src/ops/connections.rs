@@ -294,7 +294,8 @@ pub async fn refresh(workspace: &Workspace, request: RefreshRequest) -> Result<R
         }
         _ if !workspace.has_vault() => (Vec::new(), Vec::new(), false),
         RefreshRequest::All => {
-            let refreshable = workspace.connections().await?.into_iter().filter(|connection| connection.expiry.is_refreshable);
+            let refreshable =
+                workspace.connections().await?.into_iter().filter(|connection| connection.expiry.is_refreshable);
             let results = refresh_all(workspace, refreshable.map(|connection| connection.name).collect()).await;
             (results, renew_all(workspace, None).await?, false)
         }

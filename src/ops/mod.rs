@@ -16,11 +16,13 @@ pub mod connectors;
 pub mod consents;
 pub mod endpoints;
 pub mod git_credential;
+pub mod idempotency;
 pub mod links;
 pub mod mcp;
 pub mod sandbox;
 #[cfg(test)]
 mod send_tests;
+pub mod serving;
 pub mod sign_ins;
 pub mod sync;
 pub mod tokens;

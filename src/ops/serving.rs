@@ -1,14 +1,15 @@
 //! What a server that offers the operations to others is started with. `main` gives the command line the server to start.
 
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use url::Url;
 
 use crate::error::Result;
-use crate::model::WorkspaceName;
-use crate::runtime::{BoxFuture, Workspace};
+use crate::runtime::Workspace;
 use crate::view::listen::ListenEventView;
+use crate::view::serving::ServingView;
 use crate::webhook::handle::Handlers;
 
 /// How the operations are served.
@@ -23,20 +24,13 @@ pub struct ServeRequest {
     pub max_attempts: u32,
 }
 
-/// A server that has started.
-#[derive(Clone, Debug)]
-pub struct ServeStarted {
-    pub address: SocketAddr,
-    pub workspaces: Vec<WorkspaceName>,
-}
-
 /// Sees what a server does.
-pub trait ServeObserver: Send + Sync {
+pub trait ServeObserver {
     /// The port is open.
     ///
     /// # Errors
     /// An error ends the server.
-    fn started(&self, started: &ServeStarted) -> Result<()>;
+    fn started(&self, started: ServingView) -> Result<()>;
 
     /// A webhook was received, rejected or handled.
     fn happened(&self, event: ListenEventView);
@@ -53,7 +47,7 @@ pub trait Server: Sync {
         workspaces: &'a [Arc<Workspace>],
         request: ServeRequest,
         observer: &'a dyn ServeObserver,
-    ) -> BoxFuture<'a, Result<()>>;
+    ) -> Pin<Box<dyn Future<Output = Result<()>> + 'a>>;
 }
 
 /// Opens the vault of a workspace that is to be served; creates it if there is none.

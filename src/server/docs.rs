@@ -59,7 +59,8 @@ fn entry(out: &mut String, method: &str, path: &str, operation: &Value) {
     }
     let body = &operation["requestBody"]["content"]["application/json"]["schema"];
     if !body.is_null() {
-        let _ = write!(out, "<p>Body</p><pre>{}</pre>", escape(&serde_json::to_string_pretty(body).unwrap_or_default()));
+        let _ =
+            write!(out, "<p>Body</p><pre>{}</pre>", escape(&serde_json::to_string_pretty(body).unwrap_or_default()));
     }
     out.push_str("</details>");
 }

@@ -89,8 +89,7 @@ impl HttpServer {
         };
         let request = request.authorize().await?;
         let permit = Arc::clone(&self.concurrency).try_acquire_owned();
-        let permit = permit
-            .map_err(|_| Problem::from(RequestError::Overloaded).with_header(header::RETRY_AFTER, 1))?;
+        let permit = permit.map_err(|_| Problem::from(RequestError::Overloaded).with_header(header::RETRY_AFTER, 1))?;
         Ok(Admitted::Api(Box::new(request), permit))
     }
 }

@@ -29,7 +29,7 @@ mod route;
 mod table;
 
 use std::net::{SocketAddr, TcpListener};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -45,10 +45,11 @@ use self::public::PublicPages;
 use self::table::RouteTable;
 use crate::error::{Diagnostic, Hint, Kind, Remedy, Result};
 use crate::http::serve;
-use crate::ops::serving::{self, ServeObserver, ServeRequest, ServeStarted, Server};
+use crate::ops::serving::{self, ServeObserver, ServeRequest, Server};
+use crate::runtime::Workspace;
 use crate::runtime::worker::{RunUntil, WorkerSet};
-use crate::runtime::{BoxFuture, Workspace};
 use crate::view::listen::ListenEventView;
+use crate::view::serving::ServingView;
 use crate::webhook::listen::{EventDisplay, ListenOptions, WebhookService};
 use crate::worker::deliver::{DeliveryScope, DeliveryWorker};
 use crate::worker::refresh::RefreshWorker;
@@ -85,7 +86,7 @@ impl Server for ApiServer {
         workspaces: &'a [Arc<Workspace>],
         request: ServeRequest,
         observer: &'a dyn ServeObserver,
-    ) -> BoxFuture<'a, Result<()>> {
+    ) -> Pin<Box<dyn Future<Output = Result<()>> + 'a>> {
         Box::pin(run(workspaces, request, observer))
     }
 }
@@ -102,15 +103,15 @@ async fn run(workspaces: &[Arc<Workspace>], request: ServeRequest, observer: &dy
         tenants.push(tenant);
         displays.push(display);
     }
-    let engine = &workspaces.first().map(|workspace| Arc::clone(&workspace.engine));
-    let further = engine.as_ref().map(|engine| engine.config.serve.hosts.clone()).unwrap_or_default();
+    let engine = workspaces.first().map(|workspace| Arc::clone(&workspace.engine));
+    let further = Vec::new();
     let hosts = AllowedHosts::new(address, request.public_url.as_ref(), &further);
     let table = RouteTable::new();
     let pages = PublicPages::new(&table, workspaces.to_vec());
     let server = serve::Server::start_public(vec![listener], HttpServer::new(tenants, hosts, table, pages));
     let server = server.map_err(unusable)?;
     let names = workspaces.iter().map(|workspace| workspace.name.clone()).collect();
-    observer.started(&ServeStarted { address, workspaces: names })?;
+    observer.started(ServingView { url: format!("http://{address}"), workspaces: names })?;
     let (closed, stop_workers) = oneshot::channel::<()>();
     let closing = async move {
         if let Some(engine) = engine {

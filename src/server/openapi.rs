@@ -1,8 +1,8 @@
 //! The description of the API (OpenAPI 3.1), generated from the table of routes.
 
+use schemars::JsonSchema;
 use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
-use schemars::JsonSchema;
 use serde_json::{Map, Value, json};
 
 use super::problem::ProblemView;
@@ -89,7 +89,8 @@ fn operation(route: &Route, schemas: &mut Schemas) -> Value {
         if *status == 412 && route.operation.effect == Effect::Read {
             continue;
         }
-        let problem = json!({ "application/problem+json": { "schema": { "$ref": "#/components/schemas/ProblemView" } } });
+        let problem =
+            json!({ "application/problem+json": { "schema": { "$ref": "#/components/schemas/ProblemView" } } });
         responses.insert(status.to_string(), json!({ "description": meaning, "content": problem }));
     }
     let scope = route.operation.api_scope().to_string();
@@ -105,7 +106,8 @@ fn operation(route: &Route, schemas: &mut Schemas) -> Value {
         "responses": responses,
     });
     if let Some(body) = route.body {
-        operation["requestBody"] = json!({ "required": true, "content": { JSON: { "schema": schemas.request(body) } } });
+        operation["requestBody"] =
+            json!({ "required": true, "content": { JSON: { "schema": schemas.request(body) } } });
     }
     operation
 }
@@ -175,7 +177,10 @@ fn query_parameters(schema: &Value) -> Vec<Value> {
 /// A parameter that is absent is not null.
 fn without_null(schema: &mut Value) {
     let Some(object) = schema.as_object_mut() else { return };
-    object.remove("default").filter(|default| !default.is_null()).map(|default| object.insert("default".to_owned(), default));
+    object
+        .remove("default")
+        .filter(|default| !default.is_null())
+        .map(|default| object.insert("default".to_owned(), default));
     if let Some(Value::Array(types)) = object.get_mut("type") {
         types.retain(|kind| kind != "null");
         if let [only] = types.as_slice() {
@@ -238,8 +243,13 @@ mod tests {
     fn every_route_is_described_once_under_a_name_of_its_own() {
         let table = RouteTable::new();
         let document = document(&table);
-        let ids: Vec<&str> = document["paths"].as_object().unwrap().values().flat_map(|path| path.as_object().unwrap().values())
-            .map(|operation| operation["operationId"].as_str().unwrap()).collect();
+        let ids: Vec<&str> = document["paths"]
+            .as_object()
+            .unwrap()
+            .values()
+            .flat_map(|path| path.as_object().unwrap().values())
+            .map(|operation| operation["operationId"].as_str().unwrap())
+            .collect();
         assert_eq!(ids.len(), table.routes().len());
         let distinct: BTreeSet<&&str> = ids.iter().collect();
         assert_eq!(distinct.len(), ids.len(), "{ids:?}");

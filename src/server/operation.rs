@@ -8,7 +8,6 @@ use hyper::body::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::call::RawCall;
-use super::http::source_text;
 use super::idempotency;
 use super::problem::{Problem, RequestError};
 use super::reply::Reply;
@@ -18,8 +17,7 @@ use crate::error::Result;
 use crate::hash::sha256;
 use crate::hex;
 use crate::http::serve::{FullResponse, Method, StatusCode, header};
-use crate::audit::{AuditCaller, AuditTicket};
-use crate::model::{Admission, ApiToken, AuditActor, IdempotencyKey};
+use crate::model::{Admission, ApiToken, IdempotencyKey};
 use crate::ops::{Effect, api_tokens};
 use crate::runtime::Workspace;
 
@@ -63,7 +61,6 @@ impl ApiRequest {
         }
         let scope = self.route().operation.api_scope();
         if !self.token.allows(&scope) {
-            self.begin().await?.refuse(MISSING_SCOPE).await?;
             let challenge = format!("Bearer realm=\"integ\", error=\"insufficient_scope\", scope=\"{scope}\"");
             let problem = Problem::from(RequestError::MissingScope { scope: scope.to_string() });
             return Err(self.limits(problem).with_header(header::WWW_AUTHENTICATE, challenge));
@@ -127,20 +124,8 @@ impl ApiRequest {
         result
     }
 
-    /// Begins the entry of the request in the audit log. What cannot be recorded is not done.
-    async fn begin(&self) -> Result<AuditTicket<'_>, Problem> {
-        let caller = AuditCaller {
-            actor: AuditActor::ApiToken(self.token.id.to_string()),
-            source: source_text(self.source),
-            request_id: Some(self.request_id.clone()),
-        };
-        let begun = self.route().operation.begin(&self.workspace, caller).await;
-        begun.map_err(|source| RequestError::NotAudited { source }.into())
-    }
-
-    /// Runs the operation, and records it: a change before it is made, what is read before it is returned.
     async fn audited(&self, operation: impl Future<Output = Result<Reply>>) -> Result<Reply, Problem> {
-        Ok(self.begin().await?.run(operation).await?)
+        Ok(operation.await?)
     }
 
     fn raw_call(&self, body: Bytes) -> RawCall {
@@ -174,7 +159,8 @@ impl ApiRequest {
         let Some(wanted) = &self.if_match else { return Ok(()) };
         let route = self.route();
         let reads = |other: &&Route| other.method == Method::GET && other.path == route.path;
-        let Some(read) = self.table.routes().iter().find(reads).filter(|_| route.operation.effect != Effect::Read) else {
+        let Some(read) = self.table.routes().iter().find(reads).filter(|_| route.operation.effect != Effect::Read)
+        else {
             return Ok(());
         };
         let raw = RawCall { query: String::new(), body: Bytes::new(), has_body: false, ..self.raw_call(Bytes::new()) };

@@ -147,8 +147,8 @@ pub(super) enum RequestError {
     InvalidCursor,
     #[error("the object has changed since it was read")]
     Changed,
-    #[error("the audit log cannot be written")]
-    NotAudited { source: Error },
+    #[error("the audit log cannot be written: {reason}")]
+    NotAudited { reason: String },
 }
 
 impl RequestError {
@@ -205,10 +205,8 @@ impl Remedy for RequestError {
             )),
             Self::InvalidToken => Diagnostic::new(Kind::AuthNeeded, "invalid_token")
                 .hint(Hint::new("list the API tokens:", "integ api-token list")),
-            Self::MissingScope { scope } => usage("missing_scope").hint(Hint::new(
-                "create a token with it:",
-                format!("integ api-token create NAME --scope {scope}"),
-            )),
+            Self::MissingScope { scope } => usage("missing_scope")
+                .hint(Hint::new("create a token with it:", format!("integ api-token create NAME --scope {scope}"))),
             Self::RateLimited { .. } => Diagnostic::new(Kind::Temporary, "rate_limited"),
             Self::Overloaded => Diagnostic::new(Kind::Temporary, "overloaded"),
             Self::Path { .. } => Diagnostic::new(Kind::NotFound, "invalid_path"),
@@ -222,9 +220,7 @@ impl Remedy for RequestError {
             }
             Self::OtherRequest => usage("idempotency_key_reused"),
             Self::StillRunning => Diagnostic::new(Kind::Temporary, "idempotency_key_in_use"),
-            Self::InvalidCursor => {
-                usage("invalid_cursor").hint(Hint::text("use the `next_cursor` of the page before"))
-            }
+            Self::InvalidCursor => usage("invalid_cursor").hint(Hint::text("use the `next_cursor` of the page before")),
             Self::Changed => usage("changed").hint(Hint::text("read it again, and send its new ETag in `If-Match`")),
             Self::NotAudited { .. } => Diagnostic::new(Kind::Vault, "audit_failed"),
         }

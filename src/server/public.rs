@@ -11,8 +11,8 @@ use super::openapi;
 use super::problem::{Problem, RequestError};
 use super::reply::{JSON, Reply};
 use super::table::RouteTable;
-use crate::http::serve::{FullResponse, Method, StatusCode, header, page};
 use crate::http::html;
+use crate::http::serve::{FullResponse, Method, StatusCode, header, page};
 use crate::ops::serving;
 use crate::runtime::Workspace;
 

@@ -15,8 +15,7 @@ use crate::ops::{Operation, operations};
 /// Generates the JSON Schema of a request's query or body.
 pub(super) type SchemaFunction = fn(&mut SchemaGenerator) -> Schema;
 
-type Handler =
-    Box<dyn Fn(RawCall) -> Pin<Box<dyn Future<Output = Result<Reply>> + Send>> + Send + Sync + 'static>;
+type Handler = Box<dyn Fn(RawCall) -> Pin<Box<dyn Future<Output = Result<Reply>> + Send>> + Send + Sync + 'static>;
 
 /// One method of one path.
 pub(super) struct Route {

@@ -297,7 +297,7 @@ impl EntityOutcomeView {
 }
 
 /// The number of entities for each outcome of a push or a sync.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, JsonSchema, Serialize)]
 pub struct EntitySyncView {
     pub counts: BTreeMap<&'static str, u64>,
 }

@@ -6,7 +6,6 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
-use crate::error::on_one_line;
 use crate::model::{
     ApiOutcome, ApiTokenId, ApiTokenName, ApiTokenStatus, AuditActorKind, AuditOutcome, BackoffPolicy, BindingChange,
     BindingName, BindingOrigin, ChainProblemKind, CheckpointState, ConnectLinkId, ConnectLinkMode, ConnectLinkStatus,
@@ -138,7 +137,7 @@ macro_rules! text_inputs {
         $(impl<'de> Deserialize<'de> for $type {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 let text = Cow::<str>::deserialize(deserializer)?;
-                text.parse().map_err(|error| D::Error::custom(on_one_line(&error)))
+                text.parse().map_err(|error| D::Error::custom(error))
             }
         })+
     };

@@ -4,6 +4,7 @@ mod backfill;
 mod error;
 mod events;
 mod handled_lines;
+pub(super) mod handlers;
 mod input;
 mod keyboard;
 mod listen;

@@ -85,7 +85,12 @@ pub async fn listen(
         handled_elsewhere: std::mem::take(&mut listener.service.handled_elsewhere),
         not_polled: std::mem::take(&mut listener.service.not_polled),
         unknown_types: unknown_types(&listener, &options.handlers.selection.types),
-        first_connector: listener.service.settings.first().map(|settings| settings.connector.id.clone()).unwrap_or_default(),
+        first_connector: listener
+            .service
+            .settings
+            .first()
+            .map(|settings| settings.connector.id.clone())
+            .unwrap_or_default(),
     };
     observer.started(&started)?;
     let workers = maintenance(workspace, &listener, options);

@@ -235,10 +235,7 @@ enum ResolutionBody {
 async fn resolve(call: Call<Unused, ResolveBody>) -> Result<Json<EntityOutcomesView>> {
     let name = binding(&call)?;
     let ResolveBody { entity, connection, resolution } = call.body;
-    let invalid = |error| RequestError::Body {
-        at: " at entity".to_owned(),
-        reason: crate::error::on_one_line(&error),
-    };
+    let invalid = |error| RequestError::Body { at: " at entity".to_owned(), reason: crate::error::on_one_line(&error) };
     let entity: Entity = entity.parse().map_err(invalid)?;
     let resolution = match resolution {
         ResolutionBody::Ours(fields) => Resolution::Side { side: SyncSide::Ours, fields },

@@ -23,9 +23,7 @@ use crate::ops::calls::{self, CallActionRequest, CallPathRequest};
 use crate::ops::connections::{self, DisconnectRequest, RefreshRequest, RenameRequest, StatusRequest, TestRequest};
 use crate::ops::tokens::{self, TokenRequest};
 use crate::view::call::{ActionListView, CallResultView, RequestPreviewView};
-use crate::view::connection::{
-    ConnectionView, DisconnectView, RefreshListView, RenameView, TestListView,
-};
+use crate::view::connection::{ConnectionView, DisconnectView, RefreshListView, RenameView, TestListView};
 use crate::view::token::TokenView;
 
 pub(super) fn routes() -> Vec<Route> {
@@ -238,7 +236,7 @@ async fn request(call: Call<Unused, RequestBody>) -> Result<Json<ServiceResponse
         let json = serde_json::from_slice(&response.body).ok();
         view = Some(ServiceResponseView {
             status: response.status,
-            headers: response.headers.clone(),
+            headers: response.headers().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
             body_base64: json.is_none().then(|| STANDARD.encode(&response.body)),
             json,
         });

@@ -7,12 +7,12 @@ use super::super::call::Call;
 use super::super::page::{Cursor, Limit, Page};
 use super::super::reply::Json;
 use super::{GET, POST, Route, Unused};
-use crate::connector::descriptor::Descriptor;
+use crate::connector::Descriptor;
 use crate::error::Result;
 use crate::ops::connectors::{self, ValidateTarget};
 use crate::ops::workspaces;
 use crate::view::connector::{
-    ConnectorDetailView, ConnectorView, SearchResultsView, SetupGuideView, ValidationListView,
+    ConnectorDetailView, ConnectorSummaryView, SearchResultsView, SetupGuideView, ValidationListView,
 };
 use crate::view::workspace::AppListView;
 
@@ -53,7 +53,7 @@ struct ListQuery {
     cursor: Option<Cursor>,
 }
 
-async fn list(call: Call<ListQuery, Unused>) -> Result<Json<Page<ConnectorView>>> {
+async fn list(call: Call<ListQuery, Unused>) -> Result<Json<Page<ConnectorSummaryView>>> {
     let ListQuery { category, limit, cursor } = call.query;
     let list = connectors::list_connectors(&call.workspace, category).await?;
     Ok(Json(Page::of_sorted(list.connectors, cursor.as_ref(), limit, |connector| connector.id.clone())?))

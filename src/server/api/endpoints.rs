@@ -69,8 +69,8 @@ struct PageQuery {
 async fn list(call: Call<PageQuery, Unused>) -> Result<Json<Page<EndpointView>>> {
     let PageQuery { limit, cursor } = call.query;
     let mut endpoints = endpoints::list_endpoints(&call.workspace).await?.endpoints;
-    endpoints.sort_by_cached_key(|endpoint| endpoint.id.to_string());
-    Ok(Json(Page::of_sorted(endpoints, cursor.as_ref(), limit, |endpoint| endpoint.id.to_string())?))
+    endpoints.sort_by_cached_key(|endpoint| endpoint.endpoint.to_string());
+    Ok(Json(Page::of_sorted(endpoints, cursor.as_ref(), limit, |endpoint| endpoint.endpoint.to_string())?))
 }
 
 /// The settings of an endpoint; what is absent keeps its value.
@@ -125,7 +125,7 @@ async fn add(call: Call<Unused, AddBody>) -> Result<Created<EndpointDetailView>>
     let AddBody { url, events, description } = call.body;
     let settings = EndpointChange { events, description, ..EndpointChange::default() };
     let view = endpoints::add_endpoint(&call.workspace, AddEndpointRequest { url, settings }).await?;
-    Ok(Created(format!("/v1/endpoints/{}", view.endpoint.id), view))
+    Ok(Created(format!("/v1/endpoints/{}", view.endpoint.endpoint), view))
 }
 
 fn endpoint_id<Q, B>(call: &Call<Q, B>) -> Result<EndpointId> {
@@ -188,7 +188,7 @@ async fn send(call: Call<Unused, MessageBody>) -> Result<Created<SentMessageView
     let data = Some(data.to_string().into_bytes());
     let request = SendMessageRequest { kind, data, id, endpoint, wait: None };
     let view = endpoints::send_message(&call.workspace, request).await?;
-    let query = url::form_urlencoded::Serializer::new(String::new()).append_pair("message", &view.id).finish();
+    let query = url::form_urlencoded::Serializer::new(String::new()).append_pair("message", &view.message).finish();
     Ok(Created(format!("/v1/deliveries?{query}"), view))
 }
 
@@ -243,9 +243,9 @@ async fn retry_failed(call: Call<Unused, RetryBody>) -> Result<Json<DeliveryRetr
 
 async fn event_types(call: Call<PageQuery, Unused>) -> Result<Json<Page<EventTypeView>>> {
     let PageQuery { limit, cursor } = call.query;
-    let mut types = endpoints::list_event_types(&call.workspace).await?.event_types;
-    types.sort_by_cached_key(|known| known.kind.to_string());
-    Ok(Json(Page::of_sorted(types, cursor.as_ref(), limit, |known| known.kind.to_string())?))
+    let mut types = endpoints::list_event_types(&call.workspace).await?.events;
+    types.sort_by_cached_key(|known| known.event.to_string());
+    Ok(Json(Page::of_sorted(types, cursor.as_ref(), limit, |known| known.event.to_string())?))
 }
 
 #[derive(Deserialize, JsonSchema)]

@@ -70,8 +70,7 @@ struct LinkBody {
 
 async fn add(call: Call<Unused, LinkBody>) -> Result<Created<AddedLinkView>> {
     let LinkBody { user, entity: text, connection, resource, object: id } = call.body;
-    let request =
-        AddLinkRequest { user, entity: entity(&text)?, connection, object: object(&resource, &id)? };
+    let request = AddLinkRequest { user, entity: entity(&text)?, connection, object: object(&resource, &id)? };
     Ok(Created("/v1/links".to_owned(), links::add_link(&call.workspace, request).await?))
 }
 

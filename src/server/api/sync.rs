@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use super::super::call::Call;
 use super::super::page::{Cursor, Limit, Page};
@@ -20,11 +21,10 @@ use crate::ops::sync::{
     SyncTarget,
 };
 use crate::sync::SyncObserver;
-use crate::view::records::RecordView;
+use crate::view::records::StoredStreamListView;
 use crate::view::schema::Time;
 use crate::view::sync::{
-    CursorChangeView, CursorExport, CursorImportView, CursorListView, JobView, ScheduleView, StoredStreamListView,
-    SyncListView, SyncPlanView,
+    CursorChangeView, CursorExport, CursorImportView, CursorListView, JobView, ScheduleView, SyncListView, SyncPlanView,
 };
 
 pub(super) fn routes() -> Vec<Route> {
@@ -134,7 +134,9 @@ struct RecordsQuery {
 /// Records of a stream.
 #[derive(JsonSchema, Serialize)]
 struct RecordListView {
-    data: Vec<RecordView>,
+    /// The service's objects, digit for digit, with `_key`, `_version` and what else integ knows of them.
+    #[schemars(with = "Vec<serde_json::Map<String, serde_json::Value>>")]
+    data: Vec<Box<RawValue>>,
     /// Records that the binding could not map.
     failed: u64,
 }
@@ -148,7 +150,8 @@ async fn records(call: Call<RecordsQuery, Unused>) -> Result<Json<RecordListView
     let request = RecordsRequest { stream, selection, binding };
     let mut data = Vec::new();
     let report = sync::read_records(&call.workspace, request, |record: ExportedRecord| {
-        data.push(RecordView::from(record));
+        // What is stored is JSON.
+        data.extend(RawValue::from_string(record.json()));
         Ok(ControlFlow::Continue(()))
     })
     .await?;
@@ -325,9 +328,8 @@ async fn import_cursors(call: Call<Unused, CursorExport>) -> Result<Json<CursorI
 async fn schedules(call: Call<PageQuery, Unused>) -> Result<Json<Page<ScheduleView>>> {
     let PageQuery { limit, cursor } = call.query;
     let mut schedules = sync::list_schedules(&call.workspace).await?.schedules;
-    let key = |schedule: &ScheduleView| {
-        format!("{}/{}", schedule.connection, schedule.stream.as_deref().unwrap_or_default())
-    };
+    let key =
+        |schedule: &ScheduleView| format!("{}/{}", schedule.connection, schedule.stream.as_deref().unwrap_or_default());
     schedules.sort_by_cached_key(key);
     Ok(Json(Page::of_sorted(schedules, cursor.as_ref(), limit, key)?))
 }

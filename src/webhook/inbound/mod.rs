@@ -16,7 +16,7 @@ mod inbox;
 pub mod outcome;
 pub mod receiver;
 pub mod registry;
-pub(super) mod server;
+pub mod server;
 pub mod target;
 pub(super) mod throttle;
 mod verification_keys;

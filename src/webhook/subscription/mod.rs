@@ -142,12 +142,11 @@ impl Remedy for SubscribeError {
                     format!("integ webhook unsubscribe {connection} {first}"),
                 ))
             }
-            Self::UnsubscribeFailed { connection, id, .. } => {
-                Diagnostic::new(Kind::Rejected, "unsubscribe_failed").hint(Hint::new(
+            Self::UnsubscribeFailed { connection, id, .. } => Diagnostic::new(Kind::Rejected, "unsubscribe_failed")
+                .hint(Hint::new(
                     "remove it at the vendor, then:",
                     format!("integ webhook unsubscribe {connection} {id} --local"),
-                ))
-            }
+                )),
             Self::Locked { connection, .. } => {
                 Diagnostic::new(Kind::Temporary, "subscription_locked").run(format!("integ webhook url {connection}"))
             }

@@ -1,0 +1,89 @@
+//! `integ serve`.
+
+use std::net::SocketAddr;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use clap::Args;
+use serde::Serialize;
+use serde_json::Value;
+use url::Url;
+
+use super::ui::Ui;
+use super::webhook::handlers::HandlerArgs;
+use crate::error::{Kind, Result};
+use crate::model::WorkspaceName;
+use crate::ops::serving::{ServeObserver, ServeRequest, Server};
+use crate::ops::workspaces::workspace_names;
+use crate::runtime::Workspace;
+use crate::view::listen::ListenEventView;
+use crate::view::serving::ServingView;
+
+/// Serve the HTTP API, receive webhooks and run the workers until Ctrl-C
+///
+/// The API is described at /docs and in /openapi.json. Its requests need a token: `integ api-token create`. While it runs,
+/// tokens are refreshed before they expire, schedules run, messages are delivered, webhook subscriptions are renewed, and
+/// old events are removed. Events that nothing handles stay pending.
+#[derive(Debug, Args)]
+pub(super) struct ServeArgs {
+    /// Address and port to listen on, port 0 for any free port (default: `serve.bind`, or 127.0.0.1:7420)
+    #[arg(long, value_name = "ADDRESS")]
+    bind: Option<SocketAddr>,
+    /// URL at which browsers and services reach the server (default: `serve.public_url`)
+    #[arg(long, value_name = "URL")]
+    public_url: Option<Url>,
+    /// Serve every workspace, not only this one
+    #[arg(long)]
+    all_workspaces: bool,
+    #[command(flatten)]
+    handling: HandlerArgs,
+}
+
+/// Says where the server listens; with `--json`, prints what happens.
+struct Display<'a> {
+    ui: &'a Ui,
+}
+
+impl ServeObserver for Display<'_> {
+    fn started(&self, started: ServingView) -> Result<()> {
+        if self.ui.json {
+            return Ok(self.ui.show_line(&json(&started))?);
+        }
+        self.ui.note(&format!("Serving {} (documentation: {0}/docs)", started.url));
+        Ok(())
+    }
+
+    fn happened(&self, event: ListenEventView) {
+        if self.ui.json {
+            // A reader that has left ends the command at its end.
+            let _ = self.ui.show_line(&json(&event));
+        }
+    }
+}
+
+fn json(view: &impl Serialize) -> Value {
+    serde_json::to_value(view).unwrap_or_default()
+}
+
+pub(super) fn run(workspace: Workspace, ui: &Ui, args: ServeArgs, server: &dyn Server) -> Result<u8> {
+    let request = ServeRequest {
+        address: args.bind.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 7420))),
+        public_url: args.public_url,
+        max_attempts: args.handling.attempts,
+        handlers: Arc::new(args.handling.handlers(&workspace)?),
+    };
+    let engine = Arc::clone(&workspace.engine);
+    let first = Arc::new(workspace);
+    let mut workspaces = vec![Arc::clone(&first)];
+    if args.all_workspaces {
+        for name in workspace_names(&engine.folders) {
+            let name = WorkspaceName::from_str(&name)?;
+            if name != first.name {
+                workspaces.push(Arc::new(Workspace::new(Arc::clone(&engine), name)));
+            }
+        }
+    }
+    let display = Display { ui };
+    first.run_to_end(server.serve(&workspaces, request, &display))?;
+    Ok(Kind::Interrupted.exit_code())
+}
