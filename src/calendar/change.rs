@@ -238,14 +238,21 @@ pub fn moved(event: &CalendarEvent, change: &TimeChange, zone: &TimeZone) -> Res
             start.plus(length).ok_or_else(out_of_range)?
         }
     };
+    span_between(start, end, zone).map(Some)
+}
+
+/// Returns the time of an event. The days of an event of whole days begin in `zone`.
+///
+/// # Errors
+/// An end before the start, or a day beside a time.
+pub fn span_between(start: EventTime, end: EventTime, zone: &TimeZone) -> Result<EventSpan> {
     if start.is_date() != end.is_date() {
         return Err(CalendarError::MixedSpan.into());
     }
-    let instants = (start.instant(zone), end.instant(zone));
-    match instants {
-        (Ok(from), Ok(to)) if from < to => Ok(Some(EventSpan { start, end, day_zone: zone.clone() })),
+    match (start.instant(zone), end.instant(zone)) {
+        (Ok(from), Ok(to)) if from < to => Ok(EventSpan { start, end, day_zone: zone.clone() }),
         (Ok(_), Ok(_)) => Err(CalendarError::EndsBeforeStart { start, end }.into()),
-        _ => Err(out_of_range().into()),
+        _ => Err(TimeError::OutOfRange { text: start.to_string() }.into()),
     }
 }
 

@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use crate::clock::Timestamp;
 use crate::error::{Diagnostic, Hint, Kind, Remedy};
-use crate::model::calendar::EventTime;
+use crate::model::calendar::{EventTime, Interval};
 use crate::near::closest;
 
 /// Why a text is not a time of an event.
@@ -36,6 +36,8 @@ pub enum TimeError {
     Ambiguous { local: DateTime, zone: String, earlier: Box<Zoned>, later: Box<Zoned> },
     #[error("the offset of {text:?} is not that of {zone} at that time")]
     WrongOffset { text: String, zone: String },
+    #[error("{from} is not before {to}")]
+    EmptyWindow { from: String, to: String },
     #[error("{text:?} is outside of the years that can be represented")]
     OutOfRange { text: String },
 }
@@ -58,11 +60,22 @@ impl Remedy for TimeError {
                 .hint(Hint::text(format!("write {} or {}", with_offset(earlier), with_offset(later)))),
             Self::Ambiguous { earlier, later, .. } => Diagnostic::new(Kind::Usage, "ambiguous_time")
                 .hint(Hint::text(format!("write {} or {}", with_offset(earlier), with_offset(later)))),
+            Self::EmptyWindow { .. } => Diagnostic::new(Kind::Usage, "empty_window"),
             Self::WrongOffset { .. } => {
                 Diagnostic::new(Kind::Usage, "wrong_offset").hint(Hint::text("leave out the offset or the time zone"))
             }
         }
     }
+}
+
+/// Returns the time between two moments. Days begin in `zone`.
+///
+/// # Errors
+/// [`TimeError::EmptyWindow`] if the first is not before the second; [`TimeError::OutOfRange`].
+pub fn window_of(from: &EventTime, to: &EventTime, zone: &TimeZone) -> Result<Interval, TimeError> {
+    let instant = |time: &EventTime| time.instant(zone).map_err(|_| TimeError::OutOfRange { text: time.to_string() });
+    let window = Interval::new(instant(from)?, instant(to)?);
+    window.ok_or_else(|| TimeError::EmptyWindow { from: from.to_string(), to: to.to_string() })
 }
 
 /// RFC 3339, without the name of the zone.

@@ -95,7 +95,7 @@ pub(super) fn settings() -> ArgValueCandidates {
 pub(super) fn jobs() -> ArgValueCandidates {
     candidates(|| {
         let Some(workspace) = open_workspace() else { return Vec::new() };
-        let latest = JobListRequest { connection: None, user: None, limit: 20 };
+        let latest = JobListRequest { limit: 20, ..JobListRequest::default() };
         let found = workspace.run(list_jobs(&workspace, latest)).map(|list| list.jobs).unwrap_or_default();
         let candidate = |job: JobView| {
             let help = format!("{}/{}, {} {}", job.connection, job.stream, job.mode, job.status);

@@ -42,6 +42,7 @@ use crate::view::listen::ListenEventView;
 use crate::view::mcp::ServerEntryView;
 use crate::view::records::{StoredStreamListView, WrittenStreamListView};
 use crate::view::sandbox::{EmulatorView, FaultListView, SandboxAdvanceView, SandboxRecordsView};
+use crate::view::serving::ServingView;
 use crate::view::sync::{
     CursorExport, CursorListView, JobListView, JobView, ScheduleListView, SyncListView, SyncPlanView,
 };
@@ -214,6 +215,7 @@ const OUTPUTS: &[(&str, Output)] = &[
     ("schedule list", Objects(&[document::<ScheduleListView>()])),
     ("schedule remove", NOTHING),
     ("schedule set", NOTHING),
+    ("serve", Objects(&[line::<ServingView>(), line::<ListenEventView>()])),
     ("status", Objects(&[document::<StatusView>(), document::<AllWorkspacesStatusView>()])),
     ("sync", Objects(&[document::<SyncListView>(), document::<SyncPlanView>()])),
     ("test", Objects(&[document::<TestListView>()])),

@@ -133,7 +133,7 @@ pub(super) fn run(workspace: &Workspace, ui: &Ui, args: LinkArgs) -> Result<u8> 
                 Some(text) => (Some(ui.project.resolve(text)?), None),
                 None => (None, None),
             };
-            list(workspace, ui, ListLinksRequest { user, entity_type, connection, resource, limit })?;
+            list(workspace, ui, ListLinksRequest { user, entity_type, connection, resource, limit, after: None })?;
         }
         LinkCommand::Find { subject, object, user } => {
             let side = match object {

@@ -123,5 +123,7 @@ pub struct DeliveryFilter {
     pub message: Option<String>,
     pub status: Option<DeliveryStatus>,
     pub since: Option<Timestamp>,
+    /// Only those with a smaller id: the next page of a list.
+    pub before: Option<DeliveryId>,
     pub limit: u32,
 }

@@ -246,6 +246,8 @@ pub struct EventFilter {
     /// Only those with other bodies under their id.
     pub only_conflicts: bool,
     pub since: Option<Timestamp>,
+    /// Only those with a smaller id: the next page of a list.
+    pub before: Option<EventId>,
     pub limit: u32,
 }
 

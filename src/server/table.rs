@@ -78,6 +78,7 @@ impl RouteTable {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::public::PUBLIC_PATHS;
 
     #[test]
     fn a_request_finds_its_route_and_the_values_of_its_path() {
@@ -89,5 +90,22 @@ mod tests {
         assert!(matches!(table.find(&Method::GET, "/v1/connections/%ff"), Err(NoRoute::Path)));
         let Err(NoRoute::Method(methods)) = table.find(&Method::PUT, "/v1/connections") else { panic!("a method") };
         assert!(methods.contains(&Method::GET), "{methods:?}");
+    }
+
+    /// Every route that was asked for has one here: the right-hand columns of the README name routes of the table.
+    #[test]
+    fn the_readme_names_routes_that_exist() {
+        let table = RouteTable::new();
+        let others = ["POST /webhooks/{connector}/{secret}", "GET /oauth/callback"];
+        let mut rows = 0;
+        for row in include_str!("README.md").lines().filter(|line| line.starts_with("| `") && line.contains(" /")) {
+            let here = row.split('|').nth(2).and_then(|cell| cell.split('`').nth(1)).unwrap();
+            let (method, path) = here.split_once(' ').unwrap();
+            let is_public = PUBLIC_PATHS.iter().any(|(known, _)| *known == path);
+            let exists = table.routes().iter().any(|route| route.method.as_str() == method && route.path == path);
+            assert!(exists || is_public || others.contains(&here), "{row}");
+            rows += 1;
+        }
+        assert_eq!(rows, 56);
     }
 }

@@ -130,8 +130,13 @@ pub trait Jobs: Send + Sync {
     /// Returns the job with this id; `None` also once it was deleted as one of the oldest.
     async fn get(&self, id: JobId) -> Result<Option<Job>, StoreError>;
 
-    /// Returns the jobs of all connections or of one, newest first.
-    async fn list(&self, connection: Option<ConnectionId>, limit: u32) -> Result<Vec<Job>, StoreError>;
+    /// Returns the jobs of all connections or of one, newest first; with `before`, those with a smaller id.
+    async fn list(
+        &self,
+        connection: Option<ConnectionId>,
+        before: Option<JobId>,
+        limit: u32,
+    ) -> Result<Vec<Job>, StoreError>;
 }
 
 /// When streams are synced without being asked to.

@@ -6,11 +6,14 @@ use serde::Serialize;
 use super::schema::Time;
 use super::{optional_word, word};
 use crate::clock::Timestamp;
-use crate::model::{ConnectionName, Link, UserId, words};
+use crate::model::{ConnectionName, Link, LinkId, UserId, words};
 
 /// A pair of a user's entity and a service's object. `link import` reads what `link list --json` prints.
 #[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct LinkView {
+    #[serde(skip)]
+    #[schemars(skip)]
+    pub id: LinkId,
     #[serde(serialize_with = "optional_word")]
     pub user: Option<UserId>,
     pub entity_type: String,
@@ -31,6 +34,7 @@ pub struct LinkView {
 impl From<Link> for LinkView {
     fn from(link: Link) -> Self {
         Self {
+            id: link.id,
             user: link.user,
             entity_type: link.entity.kind().to_owned(),
             entity_id: link.entity.id().to_owned(),

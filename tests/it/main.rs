@@ -53,6 +53,7 @@ mod sandbox;
 mod sandbox_world;
 mod schemas;
 mod secrets;
+mod server;
 mod sign_in;
 mod snapshots;
 mod stored;

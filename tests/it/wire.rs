@@ -10,7 +10,7 @@ use url::Url;
 pub struct Message {
     /// The first line.
     pub start: String,
-    headers: Vec<(String, String)>,
+    pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
 }
 

@@ -80,7 +80,7 @@ async fn missing(workspace: &Workspace, before: &BTreeMap<String, u64>) -> Vec<S
     let deliveries = store.outbox().list(&filter).await.unwrap();
     let waiting = deliveries.iter().filter(|delivery| delivery.status != DeliveryStatus::Delivered);
     let mut missing: Vec<String> = waiting.map(|delivery| delivery.message.clone()).collect();
-    if !store.jobs().list(None, u32::MAX).await.unwrap().iter().any(|job| job.status == JobStatus::Done) {
+    if !store.jobs().list(None, None, u32::MAX).await.unwrap().iter().any(|job| job.status == JobStatus::Done) {
         missing.push("a sync".to_owned());
     }
     let after = generations(workspace).await;
@@ -153,7 +153,7 @@ fn the_workers_of_two_workspaces_in_one_process_do_what_is_due_and_nothing_twice
             let after: BTreeMap<String, u64> = before.iter().map(|(name, old)| (name.clone(), old + 1)).collect();
             assert_eq!(generations(workspace).await, after, "each grant was presented once");
             let store = workspace.store().await.unwrap();
-            let jobs = store.jobs().list(None, u32::MAX).await.unwrap();
+            let jobs = store.jobs().list(None, None, u32::MAX).await.unwrap();
             assert_eq!(jobs.len(), 1, "each schedule was run once: {jobs:?}");
             assert!(
                 store.locks().is_held(LockKey::Deliveries, workspace.engine.clock.now()).await.is_ok_and(|held| !held)

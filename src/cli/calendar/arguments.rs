@@ -8,8 +8,7 @@ use jiff::tz::TimeZone;
 use jiff::{ToSpan, Zoned};
 
 use super::error::CalendarArgumentError;
-use crate::calendar::CalendarError;
-use crate::calendar::change::end_after;
+use crate::calendar::change::{end_after, span_between};
 use crate::calendar::time::{self, TimeError};
 use crate::cli::ui::Ui;
 use crate::cli::value_parser;
@@ -116,7 +115,7 @@ impl QueryArgs {
         let today = now.date();
         let days = |first: Date, count: i64| {
             let last = first.checked_add(count.days()).map_err(|_| TimeError::OutOfRange { text: first.to_string() });
-            window_of(&EventTime::Date(first), &EventTime::Date(last?), &zone)
+            Ok(time::window_of(&EventTime::Date(first), &EventTime::Date(last?), &zone)?)
         };
         if let Some(day) = &self.day {
             return days(date(day, today)?, 1);
@@ -130,7 +129,7 @@ impl QueryArgs {
         let from = self.from.as_deref().map_or_else(|| Ok(EventTime::At(now.clone())), read)?;
         let later = || from.plus(7.days()).ok_or_else(|| TimeError::OutOfRange { text: from.to_string() });
         let to = self.to.as_deref().map_or_else(later, read)?;
-        window_of(&from, &to, &zone)
+        Ok(time::window_of(&from, &to, &zone)?)
     }
 }
 
@@ -141,7 +140,7 @@ impl TimeSpanArgs {
         let zone = query.zone()?;
         let now = workspace.engine.clock.now();
         let span = span(start, self.end.as_deref(), self.duration, now, &zone)?;
-        window_of(&span.start, &span.end, &zone).map(Some)
+        Ok(Some(time::window_of(&span.start, &span.end, &zone)?))
     }
 }
 
@@ -159,18 +158,7 @@ pub(super) fn span(
         (None, Some(length)) => end_after(&start, length)?,
         (None, None) => return Err(CalendarArgumentError::NoEnd.into()),
     };
-    if start.is_date() != end.is_date() {
-        return Err(CalendarError::MixedSpan.into());
-    }
-    window_of(&start, &end, zone)?;
-    Ok(EventSpan { start, end, day_zone: zone.clone() })
-}
-
-/// The time between two moments; the first must be before the second.
-fn window_of(from: &EventTime, to: &EventTime, zone: &TimeZone) -> Result<Interval> {
-    let instant = |time: &EventTime| time.instant(zone).map_err(|_| TimeError::OutOfRange { text: time.to_string() });
-    let window = Interval::new(instant(from)?, instant(to)?);
-    Ok(window.ok_or_else(|| CalendarArgumentError::EmptyWindow { from: from.to_string(), to: to.to_string() })?)
+    span_between(start, end, zone)
 }
 
 fn date(text: &str, today: Date) -> Result<Date, CalendarArgumentError> {

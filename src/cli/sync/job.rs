@@ -63,7 +63,7 @@ pub(in crate::cli) fn run(workspace: &Workspace, ui: &Ui, args: &JobArgs) -> Res
     match &args.command {
         JobCommand::List { connection, user, limit } => {
             let connection = connection.as_deref().map(|word| ui.project.resolve(word)).transpose()?;
-            let request = JobListRequest { connection, user: user.clone(), limit: *limit };
+            let request = JobListRequest { connection, user: user.clone(), before: None, limit: *limit };
             ui.show(&workspace.run(list_jobs(workspace, request))?)?;
         }
         JobCommand::Show { id } => ui.show(&workspace.run(show_job(workspace, JobId(*id)))?)?,

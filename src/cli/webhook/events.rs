@@ -96,6 +96,7 @@ fn state(event: &StoredEventView) -> TableCell {
 
 pub(super) fn run(workspace: &Workspace, ui: &Ui, args: &EventsArgs) -> Result<u8> {
     let request = ListEventsRequest {
+        before: None,
         connection: args.connection.as_deref().map(|word| ui.project.resolve(word)).transpose()?,
         user: args.user.clone(),
         status: args.status.map(EventStatus::from),

@@ -43,6 +43,8 @@ pub struct AddLinkRequest {
 /// Which links to list. Absent values match all.
 #[derive(Clone, Debug, Default)]
 pub struct ListLinksRequest {
+    /// Only those that were added after this one: the next page of a list.
+    pub after: Option<LinkId>,
     pub user: Option<UserId>,
     pub entity_type: Option<String>,
     pub connection: Option<ConnectionName>,
@@ -119,7 +121,7 @@ pub async fn read_links(
     }
     let names = workspace.connection_names().await?;
     let links = workspace.store().await?.links();
-    let (mut last, mut remaining) = (LinkId(0), request.limit.unwrap_or(usize::MAX));
+    let (mut last, mut remaining) = (request.after.unwrap_or(LinkId(0)), request.limit.unwrap_or(usize::MAX));
     while remaining > 0 {
         let page = links.list(&filter, last, PAGE_SIZE).await?;
         let Some(end) = page.last() else { break };

@@ -6,19 +6,20 @@ use super::SyncOperationError;
 use super::run::run_all;
 use crate::error::Result;
 use crate::model::{ConnectionName, Job, JobId, JobStatus, StreamParams, UserId};
-use crate::ops::users::connections_of;
 use crate::runtime::Workspace;
 use crate::store::LockKey;
 use crate::sync::{SyncObserver, SyncRequest};
 use crate::view::sync::{JobListView, JobView, JobViewStatus, SyncListView};
 
 /// Which jobs to list.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct JobListRequest {
     /// Absent for all connections.
     pub connection: Option<ConnectionName>,
     /// Only those of this user's connections.
     pub user: Option<UserId>,
+    /// Only those with a smaller id: the next page of a list.
+    pub before: Option<JobId>,
     /// Maximum number of jobs.
     pub limit: u32,
 }
@@ -27,7 +28,7 @@ pub struct JobListRequest {
 pub async fn list_jobs(workspace: &Workspace, request: JobListRequest) -> Result<JobListView> {
     let mut jobs = Vec::new();
     for connection in workspace.listed(request.connection.as_ref(), request.user.as_ref()).await? {
-        for job in workspace.store().await?.jobs().list(connection, request.limit).await? {
+        for job in workspace.store().await?.jobs().list(connection, request.before, request.limit).await? {
             jobs.push(view(workspace, job).await?);
         }
     }

@@ -10,7 +10,6 @@ use crate::error::Result;
 use crate::http::scrub;
 use crate::model::event::{ConflictResolution, EventConflict, EventFilter, RawRequest, StoredEvent};
 use crate::model::{ConnectionName, EventId, EventStatus, UserId};
-use crate::ops::users::connections_of;
 use crate::runtime::Workspace;
 use crate::secret::{REDACTED, Secret};
 use crate::signing::request::WebhookRequest;
@@ -36,6 +35,8 @@ pub struct ListEventsRequest {
     pub only_conflicts: bool,
     /// Only those received at this time or later.
     pub since: Option<Timestamp>,
+    /// Only those with a smaller id: the next page of a list.
+    pub before: Option<EventId>,
     /// Maximum number of events.
     pub limit: u32,
 }
@@ -68,6 +69,7 @@ pub async fn list_events(workspace: &Workspace, request: ListEventsRequest) -> R
         kinds: request.kinds,
         only_conflicts: request.only_conflicts,
         since: request.since,
+        before: request.before,
         limit: request.limit,
     };
     let mut found = Vec::new();

@@ -204,13 +204,15 @@ struct DeliveriesQuery {
     since: Option<Timestamp>,
     #[serde(default)]
     limit: Limit,
+    cursor: Option<Cursor>,
 }
 
 async fn deliveries(call: Call<DeliveriesQuery, Unused>) -> Result<Json<Page<DeliveryView>>> {
-    let DeliveriesQuery { endpoint, message, status, since, limit } = call.query;
-    let filter = DeliveryFilter { endpoint, message, status, since, limit: limit.get() };
+    let DeliveriesQuery { endpoint, message, status, since, limit, cursor } = call.query;
+    let before = cursor.map(|cursor| cursor.key()).transpose()?;
+    let filter = DeliveryFilter { endpoint, message, status, since, before, limit: limit.with_next() };
     let deliveries = endpoints::list_deliveries(&call.workspace, filter).await?.deliveries;
-    Ok(Json(Page { data: deliveries, next_cursor: None }))
+    Ok(Json(Page::new(deliveries, limit, |delivery| delivery.delivery.to_string())))
 }
 
 fn delivery_id(call: &Call<Unused, Unused>) -> Result<DeliveryId> {

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::super::call::Call;
-use super::super::page::{Limit, Page};
+use super::super::page::{Cursor, Limit, Page};
 use super::super::reply::{Json, Octets};
 use super::{GET, POST, Route, Unused};
 use crate::error::Result;
@@ -46,20 +46,22 @@ struct ListQuery {
     since: Option<Timestamp>,
     #[serde(default)]
     limit: Limit,
+    cursor: Option<Cursor>,
 }
 
 async fn list(call: Call<ListQuery, Unused>) -> Result<Json<Page<StoredEventView>>> {
-    let ListQuery { connection, status, kind, conflicts, since, limit } = call.query;
+    let ListQuery { connection, status, kind, conflicts, since, limit, cursor } = call.query;
     let request = ListEventsRequest {
         connection,
         status,
         kinds: kind.into_iter().collect(),
         only_conflicts: conflicts,
         since,
-        limit: limit.get(),
+        before: cursor.map(|cursor| cursor.key().map(EventId)).transpose()?,
+        limit: limit.with_next(),
     };
     let events = webhooks::list_events(&call.workspace, request).await?.events;
-    Ok(Json(Page { data: events, next_cursor: None }))
+    Ok(Json(Page::new(events, limit, |event| event.id.to_string())))
 }
 
 fn event_id<B>(call: &Call<Unused, B>) -> Result<EventId> {

@@ -4,12 +4,12 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::super::call::Call;
-use super::super::page::{Limit, Page};
+use super::super::page::{Cursor, Limit, Page};
 use super::super::problem::RequestError;
 use super::super::reply::{Created, Json};
 use super::{DELETE, GET, POST, Route, Unused};
 use crate::error::Result;
-use crate::model::{ConnectionName, Entity, LinkedObject, UserId};
+use crate::model::{ConnectionName, Entity, LinkId, LinkedObject, UserId};
 use crate::ops::links::{
     self, AddLinkRequest, FindLinksRequest, ImportLinksRequest, LinkSide, ListLinksRequest, RemoveLinkRequest,
 };
@@ -36,14 +36,16 @@ struct ListQuery {
     resource: Option<String>,
     #[serde(default)]
     limit: Limit,
+    cursor: Option<Cursor>,
 }
 
 async fn list(call: Call<ListQuery, Unused>) -> Result<Json<Page<LinkView>>> {
-    let ListQuery { user, entity_type, connection, resource, limit } = call.query;
-    let limit = usize::try_from(limit.get()).ok();
-    let request = ListLinksRequest { user, entity_type, connection, resource, limit };
+    let ListQuery { user, entity_type, connection, resource, limit, cursor } = call.query;
+    let after = cursor.map(|cursor| cursor.key().map(LinkId)).transpose()?;
+    let most = usize::try_from(limit.with_next()).ok();
+    let request = ListLinksRequest { user, entity_type, connection, resource, after, limit: most };
     let links = links::list_links(&call.workspace, request).await?.links;
-    Ok(Json(Page { data: links, next_cursor: None }))
+    Ok(Json(Page::new(links, limit, |link| link.id.0.to_string())))
 }
 
 fn entity(text: &str) -> Result<Entity> {

@@ -1,7 +1,9 @@
 //! The routes of the API, a module for each resource. A handler parses nothing and decides nothing: it makes the request of
 //! an operation from the call, and returns the operation's view.
 
+mod api_tokens;
 mod bindings;
+mod calendar;
 mod connections;
 mod connectors;
 mod endpoints;
@@ -31,6 +33,8 @@ pub(super) fn routes() -> Vec<Route> {
         endpoints::routes(),
         bindings::routes(),
         links::routes(),
+        calendar::routes(),
+        api_tokens::routes(),
     ]
     .into_iter()
     .flatten()

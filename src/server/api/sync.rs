@@ -14,7 +14,7 @@ use super::super::reply::{Accepted, Json, NoContent};
 use super::{DELETE, GET, POST, PUT, Route, Unused};
 use crate::error::Result;
 use crate::export::ExportedRecord;
-use crate::model::{BindingName, ConnectionName, JobId, StreamParams, UserId};
+use crate::model::{BindingName, ConnectionName, JobId, StreamParams};
 use crate::ops::sync::{
     self, ClearCursorsRequest, CursorListRequest, ImportCursorsRequest, JobListRequest, NewCursor, RecordSelection,
     RecordsRequest, RecordsSince, SetCursorRequest, SetScheduleRequest, StreamName, SyncRange, SyncStreamsRequest,
@@ -248,17 +248,17 @@ async fn plan(call: Call<Unused, SyncBody>) -> Result<Json<SyncPlanView>> {
 struct JobsQuery {
     /// Only those of this connection.
     connection: Option<ConnectionName>,
-    /// Only those of connections of this user of yours.
-    user: Option<UserId>,
     #[serde(default)]
     limit: Limit,
+    cursor: Option<Cursor>,
 }
 
 async fn jobs(call: Call<JobsQuery, Unused>) -> Result<Json<Page<JobView>>> {
-    let JobsQuery { connection, user: _, limit } = call.query;
-    let request = JobListRequest { connection, limit: limit.get() };
+    let JobsQuery { connection, limit, cursor } = call.query;
+    let before = cursor.map(|cursor| cursor.key().map(JobId)).transpose()?;
+    let request = JobListRequest { connection, before, limit: limit.with_next() };
     let jobs = sync::list_jobs(&call.workspace, request).await?.jobs;
-    Ok(Json(Page { data: jobs, next_cursor: None }))
+    Ok(Json(Page::new(jobs, limit, |job| job.id.to_string())))
 }
 
 fn job_id(call: &Call<Unused, Unused>) -> Result<JobId> {

@@ -203,7 +203,7 @@ fn list(sqlite: &Connection, filter: &EventFilter) -> Result<Vec<StoredEvent>, S
     let sql = select!(
         "WHERE (?1 IS NULL OR e.connection_id = ?1) AND (?2 IS NULL OR e.status = ?2) \
          AND (NOT ?3 OR EXISTS (SELECT 1 FROM event_conflicts x WHERE x.event_id = e.id)) \
-         AND (?4 IS NULL OR e.received_at >= ?4) ORDER BY e.id DESC"
+         AND (?4 IS NULL OR e.received_at >= ?4) AND (?5 IS NULL OR e.id < ?5) ORDER BY e.id DESC"
     );
     let mut statement = sqlite.prepare_cached(sql)?;
     let mut rows = query(
@@ -213,6 +213,7 @@ fn list(sqlite: &Connection, filter: &EventFilter) -> Result<Vec<StoredEvent>, S
             filter.status.map(EventStatus::as_str),
             filter.only_conflicts,
             filter.since.map(Timestamp::as_millisecond),
+            filter.before.map(|id| id.0),
         ),
     )?;
     let mut found = Vec::new();

@@ -91,11 +91,18 @@ impl Jobs for SqliteStore {
         .await
     }
 
-    async fn list(&self, connection: Option<ConnectionId>, limit: u32) -> Result<Vec<Job>, StoreError> {
+    async fn list(
+        &self,
+        connection: Option<ConnectionId>,
+        before: Option<JobId>,
+        limit: u32,
+    ) -> Result<Vec<Job>, StoreError> {
         self.read(move |sqlite| {
-            let sql = select!("WHERE ?1 IS NULL OR c.id = ?1 ORDER BY j.id DESC LIMIT ?2");
+            let sql =
+                select!("WHERE (?1 IS NULL OR c.id = ?1) AND (?2 IS NULL OR j.id < ?2) ORDER BY j.id DESC LIMIT ?3");
             let mut statement = sqlite.prepare_cached(sql)?;
-            collect(query(&mut statement, (connection.map(|id| id.0), limit))?, from_row)
+            let values = (connection.map(|id| id.0), before.map(|id| id.0), limit);
+            collect(query(&mut statement, values)?, from_row)
         })
         .await
     }

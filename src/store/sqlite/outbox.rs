@@ -43,7 +43,8 @@ impl Outbox for SqliteStore {
         self.read(move |sqlite| {
             let sql = select!(
                 "WHERE (?1 IS NULL OR d.endpoint_id = ?1) AND (?2 IS NULL OR d.message_id = ?2) \
-                 AND (?3 IS NULL OR d.status = ?3) AND (?4 IS NULL OR d.created_at >= ?4) ORDER BY d.id DESC LIMIT ?5"
+                 AND (?3 IS NULL OR d.status = ?3) AND (?4 IS NULL OR d.created_at >= ?4) \
+                 AND (?5 IS NULL OR d.id < ?5) ORDER BY d.id DESC LIMIT ?6"
             );
             let mut statement = sqlite.prepare_cached(sql)?;
             let rows = query(
@@ -53,6 +54,7 @@ impl Outbox for SqliteStore {
                     filter.message,
                     filter.status.map(DeliveryStatus::as_str),
                     filter.since.map(Timestamp::as_millisecond),
+                    filter.before.map(|id| id.0),
                     filter.limit,
                 ],
             )?;

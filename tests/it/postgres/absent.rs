@@ -14,8 +14,8 @@ use integ::model::*;
 use integ::secret::Secret;
 use integ::store::{
     ApiTokenRotation, ApiTokenWrite, ApiTokens, Apps, AuditLog, Bindings, ConnectLinks, Consents, Endpoints,
-    EntityStates, EventCreations, EventTypes, Events, Fence, Jobs, Links, Outbox, Records, Sandbox, Schedules, SignIns,
-    StoreError, Streams, Subscriptions, Users, Webhooks,
+    EntityStates, EventCreations, EventTypes, Events, Fence, IdempotencyKeys, Jobs, Links, Outbox, Records, Sandbox,
+    Schedules, SignIns, StoreError, Streams, Subscriptions, Users, Webhooks,
 };
 use jiff::civil::Date;
 use serde_json::Value;
@@ -93,6 +93,12 @@ closed! {
         fn take_use(&ConnectLinkId, Timestamp) -> bool;
         fn return_use(&ConnectLinkId) -> ();
         fn revoke(&ConnectLinkId, Timestamp) -> bool;
+    }
+    IdempotencyKeys {
+        fn claim(&IdempotencyRequest) -> IdempotencyClaim;
+        fn finish(&IdempotencyKey, &StoredResponse) -> ();
+        fn release(&IdempotencyKey) -> ();
+        fn prune(Timestamp) -> u64;
     }
     Webhooks {
         fn get(ConnectionId) -> Option<Webhook>;
@@ -230,7 +236,7 @@ closed! {
         fn last_error_code(StreamId) -> Option<String>;
         fn request_cancel(JobId) -> bool;
         fn get(JobId) -> Option<Job>;
-        fn list(Option<ConnectionId>, u32) -> Vec<Job>;
+        fn list(Option<ConnectionId>, Option<JobId>, u32) -> Vec<Job>;
     }
     Schedules {
         fn set(ConnectionId, Option<&str>, &str, u32, Timestamp) -> ();

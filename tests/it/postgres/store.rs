@@ -193,7 +193,7 @@ impl Store for PostgresStore {
     fn attach_audit(&self, _: Arc<PendingAudit>) {}
 
     fn idempotency_keys(&self) -> &dyn IdempotencyKeys {
-        self.rest.idempotency_keys()
+        self
     }
 
     fn event_creations(&self) -> &dyn EventCreations {

@@ -126,6 +126,7 @@ fn event_times() {
     let berlin = zone("Europe/Berlin").unwrap();
     let local = |text: &str| resolve(text.parse().unwrap(), &berlin).unwrap_err();
     let text = errors!(TimeError {
+        EmptyWindow => [E::EmptyWindow { from: "2026-12-02".to_owned(), to: "2026-12-01".to_owned() }],
         Invalid => [E::Invalid { text: "soon".into() }],
         UnknownZone => [zone("berlin").unwrap_err(), zone("Nowhere/At/All").unwrap_err()],
         Nonexistent => [local("2027-03-28T02:30")],

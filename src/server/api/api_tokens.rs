@@ -1,0 +1,169 @@
+//! API tokens. A token sees and makes only tokens with a part of its own rights.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::super::call::Call;
+use super::super::page::{Cursor, Limit, Page};
+use super::super::reply::{Created, Json};
+use super::{DELETE, GET, PATCH, POST, Route, Unused};
+use crate::error::Result;
+use crate::model::{ConnectionName, RateTier, UserId};
+use crate::ops::api_tokens::{
+    self, ConnectionLimit, CreateApiTokenRequest, RotateApiTokenRequest, UpdateApiTokenRequest,
+};
+use crate::view::api_token::{
+    ApiScopeListView, ApiTokenUsageView, ApiTokenView, NewApiTokenView, RevokedApiTokensView,
+};
+
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        Route::new((GET, "/v1/api-tokens"), "api-token list", "List the API tokens, without their texts", list),
+        Route::new(
+            (POST, "/v1/api-tokens"),
+            "api-token create",
+            "Create an API token; its text is returned once",
+            create,
+        ),
+        Route::new((GET, "/v1/api-tokens/{api_token}"), "api-token show", "Show an API token with its scopes", show),
+        Route::new((PATCH, "/v1/api-tokens/{api_token}"), "api-token update", "Change an API token", update),
+        Route::new(
+            (DELETE, "/v1/api-tokens/{api_token}"),
+            "api-token revoke",
+            "Revoke an API token and those that were created with it",
+            revoke,
+        ),
+        Route::new((POST, "/v1/api-tokens/{api_token}/rotate"), "api-token rotate", "Replace its text", rotate),
+        Route::new((GET, "/v1/api-tokens/{api_token}/usage"), "api-token usage", "Count its requests by day", usage),
+        Route::new((GET, "/v1/api-token-scopes"), "api-token scopes", "List the scopes that tokens can have", scopes),
+    ]
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct PageQuery {
+    #[serde(default)]
+    limit: Limit,
+    cursor: Option<Cursor>,
+}
+
+async fn list(call: Call<PageQuery, Unused>) -> Result<Json<Page<ApiTokenView>>> {
+    let PageQuery { limit, cursor } = call.query;
+    let mut tokens = api_tokens::list_tokens(&call.workspace, Some(&call.caller)).await?.tokens;
+    tokens.sort_by_cached_key(|token| token.id.to_string());
+    Ok(Json(Page::of_sorted(tokens, cursor.as_ref(), limit, |token| token.id.to_string())?))
+}
+
+const DAY: u64 = 86_400;
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct CreateBody {
+    name: String,
+    /// Scopes such as `connections:read`, and groups such as `read:*`.
+    scopes: Vec<String>,
+    /// The connections that it is limited to; those of the caller's token if empty.
+    #[serde(default)]
+    connections: Vec<ConnectionName>,
+    user: Option<UserId>,
+    #[schemars(range(min = 1, max = 1825))]
+    expires_days: Option<u16>,
+    /// After how many days its text should be replaced.
+    #[schemars(range(min = 1, max = 1825))]
+    rotate_after_days: Option<u16>,
+}
+
+async fn create(call: Call<Unused, CreateBody>) -> Result<Created<NewApiTokenView>> {
+    let days = |days: u16| Duration::from_secs(u64::from(days) * DAY);
+    let body = call.body;
+    let request = CreateApiTokenRequest {
+        name: body.name,
+        user: body.user,
+        scopes: body.scopes,
+        connections: body.connections,
+        tier: None::<RateTier>,
+        expires_in: body.expires_days.map(days),
+        rotate_after: body.rotate_after_days.map(days),
+    };
+    let view = api_tokens::create_token(&call.workspace, request, Some(&call.caller)).await?;
+    Ok(Created(format!("/v1/api-tokens/{}", view.token.id), view))
+}
+
+async fn show(call: Call<Unused, Unused>) -> Result<Json<ApiTokenView>> {
+    let token: String = call.path("api_token")?;
+    Ok(Json(api_tokens::show_token(&call.workspace, &token, Some(&call.caller)).await?))
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct UpdateBody {
+    name: Option<String>,
+    enabled: Option<bool>,
+    /// A part of the scopes that it has.
+    scopes: Option<Vec<String>>,
+    /// A part of the connections that it may use.
+    connections: Option<Vec<ConnectionName>>,
+}
+
+async fn update(call: Call<Unused, UpdateBody>) -> Result<Json<ApiTokenView>> {
+    let token = call.path("api_token")?;
+    let UpdateBody { name, enabled, scopes, connections } = call.body;
+    let request = UpdateApiTokenRequest {
+        token,
+        name,
+        is_enabled: enabled,
+        scopes,
+        connections: connections.map(ConnectionLimit::Only),
+        tier: None,
+        rotate_after: None,
+    };
+    Ok(Json(api_tokens::update_token(&call.workspace, request, Some(&call.caller)).await?))
+}
+
+async fn revoke(call: Call<Unused, Unused>) -> Result<Json<RevokedApiTokensView>> {
+    let token: String = call.path("api_token")?;
+    Ok(Json(api_tokens::revoke_token(&call.workspace, &token, Some(&call.caller)).await?))
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct RotateBody {
+    /// Seconds for which the present text is accepted as well.
+    #[serde(default)]
+    #[schemars(range(max = 604_800))]
+    grace_secs: u32,
+}
+
+async fn rotate(call: Call<Unused, RotateBody>) -> Result<Json<NewApiTokenView>> {
+    let token = call.path("api_token")?;
+    let grace = Duration::from_secs(call.body.grace_secs.into());
+    let request = RotateApiTokenRequest { token, grace, expires_in: None };
+    Ok(Json(api_tokens::rotate_token(&call.workspace, request, Some(&call.caller)).await?))
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct UsageQuery {
+    /// The number of days, today included.
+    #[serde(default = "month")]
+    #[schemars(range(min = 1, max = 366))]
+    days: u16,
+}
+
+fn month() -> u16 {
+    30
+}
+
+async fn usage(call: Call<UsageQuery, Unused>) -> Result<Json<ApiTokenUsageView>> {
+    let token: String = call.path("api_token")?;
+    let days = Duration::from_secs(u64::from(call.query.days.clamp(1, 366) - 1) * DAY);
+    let since = call.workspace.engine.clock.now().checked_sub(days).unwrap_or(Timestamp::MIN);
+    Ok(Json(api_tokens::token_usage(&call.workspace, &token, since, Some(&call.caller)).await?))
+}
+
+async fn scopes(_: Call<Unused, Unused>) -> Result<Json<ApiScopeListView>> {
+    Ok(Json(api_tokens::list_scopes()))
+}

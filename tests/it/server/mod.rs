@@ -1,0 +1,52 @@
+//! `integ serve` with the real program: its API over HTTP.
+
+mod client;
+mod life;
+mod limits;
+mod rights;
+
+use serde_json::{Value, json};
+
+use crate::harness::{Home, Running};
+use client::{Client, Reply};
+
+/// A home with a connected sandbox account of each connector.
+fn home(connectors: &[&str]) -> Home {
+    let home = Home::new();
+    for connector in connectors {
+        home.ok(&format!("connect {connector} --sandbox"));
+    }
+    home
+}
+
+/// A running server.
+struct Server {
+    /// Ends with this value.
+    running: Running,
+    url: String,
+}
+
+impl Server {
+    fn start(home: &Home, words: &str) -> Self {
+        let words = format!("serve --bind 127.0.0.1:0 --json {words}");
+        let mut running = Running::start(home.command(words.split_whitespace()));
+        let started = running.event();
+        assert_eq!(started["event"], "serving", "{started}");
+        Self { running, url: started["url"].as_str().unwrap().to_owned() }
+    }
+
+    fn client(&self, token: &str) -> Client {
+        Client::new(&self.url, Some(token))
+    }
+}
+
+/// Creates a token with these scopes, and more words.
+fn token(home: &Home, name: &str, words: &str) -> String {
+    home.ok(&format!("api-token create {name} {words}")).trim().to_owned()
+}
+
+/// Fails with the whole reply if its status is another.
+fn expect(reply: &Reply, status: u16) -> Value {
+    assert_eq!(reply.status, status, "{reply:?}");
+    reply.json.clone().unwrap_or(json!(null))
+}
