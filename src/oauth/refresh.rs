@@ -295,6 +295,7 @@ async fn refresh_if_due(
 pub async fn load_grant(workspace: &Workspace, name: &ConnectionName) -> error::Result<ConnectionWithGrant> {
     if workspace.has_vault()
         && let Some(loaded) = workspace.engine.token_vault.load(workspace.store().await?, name).await?
+        && workspace.access().allows(loaded.connection.id)
     {
         if let Some(audit) = workspace.audit_entry() {
             audit.add_connection(name, loaded.connection.user.as_ref());

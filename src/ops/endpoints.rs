@@ -25,14 +25,14 @@ const fn operation(name: &'static str, effect: Effect, reach: Reach) -> Operatio
     Operation::local(name, OperationScope::Endpoints, effect).reachable_by(reach)
 }
 
-/// The operations of this module. Those that choose URLs or reveal secrets are for the owner at the machine.
+/// The operations of this module. URLs are checked before they are stored, and the egress guard checks each delivery.
 pub const OPERATIONS: &[Operation] = &[
-    operation("endpoint add", Effect::Write, Reach::Local),
+    operation("endpoint add", Effect::Write, Reach::Api),
     operation("endpoint list", Effect::Read, Reach::Agent),
     operation("endpoint show", Effect::Read, Reach::Agent),
-    operation("endpoint update", Effect::Write, Reach::Local),
-    operation("endpoint remove", Effect::Destroy, Reach::Local),
-    operation("endpoint rotate", Effect::Write, Reach::Local),
+    operation("endpoint update", Effect::Write, Reach::Api),
+    operation("endpoint remove", Effect::Destroy, Reach::Api),
+    operation("endpoint rotate", Effect::Write, Reach::Api),
     operation("endpoint enable", Effect::Write, Reach::Api),
     operation("endpoint disable", Effect::Write, Reach::Api),
     operation("endpoint send", Effect::Write, Reach::Api),

@@ -102,6 +102,11 @@ impl ApiRequest {
 
     async fn perform(self, body: Bytes) -> Result<Reply, Problem> {
         let route = self.route();
+        if let Some(name) = self.path.get("connection") {
+            // What the token may not use does not exist, whatever the operation reads first.
+            let invalid = |_| RequestError::Path { name: "connection", value: name.clone() };
+            self.workspace.connection(&name.parse().map_err(invalid)?).await?;
+        }
         self.check_content(&body)?;
         self.check_unchanged().await?;
         let claim = match self.idempotency_key.clone().filter(|_| route.is_repeatable) {

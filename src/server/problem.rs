@@ -50,10 +50,18 @@ impl From<Error> for Problem {
             Some(request) => request.status(),
             None => StatusCode::from_u16(error.kind().http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
         };
+        let detail = match status {
+            StatusCode::INTERNAL_SERVER_ERROR => {
+                // What went wrong inside is for the owner's log.
+                tracing::error!("a request failed: {}", error.on_one_line());
+                error.message()
+            }
+            _ => error.on_one_line(),
+        };
         Self {
             status,
             code: error.code(),
-            detail: error.on_one_line(),
+            detail,
             hint: error.hint(),
             connection: error.connection(),
             headers: Vec::new(),

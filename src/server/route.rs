@@ -10,7 +10,7 @@ use super::call::{Call, RawCall, Unused};
 use super::reply::{Reply, ReplyShape, Response};
 use crate::error::Result;
 use crate::http::serve::{Method, StatusCode};
-use crate::ops::{Operation, operations};
+use crate::ops::{Operation, Reach, operations};
 
 /// Generates the JSON Schema of a request's query or body.
 pub(super) type SchemaFunction = fn(&mut SchemaGenerator) -> Schema;
@@ -54,6 +54,7 @@ impl Route {
     {
         let found = operations().find(|known| known.name == operation);
         let operation = found.unwrap_or_else(|| panic!("no operation is named {operation:?}"));
+        assert!(operation.reach >= Reach::Api, "{} may only be requested at the machine", operation.name);
         let handler = move |raw: RawCall| {
             let handler = handler.clone();
             Box::pin(async move {

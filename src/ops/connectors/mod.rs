@@ -34,7 +34,7 @@ pub const OPERATIONS: &[Operation] = &[
     operation("connector descriptor", Effect::Read, Reach::Agent),
     operation("connector search", Effect::Read, Reach::Agent),
     operation("connector setup", Effect::Read, Reach::Agent),
-    operation("connector validate", Effect::Read, Reach::Local),
+    operation("connector validate", Effect::Read, Reach::Api),
     operation("connector new", Effect::Write, Reach::Local),
     operation("connector install", Effect::Write, Reach::Local),
     operation("connector remove", Effect::Destroy, Reach::Local),

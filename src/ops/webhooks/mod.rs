@@ -37,16 +37,19 @@ use crate::model::ApiVerb;
 
 /// The operations of this module.
 ///
-/// Operations that print a secret, choose a URL, run a program or sign as the vendor are for the owner only.
+/// Operations that print a secret, choose a URL or run a program are for the owner only.
 pub const OPERATIONS: &[Operation] = &[
     local("webhook url --public-url", Write),
     local("webhook secret --print-secret", Read),
     local("webhook secret --set", Write),
     local("webhook listen", Write),
-    local("webhook simulate", Write).requires(ApiVerb::Simulate),
+    local("webhook simulate --to", Write),
+    // Without a URL, events go to this machine's own listener.
+    local("webhook simulate", Write).requires(ApiVerb::Simulate).reachable_by(Api),
     local("webhook simulate --dry-run", Read).requires(ApiVerb::Simulate),
-    // Takes the URL to register, and with it where the vendor sends.
-    local("webhook subscribe", Write),
+    local("webhook subscribe --url", Write),
+    // Without a URL, the owner's public URL is registered.
+    local("webhook subscribe", Write).reachable_by(Api),
     local("webhook subscribe --dry-run", Read),
     local("webhook replay", Write),
     local("webhook url", Read).reachable_by(Api),

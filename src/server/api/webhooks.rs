@@ -8,11 +8,11 @@ use url::Url;
 
 use super::super::call::Call;
 use super::super::reply::{Created, Json};
-use super::{DELETE, GET, POST, PUT, Route, Unused};
+use super::{DELETE, GET, POST, Route, Unused};
 use crate::error::Result;
 use crate::model::SubscriptionId;
 use crate::ops::webhooks::{
-    self, SetPublicUrlRequest, SimulateEventsRequest, SimulationObserver, SimulationTarget, SubscribeRequest,
+    self, SimulateEventsRequest, SimulationObserver, SimulationTarget, SubscribeRequest,
     UnsubscribeRequest,
 };
 use crate::view::webhook::{
@@ -27,12 +27,6 @@ pub(super) fn routes() -> Vec<Route> {
             "webhook url",
             "Return the URL that the service calls",
             url,
-        ),
-        Route::new(
-            (PUT, "/v1/connections/{connection}/webhook"),
-            "webhook url --set",
-            "Set the public URL that the service calls",
-            set_url,
         ),
         Route::new(
             (GET, "/v1/connections/{connection}/webhook/secret"),
@@ -69,18 +63,6 @@ pub(super) fn routes() -> Vec<Route> {
 
 async fn url(call: Call<Unused, Unused>) -> Result<Json<WebhookUrlView>> {
     Ok(Json(webhooks::show_webhook_url(&call.workspace, &call.connection()?).await?))
-}
-
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct UrlBody {
-    /// `https://` with a host, and a path if a proxy adds one.
-    public_url: String,
-}
-
-async fn set_url(call: Call<Unused, UrlBody>) -> Result<Json<WebhookUrlView>> {
-    let request = SetPublicUrlRequest { connection: call.connection()?, base: call.body.public_url };
-    Ok(Json(webhooks::set_public_url(&call.workspace, request).await?))
 }
 
 async fn secret(call: Call<Unused, Unused>) -> Result<Json<WebhookSecretView>> {

@@ -23,7 +23,7 @@ macro_rules! select {
         concat!(
             "SELECT id, name, user_id, hash, previous_hash, previous_until, scopes, is_limited, tier, parent_id, root_id, \
              is_enabled, created_at, rotated_at, expires_at, rotate_after, last_used_at, \
-             (SELECT json_group_array(connection_id) FROM (SELECT connection_id FROM api_token_connections \
+             (SELECT group_concat(connection_id) FROM (SELECT connection_id FROM api_token_connections \
              WHERE token_id = api_tokens.id ORDER BY connection_id)) AS connections FROM api_tokens ",
             $rest
         )
@@ -222,10 +222,13 @@ fn put_connections(transaction: &Transaction<'_>, token: &ApiToken) -> Result<()
             _ => error.into(),
         })?;
     }
-    let ids: Vec<i64> = connections.iter().map(|connection| connection.0).collect();
-    let sql = "DELETE FROM api_token_connections WHERE token_id = ?1 \
-               AND connection_id NOT IN (SELECT value FROM json_each(?2))";
-    transaction.execute(sql, (token.id.as_str(), to_json(&ids)?))?;
+    let stored = "SELECT connection_id FROM api_token_connections WHERE token_id = ?1";
+    let stored: Vec<i64> =
+        transaction.prepare_cached(stored)?.query_map([token.id.as_str()], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    let remove = "DELETE FROM api_token_connections WHERE token_id = ?1 AND connection_id = ?2";
+    for connection in stored.into_iter().filter(|stored| connections.iter().all(|kept| kept.0 != *stored)) {
+        transaction.prepare_cached(remove)?.execute((token.id.as_str(), connection))?;
+    }
     Ok(())
 }
 
@@ -236,14 +239,17 @@ fn scopes_column(token: &ApiToken) -> Result<String, StoreError> {
 fn from_row(row: &Row<'_>) -> Result<ApiToken, StoreError> {
     let scopes: Vec<String> = get_json(row, "scopes")?;
     let scopes = scopes.iter().map(|word| word.parse().map_err(|_| MalformedValue::EnumValue(word.clone())));
-    let connections: Vec<i64> = get_json(row, "connections")?;
+    // Numbers with commas between them; NULL for none.
+    let connections: Option<String> = row.get("connections")?;
+    let connections = connections.unwrap_or_default();
+    let connections = connections.split(',').filter_map(|id| id.parse().ok().map(ConnectionId));
     let is_limited: bool = row.get("is_limited")?;
     Ok(ApiToken {
         id: get_word(row, "id")?,
         name: get_word(row, "name")?,
         user: user(row, "user_id")?,
         scopes: scopes.collect::<Result<_, _>>()?,
-        connections: is_limited.then(|| connections.into_iter().map(ConnectionId).collect()),
+        connections: is_limited.then(|| connections.collect()),
         tier: get_word(row, "tier")?,
         created_at: get_seconds(row, "created_at")?,
         rotated_at: get_seconds(row, "rotated_at")?,

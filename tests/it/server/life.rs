@@ -26,15 +26,15 @@ fn a_connection_is_used_over_http_as_on_the_command_line() {
     assert_eq!(shown, served);
 
     let tested = expect(&api.send("POST", "/v1/connections/github/test", &[], None), 200);
-    assert_eq!((&tested["healthy"], &tested["tests"][0]["outcome"]), (&json!(1), &json!("ok")), "{tested}");
+    assert_eq!((&tested["healthy"], &tested["tests"][0]["outcome"]), (&json!(1), &json!("healthy")), "{tested}");
     let revealed = expect(&api.post("/v1/connections/github/token", &json!({})), 200);
     assert_eq!(revealed["access_token"].as_str().unwrap(), home.ok("token github").trim());
     let called = expect(&api.post("/v1/connections/github/request", &json!({ "path": "/user" })), 200);
     assert_eq!(called["status"], 200);
 
-    let synced = expect(&api.post("/v1/connections/github/sync", &json!({ "streams": ["repos"] })), 202);
+    let synced = expect(&api.post("/v1/connections/github/sync", &json!({ "streams": ["repositories"] })), 202);
     assert_eq!(synced["result"]["streams"][0]["status"], "done", "{synced}");
-    let records = expect(&api.get("/v1/connections/github/streams/repos/records?limit=2"), 200);
+    let records = expect(&api.get("/v1/connections/github/streams/repositories/records?limit=2"), 200);
     assert_eq!(records["data"].as_array().unwrap().len(), 2);
     let jobs = expect(&api.get("/v1/jobs?connection=github&limit=1"), 200);
     let job = jobs["data"][0]["id"].as_i64().unwrap();
