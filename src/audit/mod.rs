@@ -27,7 +27,7 @@ pub use crate::store::{AuditTiming, PendingAudit};
 const PRUNE_BATCH: u32 = 1000;
 
 /// Codes of errors that say that an operation is not allowed.
-const REFUSALS: &[&str] = &["consent_required", "forbidden", "approval_required"];
+const REFUSALS: &[&str] = &["consent_required", "forbidden", "approval_required", "missing_scope"];
 
 /// Who requests an operation, and from where.
 #[derive(Clone, Debug)]
@@ -151,7 +151,7 @@ fn exit_word(kind: Kind) -> &'static str {
         Kind::AuthNeeded => "needs_reauth",
         Kind::NotFound => "not_found",
         Kind::Interrupted => "interrupted",
-        Kind::Failed | Kind::Usage | Kind::Temporary | Kind::Vault => "failed",
+        Kind::Failed | Kind::Conflict | Kind::Rejected | Kind::Usage | Kind::Temporary | Kind::Vault => "failed",
     }
 }
 

@@ -55,7 +55,7 @@ enum Topic {
 }
 
 impl Topic {
-    const ALL: [Self; 20] = [
+    const ALL: [Self; 21] = [
         Self::ApiTokens,
         Self::Calendar,
         Self::Calls,

@@ -258,7 +258,7 @@ fn dispatch(cli: Cli, operation: Option<&Operation>, ui: &mut Ui, server: &dyn S
     if let CliCommand::Config(args) = command {
         return config::run(ui, &folders, args);
     }
-    let settings = crate::config::load(&folders.config_file())?;
+    let mut settings = crate::config::load(&folders.config_file())?;
     let catalogue = Catalogue::new(&folders.connectors());
     let announce = (!cli.global.quiet).then_some(ui::note as fn(&str));
     ui.project = ProjectConfig::find()?.with(announce, |id| catalogue.contains(id));
@@ -277,6 +277,10 @@ fn dispatch(cli: Cli, operation: Option<&Operation>, ui: &mut Ui, server: &dyn S
     let notifier = Box::new(Notifier::new(&settings));
     let pending = operation.filter(|_| needs_workspace.is_some() && environment.is_none());
     let pending = pending.and_then(|operation| audit::pending_entry(operation, &settings));
+    let listener = match &command {
+        CliCommand::Serve(args) => Some(serve::listen(args, &mut settings.serve)?),
+        _ => None,
+    };
     let engine = Engine::new(folders, settings, Box::new(ui.terminal()), notifier)
         .with_environment(environment)
         .with_audit(pending);
@@ -285,11 +289,14 @@ fn dispatch(cli: Cli, operation: Option<&Operation>, ui: &mut Ui, server: &dyn S
     if let Some(makes) = needs_workspace {
         workspace::ensure_exists(&workspace, chosen_by, makes)?;
     }
-    run_in(workspace, ui, command, server)
+    match (command, listener) {
+        (CliCommand::Serve(args), Some(listener)) => serve::run(workspace, ui, *args, listener, server),
+        (command, _) => run_in(workspace, ui, command),
+    }
 }
 
 /// Runs a command that works in a workspace.
-fn run_in(workspace: Workspace, ui: &mut Ui, command: CliCommand, server: &dyn Server) -> Result<u8> {
+fn run_in(workspace: Workspace, ui: &mut Ui, command: CliCommand) -> Result<u8> {
     audit::record_read(&workspace)?;
     let result = match command {
         CliCommand::Connect(args) => connect::run(&workspace, ui, *args),
@@ -301,7 +308,6 @@ fn run_in(workspace: Workspace, ui: &mut Ui, command: CliCommand, server: &dyn S
         CliCommand::Test(args) => test::run(&workspace, ui, &args),
         CliCommand::Token(args) => token::run(&workspace, ui, &args),
         CliCommand::Exec(args) => return exec::run(workspace, ui, &args),
-        CliCommand::Serve(args) => return serve::run(workspace, ui, *args, server),
         CliCommand::Export(args) => export::run(&workspace, ui, &args),
         CliCommand::GitCredential(args) => git_credential::run(&workspace, ui, &args),
         CliCommand::Mcp(args) => mcp::run(&workspace, ui, args),
@@ -331,7 +337,8 @@ fn run_in(workspace: Workspace, ui: &mut Ui, command: CliCommand, server: &dyn S
         | CliCommand::Completions(_)
         | CliCommand::Doctor(_)
         | CliCommand::Help(_)
-        | CliCommand::Man(_) => Ok(0),
+        | CliCommand::Man(_)
+        | CliCommand::Serve(_) => Ok(0),
     };
     audit::record_outcome(&workspace, ui, &result);
     if let Some(location) = workspace.new_identity_location() {

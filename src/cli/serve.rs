@@ -1,6 +1,6 @@
 //! `integ serve`.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -10,10 +10,12 @@ use serde_json::Value;
 use url::Url;
 
 use super::ui::Ui;
+use super::vault::new_identity::new_identity_note;
 use super::webhook::handlers::HandlerArgs;
+use crate::config::{ServeConfig, parse_public_url};
 use crate::error::{Kind, Result};
 use crate::model::WorkspaceName;
-use crate::ops::serving::{ServeObserver, ServeRequest, Server};
+use crate::ops::serving::{self, ServeObserver, ServeRequest, Server};
 use crate::ops::workspaces::workspace_names;
 use crate::runtime::Workspace;
 use crate::view::listen::ListenEventView;
@@ -30,7 +32,7 @@ pub(super) struct ServeArgs {
     #[arg(long, value_name = "ADDRESS")]
     bind: Option<SocketAddr>,
     /// URL at which browsers and services reach the server (default: `serve.public_url`)
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = public_url)]
     public_url: Option<Url>,
     /// Serve every workspace, not only this one
     #[arg(long)]
@@ -65,13 +67,37 @@ fn json(view: &impl Serialize) -> Value {
     serde_json::to_value(view).unwrap_or_default()
 }
 
-pub(super) fn run(workspace: Workspace, ui: &Ui, args: ServeArgs, server: &dyn Server) -> Result<u8> {
+fn public_url(text: &str) -> Result<Url, String> {
+    parse_public_url(text).ok_or_else(|| "use an https URL, or an http URL of this machine, without a query".to_owned())
+}
+
+/// Opens the port, and puts what the arguments say of the server's addresses into the settings.
+///
+/// # Errors
+/// A port that cannot be used.
+pub(super) fn listen(args: &ServeArgs, settings: &mut ServeConfig) -> Result<TcpListener> {
+    let (listener, address) = serving::listen(args.bind.unwrap_or(settings.bind))?;
+    settings.bind = address;
+    settings.public_url = args.public_url.clone().or_else(|| settings.public_url.take());
+    Ok(listener)
+}
+
+pub(super) fn run(
+    workspace: Workspace,
+    ui: &Ui,
+    args: ServeArgs,
+    listener: TcpListener,
+    server: &dyn Server,
+) -> Result<u8> {
     let request = ServeRequest {
-        address: args.bind.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 7420))),
-        public_url: args.public_url,
+        listener,
         max_attempts: args.handling.attempts,
         handlers: Arc::new(args.handling.handlers(&workspace)?),
     };
+    workspace.run(serving::prepare(&workspace))?;
+    if let Some(location) = workspace.new_identity_location() {
+        ui.note(&new_identity_note(&workspace, location));
+    }
     let engine = Arc::clone(&workspace.engine);
     let first = Arc::new(workspace);
     let mut workspaces = vec![Arc::clone(&first)];

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use url::Url;
 
-use super::serve::{is_safe, parse_public_url};
+use super::serve::{is_host, is_safe, parse_public_url};
 use super::{Config, ConfigError, IdentityStorage, TokenStorage};
 use crate::model::{ConsentPurpose, WorkspaceName};
 use crate::near::closest;
@@ -36,7 +36,7 @@ impl ConfigKey {
 
     /// Whether the file may also write it as an array.
     pub(super) fn is_list(&self) -> bool {
-        matches!(self.name, "http.allow" | "notify.on" | "consents.required" | "serve.return_origins")
+        matches!(self.name, "http.allow" | "notify.on" | "consents.required" | "serve.hosts" | "serve.return_origins")
     }
 }
 
@@ -175,6 +175,16 @@ pub const KEYS: &[ConfigKey] = &[
         set: |config, text| {
             config.serve.public_url = if text.trim().is_empty() { None } else { Some(parse_public_url(text)?) };
             Some(())
+        },
+    },
+    ConfigKey {
+        name: "serve.hosts",
+        purpose: "Further names that requests to the server may have in their Host header",
+        expected: "hosts such as api.internal or api.internal:8080",
+        get: |config| join(config.serve.hosts.iter().cloned()),
+        set: |config, text| {
+            let hosts: Vec<String> = list(text)?;
+            hosts.iter().all(|host| is_host(host)).then(|| config.serve.hosts = hosts)
         },
     },
     ConfigKey {

@@ -20,7 +20,7 @@ pub use directories::Folders;
 pub use edit::{ConfigKey, KEYS, find_key, set, unset};
 pub use load::load;
 pub use project::{ProjectConfig, ProjectError};
-pub use serve::{ServeConfig, WebOrigin};
+pub use serve::{ServeConfig, WebOrigin, parse_public_url};
 
 use crate::error::{Diagnostic, Hint, Kind, Remedy};
 use crate::files::TrustError;

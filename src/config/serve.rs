@@ -18,6 +18,8 @@ pub struct ServeConfig {
     pub bind: SocketAddr,
     /// The address that browsers and vendors call, if it differs from `bind`.
     pub public_url: Option<Url>,
+    /// Further names that requests may have in their `Host` header, such as those that a proxy passes on.
+    pub hosts: Vec<String>,
     /// The origins that a browser may be sent to after a sign-in, beside that of the public URL.
     pub return_origins: Vec<WebOrigin>,
 }
@@ -27,6 +29,7 @@ impl Default for ServeConfig {
         Self {
             bind: SocketAddr::from((Ipv4Addr::LOCALHOST, DEFAULT_PORT)),
             public_url: None,
+            hosts: Vec::new(),
             return_origins: Vec::new(),
         }
     }
@@ -101,7 +104,7 @@ pub(super) fn is_safe(url: &Url) -> bool {
 }
 
 /// Reads a public URL: https, or http on this machine; perhaps with a path. Returns it with a `/` at its end.
-pub(super) fn parse_public_url(text: &str) -> Option<Url> {
+pub fn parse_public_url(text: &str) -> Option<Url> {
     let mut url = Url::parse(text.trim()).ok()?;
     let is_bare = url.query().is_none() && url.fragment().is_none();
     if !is_bare || !url.username().is_empty() || url.password().is_some() || !is_safe(&url) {
@@ -112,6 +115,12 @@ pub(super) fn parse_public_url(text: &str) -> Option<Url> {
         url.set_path(&path);
     }
     Some(url)
+}
+
+/// Returns whether a text is a host, perhaps with a port, as a `Host` header has it.
+pub(super) fn is_host(text: &str) -> bool {
+    let name = text.strip_prefix('[').and_then(|rest| rest.split_once(']')).map_or(text, |(address, _)| address);
+    !text.is_empty() && text.len() <= 255 && name.chars().all(|c| c.is_ascii_alphanumeric() || ".-:".contains(c))
 }
 
 #[cfg(test)]

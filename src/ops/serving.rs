@@ -1,23 +1,48 @@
 //! What a server that offers the operations to others is started with. `main` gives the command line the server to start.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::pin::Pin;
 use std::sync::Arc;
 
-use url::Url;
+use thiserror::Error;
 
-use crate::error::Result;
+use crate::error::{Diagnostic, Hint, Kind, Remedy, Result};
 use crate::runtime::Workspace;
 use crate::view::listen::ListenEventView;
 use crate::view::serving::ServingView;
 use crate::webhook::handle::Handlers;
 
-/// How the operations are served.
-#[derive(Clone, Debug)]
+/// Why a server cannot start.
+#[derive(Debug, Error)]
+pub enum ServeError {
+    #[error("cannot listen on {address}")]
+    Bind { address: SocketAddr, source: std::io::Error },
+}
+
+impl Remedy for ServeError {
+    fn diagnostic(&self) -> Diagnostic {
+        match self {
+            Self::Bind { .. } => Diagnostic::new(Kind::Failed, "port_in_use")
+                .hint(Hint::new("use any free port:", "integ serve --bind 127.0.0.1:0")),
+        }
+    }
+}
+
+/// Opens the port of a server, and returns it with its address.
+///
+/// # Errors
+/// [`ServeError::Bind`].
+pub fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ServeError> {
+    let unusable = |source| ServeError::Bind { address, source };
+    let listener = TcpListener::bind(address).map_err(unusable)?;
+    let bound = listener.local_addr().map_err(unusable)?;
+    Ok((listener, bound))
+}
+
+/// How the operations are served. Where browsers and services reach the server is in the engine's settings.
+#[derive(Debug)]
 pub struct ServeRequest {
-    pub address: SocketAddr,
-    /// Where browsers and services reach the server.
-    pub public_url: Option<Url>,
+    pub listener: TcpListener,
     /// What handles the events that arrive.
     pub handlers: Arc<Handlers>,
     /// Attempts to handle an event before it is dead.

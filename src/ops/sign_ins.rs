@@ -16,7 +16,7 @@ use super::{Effect, Operation, OperationScope, Reach};
 use crate::connect::pending::{self, CallbackReply, SignInTarget, StartedSignIn};
 use crate::connect::{ConnectError, ConnectRequest, ReconnectOptions, SignInOptions, reconnect_request};
 use crate::error::{Diagnostic, Hint, Kind, Remedy, Result};
-use crate::model::{ConnectLinkId, ConnectionName, SignIn, SignInId, SignInStatus, UserId};
+use crate::model::{ConnectLinkId, ConnectLinkMode, ConnectionName, SignIn, SignInId, SignInStatus, UserId};
 use crate::runtime::Workspace;
 use crate::secret::Secret;
 use crate::view::sign_in::{FinishedSignInView, SignInView, StartedSignInView};
@@ -276,9 +276,18 @@ pub async fn finish(workspace: &Workspace, request: FinishSignInRequest) -> Resu
         CallbackReply::Finished(sign_in) => {
             let view = SignInView::new(&sign_in, workspace.engine.clock.now());
             let return_to = return_url(&sign_in, &view);
-            SignInCallback::Finished(Box::new(FinishedSignInView { sign_in: view, return_to }))
+            let opener_origin = opener_origin(workspace, &sign_in).await?;
+            SignInCallback::Finished(Box::new(FinishedSignInView { sign_in: view, return_to, opener_origin }))
         }
     })
+}
+
+/// The origin of the page with the connect button that led here, if one did.
+async fn opener_origin(workspace: &Workspace, sign_in: &SignIn) -> Result<Option<String>> {
+    let Some(link) = &sign_in.link else { return Ok(None) };
+    let link = workspace.store().await?.connect_links().get(link).await?;
+    let is_popup = link.is_some_and(|link| link.display == ConnectLinkMode::Popup);
+    Ok(sign_in.return_to.as_ref().filter(|_| is_popup).map(|url| url.origin().ascii_serialization()))
 }
 
 /// The return address with the sign-in and its status. The rest is for those who may ask for it.

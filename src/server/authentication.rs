@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::problem::{Problem, RequestError};
+use super::usage::UsageLog;
 use crate::error::Result;
 use crate::http::serve::header::{AUTHORIZATION, HeaderMap, WWW_AUTHENTICATE};
 use crate::model::{ApiToken, ConnectionAccess};
@@ -15,7 +16,9 @@ use crate::webhook::inbound::server::WebhookHandler;
 pub(super) struct Tenant {
     pub(super) workspace: Arc<Workspace>,
     /// What answers the requests to its webhook URLs.
-    pub(super) webhooks: Option<Arc<WebhookHandler>>,
+    pub(super) webhooks: Arc<WebhookHandler>,
+    /// The requests of its tokens.
+    pub(super) usage: Arc<UsageLog>,
 }
 
 /// A token with the connections that it may use now.

@@ -75,6 +75,7 @@ impl HttpServer {
         })?;
         let request = ApiRequest {
             table: Arc::clone(&self.routes),
+            usage: Arc::clone(&tenant.usage),
             route: found.index,
             request_id: request_id.to_owned(),
             source: head.extensions.get::<SocketPair>().map(|pair| pair.remote),
@@ -110,7 +111,7 @@ impl RequestHandler for HttpServer {
         let request_id = format!("req_{}", hex::encode(&random::<12>()));
         let path = head.uri.path();
         if path.starts_with("/webhooks/") {
-            let handlers = self.tenants.iter().filter_map(|tenant| tenant.webhooks.as_ref());
+            let handlers = self.tenants.iter().map(|tenant| &tenant.webhooks);
             let Some(handler) = handlers.clone().find(|handler| handler.receives(path)).or(handlers.clone().next())
             else {
                 return Err(with_id(Problem::from(RequestError::UnknownPath).into_http(), &request_id));
@@ -128,7 +129,7 @@ impl RequestHandler for HttpServer {
     async fn respond(&self, (id, admitted): (String, Admitted), body: Result<Bytes, BodyReadError>) -> FullResponse {
         let response = match admitted {
             Admitted::Webhook(handler, admitted) => return handler.respond(admitted, body).await,
-            Admitted::Public(request) => self.pages.respond(request).await,
+            Admitted::Public(request) => self.pages.respond(request, &body.unwrap_or_default(), &id).await,
             Admitted::Api(request, permit) => {
                 let body = body.map_err(|unread| match unread {
                     BodyReadError::TooLarge(limit) => RequestError::TooLarge { limit },

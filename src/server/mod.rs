@@ -26,16 +26,16 @@ mod problem;
 mod public;
 mod reply;
 mod route;
+mod sign_in_pages;
 mod table;
+mod usage;
 
-use std::net::{SocketAddr, TcpListener};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::join_all;
-use thiserror::Error;
 use tokio::sync::oneshot;
 
 use self::authentication::Tenant;
@@ -43,9 +43,10 @@ use self::hosts::AllowedHosts;
 use self::http::HttpServer;
 use self::public::PublicPages;
 use self::table::RouteTable;
-use crate::error::{Diagnostic, Hint, Kind, Remedy, Result};
+use self::usage::{UsageLog, UsageWriter};
+use crate::error::Result;
 use crate::http::serve;
-use crate::ops::serving::{self, ServeObserver, ServeRequest, Server};
+use crate::ops::serving::{self, ServeError, ServeObserver, ServeRequest, Server};
 use crate::runtime::Workspace;
 use crate::runtime::worker::{RunUntil, WorkerSet};
 use crate::view::listen::ListenEventView;
@@ -59,22 +60,6 @@ use crate::worker::subscriptions::SubscriptionWorker;
 
 /// How long requests may still take to be answered at the end.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
-
-/// Why a server cannot start.
-#[derive(Debug, Error)]
-pub enum ServeError {
-    #[error("cannot listen on {address}")]
-    Bind { address: SocketAddr, source: std::io::Error },
-}
-
-impl Remedy for ServeError {
-    fn diagnostic(&self) -> Diagnostic {
-        match self {
-            Self::Bind { .. } => Diagnostic::new(Kind::Failed, "port_in_use")
-                .hint(Hint::new("use any free port:", "integ serve --bind 127.0.0.1:0")),
-        }
-    }
-}
 
 /// The HTTP server, as a part of the program.
 #[derive(Clone, Copy, Debug)]
@@ -92,9 +77,8 @@ impl Server for ApiServer {
 }
 
 async fn run(workspaces: &[Arc<Workspace>], request: ServeRequest, observer: &dyn ServeObserver) -> Result<()> {
-    let unusable = |source| ServeError::Bind { address: request.address, source };
-    let listener = TcpListener::bind(request.address).map_err(unusable)?;
-    let address = listener.local_addr().map_err(unusable)?;
+    let Some(engine) = workspaces.first().map(|workspace| Arc::clone(&workspace.engine)) else { return Ok(()) };
+    let address = engine.config.serve.bind;
     let mut workers = WorkerSet::new();
     let (mut tenants, mut displays) = (Vec::new(), Vec::new());
     for workspace in workspaces {
@@ -103,20 +87,16 @@ async fn run(workspaces: &[Arc<Workspace>], request: ServeRequest, observer: &dy
         tenants.push(tenant);
         displays.push(display);
     }
-    let engine = workspaces.first().map(|workspace| Arc::clone(&workspace.engine));
-    let further = Vec::new();
-    let hosts = AllowedHosts::new(address, request.public_url.as_ref(), &further);
+    let hosts = AllowedHosts::new(address, engine.config.serve.public_url.as_ref(), &engine.config.serve.hosts);
     let table = RouteTable::new();
     let pages = PublicPages::new(&table, workspaces.to_vec());
-    let server = serve::Server::start_public(vec![listener], HttpServer::new(tenants, hosts, table, pages));
-    let server = server.map_err(unusable)?;
+    let server = serve::Server::start_public(vec![request.listener], HttpServer::new(tenants, hosts, table, pages));
+    let server = server.map_err(|source| ServeError::Bind { address, source })?;
     let names = workspaces.iter().map(|workspace| workspace.name.clone()).collect();
     observer.started(ServingView { url: format!("http://{address}"), workspaces: names })?;
     let (closed, stop_workers) = oneshot::channel::<()>();
     let closing = async move {
-        if let Some(engine) = engine {
-            engine.shutdown.requested().await;
-        }
+        engine.shutdown.requested().await;
         server.finish(ANSWER_TIMEOUT).await;
         drop(closed);
     };
@@ -144,7 +124,7 @@ async fn start_workspace<'a>(
         connections: Vec::new(),
         port,
         bind: None,
-        public_url: request.public_url.as_ref().map(ToString::to_string),
+        public_url: workspace.engine.config.serve.public_url.as_ref().map(ToString::to_string),
         handlers: Arc::clone(&request.handlers),
         max_attempts: request.max_attempts,
         poll: None,
@@ -158,7 +138,9 @@ async fn start_workspace<'a>(
     workers.add(workspace, ScheduleWorker::logging(workspace));
     workers.add(workspace, DeliveryWorker::new(workspace, DeliveryScope::All, Box::new(|_| {})));
     workers.add(workspace, RetentionWorker::new(workspace, RetentionScope::All));
-    Ok((Tenant { workspace: Arc::clone(workspace), webhooks: Some(webhooks) }, display))
+    let usage = Arc::new(UsageLog::default());
+    workers.add(workspace, UsageWriter { workspace, log: Arc::clone(&usage) });
+    Ok((Tenant { workspace: Arc::clone(workspace), webhooks, usage }, display))
 }
 
 async fn show_events(display: &mut EventDisplay, observer: &dyn ServeObserver) {

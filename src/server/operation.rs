@@ -8,16 +8,19 @@ use hyper::body::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::call::RawCall;
+use super::http::source_text;
 use super::idempotency;
 use super::problem::{Problem, RequestError};
 use super::reply::Reply;
 use super::route::Route;
 use super::table::RouteTable;
+use super::usage::{UsageLog, outcome_of};
+use crate::audit::{AuditCaller, AuditTicket};
 use crate::error::Result;
 use crate::hash::sha256;
 use crate::hex;
 use crate::http::serve::{FullResponse, Method, StatusCode, header};
-use crate::model::{Admission, ApiToken, IdempotencyKey};
+use crate::model::{Admission, ApiToken, AuditActor, IdempotencyKey};
 use crate::ops::{Effect, api_tokens};
 use crate::runtime::Workspace;
 
@@ -25,6 +28,7 @@ use crate::runtime::Workspace;
 pub(super) struct ApiRequest {
     pub(super) table: Arc<RouteTable>,
     pub(super) route: usize,
+    pub(super) usage: Arc<UsageLog>,
     pub(super) request_id: String,
     pub(super) source: Option<SocketAddr>,
     /// Limited to the connections of the token.
@@ -49,6 +53,19 @@ impl ApiRequest {
     /// # Errors
     /// [`RequestError::MissingScope`] and [`RequestError::RateLimited`].
     pub(super) async fn authorize(mut self) -> Result<Self, Problem> {
+        let checked = self.check_rights().await;
+        if let Err(problem) = &checked {
+            self.record(problem.status);
+        }
+        checked.map(|()| self)
+    }
+
+    fn record(&self, status: StatusCode) {
+        let now = self.workspace.engine.clock.now();
+        self.usage.record(&self.token.id, now, self.route().operation.name, outcome_of(status));
+    }
+
+    async fn check_rights(&mut self) -> Result<(), Problem> {
         let Some(rate) = api_tokens::admit(&self.workspace, &self.token).await? else {
             return Err(RequestError::InvalidToken.into());
         };
@@ -61,11 +78,14 @@ impl ApiRequest {
         }
         let scope = self.route().operation.api_scope();
         if !self.token.allows(&scope) {
+            let missing = || RequestError::MissingScope { scope: scope.to_string() };
+            // It is recorded as refused.
+            let _ = self.audited(async { Err::<(), _>(missing().into()) }).await;
             let challenge = format!("Bearer realm=\"integ\", error=\"insufficient_scope\", scope=\"{scope}\"");
-            let problem = Problem::from(RequestError::MissingScope { scope: scope.to_string() });
+            let problem = Problem::from(missing());
             return Err(self.limits(problem).with_header(header::WWW_AUTHENTICATE, challenge));
         }
-        Ok(self)
+        Ok(())
     }
 
     /// Runs the operation to its end, also if the caller leaves, and responds.
@@ -74,6 +94,7 @@ impl ApiRequest {
         let is_head = self.route().method == Method::GET;
         let task = tokio::spawn(async move {
             let result = self.perform(body).await;
+            self.record(result.as_ref().map_or_else(|problem| problem.status, |reply| reply.status));
             drop(permit);
             result
         });
@@ -100,7 +121,7 @@ impl ApiRequest {
         response
     }
 
-    async fn perform(self, body: Bytes) -> Result<Reply, Problem> {
+    async fn perform(&self, body: Bytes) -> Result<Reply, Problem> {
         let route = self.route();
         if let Some(name) = self.path.get("connection") {
             // What the token may not use does not exist, whatever the operation reads first.
@@ -129,8 +150,20 @@ impl ApiRequest {
         result
     }
 
-    async fn audited(&self, operation: impl Future<Output = Result<Reply>>) -> Result<Reply, Problem> {
-        Ok(operation.await?)
+    /// Begins the entry of the request in the audit log. What cannot be recorded is not done.
+    async fn begin(&self) -> Result<AuditTicket<'_>, Problem> {
+        let caller = AuditCaller {
+            actor: AuditActor::ApiToken(self.token.id.to_string()),
+            source: source_text(self.source),
+            request_id: Some(self.request_id.clone()),
+        };
+        let begun = self.route().operation.begin(&self.workspace, caller).await;
+        begun.map_err(|error| RequestError::NotAudited { reason: error.on_one_line() }.into())
+    }
+
+    /// Runs the operation, and records it: a change before it is made, what is read before it is returned.
+    async fn audited<T>(&self, operation: impl Future<Output = Result<T>>) -> Result<T, Problem> {
+        Ok(self.begin().await?.run(operation).await?)
     }
 
     fn raw_call(&self, body: Bytes) -> RawCall {

@@ -85,11 +85,6 @@ impl Problem {
         self
     }
 
-    /// Returns the stable name of the failure.
-    pub(super) fn code(&self) -> &'static str {
-        self.code
-    }
-
     /// Returns the response.
     pub(super) fn into_http(self) -> FullResponse {
         let view = ProblemView {

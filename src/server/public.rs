@@ -7,11 +7,14 @@ use hyper::http::request::Parts;
 use serde_json::{Value, json};
 
 use super::docs;
+use super::http::source_text;
 use super::openapi;
 use super::problem::{Problem, RequestError};
 use super::reply::{JSON, Reply};
+use super::sign_in_pages::SignInPages;
 use super::table::RouteTable;
 use crate::http::html;
+use crate::http::peer::SocketPair;
 use crate::http::serve::{FullResponse, Method, StatusCode, header, page};
 use crate::ops::serving;
 use crate::runtime::Workspace;
@@ -21,18 +24,34 @@ pub(super) struct PublicPages {
     openapi: Bytes,
     docs: String,
     workspaces: Vec<Arc<Workspace>>,
+    sign_ins: SignInPages,
 }
 
 /// A request for a public page.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum PublicRequest {
+    /// The query of an OAuth callback, and where it came from.
+    Callback {
+        query: String,
+        source: Option<String>,
+    },
+    /// The secret of a connect link.
+    ConnectLink {
+        secret: String,
+    },
     OpenApi,
     Docs,
     Live,
     Ready,
-    /// A public page, asked for with another method than `GET` and `HEAD`.
-    WrongMethod,
+    /// A public page, asked for with another method than these.
+    WrongMethod(&'static str),
 }
+
+/// The path of the OAuth callback.
+const CALLBACK: &str = "/oauth/callback";
+
+/// The beginning of the paths of connect links.
+const CONNECT_LINK: &str = "/connect/";
 
 /// The paths of the public pages.
 pub(super) const PUBLIC_PATHS: &[(&str, PublicRequest)] = &[
@@ -45,18 +64,43 @@ pub(super) const PUBLIC_PATHS: &[(&str, PublicRequest)] = &[
 impl PublicPages {
     pub(super) fn new(table: &RouteTable, workspaces: Vec<Arc<Workspace>>) -> Self {
         let document = openapi::document(table);
-        Self { docs: docs::page(&document), openapi: document.to_string().into(), workspaces }
+        let sign_ins = SignInPages { workspaces: workspaces.clone() };
+        Self { docs: docs::page(&document), openapi: document.to_string().into(), workspaces, sign_ins }
     }
 
     /// Finds the public page of a request.
     pub(super) fn find(&self, head: &Parts) -> Option<PublicRequest> {
-        let (_, request) = PUBLIC_PATHS.iter().find(|(path, _)| *path == head.uri.path())?;
+        let path = head.uri.path();
         let is_read = head.method == Method::GET || head.method == Method::HEAD;
-        Some(if is_read { *request } else { PublicRequest::WrongMethod })
+        if path == CALLBACK {
+            let query = head.uri.query().unwrap_or_default().to_owned();
+            let source = source_text(head.extensions.get::<SocketPair>().map(|pair| pair.remote));
+            let is_get = head.method == Method::GET;
+            return Some(if is_get {
+                PublicRequest::Callback { query, source }
+            } else {
+                PublicRequest::WrongMethod("GET")
+            });
+        }
+        if let Some(secret) = path.strip_prefix(CONNECT_LINK) {
+            let is_known = head.method == Method::GET || head.method == Method::POST;
+            let secret = secret.to_owned();
+            return Some(if is_known {
+                PublicRequest::ConnectLink { secret }
+            } else {
+                PublicRequest::WrongMethod("GET, POST")
+            });
+        }
+        let (_, request) = PUBLIC_PATHS.iter().find(|(known, _)| *known == path)?;
+        Some(if is_read { request.clone() } else { PublicRequest::WrongMethod("GET, HEAD") })
     }
 
-    pub(super) async fn respond(&self, request: PublicRequest) -> FullResponse {
+    pub(super) async fn respond(&self, request: PublicRequest, body: &Bytes, request_id: &str) -> FullResponse {
         match request {
+            PublicRequest::Callback { query, source } => {
+                self.sign_ins.callback(query, source, request_id.to_owned()).await
+            }
+            PublicRequest::ConnectLink { secret } => self.sign_ins.connect_link(secret, body).await,
             PublicRequest::OpenApi => {
                 let reply =
                     Reply { status: StatusCode::OK, content_type: JSON, body: self.openapi.clone(), location: None };
@@ -65,9 +109,9 @@ impl PublicPages {
             PublicRequest::Docs => page(StatusCode::OK, "text/html; charset=utf-8", &self.docs, &html::policy()),
             PublicRequest::Live => health(StatusCode::OK, json!({ "status": "ok" })),
             PublicRequest::Ready => self.ready().await,
-            PublicRequest::WrongMethod => {
-                let problem = Problem::from(RequestError::MethodNotAllowed { method: "it".to_owned() });
-                problem.with_header(header::ALLOW, "GET, HEAD").into_http()
+            PublicRequest::WrongMethod(allowed) => {
+                let problem = Problem::from(RequestError::MethodNotAllowed { method: "this method".to_owned() });
+                problem.with_header(header::ALLOW, allowed).into_http()
             }
         }
     }

@@ -58,6 +58,29 @@ pub(super) struct Calendar(pub(super) String);
 /// 200 with the exact bytes of a webhook's body.
 pub(super) struct Octets(pub(super) Vec<u8>);
 
+/// 200 with a JSON object on each line.
+#[derive(Default)]
+pub(super) struct Lines(Vec<u8>);
+
+impl Lines {
+    /// Adds a line.
+    pub(super) fn push(&mut self, view: &impl Serialize) {
+        // Views are trees of strings and numbers.
+        self.0.extend(serde_json::to_vec(view).unwrap_or_default());
+        self.0.push(b'\n');
+    }
+}
+
+impl Response for Lines {
+    fn shape() -> ReplyShape {
+        ReplyShape { status: StatusCode::OK, content: ReplyContent::Text("application/x-ndjson") }
+    }
+
+    fn into_reply(self) -> Reply {
+        Reply { status: StatusCode::OK, content_type: "application/x-ndjson", body: self.0.into(), location: None }
+    }
+}
+
 impl<T: Serialize + JsonSchema + Send + 'static> Response for Json<T> {
     fn shape() -> ReplyShape {
         ReplyShape { status: StatusCode::OK, content: ReplyContent::Json(T::json_schema) }

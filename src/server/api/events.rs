@@ -9,7 +9,7 @@ use super::super::page::{Cursor, Limit, Page};
 use super::super::reply::{Json, Octets};
 use super::{GET, POST, Route, Unused};
 use crate::error::Result;
-use crate::model::{ConflictResolution, ConnectionName, EventId, EventStatus};
+use crate::model::{ConflictResolution, ConnectionName, EventId, EventStatus, UserId};
 use crate::ops::webhooks::{self, ListEventsRequest, ResolveConflictRequest};
 use crate::view::schema::Time;
 use crate::view::webhook::{ConflictResolutionView, EventDetailView, EventRetryView, StoredEventView};
@@ -34,6 +34,8 @@ pub(super) fn routes() -> Vec<Route> {
 struct ListQuery {
     /// Only those of this connection.
     connection: Option<ConnectionName>,
+    /// Only those of connections of this user of yours.
+    user: Option<UserId>,
     status: Option<EventStatus>,
     /// A type, or a pattern such as `charge.*`.
     #[serde(rename = "type")]
@@ -50,9 +52,10 @@ struct ListQuery {
 }
 
 async fn list(call: Call<ListQuery, Unused>) -> Result<Json<Page<StoredEventView>>> {
-    let ListQuery { connection, status, kind, conflicts, since, limit, cursor } = call.query;
+    let ListQuery { connection, user, status, kind, conflicts, since, limit, cursor } = call.query;
     let request = ListEventsRequest {
         connection,
+        user,
         status,
         kinds: kind.into_iter().collect(),
         only_conflicts: conflicts,

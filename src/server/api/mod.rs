@@ -2,13 +2,16 @@
 //! an operation from the call, and returns the operation's view.
 
 mod api_tokens;
+mod audit;
 mod bindings;
 mod calendar;
 mod connections;
 mod connectors;
+mod consents;
 mod endpoints;
 mod events;
 mod links;
+mod sign_ins;
 mod sync;
 mod webhooks;
 
@@ -35,6 +38,9 @@ pub(super) fn routes() -> Vec<Route> {
         links::routes(),
         calendar::routes(),
         api_tokens::routes(),
+        sign_ins::routes(),
+        consents::routes(),
+        audit::routes(),
     ]
     .into_iter()
     .flatten()

@@ -14,7 +14,7 @@ use super::super::reply::{Accepted, Json, NoContent};
 use super::{DELETE, GET, POST, PUT, Route, Unused};
 use crate::error::Result;
 use crate::export::ExportedRecord;
-use crate::model::{BindingName, ConnectionName, JobId, StreamParams};
+use crate::model::{BindingName, ConnectionName, JobId, StreamParams, UserId};
 use crate::ops::sync::{
     self, ClearCursorsRequest, CursorListRequest, ImportCursorsRequest, JobListRequest, NewCursor, RecordSelection,
     RecordsRequest, RecordsSince, SetCursorRequest, SetScheduleRequest, StreamName, SyncRange, SyncStreamsRequest,
@@ -105,12 +105,12 @@ struct Unobserved;
 impl SyncObserver for Unobserved {}
 
 async fn streams(call: Call<Unused, Unused>) -> Result<Json<StoredStreamListView>> {
-    Ok(Json(sync::list_stored_streams(&call.workspace, &[]).await?))
+    Ok(Json(sync::list_stored_streams(&call.workspace, &[], None).await?))
 }
 
 async fn connection_streams(call: Call<Unused, Unused>) -> Result<Json<StoredStreamListView>> {
     let target = SyncTarget { connection: call.connection()?, stream: None };
-    Ok(Json(sync::list_stored_streams(&call.workspace, &[target]).await?))
+    Ok(Json(sync::list_stored_streams(&call.workspace, &[target], None).await?))
 }
 
 fn stream_name<Q, B>(call: &Call<Q, B>) -> Result<StreamName> {
@@ -248,15 +248,17 @@ async fn plan(call: Call<Unused, SyncBody>) -> Result<Json<SyncPlanView>> {
 struct JobsQuery {
     /// Only those of this connection.
     connection: Option<ConnectionName>,
+    /// Only those of connections of this user of yours.
+    user: Option<UserId>,
     #[serde(default)]
     limit: Limit,
     cursor: Option<Cursor>,
 }
 
 async fn jobs(call: Call<JobsQuery, Unused>) -> Result<Json<Page<JobView>>> {
-    let JobsQuery { connection, limit, cursor } = call.query;
+    let JobsQuery { connection, user, limit, cursor } = call.query;
     let before = cursor.map(|cursor| cursor.key().map(JobId)).transpose()?;
-    let request = JobListRequest { connection, before, limit: limit.with_next() };
+    let request = JobListRequest { connection, user, before, limit: limit.with_next() };
     let jobs = sync::list_jobs(&call.workspace, request).await?.jobs;
     Ok(Json(Page::new(jobs, limit, |job| job.id.to_string())))
 }

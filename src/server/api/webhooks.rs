@@ -12,8 +12,7 @@ use super::{DELETE, GET, POST, Route, Unused};
 use crate::error::Result;
 use crate::model::SubscriptionId;
 use crate::ops::webhooks::{
-    self, SimulateEventsRequest, SimulationObserver, SimulationTarget, SubscribeRequest,
-    UnsubscribeRequest,
+    self, SimulateEventsRequest, SimulationObserver, SimulationTarget, SubscribeRequest, UnsubscribeRequest,
 };
 use crate::view::webhook::{
     SampleEventListView, SentEventView, SubscribedView, UnsubscribedView, WebhookSecretView, WebhookUrlView,

@@ -223,8 +223,10 @@ fn put_connections(transaction: &Transaction<'_>, token: &ApiToken) -> Result<()
         })?;
     }
     let stored = "SELECT connection_id FROM api_token_connections WHERE token_id = ?1";
-    let stored: Vec<i64> =
-        transaction.prepare_cached(stored)?.query_map([token.id.as_str()], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    let stored: Vec<i64> = transaction
+        .prepare_cached(stored)?
+        .query_map([token.id.as_str()], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
     let remove = "DELETE FROM api_token_connections WHERE token_id = ?1 AND connection_id = ?2";
     for connection in stored.into_iter().filter(|stored| connections.iter().all(|kept| kept.0 != *stored)) {
         transaction.prepare_cached(remove)?.execute((token.id.as_str(), connection))?;

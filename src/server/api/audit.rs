@@ -1,0 +1,77 @@
+//! The audit log.
+
+use std::ops::ControlFlow;
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::super::call::Call;
+use super::super::page::{Cursor, Limit, Page};
+use super::super::reply::{Json, Lines};
+use super::{GET, POST, Route, Unused};
+use crate::error::Result;
+use crate::model::{AuditSequence, ConnectionName, UserId};
+use crate::ops::audit::{self, ListAuditRequest};
+use crate::view::audit::{AuditEntryView, AuditVerificationView};
+use crate::view::schema::Time;
+
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        Route::new((GET, "/v1/audit"), "audit list", "List the entries of the audit log, the newest first", list),
+        Route::new((POST, "/v1/audit-verifications"), "audit verify", "Verify the audit log", verify),
+        Route::new(
+            (GET, "/v1/audit-export"),
+            "audit export",
+            "Export the audit log, an entry on each line, with a signed checkpoint on the last one",
+            export,
+        ),
+    ]
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct ListQuery {
+    /// Only entries of this connection, also of one that was removed.
+    connection: Option<ConnectionName>,
+    user: Option<UserId>,
+    /// The name of an operation, such as `webhook retry`.
+    operation: Option<String>,
+    #[schemars(with = "Option<Time>")]
+    since: Option<Timestamp>,
+    #[serde(default)]
+    limit: Limit,
+    cursor: Option<Cursor>,
+}
+
+async fn list(call: Call<ListQuery, Unused>) -> Result<Json<Page<AuditEntryView>>> {
+    let ListQuery { connection, user, operation, since, limit, cursor } = call.query;
+    let before = cursor.map(|cursor| cursor.key().map(AuditSequence)).transpose()?;
+    let request = ListAuditRequest { connection, user, operation, since, before, limit: limit.with_next() };
+    let entries = audit::list_entries(&call.workspace, request).await?.entries;
+    Ok(Json(Page::new(entries, limit, |entry| entry.sequence.to_string())))
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct VerifyBody {
+    /// A checkpoint that was stored elsewhere, or an export that ends with one.
+    checkpoint: Option<String>,
+}
+
+async fn verify(call: Call<Unused, VerifyBody>) -> Result<Json<AuditVerificationView>> {
+    Ok(Json(audit::verify_log(&call.workspace, call.body.checkpoint.as_deref()).await?))
+}
+
+async fn export(call: Call<Unused, Unused>) -> Result<Lines> {
+    let mut lines = Lines::default();
+    let checkpoint = audit::export_log(&call.workspace, |entry| {
+        lines.push(&entry);
+        Ok(ControlFlow::Continue(()))
+    })
+    .await?;
+    if let Some(checkpoint) = checkpoint {
+        lines.push(&checkpoint);
+    }
+    Ok(lines)
+}

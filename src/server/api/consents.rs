@@ -1,0 +1,147 @@
+//! Consents, and your own end users.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::super::call::Call;
+use super::super::page::{Limit, Page};
+use super::super::problem::RequestError;
+use super::super::reply::{Created, Json};
+use super::{DELETE, GET, POST, Route, Unused};
+use crate::error::Result;
+use crate::model::{ConsentFilter, ConsentPurpose, ConsentResource, ConsentType, UserId};
+use crate::ops::consents::{self, GrantConsentRequest, ListConsentsRequest, RevokeConsentRequest};
+use crate::ops::users::{self, DeleteUserRequest};
+use crate::view::consent::{ConsentStatusView, ConsentView, GrantedConsentView, RevokedConsentsView};
+use crate::view::user::{DeletedUserView, UserDetailView, UserListView};
+
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        Route::new((GET, "/v1/consents"), "consent list", "List consents, the newest first", list),
+        Route::new((POST, "/v1/consents"), "consent grant", "Record that a user allowed a purpose", grant),
+        Route::new((DELETE, "/v1/consents/{consent}"), "consent revoke", "Revoke a consent", revoke),
+        Route::new(
+            (GET, "/v1/consent-status"),
+            "consent status",
+            "Return what users allow, and what is missing",
+            status,
+        ),
+        Route::new((GET, "/v1/users"), "user list", "List your users who have something here", user_list),
+        Route::new((GET, "/v1/users/{user}"), "user show", "Show what a user has here", user_show),
+        Route::new(
+            (DELETE, "/v1/users/{user}"),
+            "user delete",
+            "Revoke a user's grants, and erase everything that names the user but audit entries",
+            user_delete,
+        ),
+    ]
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct ListQuery {
+    user: Option<UserId>,
+    /// `sync`, `webhooks`, `deliver`, `call`, or a purpose of your own.
+    purpose: Option<String>,
+    #[serde(default)]
+    limit: Limit,
+}
+
+fn parse<T: std::str::FromStr>(place: &str, text: Option<String>) -> Result<Option<T>>
+where
+    T::Err: std::error::Error + 'static,
+{
+    let invalid =
+        |error: T::Err| RequestError::Body { at: format!(" at {place}"), reason: crate::error::on_one_line(&error) };
+    Ok(text.map(|text| text.parse().map_err(invalid)).transpose()?)
+}
+
+async fn list(call: Call<ListQuery, Unused>) -> Result<Json<Page<ConsentView>>> {
+    let ListQuery { user, purpose, limit } = call.query;
+    let filter = ConsentFilter { user, purpose: parse("purpose", purpose)?, ..ConsentFilter::default() };
+    let request = ListConsentsRequest { filter, limit: limit.get() };
+    let consents = consents::list_consents(&call.workspace, request).await?.consents;
+    Ok(Json(Page { data: consents, next_cursor: None }))
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct GrantBody {
+    user: UserId,
+    /// `sync`, `webhooks`, `deliver`, `call`, or a purpose of your own.
+    purpose: String,
+    #[serde(default, rename = "type")]
+    kind: ConsentTypeBody,
+    /// A connection such as `slack@work`, `connector:slack`, or `TYPE:ID`; everything of the user's if absent.
+    resource: Option<String>,
+    /// The setting `consents.policy_version` if absent.
+    policy_version: Option<u32>,
+    description: Option<String>,
+}
+
+#[derive(Clone, Copy, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum ConsentTypeBody {
+    #[default]
+    ThirdParty,
+    DataSharing,
+    DataProcessing,
+    Marketing,
+}
+
+impl From<ConsentTypeBody> for ConsentType {
+    fn from(kind: ConsentTypeBody) -> Self {
+        match kind {
+            ConsentTypeBody::ThirdParty => Self::ThirdParty,
+            ConsentTypeBody::DataSharing => Self::DataSharing,
+            ConsentTypeBody::DataProcessing => Self::DataProcessing,
+            ConsentTypeBody::Marketing => Self::Marketing,
+        }
+    }
+}
+
+async fn grant(call: Call<Unused, GrantBody>) -> Result<Created<GrantedConsentView>> {
+    let GrantBody { user, purpose, kind, resource, policy_version, description } = call.body;
+    let purpose: ConsentPurpose = purpose.parse()?;
+    let resource: Option<ConsentResource> = resource.map(|text| text.parse()).transpose()?;
+    let request = GrantConsentRequest { user, purpose, kind: kind.into(), resource, policy_version, description };
+    let view = consents::grant_consent(&call.workspace, request).await?;
+    Ok(Created("/v1/consents".to_owned(), view))
+}
+
+async fn revoke(call: Call<Unused, Unused>) -> Result<Json<RevokedConsentsView>> {
+    let request = RevokeConsentRequest::One(call.path("consent")?);
+    Ok(Json(consents::revoke_consents(&call.workspace, request).await?))
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct StatusQuery {
+    /// All users if absent.
+    user: Option<UserId>,
+}
+
+async fn status(call: Call<StatusQuery, Unused>) -> Result<Json<ConsentStatusView>> {
+    Ok(Json(consents::consent_status(&call.workspace, call.query.user).await?))
+}
+
+async fn user_list(call: Call<Unused, Unused>) -> Result<Json<UserListView>> {
+    Ok(Json(users::list_users(&call.workspace).await?))
+}
+
+async fn user_show(call: Call<Unused, Unused>) -> Result<Json<UserDetailView>> {
+    Ok(Json(users::show_user(&call.workspace, call.path("user")?).await?))
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct DeleteQuery {
+    /// Erase connections as well whose grants cannot be revoked.
+    #[serde(default)]
+    force: bool,
+}
+
+async fn user_delete(call: Call<DeleteQuery, Unused>) -> Result<Json<DeletedUserView>> {
+    let request = DeleteUserRequest { user: call.path("user")?, force: call.query.force };
+    Ok(Json(Box::pin(users::delete_user(&call.workspace, request)).await?))
+}

@@ -1,0 +1,117 @@
+//! Sign-ins that are started here and finished by a browser, and connect links for other people.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use url::Url;
+
+use super::super::call::Call;
+use super::super::reply::{Created, Json};
+use super::{DELETE, GET, POST, Route, Unused};
+use crate::error::Result;
+use crate::model::{ConnectLinkMode, UserId};
+use crate::ops::connect_links::{self, CreateConnectLinkRequest};
+use crate::ops::sign_ins::{self, StartSignInRequest};
+use crate::view::connect_link::{ConnectLinkListView, NewConnectLinkView, RevokedConnectLinkView};
+use crate::view::sign_in::{SignInView, StartedSignInView};
+
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        Route::new(
+            (POST, "/v1/connections"),
+            "connect start",
+            "Start to connect an account: returns the page to open in a browser, or the connection if no person is needed",
+            start,
+        ),
+        Route::new((GET, "/v1/sign-ins/{sign_in}"), "connect show", "Show a sign-in and how it ended", show),
+        Route::new((GET, "/v1/connect-links"), "connect-link list", "List the connect links", list_links),
+        Route::new(
+            (POST, "/v1/connect-links"),
+            "connect-link create",
+            "Create a link with which somebody else connects an account",
+            create_link,
+        ),
+        Route::new(
+            (DELETE, "/v1/connect-links/{connect_link}"),
+            "connect-link revoke",
+            "Revoke a connect link",
+            revoke_link,
+        ),
+    ]
+}
+
+async fn start(call: Call<Unused, StartSignInRequest>) -> Result<Created<StartedSignInView>> {
+    let view = Box::pin(sign_ins::start(&call.workspace, call.body)).await?;
+    let location = match &view {
+        StartedSignInView::Redirect { sign_in, .. } | StartedSignInView::DeviceCode { sign_in, .. } => {
+            format!("/v1/sign-ins/{sign_in}")
+        }
+        StartedSignInView::Connected { connected } => {
+            format!("/v1/connections/{}", connected.connection.connection)
+        }
+    };
+    Ok(Created(location, view))
+}
+
+async fn show(call: Call<Unused, Unused>) -> Result<Json<SignInView>> {
+    Ok(Json(Box::pin(sign_ins::show(&call.workspace, &call.path("sign_in")?)).await?))
+}
+
+async fn list_links(call: Call<Unused, Unused>) -> Result<Json<ConnectLinkListView>> {
+    Ok(Json(connect_links::list(&call.workspace).await?))
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct LinkBody {
+    connector: String,
+    /// The connection's account name; after the user or the account if absent.
+    account: Option<String>,
+    /// The authentication method; the connector's first if absent.
+    auth: Option<String>,
+    /// In place of the connector's defaults.
+    #[serde(default)]
+    scopes: Vec<String>,
+    /// Values that are not secret, such as a subdomain.
+    #[serde(default)]
+    params: BTreeMap<String, String>,
+    /// Your end user who will own the account.
+    user: Option<UserId>,
+    /// Use the built-in emulation of the service.
+    #[serde(default)]
+    is_sandbox: bool,
+    /// Open in a window that a connect button opened: it reports the result to the return address's origin, and closes.
+    #[serde(default)]
+    popup: bool,
+    /// Where the browser goes afterwards: an address of an origin in `serve.return_origins`.
+    #[schemars(with = "Option<String>")]
+    return_to: Option<Url>,
+    /// For how many seconds it is valid; a day if absent.
+    #[schemars(range(min = 60, max = 604_800))]
+    lifetime_secs: Option<u32>,
+}
+
+async fn create_link(call: Call<Unused, LinkBody>) -> Result<Created<NewConnectLinkView>> {
+    let body = call.body;
+    let request = CreateConnectLinkRequest {
+        connector: body.connector,
+        account: body.account,
+        auth: body.auth,
+        scopes: body.scopes,
+        params: body.params,
+        user: body.user,
+        is_sandbox: body.is_sandbox,
+        display: if body.popup { ConnectLinkMode::Popup } else { ConnectLinkMode::Redirect },
+        return_to: body.return_to,
+        lifetime: body.lifetime_secs.map(|seconds| Duration::from_secs(seconds.into())),
+        is_guarded: true,
+    };
+    let view = connect_links::create(&call.workspace, request).await?;
+    Ok(Created("/v1/connect-links".to_owned(), view))
+}
+
+async fn revoke_link(call: Call<Unused, Unused>) -> Result<Json<RevokedConnectLinkView>> {
+    Ok(Json(connect_links::revoke(&call.workspace, &call.path("connect_link")?).await?))
+}
