@@ -307,7 +307,7 @@ mod tests {
             (entries[0].record.operation.as_str(), entries[0].record.outcome),
             ("disconnect", AuditOutcome::Started)
         );
-        add_connection(&other).await;
+        other.ensure_writable().await.unwrap();
         store.ensure_writable().await.unwrap();
         assert_eq!(other.audit().read(AuditSequence(0), 9).await.unwrap().len(), 1);
     }
