@@ -25,7 +25,7 @@ impl Remedy for AuditError {
             }
             Self::ForeignCheckpoint => Diagnostic::new(Kind::Unhealthy, "foreign_checkpoint"),
             Self::InvalidCheckpoint { .. } => Diagnostic::new(Kind::Usage, "invalid_checkpoint")
-                .hint(Hint::new("write one:", "integ audit export > audit.jsonl")),
+                .hint(Hint::new("write the output of this to a file:", "integ audit export")),
         }
     }
 }

@@ -5,8 +5,7 @@ use std::ops::ControlFlow;
 use super::sync::{self, SingerTarget};
 use super::webhooks::{self, ListenObserver, ListenStarted, SimulationObserver, SimulationTarget};
 use super::{
-    api_tokens, bindings, bundles, calendar, calls, connections, connectors, endpoints, git_credential, links, mcp,
-    sandbox, tokens, vault, workspaces,
+    Operation, api_tokens, audit, bindings, bundles, calendar, calls, connections, connectors, consents, endpoints, git_credential, links, mcp, sandbox, tokens, users, vault, workspaces,
 };
 use crate::error::Result;
 use crate::runtime::Workspace;
@@ -67,6 +66,29 @@ fn api_tokens_are_send(workspace: &Workspace) {
     check(|| api_tokens::authenticate(workspace, any()));
     check(|| api_tokens::admit(workspace, any()));
     check(|| api_tokens::record_usage(workspace, any()));
+}
+
+fn audit_are_send(workspace: &Workspace) {
+    check(|| audit::list_entries(workspace, any()));
+    check(|| audit::verify_log(workspace, any()));
+    check(|| audit::export_log(workspace, |_| Ok(ControlFlow::Continue(()))));
+    check(|| async {
+        let ticket = any::<&Operation>().begin(workspace, any()).await?;
+        ticket.run(users::list_users(workspace)).await
+    });
+}
+
+fn consents_are_send(workspace: &Workspace) {
+    check(|| consents::grant_consent(workspace, any()));
+    check(|| consents::revoke_consents(workspace, any()));
+    check(|| consents::list_consents(workspace, any()));
+    check(|| consents::consent_status(workspace, any()));
+}
+
+fn users_are_send(workspace: &Workspace) {
+    check(|| users::list_users(workspace));
+    check(|| users::show_user(workspace, any()));
+    check(|| users::delete_user(workspace, any()));
 }
 
 fn bindings_are_send(workspace: &Workspace) {
@@ -276,17 +298,21 @@ fn workspaces_are_send(workspace: &Workspace) {
 fn no_operation_is_missing_here() {
     let _: [fn(&Workspace); 15] = [
         api_tokens_are_send,
+    let _: [fn(&Workspace); 17] = [
+        audit_are_send,
         bindings_are_send,
         calendar_are_send,
         calls_are_send,
         connections_are_send,
         connectors_are_send,
+        consents_are_send,
         endpoints_are_send,
         links_are_send,
         mcp_are_send,
         sandbox_are_send,
         sync_are_send,
         tokens_are_send,
+        users_are_send,
         vault_are_send,
         webhooks_are_send,
         workspaces_are_send,

@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::schema::Time;
 use super::{optional_word, word, word_list};
 use crate::clock::Timestamp;
-use crate::model::{Consent, ConsentId, ConsentPurpose, ConsentState, ConsentType, UserId};
+use crate::model::{Consent, ConsentId, ConsentPurpose, ConsentResource, ConsentState, ConsentType, UserId};
 
 /// A consent of a user.
 #[derive(Clone, Debug, JsonSchema, Serialize)]
@@ -39,7 +39,7 @@ impl ConsentView {
         Self {
             state: consent.state(policy_version),
             resource_type: consent.resource.as_ref().map(|resource| resource.kind().to_owned()),
-            resource_id: consent.resource.as_ref().map(|resource| resource.id()),
+            resource_id: consent.resource.as_ref().map(ConsentResource::id),
             id: consent.id,
             user: consent.user,
             purpose: consent.purpose,

@@ -41,7 +41,7 @@ fn each_change_is_recorded_with_its_connection_user_and_outcome() {
     home.ok("status");
     home.ok("token slack");
     home.ok("rename slack slack@work");
-    assert_eq!(home.run("rename slack@work stripe@home").code, 2);
+    assert_eq!(home.run("rename stripe stripe@home").code, 3);
     home.ok("call slack@work chat.postMessage channel=C1 text=secret-text");
     home.ok("call slack@work users.list");
     home.ok("app set slack --client-id abc");

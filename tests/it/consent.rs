@@ -16,20 +16,20 @@ use crate::harness::Home;
 #[test]
 fn what_needs_a_consent_is_refused_without_one_and_says_so() {
     let home = Home::new();
-    home.ok("connect slack --sandbox --user 'u 1'");
+    home.ok("connect slack --sandbox --user u_1");
     home.ok("connect hubspot --sandbox");
     home.ok("config set consents.required sync,call");
     let refused = home.run("call slack users.list --json");
     assert_eq!((refused.code, refused.error_code().as_str()), (4, "consent_required"), "{refused:?}");
-    assert!(refused.stderr.contains("integ consent grant 'u 1' call --resource slack"), "{refused:?}");
+    assert!(refused.stderr.contains("integ consent grant u_1 call --resource slack"), "{refused:?}");
     // A connection without a user needs none.
     home.ok("call hubspot contacts.list");
     let sync = home.run("sync slack/users --json");
     assert_eq!(sync.code, 4, "{sync:?}");
-    home.ok("consent grant 'u 1' sync --resource slack");
+    home.ok("consent grant u_1 sync --resource slack");
     home.ok("sync slack/users");
     assert_eq!(home.run("call slack users.list").code, 4);
-    home.ok("consent grant 'u 1' call --resource connector:slack");
+    home.ok("consent grant u_1 call --resource connector:slack");
     home.ok("call slack users.list");
     home.ok("rename slack slack@work");
     home.ok("sync slack@work/users");
@@ -39,12 +39,12 @@ fn what_needs_a_consent_is_refused_without_one_and_says_so() {
     home.ok("config set consents.policy_version 2");
     let outdated = home.run("sync slack@work/users --json");
     assert_eq!(outdated.code, 4, "{outdated:?}");
-    let status = home.json("consent status 'u 1'");
+    let status = home.json("consent status u_1");
     let states: Vec<_> = status["consents"].as_array().unwrap().iter().map(|row| row["state"].clone()).collect();
     assert_eq!(states, ["outdated", "outdated"]);
-    home.ok("consent grant 'u 1' sync");
+    home.ok("consent grant u_1 sync");
     home.ok("sync slack@work/users");
-    home.ok("consent revoke --user 'u 1' --purpose sync");
+    home.ok("consent revoke --user u_1 --purpose sync");
     assert_eq!(home.run("sync slack@work/users").code, 4);
 }
 

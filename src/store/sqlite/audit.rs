@@ -8,7 +8,8 @@ use super::row::{Row, collect, first, get_millis, get_word, query, timestamp_mil
 use super::{MalformedValue, SqliteStore, StoreError};
 use crate::clock::{self, Timestamp};
 use crate::model::{
-    AuditActor, AuditBounds, AuditCheckpoint, AuditEntry, AuditFilter, AuditHash, AuditRecord, AuditSequence, ChainLink,
+    AuditActor, AuditBounds, AuditCheckpoint, AuditEntry, AuditFilter, AuditHash, AuditRecord, AuditSequence,
+    ChainLink, UserId,
 };
 use crate::secret::Secret;
 use crate::signing::checkpoint::sign_checkpoint;
@@ -46,7 +47,7 @@ impl AuditLog for SqliteStore {
             );
             let values = params![
                 filter.connection.map(|name| name.to_string()),
-                filter.user.as_ref().map(|user| user.as_str()),
+                filter.user.as_ref().map(UserId::as_str),
                 filter.operation,
                 filter.since.map(Timestamp::as_millisecond),
                 before.map_or(i64::MAX, |before| i64::try_from(before.0).unwrap_or(i64::MAX)),
@@ -307,7 +308,7 @@ mod tests {
             (entries[0].record.operation.as_str(), entries[0].record.outcome),
             ("disconnect", AuditOutcome::Started)
         );
-        add_connection(&other).await;
+        other.ensure_writable().await.unwrap();
         store.ensure_writable().await.unwrap();
         assert_eq!(other.audit().read(AuditSequence(0), 9).await.unwrap().len(), 1);
     }

@@ -6,7 +6,7 @@ use rusqlite::{Connection, Transaction, params};
 use super::row::{Row, collect, first, get_optional_seconds, get_seconds, get_word, query};
 use super::{MalformedValue, SqliteStore, StoreError};
 use crate::clock::Timestamp;
-use crate::model::{Consent, ConsentFilter, ConsentId, ConsentResource};
+use crate::model::{Consent, ConsentFilter, ConsentId, ConsentPurpose, ConsentResource, ConsentType, UserId};
 use crate::store::Consents;
 
 /// Selects consents with the columns of [`from_row`].
@@ -91,11 +91,11 @@ fn list(sqlite: &Connection, filter: &ConsentFilter, limit: u32) -> Result<Vec<C
          ORDER BY granted_at DESC, rowid DESC LIMIT ?7"
     );
     let values = params![
-        filter.user.as_ref().map(|user| user.as_str()),
-        filter.kind.map(|kind| kind.as_str()),
+        filter.user.as_ref().map(UserId::as_str),
+        filter.kind.map(ConsentType::as_str),
         filter.resource.as_ref().map(ConsentResource::kind),
         filter.resource.as_ref().map(ConsentResource::id),
-        filter.purpose.as_ref().map(|purpose| purpose.as_str()),
+        filter.purpose.as_ref().map(ConsentPurpose::as_str),
         filter.policy_version,
         limit,
     ];
@@ -125,7 +125,7 @@ fn from_row(row: &Row<'_>) -> Result<Consent, StoreError> {
 mod tests {
     use super::super::endpoints::tests::{at, opened};
     use super::*;
-    use crate::model::{ConsentPurpose, ConsentType, NewConsent};
+    use crate::model::NewConsent;
     use crate::store::Store;
 
     fn consent(user: &str, resource: Option<&str>, purpose: ConsentPurpose, second: i64) -> Consent {

@@ -111,7 +111,7 @@ mod tests {
                 resource: Some(format!("slack@{ACCOUNT}").parse().unwrap()),
                 purpose: ConsentPurpose::Sync,
                 policy_version: 1,
-                description: Some(format!("{number} {}", "of the user ".repeat(20))),
+                description: Some(format!("{number}{}", " of the user".repeat(20))),
             };
             store.consents().grant(&consent.granted(at(number)).unwrap()).await.unwrap();
         }
