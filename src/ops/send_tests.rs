@@ -5,7 +5,8 @@ use std::ops::ControlFlow;
 use super::sync::{self, SingerTarget};
 use super::webhooks::{self, ListenObserver, ListenStarted, SimulationObserver, SimulationTarget};
 use super::{
-    Operation, api_tokens, audit, bindings, bundles, calendar, calls, connections, connectors, consents, endpoints, git_credential, links, mcp, sandbox, tokens, users, vault, workspaces,
+    Operation, api_tokens, audit, bindings, bundles, calendar, calls, connect_links, connections, connectors, consents,
+    endpoints, git_credential, idempotency, links, mcp, sandbox, serving, sign_ins, tokens, users, vault, workspaces,
 };
 use crate::error::Result;
 use crate::runtime::Workspace;
@@ -294,22 +295,48 @@ fn workspaces_are_send(workspace: &Workspace) {
     check(|| workspaces::remove_app(workspace, any()));
 }
 
+fn sign_ins_are_send(workspace: &Workspace) {
+    check(|| sign_ins::start(workspace, any()));
+    check(|| sign_ins::finish(workspace, any()));
+    check(|| sign_ins::show(workspace, any()));
+}
+
+fn connect_links_are_send(workspace: &Workspace) {
+    check(|| connect_links::create(workspace, any()));
+    check(|| connect_links::list(workspace));
+    check(|| connect_links::revoke(workspace, any()));
+    check(|| connect_links::open(workspace, any()));
+}
+
+fn idempotency_is_send(workspace: &Workspace) {
+    check(|| idempotency::claim_key(workspace, any(), any()));
+    check(|| idempotency::finish_key(workspace, any(), any()));
+}
+
+fn serving_is_send(workspace: &Workspace) {
+    check(|| serving::prepare(workspace));
+    check(|| serving::check_readiness(workspace));
+}
+
 #[test]
 fn no_operation_is_missing_here() {
-    let _: [fn(&Workspace); 15] = [
+    let _: [fn(&Workspace); 22] = [
         api_tokens_are_send,
-    let _: [fn(&Workspace); 17] = [
         audit_are_send,
         bindings_are_send,
         calendar_are_send,
         calls_are_send,
+        connect_links_are_send,
         connections_are_send,
         connectors_are_send,
         consents_are_send,
         endpoints_are_send,
+        idempotency_is_send,
         links_are_send,
         mcp_are_send,
         sandbox_are_send,
+        serving_is_send,
+        sign_ins_are_send,
         sync_are_send,
         tokens_are_send,
         users_are_send,
