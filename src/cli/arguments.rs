@@ -210,7 +210,10 @@ mod tests {
         }
         let mut commands = Vec::new();
         leaves(&command(), "", &mut commands);
-        for operation in crate::ops::operations().filter(|operation| operation.effect != crate::model::Effect::Read) {
+        // The parts of `connect` for callers of the API.
+        const OF_THE_API: [&str; 3] = ["connect start", "connect finish", "connect show"];
+        let changes = crate::ops::operations().filter(|operation| operation.effect != crate::model::Effect::Read);
+        for operation in changes.filter(|operation| !OF_THE_API.contains(&operation.name)) {
             let (words, flag) = operation.name.split_once(" --").unwrap_or((operation.name, ""));
             let (_, flags) = commands.iter().find(|(command, _)| command == words).expect(operation.name);
             assert!(flag.is_empty() || flags.iter().any(|known| known == flag), "{}", operation.name);

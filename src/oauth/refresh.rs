@@ -288,18 +288,13 @@ async fn refresh_if_due(
     renewed
 }
 
-/// Returns the connection with its stored grant.
-///
-/// # Errors
-/// Unknown connections, and the vault's errors.
+/// Returns the connection with its stored grant; an unknown connection is an error.
 pub async fn load_grant(workspace: &Workspace, name: &ConnectionName) -> error::Result<ConnectionWithGrant> {
     if workspace.has_vault()
         && let Some(loaded) = workspace.engine.token_vault.load(workspace.store().await?, name).await?
         && workspace.access().allows(loaded.connection.id)
     {
-        if let Some(audit) = workspace.audit_entry() {
-            audit.add_connection(name, loaded.connection.user.as_ref());
-        }
+        workspace.note_connection(&loaded.connection);
         return Ok(loaded);
     }
     let connection = workspace.connection(name).await?;

@@ -84,9 +84,7 @@ pub fn stored_token(workspace: &Workspace, request: &TokenRequest) -> Result<Opt
         return Ok(None);
     }
     ensure_printable(&loaded)?;
-    if let Some(audit) = workspace.audit_entry() {
-        audit.add_connection(&request.connection, loaded.connection.user.as_ref());
-    }
+    workspace.note_connection(&loaded.connection);
     Ok(Some(loaded.grant.access_token))
 }
 

@@ -163,6 +163,13 @@ impl Workspace {
         Ok(opened)
     }
 
+    /// Names a connection in the audit entry of the operation that runs.
+    pub fn note_connection(&self, connection: &Connection) {
+        if let Some(audit) = self.audit_entry() {
+            audit.add_connection(&connection.name, connection.user.as_ref());
+        }
+    }
+
     /// Returns the audit entry of the operation that runs: the process's, or the task's.
     pub fn audit_entry(&self) -> Option<Arc<PendingAudit>> {
         self.engine.audit.clone().or_else(PendingAudit::current)
@@ -245,9 +252,7 @@ impl Workspace {
         }
         let found = self.store().await?.connections().find(name).await?;
         if let Some(connection) = found.filter(|found| self.access.allows(found.id)) {
-            if let Some(audit) = self.audit_entry() {
-                audit.add_connection(name, connection.user.as_ref());
-            }
+            self.note_connection(&connection);
             return Ok(connection);
         }
         let wanted = name.to_string();

@@ -15,7 +15,7 @@ use integ::notify::Notifier;
 use integ::ops::api_tokens::{
     self, ApiTokenError, ConnectionLimit, CreateApiTokenRequest, RotateApiTokenRequest, UpdateApiTokenRequest,
 };
-use integ::runtime::{Engine, Workspace, new_runtime};
+use integ::runtime::{Engine, Workspace};
 use integ::secret::Secret;
 use integ::vault::{PassphrasePrompt, PassphraseSource};
 

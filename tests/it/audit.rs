@@ -52,6 +52,7 @@ fn each_change_is_recorded_with_its_connection_user_and_outcome() {
         "connect slack done",
         "rename slack started",
         "rename slack done",
+        "rename slack@work done",
         "call slack@work started",
         "call slack@work done",
         "app set - started",

@@ -23,7 +23,7 @@ fn what_needs_a_consent_is_refused_without_one_and_says_so() {
     assert_eq!((refused.code, refused.error_code().as_str()), (4, "consent_required"), "{refused:?}");
     assert!(refused.stderr.contains("integ consent grant u_1 call --resource slack"), "{refused:?}");
     // A connection without a user needs none.
-    home.ok("call hubspot contacts.list");
+    home.ok("sync hubspot/contacts");
     let sync = home.run("sync slack/users --json");
     assert_eq!(sync.code, 4, "{sync:?}");
     home.ok("consent grant u_1 sync --resource slack");

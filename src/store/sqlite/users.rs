@@ -11,7 +11,14 @@ use crate::task::blocking;
 
 /// The columns that name users, beside connections, which are removed one by one, and audit entries, which stay. A new
 /// table with such a column belongs here.
-const USER_COLUMNS: &[(&str, &str)] = &[("links", "user_id"), ("entity_writes", "user_id"), ("consents", "user_id")];
+const USER_COLUMNS: &[(&str, &str)] = &[
+    ("links", "user_id"),
+    ("entity_writes", "user_id"),
+    ("consents", "user_id"),
+    ("api_tokens", "user_id"),
+    ("connect_links", "user_id"),
+    ("sign_ins", "user_id"),
+];
 
 #[async_trait]
 impl Users for SqliteStore {
@@ -21,7 +28,8 @@ impl Users for SqliteStore {
             let sql = "SELECT user_id, sum(kind = 'c') AS connections, sum(kind = 'l') AS links, \
                        sum(kind = 'a') AS consents FROM (SELECT user_id, 'c' AS kind FROM connections \
                        UNION ALL SELECT user_id, 'l' FROM links UNION ALL SELECT user_id, 'w' FROM entity_writes \
-                       UNION ALL SELECT user_id, 'a' FROM consents) \
+                       UNION ALL SELECT user_id, 'a' FROM consents UNION ALL SELECT user_id, 't' FROM api_tokens \
+                       UNION ALL SELECT user_id, 's' FROM connect_links UNION ALL SELECT user_id, 's' FROM sign_ins) \
                        WHERE user_id <> '' AND (?1 IS NULL OR user_id = ?1) GROUP BY user_id ORDER BY user_id";
             let only = only.as_ref().map(UserId::as_str);
             collect(query(&mut *sqlite.prepare_cached(sql)?, [only])?, from_row)
@@ -35,6 +43,8 @@ impl Users for SqliteStore {
             for (table, column) in USER_COLUMNS {
                 transaction.execute(&format!("DELETE FROM {table} WHERE {column} = ?1"), [user.as_str()])?;
             }
+            // Stored responses may name the user.
+            transaction.execute("DELETE FROM idempotency_keys", [])?;
             for name in &connections {
                 let sql = "DELETE FROM bindings WHERE connector = ?1 AND account = ?2";
                 transaction.execute(sql, (name.connector(), name.account()))?;

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{Server, expect, home, token};
 
-const EVERYTHING: &str = "--scope admin:* --tier enterprise";
+const EVERYTHING: &str = "--scope admin:* --scope tokens:reveal --tier enterprise";
 
 #[test]
 fn a_connection_is_used_over_http_as_on_the_command_line() {

@@ -84,7 +84,7 @@ fn bodies_of_the_wrong_kind_or_size_are_refused() {
     assert_eq!(post(&[], &large), (413, "body_too_large".to_owned()));
     let unknown = api.get("/v1/nothing");
     assert_eq!((unknown.status, unknown.code()), (404, "unknown_path"));
-    let method = api.put("/v1/connections", &json!({}));
+    let method = api.put("/v1/status", &json!({}));
     assert_eq!((method.status, method.header("allow")), (405, Some("GET, HEAD")));
 }
 

@@ -100,7 +100,7 @@ fn a_token_of_one_connection_sees_no_other() {
     home.ok("sync github/repositories");
     assert_eq!(home.command(["schedule", "set", "github/repositories", "every 1h"]).status().unwrap().code(), Some(0));
     home.ok("link add appointment/1 github/repositories 42");
-    let limited = token(&home, "limited", "--scope admin:* --tier enterprise --connection slack");
+    let limited = token(&home, "limited", "--scope admin:* --scope tokens:reveal --tier enterprise --connection slack");
     let server = Server::start(&home, "");
     let all = server.client(&token(&home, "all", "--scope admin:* --tier enterprise"));
     expect(&all.post("/v1/connections/stripe/simulate", &json!({ "event": "charge.refunded" })), 200);
