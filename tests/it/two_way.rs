@@ -11,8 +11,6 @@ pub const CONTACT: &str = "id = .id\nemail = .properties.email\nlast_name? = .pr
 
 pub const ISSUE: &str = "project = .project_id\nemail = .title\nphone? = .description\n[sync]\nmatch = email\n";
 
-const CUSTOMER: &str = "id = .id\nemail = .email\nlast_name? = .name\nphone? = .phone\n[sync]\n";
-
 /// A small generator of random numbers (xorshift64).
 pub struct Random(u64);
 

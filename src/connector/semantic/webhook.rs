@@ -302,7 +302,7 @@ fn check_subscribe(connector: &Connector, webhook: &WebhookDefinition, found: &m
             found.push(("webhook.subscribe.keep".to_owned(), message));
         }
         if let Some((name, param)) = subscribe.events.as_ref().and_then(|name| declared.params.get_key_value(name))
-            && param.kind != ParamKind::Array
+            && !matches!(param.kind, ParamKind::Array | ParamKind::File | ParamKind::Files)
         {
             let (kind, action) = (param.kind.as_str(), &subscribe.action);
             let message =
