@@ -213,8 +213,8 @@ fn a_person_is_asked_for_what_no_flag_says() {
         ("Header", ""),
         ("Page where users find the key", "https://zip.example/keys"),
         ("Path of a harmless GET", "/me"),
-        ("account's id", "/id"),
-        ("account's name", ""),
+        ("account ID", "/id"),
+        ("account name", ""),
     ];
     let shown = answer(&home, "connector new zip", &answers);
     assert!(shown.contains("integ connect zip --sandbox"), "{shown}");
@@ -240,8 +240,8 @@ fn a_person_is_asked_for_what_no_flag_says() {
         ("Documentation", ""),
         ("Page where users", ""),
         ("Path of", ""),
-        ("account's id", ""),
-        ("account's name", ""),
+        ("account ID", ""),
+        ("account name", ""),
     ];
     let shown = answer(&home, &line, &answers);
     assert!(shown.contains("actions: create_pet, list_pets"), "{shown}");

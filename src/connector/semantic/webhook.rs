@@ -301,8 +301,11 @@ fn check_subscribe(connector: &Connector, webhook: &WebhookDefinition, found: &m
             let message = format!("{name:?} is not among the results of {}", subscribe.action);
             found.push(("webhook.subscribe.keep".to_owned(), message));
         }
+        for name in subscribe.events.iter().filter(|name| takes_file(declared, name)) {
+            found.push(("webhook.subscribe.events".to_owned(), no_file(&subscribe.action, name)));
+        }
         if let Some((name, param)) = subscribe.events.as_ref().and_then(|name| declared.params.get_key_value(name))
-            && param.kind != ParamKind::Array
+            && !matches!(param.kind, ParamKind::Array | ParamKind::File | ParamKind::Files)
         {
             let (kind, action) = (param.kind.as_str(), &subscribe.action);
             let message =
