@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Server, expect, home, token};
+use crate::snapshots::assert_snap;
 
 const EVERYTHING: &str = "--scope admin:* --scope tokens:reveal --tier enterprise";
 
@@ -127,4 +128,35 @@ fn the_description_and_its_page_need_no_token() {
     assert!(docs.header("content-security-policy").unwrap().contains("default-src 'none'"));
     assert_eq!(expect(&api.get("/v1/health/live"), 200), json!({ "status": "ok" }));
     assert_eq!(expect(&api.get("/v1/health/ready"), 200), json!({ "status": "ok" }));
+}
+
+/// The routes with their operations and scopes, so that a change of the API is seen in review.
+#[test]
+fn the_routes_are_as_reviewed() {
+    let home = home(&[]);
+    let server = Server::start(&home, "");
+    let openapi = expect(&super::client::Client::new(&server.url, None).get("/openapi.json"), 200);
+    let mut rows = String::new();
+    for (path, item) in openapi["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            let parameters = operation["parameters"].as_array().unwrap().iter().filter(|one| one["in"] == "query");
+            let query: Vec<&str> = parameters.filter_map(|one| one["name"].as_str()).collect();
+            let body = &operation["requestBody"]["content"]["application/json"]["schema"]["properties"];
+            let body: Vec<&str> = body.as_object().into_iter().flatten().map(|(name, _)| name.as_str()).collect();
+            let success = operation["responses"].as_object().unwrap().keys().find(|status| status.starts_with('2'));
+            rows.push_str(&format!(
+                "{} {path} -> {}\n    {} ({})\n",
+                method.to_uppercase(),
+                success.unwrap(),
+                operation["x-integ-operation"].as_str().unwrap(),
+                operation["x-integ-scope"].as_str().unwrap()
+            ));
+            for (name, values) in [("query", query), ("body", body)] {
+                if !values.is_empty() {
+                    rows.push_str(&format!("    {name}: {}\n", values.join(", ")));
+                }
+            }
+        }
+    }
+    assert_snap("api_routes", &rows);
 }

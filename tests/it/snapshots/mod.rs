@@ -14,7 +14,7 @@ pub mod session;
 pub use commands::usage_lines;
 
 /// Compares a text with `snaps/NAME.snap`.
-fn assert_snap(name: &str, text: &str) {
+pub fn assert_snap(name: &str, text: &str) {
     let mut settings = insta::Settings::clone_current();
     settings.set_snapshot_path("snaps");
     settings.set_prepend_module_to_snapshot(false);

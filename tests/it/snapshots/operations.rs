@@ -16,7 +16,6 @@ const NAME_LOCAL_PATHS: &[&str] = &[
     "config path",
     "connector install",
     "connector new",
-    "connector validate",
     "records --output",
     "sync --to",
     "vault backup",
@@ -29,7 +28,8 @@ const NAME_LOCAL_PATHS: &[&str] = &[
     "workspace show",
 ];
 
-/// Operations that choose where credentials, signed requests or events are sent.
+/// Operations that choose where credentials or the requests of services are sent. Endpoints are not among them: they get
+/// the messages of whoever adds them, signed with a secret of their own, and the egress guard checks each delivery.
 const CHANGE_ORIGINS: &[&str] = &[
     "app set",
     "config set",
@@ -37,19 +37,15 @@ const CHANGE_ORIGINS: &[&str] = &[
     "connector install",
     "connector new",
     "connector remove",
-    "endpoint add",
-    "endpoint update",
     "webhook listen",
     "webhook replay",
-    "webhook simulate",
-    "webhook subscribe",
+    "webhook simulate --to",
+    "webhook subscribe --url",
     "webhook url --public-url",
 ];
 
 /// Operations that reveal credentials or keys, put them elsewhere, or decide who can open the vault.
 const EXPORT_KEYS: &[&str] = &[
-    "endpoint add",
-    "endpoint rotate",
     "exec",
     "export",
     "git-credential",
