@@ -9,14 +9,14 @@ use crate::http::serve::header::{HOST, HeaderMap, ORIGIN};
 
 /// The names under which a server is reached.
 #[derive(Clone, Debug)]
-pub(super) struct AllowedHosts {
+pub(super) struct ServerHosts {
     /// Lower-case `host` or `host:port`, as in the `Host` header.
     hosts: Vec<String>,
     /// As browsers write them: `https://integ.example.com`.
     origins: Vec<String>,
 }
 
-impl AllowedHosts {
+impl ServerHosts {
     /// Allows the address that the server is bound to, the names of this machine if that is a loopback address or every
     /// address, the public URL, and further hosts.
     pub(super) fn new(address: SocketAddr, public_url: Option<&Url>, further: &[String]) -> Self {
@@ -72,7 +72,7 @@ impl AllowedHosts {
 mod tests {
     use super::*;
 
-    fn check(hosts: &AllowedHosts, host: &str, origin: Option<&str>) -> Result<(), &'static str> {
+    fn check(hosts: &ServerHosts, host: &str, origin: Option<&str>) -> Result<(), &'static str> {
         let mut headers = HeaderMap::new();
         headers.insert(HOST, host.parse().unwrap());
         if let Some(origin) = origin {
@@ -86,7 +86,7 @@ mod tests {
 
     #[test]
     fn a_loopback_server_answers_to_the_names_of_this_machine() {
-        let hosts = AllowedHosts::new("127.0.0.1:7420".parse().unwrap(), None, &[]);
+        let hosts = ServerHosts::new("127.0.0.1:7420".parse().unwrap(), None, &[]);
         for host in ["127.0.0.1:7420", "localhost:7420", "LOCALHOST:7420", "[::1]:7420"] {
             assert_eq!(check(&hosts, host, None), Ok(()), "{host}");
         }
@@ -103,7 +103,7 @@ mod tests {
     fn a_public_url_and_further_hosts_are_allowed() {
         let url = Url::parse("https://integ.example.com/base/").unwrap();
         let further = ["api.internal".to_owned()];
-        let hosts = AllowedHosts::new("10.0.0.5:7420".parse().unwrap(), Some(&url), &further);
+        let hosts = ServerHosts::new("10.0.0.5:7420".parse().unwrap(), Some(&url), &further);
         for host in ["integ.example.com", "10.0.0.5:7420", "api.internal", "api.internal:7420"] {
             assert_eq!(check(&hosts, host, None), Ok(()), "{host}");
         }

@@ -11,7 +11,7 @@ use hyper::http::request::Parts;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::authentication::{Tenant, authenticate};
-use super::hosts::AllowedHosts;
+use super::hosts::ServerHosts;
 use super::idempotency;
 use super::operation::ApiRequest;
 use super::problem::{Problem, RequestError};
@@ -27,7 +27,7 @@ use crate::webhook::inbound::server::WebhookHandler;
 /// Bytes of a body of the API.
 const MAX_BODY_BYTES: usize = 1024 * 1024;
 
-/// Requests to the API that are answered at once; further ones are told to come back.
+/// Requests to the API that are answered at once; further ones get 503.
 const MAX_CONCURRENT: usize = 512;
 
 pub(super) const REQUEST_ID: &str = "x-request-id";
@@ -36,7 +36,7 @@ pub(super) const REQUEST_ID: &str = "x-request-id";
 pub(super) struct HttpServer {
     pub(super) tenants: Vec<Tenant>,
     pub(super) routes: Arc<RouteTable>,
-    hosts: AllowedHosts,
+    hosts: ServerHosts,
     pages: PublicPages,
     concurrency: Arc<Semaphore>,
 }
@@ -49,7 +49,7 @@ pub(super) enum Admitted {
 }
 
 impl HttpServer {
-    pub(super) fn new(tenants: Vec<Tenant>, hosts: AllowedHosts, routes: RouteTable, pages: PublicPages) -> Self {
+    pub(super) fn new(tenants: Vec<Tenant>, hosts: ServerHosts, routes: RouteTable, pages: PublicPages) -> Self {
         let concurrency = Arc::new(Semaphore::new(MAX_CONCURRENT));
         Self { tenants, routes: Arc::new(routes), hosts, pages, concurrency }
     }

@@ -39,7 +39,7 @@ use futures_util::future::join_all;
 use tokio::sync::oneshot;
 
 use self::authentication::Tenant;
-use self::hosts::AllowedHosts;
+use self::hosts::ServerHosts;
 use self::http::HttpServer;
 use self::public::PublicPages;
 use self::table::RouteTable;
@@ -87,7 +87,7 @@ async fn run(workspaces: &[Arc<Workspace>], request: ServeRequest, observer: &dy
         tenants.push(tenant);
         displays.push(display);
     }
-    let hosts = AllowedHosts::new(address, engine.config.serve.public_url.as_ref(), &engine.config.serve.hosts);
+    let hosts = ServerHosts::new(address, engine.config.serve.public_url.as_ref(), &engine.config.serve.hosts);
     let table = RouteTable::new();
     let pages = PublicPages::new(&table, workspaces.to_vec());
     let server = serve::Server::start_public(vec![request.listener], HttpServer::new(tenants, hosts, table, pages));

@@ -15,9 +15,9 @@ use crate::ops::Effect;
 /// The failures of every route, with their meaning.
 const FAILURES: &[(u16, &str)] = &[
     (400, "The query, the body or a value in them is invalid"),
-    (401, "There is no API token, or it is invalid, expired, disabled or revoked"),
+    (401, "The API token is missing, invalid, expired, disabled or revoked"),
     (403, "The token does not have the scope, or the Host or Origin is foreign"),
-    (404, "There is no such object, or the token may not use it"),
+    (404, "The object does not exist, or the token may not use it"),
     (408, "The body did not arrive in time"),
     (409, "The present state does not allow it, such as a connection that needs to be reconnected"),
     (412, "The object has changed since it was read (If-Match)"),

@@ -38,7 +38,7 @@ impl Route {
     /// Creates a route of an operation, named as on the command line.
     ///
     /// # Panics
-    /// If there is no such operation, or if it may only be requested at the machine: both are mistakes in the table.
+    /// If the operation is unknown, or if it may only be requested at the machine: both are mistakes in the table.
     pub(super) fn new<Q, B, R, F, Fut>(
         (method, path): (Method, &'static str),
         operation: &str,

@@ -32,7 +32,7 @@ impl RouteTable {
     /// Creates the table of every route.
     ///
     /// # Panics
-    /// If two routes have the same path and method, or paths that cannot be told apart: mistakes in the table.
+    /// If two routes have the same path and method, or paths that match the same requests: mistakes in the table.
     pub(super) fn new() -> Self {
         let routes = api::routes();
         let mut by_path: BTreeMap<&'static str, Vec<usize>> = BTreeMap::new();

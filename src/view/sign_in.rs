@@ -115,7 +115,7 @@ pub struct FinishedSignInView {
     pub sign_in: SignInView,
     /// Where the browser goes now: the return address, with the sign-in and its status in the query.
     pub return_to: Option<String>,
-    /// The origin of the page that opened the browser's window, if a connect button did: it is told how the sign-in ended.
+    /// The origin of the page that opened the browser's window, if a connect button did: it gets the result.
     #[serde(skip)]
     pub opener_origin: Option<String>,
 }

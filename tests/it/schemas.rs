@@ -88,6 +88,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("connector new", "below"),
     ("doctor", "below"),
     ("export", "below"),
+    ("serve", "its first line is checked in `server`; the others are those of `webhook listen`"),
     ("vault unlock", "below"),
     ("webhook backfill", "the sandbox has no log of deliveries; its view is close to that of `webhook replay`"),
     ("webhook resolve", "needs an event with a conflict: its view is that of `webhook show`"),

@@ -86,7 +86,7 @@ async fn retry(call: Call<Unused, Unused>) -> Result<Json<EventRetryView>> {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct ResolveBody {
-    keep: KeptBody,
+    keep: ConflictChoiceBody,
     /// With `number`: counted from 1, in the order in which they came.
     #[schemars(range(min = 1))]
     number: Option<usize>,
@@ -94,7 +94,7 @@ struct ResolveBody {
 
 #[derive(Clone, Copy, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-enum KeptBody {
+enum ConflictChoiceBody {
     First,
     All,
     Number,
@@ -103,9 +103,9 @@ enum KeptBody {
 async fn resolve(call: Call<Unused, ResolveBody>) -> Result<Json<ConflictResolutionView>> {
     let id = event_id(&call)?;
     let resolution = match call.body.keep {
-        KeptBody::First => ConflictResolution::KeepFirst,
-        KeptBody::All => ConflictResolution::KeepAll,
-        KeptBody::Number => ConflictResolution::KeepNumber(call.body.number.unwrap_or(1)),
+        ConflictChoiceBody::First => ConflictResolution::KeepFirst,
+        ConflictChoiceBody::All => ConflictResolution::KeepAll,
+        ConflictChoiceBody::Number => ConflictResolution::KeepNumber(call.body.number.unwrap_or(1)),
     };
     Ok(Json(webhooks::resolve_conflict(&call.workspace, ResolveConflictRequest { id, resolution }).await?))
 }

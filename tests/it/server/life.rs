@@ -29,7 +29,7 @@ fn a_connection_is_used_over_http_as_on_the_command_line() {
     let tested = expect(&api.send("POST", "/v1/connections/github/test", &[], None), 200);
     assert_eq!((&tested["healthy"], &tested["tests"][0]["outcome"]), (&json!(1), &json!("healthy")), "{tested}");
     let revealed = expect(&api.post("/v1/connections/github/token", &json!({})), 200);
-    assert_eq!(revealed["access_token"].as_str().unwrap(), home.ok("token github").trim());
+    assert_eq!(revealed["token"].as_str().unwrap(), home.ok("token github").trim());
     let called = expect(&api.post("/v1/connections/github/request", &json!({ "path": "/user" })), 200);
     assert_eq!(called["status"], 200);
 

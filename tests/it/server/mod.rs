@@ -7,7 +7,8 @@ mod rights;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Home, Running};
+use crate::harness::{Home, Ran, Running};
+use crate::schemas::check_output;
 use client::{Client, Reply};
 
 /// A home with a connected sandbox account of each connector.
@@ -30,7 +31,9 @@ impl Server {
     fn start(home: &Home, words: &str) -> Self {
         let words = format!("serve --bind 127.0.0.1:0 --json {words}");
         let mut running = Running::start(home.command(words.split_whitespace()));
-        let started = running.event();
+        let line = running.line();
+        let started: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("{line:?} is not JSON"));
+        check_output(&["serve".to_owned()], &Ran { code: 0, stdout: line, stderr: String::new() });
         assert_eq!(started["event"], "serving", "{started}");
         Self { running, url: started["url"].as_str().unwrap().to_owned() }
     }

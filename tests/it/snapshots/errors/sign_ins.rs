@@ -2,6 +2,7 @@
 
 use integ::connect::pending::SignInError;
 use integ::ops::connect_links::ConnectLinkError;
+use integ::ops::serving::ServeError;
 use integ::ops::sign_ins::SignInRequestError;
 
 use super::errors;
@@ -20,6 +21,12 @@ fn sign_ins() {
         NotSandbox => [E::NotSandbox { url: "https://slack.com/oauth".into() }],
         Malformed => [E::Malformed { source: malformed }],
     });
+    let serving = errors!(ServeError {
+        Bind => [E::Bind {
+            address: "127.0.0.1:7420".parse().unwrap(),
+            source: std::io::ErrorKind::AddrInUse.into(),
+        }],
+    });
     let requests = errors!(SignInRequestError {
         NoTarget => [E::NoTarget],
         ReturnNotAllowed => [E::ReturnNotAllowed {
@@ -35,5 +42,5 @@ fn sign_ins() {
         Expired => [E::Expired],
         NoPublicUrl => [E::NoPublicUrl],
     });
-    assert_snap("errors_sign_ins", &(text + &requests + &links));
+    assert_snap("errors_sign_ins", &(text + &serving + &requests + &links));
 }
