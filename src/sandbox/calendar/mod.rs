@@ -212,9 +212,13 @@ impl<'a> CalendarCall<'a> {
 
     /// The list of a calendar: the default one's where none is named. None for a calendar that does not exist.
     fn partition(&self, id: Option<&str>, state: &SandboxState) -> Option<BTreeMap<String, String>> {
+        self.partition_among(id, &self.calendar_ids(state))
+    }
+
+    /// The same, of an account with these calendars.
+    fn partition_among(&self, id: Option<&str>, ids: &[String]) -> Option<BTreeMap<String, String>> {
         let connector = &self.emulator.connector;
         let name = partition_names(connector.streams.get(&self.stream)?).next();
-        let ids = self.calendar_ids(state);
         let default = self.definition.freebusy.as_ref().and_then(|query| query.default_calendar.as_deref());
         let is_default = |id: &str| {
             Some(id) == default || id == self.account.email() || ids.first().is_some_and(|first| first == id)
@@ -267,10 +271,10 @@ impl<'a> CalendarCall<'a> {
     fn find(&self, action: &CalendarAction, state: &SandboxState) -> Option<(BTreeMap<String, String>, u64)> {
         let id = self.text(action, "event")?;
         let named = self.text(action, "calendar");
-        let mut partitions = vec![self.partition(named.as_deref(), state)?];
+        let ids = self.calendar_ids(state);
+        let mut partitions = vec![self.partition_among(named.as_deref(), &ids)?];
         if place_of(action, "calendar").is_none() {
-            let others = self.calendar_ids(state).into_iter().skip(1);
-            partitions.extend(others.filter_map(|id| self.partition(Some(&id), state)));
+            partitions.extend(ids.iter().skip(1).filter_map(|id| self.partition_among(Some(id), &ids)));
         }
         partitions.into_iter().find_map(|partition| {
             let set = RecordSet::new(self.world(state), &self.stream, partition.clone())?;
