@@ -206,6 +206,7 @@ impl World {
             .env("INTEG_SANDBOX_SEED", "documents")
             .env("INTEG_CONNECT_SANDBOX", "1")
             .env("INTEG_WEBHOOK_LISTEN_PORT", "0")
+            .env("INTEG_SERVE_BIND", "127.0.0.1:0")
             .env("INTEG_PASSPHRASE_COMMAND", "echo correct horse battery staple")
             .current_dir(self.path())
             .stdin(std::fs::File::open(self.path().join("stdin.txt")).map_or_else(|_| Stdio::null(), Stdio::from));
