@@ -201,16 +201,6 @@ impl Transition {
     }
 }
 
-/// What a health check found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CheckRecord<'a> {
-    Healthy,
-    /// It failed for a reason that says nothing of the grant.
-    Failing(&'a str),
-    /// The vendor refused the token.
-    Unauthorized(&'a str),
-}
-
 /// A connection that has just been made at the vendor.
 #[derive(Clone, Debug)]
 pub struct NewConnection {

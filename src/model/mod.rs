@@ -15,7 +15,9 @@ pub mod endpoint;
 pub mod entity_state;
 pub mod event;
 pub mod event_type;
+pub mod figures;
 pub mod grant;
+pub mod health_check;
 pub mod idempotency;
 pub mod job;
 pub mod link;
@@ -50,7 +52,7 @@ pub use binding::{
 pub use budget::Budget;
 pub use connect_link::{ConnectLink, ConnectLinkId, ConnectLinkMode, ConnectLinkStatus};
 pub use connection::{
-    Account, Check, CheckRecord, Connection, ConnectionAccess, ConnectionHealth, ConnectionId, ConnectionMode,
+    Account, Check, Connection, ConnectionAccess, ConnectionHealth, ConnectionId, ConnectionMode,
     ConnectionTransition, GrantStatus, NewConnection, Transition, connect_command, reconnect_command,
 };
 pub use consent::{
@@ -73,10 +75,12 @@ pub use event::{
     QueuedEvent, RawRequest, StoredEvent,
 };
 pub use event_type::{EventPattern, EventType, EventTypeDefinition, matches_any_type, matches_type};
+pub use figures::{QueueState, WorkspaceFigures};
 pub use grant::{
     ClientCredentials, Expiry, Grant, GrantMetadata, GrantWriteResult, RefreshAttempt, RefreshMethod, SecretStorage,
     StoredGrant,
 };
+pub use health_check::{HealthCheck, HealthCheckId, HealthOutcome, StoredHealthCheck, Uptime};
 pub use idempotency::{IdempotencyClaim, IdempotencyKey, IdempotencyRequest, StoredResponse};
 pub use job::{Job, JobId, JobResult, JobStatus, NewJob, SyncMode};
 pub use link::{

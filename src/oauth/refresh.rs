@@ -28,7 +28,7 @@ use crate::model::{
     ClientCredentials, Connection, ConnectionName, Expiry, Grant, GrantStatus, GrantWriteResult, RefreshMethod,
     StoredGrant,
 };
-use crate::runtime::{LockGuard, Workspace};
+use crate::runtime::{Activity, LockGuard, Workspace};
 use crate::store::{Fence, LockKey, Store};
 use crate::vault::{ConnectionWithGrant, GrantSaveResult};
 
@@ -358,7 +358,10 @@ async fn refresh_and_save(
     if begun == GrantWriteResult::Superseded {
         return reload_superseded(workspace, &name).await;
     }
-    match request_tokens(&oauth_client, &old, &session.connection).await {
+    let requested = request_tokens(&oauth_client, &old, &session.connection).await;
+    let activity = if requested.is_ok() { Activity::RefreshDone } else { Activity::RefreshFailed };
+    workspace.metrics().count(Some(id), activity);
+    match requested {
         Ok(tokens) => {
             let (scopes, metadata) = learned(&session.connection, &tokens);
             let grant = merge_tokens(&old, tokens, client, workspace.engine.clock.now());

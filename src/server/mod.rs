@@ -53,6 +53,7 @@ use crate::view::listen::ListenEventView;
 use crate::view::serving::ServingView;
 use crate::webhook::listen::{EventDisplay, ListenOptions, WebhookService};
 use crate::worker::deliver::{DeliveryScope, DeliveryWorker};
+use crate::worker::health::HealthWorker;
 use crate::worker::refresh::RefreshWorker;
 use crate::worker::retention::{RetentionScope, RetentionWorker};
 use crate::worker::schedule::ScheduleWorker;
@@ -134,6 +135,7 @@ async fn start_workspace<'a>(
     let webhooks = service.requests();
     let display = service.start_workers(workers);
     workers.add(workspace, RefreshWorker::logging(workspace));
+    workers.add(workspace, HealthWorker::logging(workspace));
     workers.add(workspace, SubscriptionWorker::logging(workspace, None));
     workers.add(workspace, ScheduleWorker::logging(workspace));
     workers.add(workspace, DeliveryWorker::new(workspace, DeliveryScope::All, Box::new(|_| {})));

@@ -14,6 +14,8 @@ mod consents;
 mod entity_states;
 mod error;
 mod event_creations;
+mod figures;
+mod health_checks;
 mod idempotency;
 mod inbox;
 mod links;
@@ -39,6 +41,8 @@ pub use consents::Consents;
 pub use entity_states::EntityStates;
 pub use error::{BackendError, MalformedValue, SqliteError, StoreError};
 pub use event_creations::EventCreations;
+pub use figures::Figures;
+pub use health_checks::HealthChecks;
 pub use idempotency::IdempotencyKeys;
 pub use inbox::{Events, Subscriptions, Webhooks};
 pub use links::Links;
@@ -62,6 +66,8 @@ pub trait Store: Send + Sync {
 
     /// Returns the connections and what is known of their health.
     fn connections(&self) -> &dyn Connections;
+    /// Returns the history of health checks.
+    fn health_checks(&self) -> &dyn HealthChecks;
     /// Returns the secrets of the connections.
     fn grants(&self) -> &dyn Grants;
     /// Returns the OAuth apps that the user registered with vendors.
@@ -110,6 +116,8 @@ pub trait Store: Send + Sync {
     fn consents(&self) -> &dyn Consents;
     /// Returns the caller's own end users.
     fn users(&self) -> &dyn Users;
+    /// Returns figures over all of these.
+    fn figures(&self) -> &dyn Figures;
     /// Returns the locks that let one process at a time do a piece of work.
     fn locks(&self) -> &dyn Locks;
 

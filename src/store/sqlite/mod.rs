@@ -28,7 +28,9 @@ mod event_keys;
 mod event_types;
 mod events;
 mod export;
+mod figures;
 mod grants;
+mod health_checks;
 mod id_set;
 mod idempotency;
 mod insert_events;
@@ -77,7 +79,7 @@ use self::readers::Readers;
 use self::writer::{WriteContext, Writer};
 use super::{
     ApiTokens, Apps, AuditLog, Bindings, ConnectLinks, Connections, Consents, Endpoints, EntityStates, EventCreations,
-    EventTypes, Events, Grants, IdempotencyKeys, Jobs, Links, Locks, MalformedValue, Outbox, PendingAudit, Records,
+    EventTypes, Events, Figures, Grants, HealthChecks, IdempotencyKeys, Jobs, Links, Locks, MalformedValue, Outbox, PendingAudit, Records,
     Sandbox, Schedules, SignIns, Store, StoreError, Streams, Subscriptions, Users, Webhooks,
 };
 
@@ -187,6 +189,10 @@ impl Store for SqliteStore {
         self
     }
 
+    fn health_checks(&self) -> &dyn HealthChecks {
+        self
+    }
+
     fn grants(&self) -> &dyn Grants {
         self
     }
@@ -280,6 +286,10 @@ impl Store for SqliteStore {
     }
 
     fn users(&self) -> &dyn Users {
+        self
+    }
+
+    fn figures(&self) -> &dyn Figures {
         self
     }
 

@@ -14,7 +14,7 @@ use integ::model::*;
 use integ::secret::Secret;
 use integ::store::{
     ApiTokenRotation, ApiTokenWrite, ApiTokens, Apps, AuditLog, Bindings, ConnectLinks, Consents, Endpoints,
-    EntityStates, EventCreations, EventTypes, Events, Fence, IdempotencyKeys, Jobs, Links, Outbox, Records, Sandbox,
+    EntityStates, EventCreations, EventTypes, Events, Fence, Figures, HealthChecks, IdempotencyKeys, Jobs, Links, Outbox, Records, Sandbox,
     Schedules, SignIns, StoreError, Streams, Subscriptions, Users, Webhooks,
 };
 use jiff::civil::Date;
@@ -259,6 +259,15 @@ closed! {
         fn find(&ConsentId) -> Option<Consent>;
         fn revoke_one(&ConsentId, Timestamp) -> bool;
         fn list(&ConsentFilter, u32) -> Vec<Consent>;
+    }
+    Figures {
+        fn read_figures(Timestamp, Timestamp) -> WorkspaceFigures;
+    }
+    HealthChecks {
+        fn append(ConnectionId, &HealthCheck) -> ();
+        fn list(Option<ConnectionId>, Option<HealthCheckId>, u32) -> Vec<StoredHealthCheck>;
+        fn since(ConnectionId, Timestamp) -> Vec<HealthCheck>;
+        fn prune(Timestamp, u32) -> usize;
     }
     Users {
         fn counts(Option<&UserId>) -> Vec<UserCounts>;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use integ::store::{
     ApiTokens, Apps, AuditLog, Bindings, ConnectLinks, Connections, Consents, Endpoints, EntityStates, EventCreations,
-    EventTypes, Events, Grants, IdempotencyKeys, Jobs, Links, Locks, MalformedValue, Outbox, PendingAudit, Records,
+    EventTypes, Events, Figures, Grants, HealthChecks, IdempotencyKeys, Jobs, Links, Locks, MalformedValue, Outbox, PendingAudit, Records,
     Sandbox, Schedules, SignIns, Store, StoreError, Streams, Subscriptions, Users, Webhooks,
 };
 use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard};
@@ -122,6 +122,10 @@ impl Store for PostgresStore {
         self
     }
 
+    fn health_checks(&self) -> &dyn HealthChecks {
+        self
+    }
+
     fn grants(&self) -> &dyn Grants {
         self
     }
@@ -217,6 +221,10 @@ impl Store for PostgresStore {
     }
 
     fn sandbox(&self) -> &dyn Sandbox {
+        self
+    }
+
+    fn figures(&self) -> &dyn Figures {
         self
     }
 
