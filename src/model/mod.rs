@@ -21,6 +21,7 @@ pub mod health_check;
 pub mod idempotency;
 pub mod job;
 pub mod link;
+pub mod log;
 pub mod mcp;
 pub mod message;
 pub mod name;
@@ -86,6 +87,7 @@ pub use job::{Job, JobId, JobResult, JobStatus, NewJob, SyncMode};
 pub use link::{
     Entity, Link, LinkFilter, LinkId, LinkInsertResult, LinkPartError, LinkedObject, MergedObject, NewLink,
 };
+pub use log::{LogLevel, LogPosition, LogSource};
 pub use mcp::{
     MCP_HEADER_MISMATCH, MCP_META_CAPABILITIES, MCP_META_CLIENT, MCP_META_REVISION, MCP_META_SERVER,
     MCP_SESSION_REVISIONS, MCP_STATELESS_REVISION, MCP_UNSUPPORTED_REVISION,

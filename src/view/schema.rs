@@ -11,7 +11,7 @@ use crate::model::{
     BindingName, BindingOrigin, ChainProblemKind, CheckpointState, ConnectLinkId, ConnectLinkMode, ConnectLinkStatus,
     ConnectionMode, ConnectionName, ConsentId, ConsentPurpose, ConsentState, ConsentType, DeliveryId, DeliveryStatus,
     DisabledReason, Effect, EndpointId, EventPattern, EventStatus, EventType, EventVerification, HandlerKind,
-    JobStatus, RateTier, RecordChange, ScopeGrant, SignInId, SignInStatus, SubscriptionStatus, SyncMode, UserId,
+    JobStatus, LogLevel, LogSource, RateTier, RecordChange, ScopeGrant, SignInId, SignInStatus, SubscriptionStatus, SyncMode, UserId,
     WorkspaceName, calendar,
 };
 
@@ -74,6 +74,8 @@ word_schemas!(
     EventVerification,
     HandlerKind,
     JobStatus,
+    LogLevel,
+    LogSource,
     RateTier,
     RecordChange,
     SignInStatus,
