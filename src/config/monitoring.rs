@@ -48,11 +48,7 @@ impl Default for HealthConfig {
 
 impl Default for AlertsConfig {
     fn default() -> Self {
-        Self {
-            queue_age: Duration::from_secs(15 * 60),
-            error_rate: 20,
-            expiry: Duration::from_secs(14 * 86_400),
-        }
+        Self { queue_age: Duration::from_secs(15 * 60), error_rate: 20, expiry: Duration::from_secs(14 * 86_400) }
     }
 }
 
@@ -61,7 +57,8 @@ impl HealthConfig {
     pub fn interval_of(&self, name: &ConnectionName) -> Option<Duration> {
         let own = self.intervals.iter().find(|entry| entry.name == *name);
         let connector = || {
-            let of = |entry: &&CheckInterval| entry.name.account().is_none() && entry.name.connector() == name.connector();
+            let of =
+                |entry: &&CheckInterval| entry.name.account().is_none() && entry.name.connector() == name.connector();
             self.intervals.iter().find(of)
         };
         let interval = own.or_else(connector).map_or(self.interval, |entry| entry.interval);

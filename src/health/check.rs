@@ -11,9 +11,7 @@ use crate::connector::{ErrorClass, Health, HealthProtocol, Pointer, scopes};
 use crate::error::{Error, Kind, Result};
 use crate::json::Json;
 use crate::mcp_client::McpServer;
-use crate::model::{
-    Account, Connection, ConnectionId, ConnectionName, Grant, GrantStatus, HealthCheck, HealthOutcome,
-};
+use crate::model::{Account, Connection, ConnectionId, ConnectionName, Grant, GrantStatus, HealthCheck, HealthOutcome};
 use crate::oauth::id_token;
 use crate::oauth::refresh::{self, Freshness};
 use crate::runtime::{BoxFuture, Session, Workspace};

@@ -118,7 +118,8 @@ mod tests {
     }
 
     fn uptime(checks: &[(f64, HealthOutcome)], from: f64, until: f64) -> Option<(f64, f64)> {
-        let checks: Vec<_> = checks.iter().map(|(hours, outcome)| HealthCheck::new(at(*hours), *outcome, None)).collect();
+        let checks: Vec<_> =
+            checks.iter().map(|(hours, outcome)| HealthCheck::new(at(*hours), *outcome, None)).collect();
         let uptime = Uptime::compute(&checks, at(from), at(until), Duration::from_secs(2 * 3600))?;
         Some((uptime.ratio, uptime.observed.as_secs_f64() / 3600.0))
     }

@@ -1,5 +1,6 @@
 //! The types of the domain: connections, grants, events, deliveries, records and jobs. No I/O.
 
+pub mod alert;
 pub mod api_token;
 pub mod app;
 pub mod audit;
@@ -36,6 +37,7 @@ pub mod user;
 pub mod webhook;
 pub mod words;
 
+pub use alert::{Alert, AlertKey};
 pub use api_token::{
     API_SCOPES, API_TOKEN_PATTERN, API_TOKEN_PREFIX, API_TOKEN_WARNING, Admission, ApiOutcome, ApiScope, ApiToken,
     ApiTokenHash, ApiTokenId, ApiTokenName, ApiTokenStatus, ApiTokenText, ApiUse, ApiUseCount, ApiVerb, ExcessRight,
@@ -53,8 +55,8 @@ pub use binding::{
 pub use budget::Budget;
 pub use connect_link::{ConnectLink, ConnectLinkId, ConnectLinkMode, ConnectLinkStatus};
 pub use connection::{
-    Account, Check, Connection, ConnectionAccess, ConnectionHealth, ConnectionId, ConnectionMode,
-    ConnectionTransition, GrantStatus, NewConnection, Transition, connect_command, reconnect_command,
+    Account, Check, Connection, ConnectionAccess, ConnectionHealth, ConnectionId, ConnectionMode, ConnectionTransition,
+    GrantStatus, NewConnection, Transition, connect_command, reconnect_command,
 };
 pub use consent::{
     Consent, ConsentFilter, ConsentId, ConsentPurpose, ConsentResource, ConsentState, ConsentTextError, ConsentType,

@@ -62,11 +62,7 @@ pub async fn connection_metrics(
     let figures = store.figures().read_figures(since, now).await?;
     let counters = workspace.metrics().snapshot().remove(&Some(connection.id)).unwrap_or_default();
     Ok(ConnectionMetricsView {
-        uptime: UptimesView {
-            last_day: uptime(DAY),
-            last_7_days: uptime(7 * DAY),
-            last_30_days: uptime(30 * DAY),
-        },
+        uptime: UptimesView { last_day: uptime(DAY), last_7_days: uptime(7 * DAY), last_30_days: uptime(30 * DAY) },
         checks: CheckCountsView::new(newer(&checks, since)),
         events: events(&figures, |id| id == connection.id),
         queue: QueueView::new(figures.event_queues.get(&connection.id).copied().unwrap_or_default(), now),

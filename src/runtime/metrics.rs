@@ -165,7 +165,8 @@ mod tests {
             metrics.record_call(connection, status, Duration::from_millis(millis));
         }
         let counters = &metrics.snapshot()[&Some(connection)];
-        let by_status: Vec<_> = counters.calls.by_status.iter().map(|(class, count)| (class.as_str(), *count)).collect();
+        let by_status: Vec<_> =
+            counters.calls.by_status.iter().map(|(class, count)| (class.as_str(), *count)).collect();
         assert_eq!(by_status, [("2xx", 2), ("429", 1), ("5xx", 1), ("none", 1)]);
         assert_eq!(counters.calls.latency.buckets, [3, 1, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
         assert_eq!(counters.calls.latency.count(), 5);

@@ -52,6 +52,7 @@ use crate::runtime::worker::{RunUntil, WorkerSet};
 use crate::view::listen::ListenEventView;
 use crate::view::serving::ServingView;
 use crate::webhook::listen::{EventDisplay, ListenOptions, WebhookService};
+use crate::worker::alerts::AlertWorker;
 use crate::worker::deliver::{DeliveryScope, DeliveryWorker};
 use crate::worker::health::HealthWorker;
 use crate::worker::refresh::RefreshWorker;
@@ -139,6 +140,7 @@ async fn start_workspace<'a>(
     workers.add(workspace, SubscriptionWorker::logging(workspace, None));
     workers.add(workspace, ScheduleWorker::logging(workspace));
     workers.add(workspace, DeliveryWorker::new(workspace, DeliveryScope::All, Box::new(|_| {})));
+    workers.add(workspace, AlertWorker::new(workspace, !request.handlers.is_empty()));
     workers.add(workspace, RetentionWorker::new(workspace, RetentionScope::All));
     let usage = Arc::new(UsageLog::default());
     workers.add(workspace, UsageWriter { workspace, log: Arc::clone(&usage) });

@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use super::{Fence, StoreError};
 use crate::clock::Timestamp;
 use crate::model::{
-    Account, Connection, ConnectionId, ConnectionName, ConnectionTransition, Grant, GrantStatus,
-    GrantWriteResult, HealthCheck, NewConnection, OAuthApp, SecretStorage, StoredGrant,
+    Account, Connection, ConnectionId, ConnectionName, ConnectionTransition, Grant, GrantStatus, GrantWriteResult,
+    HealthCheck, NewConnection, OAuthApp, SecretStorage, StoredGrant,
 };
 
 /// The connections of a workspace, with what is known of their health.

@@ -5,6 +5,7 @@
 //!
 //! No caller blocks a thread of the runtime: an implementation does its I/O elsewhere.
 
+mod alerts;
 mod api_tokens;
 mod audit;
 mod bindings;
@@ -32,6 +33,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+pub use alerts::Alerts;
 pub use api_tokens::{ApiTokenRotation, ApiTokenWrite, ApiTokens};
 pub use audit::{AuditLog, AuditTiming, PendingAudit};
 pub use bindings::Bindings;
@@ -66,6 +68,8 @@ pub trait Store: Send + Sync {
 
     /// Returns the connections and what is known of their health.
     fn connections(&self) -> &dyn Connections;
+    /// Returns the alerts that last.
+    fn alerts(&self) -> &dyn Alerts;
     /// Returns the history of health checks.
     fn health_checks(&self) -> &dyn HealthChecks;
     /// Returns the secrets of the connections.

@@ -19,7 +19,9 @@ use crate::api::GrantToken;
 use crate::clock::Stopwatch;
 use crate::consent;
 use crate::error::{Error, Result};
-use crate::model::{ConnectionName, ConsentPurpose, JobResult, JobStatus, NewJob, Notification, StoredStream, StreamParams};
+use crate::model::{
+    ConnectionName, ConsentPurpose, JobResult, JobStatus, NewJob, Notification, StoredStream, StreamParams,
+};
 use crate::oauth::refresh::{self, Freshness};
 use crate::runtime::{Activity, BoxFuture, Session, Workspace};
 use crate::store::{LockKey, Store};

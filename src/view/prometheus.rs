@@ -39,7 +39,11 @@ struct Exposition {
 impl Exposition {
     /// Begins a metric. Its samples follow.
     fn begin(&mut self, name: &str, kind: MetricType, help: &str) {
-        let _ = writeln!(self.text, "# HELP {name} {}\n# TYPE {name} {kind}", help.replace('\\', "\\\\").replace('\n', "\\n"));
+        let _ = writeln!(
+            self.text,
+            "# HELP {name} {}\n# TYPE {name} {kind}",
+            help.replace('\\', "\\\\").replace('\n', "\\n")
+        );
     }
 
     fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl fmt::Display) {
@@ -110,7 +114,8 @@ fn queues(text: &mut Exposition, metrics: &WorkspaceMetricsView) {
         .into_iter()
         .filter_map(|(name, queue)| Some((name, queue?)))
         .collect();
-    let of = |value: fn(&QueueView) -> u64| queues.iter().map(|(name, queue)| (*name, value(queue))).collect::<Vec<_>>();
+    let of =
+        |value: fn(&QueueView) -> u64| queues.iter().map(|(name, queue)| (*name, value(queue))).collect::<Vec<_>>();
     let depth = of(|queue| queue.depth);
     text.gauges("integ_queue_depth", "Events and deliveries that wait, due or not.", "queue", &depth);
     let age = of(|queue| queue.age_secs);

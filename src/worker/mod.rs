@@ -5,6 +5,7 @@
 //! a workspace, and nothing is done twice: one process delivers, a schedule is claimed before its sync begins, and grants and
 //! subscriptions are read again under their locks.
 
+pub mod alerts;
 pub mod deliver;
 pub mod health;
 pub mod refresh;

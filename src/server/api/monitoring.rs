@@ -76,10 +76,7 @@ async fn list_of_connection(call: Call<LogsQuery, Unused>) -> Result<Json<Page<L
     page(&call, Some(connection)).await
 }
 
-async fn page(
-    call: &Call<LogsQuery, Unused>,
-    connection: Option<ConnectionName>,
-) -> Result<Json<Page<LogEntryView>>> {
+async fn page(call: &Call<LogsQuery, Unused>, connection: Option<ConnectionName>) -> Result<Json<Page<LogEntryView>>> {
     let LogsQuery { since, limit, cursor } = &call.query;
     let after = cursor.as_ref().map(Cursor::key).transpose()?.unwrap_or_default();
     let request = ListLogsRequest { connection, since: *since, after, limit: limit.with_next() };

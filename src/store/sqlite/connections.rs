@@ -13,8 +13,8 @@ use super::row::{
 use super::transitions::ConnectionRef;
 use super::{MalformedValue, SqliteStore, StoreError, grants, health_checks};
 use crate::model::{
-    Account, Check, Connection, ConnectionId, ConnectionMode, ConnectionName, ConnectionTransition,
-    Expiry, Grant, GrantStatus, HealthCheck, NewConnection, RefreshMethod, SecretStorage, StoredGrant, UserId,
+    Account, Check, Connection, ConnectionId, ConnectionMode, ConnectionName, ConnectionTransition, Expiry, Grant,
+    GrantStatus, HealthCheck, NewConnection, RefreshMethod, SecretStorage, StoredGrant, UserId,
 };
 use crate::store::{Connections, state_key};
 

@@ -75,7 +75,8 @@ impl HealthChecks for SqliteStore {
         let is_due = self
             .read(move |sqlite| {
                 // Most of the time nothing is due, and no write is needed to know that.
-                let sql = "SELECT EXISTS (SELECT 1 FROM (SELECT at FROM health_checks ORDER BY id LIMIT 1) WHERE at < ?1)";
+                let sql =
+                    "SELECT EXISTS (SELECT 1 FROM (SELECT at FROM health_checks ORDER BY id LIMIT 1) WHERE at < ?1)";
                 Ok(sqlite.prepare_cached(sql)?.query_row([before], |row| row.get::<_, bool>(0))?)
             })
             .await?;
@@ -111,11 +112,7 @@ pub(super) fn append(
 }
 
 fn from_row(row: &Row<'_>) -> Result<StoredHealthCheck, StoreError> {
-    Ok(StoredHealthCheck {
-        id: HealthCheckId(row.get("id")?),
-        connection: connection_name(row)?,
-        check: check(row)?,
-    })
+    Ok(StoredHealthCheck { id: HealthCheckId(row.get("id")?), connection: connection_name(row)?, check: check(row)? })
 }
 
 fn check(row: &Row<'_>) -> Result<HealthCheck, StoreError> {

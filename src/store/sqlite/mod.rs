@@ -12,6 +12,7 @@
 //!
 //! The store knows neither where its key comes from nor whether its file may be trusted: that is `vault`'s.
 
+mod alerts;
 mod api_tokens;
 mod api_usage;
 mod apps;
@@ -78,9 +79,10 @@ pub use snapshot::{BackupConnection, BackupContents, Snapshot};
 use self::readers::Readers;
 use self::writer::{WriteContext, Writer};
 use super::{
-    ApiTokens, Apps, AuditLog, Bindings, ConnectLinks, Connections, Consents, Endpoints, EntityStates, EventCreations,
-    EventTypes, Events, Figures, Grants, HealthChecks, IdempotencyKeys, Jobs, Links, Locks, MalformedValue, Outbox, PendingAudit, Records,
-    Sandbox, Schedules, SignIns, Store, StoreError, Streams, Subscriptions, Users, Webhooks,
+    Alerts, ApiTokens, Apps, AuditLog, Bindings, ConnectLinks, Connections, Consents, Endpoints, EntityStates,
+    EventCreations, EventTypes, Events, Figures, Grants, HealthChecks, IdempotencyKeys, Jobs, Links, Locks,
+    MalformedValue, Outbox, PendingAudit, Records, Sandbox, Schedules, SignIns, Store, StoreError, Streams,
+    Subscriptions, Users, Webhooks,
 };
 
 /// The version of the SQLite underneath.
@@ -186,6 +188,10 @@ impl Store for SqliteStore {
     }
 
     fn connections(&self) -> &dyn Connections {
+        self
+    }
+
+    fn alerts(&self) -> &dyn Alerts {
         self
     }
 

@@ -14,8 +14,8 @@ use super::*;
 use crate::clock::Timestamp;
 use crate::error::{Kind, Remedy};
 use crate::model::{
-    self, Account, Check, ClientCredentials, ConnectionId, ConnectionMode, ConnectionName,
-    ConnectionTransition, Expiry, Grant, GrantStatus, GrantWriteResult, HealthCheck, HealthOutcome, NewConnection, OAuthApp, RefreshAttempt,
+    self, Account, Check, ClientCredentials, ConnectionId, ConnectionMode, ConnectionName, ConnectionTransition,
+    Expiry, Grant, GrantStatus, GrantWriteResult, HealthCheck, HealthOutcome, NewConnection, OAuthApp, RefreshAttempt,
     RefreshMethod, SecretStorage, SubscriptionRequest, SubscriptionResult, SubscriptionStatus, Transition,
 };
 use crate::secret::Secret;

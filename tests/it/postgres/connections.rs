@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 use integ::clock::Timestamp;
 use integ::model::{
-    Account, Check, Connection, ConnectionHealth, ConnectionId, ConnectionName, ConnectionTransition,
-    Expiry, Grant, GrantStatus, HealthCheck, NewConnection, RefreshMethod, SecretStorage, StoredGrant, Transition,
+    Account, Check, Connection, ConnectionHealth, ConnectionId, ConnectionName, ConnectionTransition, Expiry, Grant,
+    GrantStatus, HealthCheck, NewConnection, RefreshMethod, SecretStorage, StoredGrant, Transition,
 };
 use integ::store::{Connections, MalformedValue, StoreError};
 use serde::Serialize;

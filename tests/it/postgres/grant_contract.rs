@@ -2,9 +2,8 @@
 
 use futures_util::future::join_all;
 use integ::model::{
-    ConnectionId, ConnectionMode, ConnectionTransition, GrantStatus, GrantWriteResult, HealthCheck,
-    HealthOutcome, NewConnection,
-    SecretStorage, Transition, connect_command,
+    ConnectionId, ConnectionMode, ConnectionTransition, GrantStatus, GrantWriteResult, HealthCheck, HealthOutcome,
+    NewConnection, SecretStorage, Transition, connect_command,
 };
 use integ::store::{Fence, Lease, LockKey, Store, StoreError};
 

@@ -76,6 +76,15 @@ CREATE TABLE health_checks (
 
 CREATE INDEX health_checks_connection ON health_checks (connection_id);
 
+-- The alerts that were reported and last. The process that adds the row of one reports it.
+CREATE TABLE alerts (
+    kind     TEXT NOT NULL,
+    -- A connection, a queue, or the name of an API token. No reference: it ends by itself when its condition does.
+    subject  TEXT NOT NULL,
+    began_at INTEGER NOT NULL,
+    PRIMARY KEY (kind, subject)
+) STRICT, WITHOUT ROWID;
+
 -- The credentials of a connection, replaced by each refresh. Without a row the connection has none.
 CREATE TABLE grants (
     connection_id      INTEGER PRIMARY KEY REFERENCES connections (id) ON DELETE CASCADE,
