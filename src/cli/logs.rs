@@ -17,7 +17,7 @@ use crate::view::log::{LogEntryView, LogListView};
 /// Show what happened: changes, health checks, events, syncs and deliveries
 ///
 /// The newest entry comes first; with --follow, the oldest. Entries come from the audit log, the history of health checks,
-/// events, jobs and deliveries, and are kept for as long as these. They contain no secrets.
+/// events, jobs and deliveries, and stay for as long as these. They contain no secrets.
 #[derive(Debug, Args)]
 pub(super) struct LogsArgs {
     /// Only entries of this connection (default: all, and what belongs to none)
@@ -73,7 +73,8 @@ async fn follow(workspace: &Workspace, ui: &Ui, follower: &mut LogFollower) -> R
 /// An entry on a line of its own.
 fn line(ui: &Ui, entry: &LogEntryView) -> String {
     let connection = entry.connection.as_deref().unwrap_or("-");
-    let text = format!("{} {:<8} {connection} {}", entry.at, entry.source, what(entry));
+    let duration = entry.duration_ms.map(|millis| format!(" ({millis} ms)")).unwrap_or_default();
+    let text = format!("{} {:<8} {connection} {}{duration}", entry.at, entry.source, what(entry));
     let text = super::ui::escape(&text);
     tone(entry.level).map_or_else(|| text.to_string(), |tone| ui.paint(tone, &text))
 }
@@ -91,9 +92,6 @@ fn what(entry: &LogEntryView) -> String {
     let mut text = format!("{}: {}", entry.subject, entry.outcome);
     if let Some(error) = &entry.error {
         text.push_str(&format!(", {error}"));
-    }
-    if let Some(millis) = entry.duration_ms {
-        text.push_str(&format!(" ({millis} ms)"));
     }
     if let Some(request) = &entry.request_id {
         text.push_str(&format!(" [{request}]"));

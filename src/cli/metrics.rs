@@ -44,15 +44,15 @@ enum MetricsFormat {
 pub(super) fn run(workspace: &Workspace, ui: &Ui, args: &MetricsArgs) -> Result<u8> {
     let since = args.since.as_deref().map(|text| value_parser::time(workspace, text)).transpose()?;
     match (&args.connection, args.format) {
-        (Some(connection), MetricsFormat::Table) => {
+        // Its gauges are of the last day, as their help says.
+        (_, MetricsFormat::Prometheus) if !ui.json => {
+            ui.raw(&exposition(&workspace.run(workspace_metrics(workspace, None))?));
+        }
+        (Some(connection), _) => {
             let connection = ui.project.resolve(connection)?;
             ui.show(&workspace.run(connection_metrics(workspace, &connection, since))?)?;
         }
-        (None, MetricsFormat::Table) => ui.show(&workspace.run(workspace_metrics(workspace, since))?)?,
-        // Its gauges are of the last day, as their help says.
-        (_, MetricsFormat::Prometheus) => {
-            ui.raw(&exposition(&workspace.run(workspace_metrics(workspace, None))?));
-        }
+        (None, _) => ui.show(&workspace.run(workspace_metrics(workspace, since))?)?,
     }
     Ok(0)
 }

@@ -358,7 +358,7 @@ pub const KEYS: &[ConfigKey] = &[
     },
     ConfigKey {
         name: "health.keep",
-        purpose: "How long the results of health checks are kept",
+        purpose: "How long to store the results of health checks",
         expected: "a time of at least 1d",
         get: |config| Some(duration::format(config.health.retention)),
         set: |config, text| days(text, 1).map(|keep| config.health.retention = keep),

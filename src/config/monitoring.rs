@@ -14,7 +14,7 @@ pub struct HealthConfig {
     pub interval: Duration,
     /// Other intervals, of connections and of the connections of connectors.
     pub intervals: Vec<CheckInterval>,
-    /// For how long the results of checks are kept.
+    /// For how long the results of checks are stored.
     pub retention: Duration,
 }
 

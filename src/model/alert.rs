@@ -3,7 +3,7 @@
 use super::connection::Transition;
 use super::name::ConnectionName;
 
-/// What tells alerts apart: what holds, and of what.
+/// Identifies an alert: what holds, and of what.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct AlertKey {
     pub kind: Transition,

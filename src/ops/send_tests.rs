@@ -5,8 +5,8 @@ use std::ops::ControlFlow;
 use super::sync::{self, SingerTarget};
 use super::webhooks::{self, ListenObserver, ListenStarted, SimulationObserver, SimulationTarget};
 use super::{
-    api_tokens, bindings, bundles, calendar, calls, connections, connectors, endpoints, git_credential, links, mcp,
-    sandbox, tokens, vault, workspaces,
+    api_tokens, bindings, bundles, calendar, calls, connections, connectors, endpoints, git_credential, links, logs,
+    mcp, metrics, sandbox, tokens, vault, workspaces,
 };
 use crate::error::Result;
 use crate::runtime::Workspace;
@@ -171,6 +171,12 @@ fn mcp_are_send(workspace: &Workspace) {
     check(|| mcp::preview_install(workspace, any()));
 }
 
+fn monitoring_are_send(workspace: &Workspace) {
+    check(|| logs::list_logs(workspace, any()));
+    check(|| metrics::connection_metrics(workspace, any(), any()));
+    check(|| metrics::workspace_metrics(workspace, any()));
+}
+
 fn sandbox_are_send(workspace: &Workspace) {
     check(|| sandbox::run_emulators(workspace, any(), std::future::pending(), |_| Ok(())));
     check(|| sandbox::list_faults(workspace, any()));
@@ -274,7 +280,7 @@ fn workspaces_are_send(workspace: &Workspace) {
 
 #[test]
 fn no_operation_is_missing_here() {
-    let _: [fn(&Workspace); 15] = [
+    let _: [fn(&Workspace); 16] = [
         api_tokens_are_send,
         bindings_are_send,
         calendar_are_send,
@@ -284,6 +290,7 @@ fn no_operation_is_missing_here() {
         endpoints_are_send,
         links_are_send,
         mcp_are_send,
+        monitoring_are_send,
         sandbox_are_send,
         sync_are_send,
         tokens_are_send,

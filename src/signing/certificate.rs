@@ -71,7 +71,7 @@ pub fn check_validity(chain: &[CertificateDer<'_>], now: Timestamp) -> Result<()
 /// Returns when the first certificate of a chain expires; `None` if it cannot be read.
 pub fn expires_at(chain: &[CertificateDer<'_>]) -> Option<Timestamp> {
     let leaf = EndEntityCert::try_from(chain.first()?).ok()?;
-    // The library tells the date of a certificate that has expired, and at this time every one has.
+    // The library names the date of a certificate that has expired, and at this time every one has.
     let time = UnixTime::since_unix_epoch(Duration::from_secs(LAST_SECOND));
     let verified =
         leaf.verify_for_usage(webpki::ALL_VERIFICATION_ALGS, &[], &[], time, KeyUsage::client_auth(), None, None);

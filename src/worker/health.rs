@@ -26,7 +26,7 @@ pub struct ScheduledCheck {
     pub result: Result<HealthReport>,
 }
 
-/// Checks each connection at its interval, counted from its last check, whoever made it. A check is a request like others:
+/// Checks each connection at its interval, counted from its last check by any process. A check is a request like others:
 /// it waits for the connection's rate limit, and is left out if that would take long.
 pub struct HealthWorker<'a> {
     workspace: &'a Workspace,

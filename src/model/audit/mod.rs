@@ -194,7 +194,7 @@ pub struct AuditFilter {
     pub user: Option<UserId>,
     pub operation: Option<String>,
     pub since: Option<Timestamp>,
-    /// Leaves out that logs and metrics were read: whoever watches them would fill the log.
+    /// Leaves out that logs and metrics were read: a program that watches them would fill the log.
     pub hides_monitoring: bool,
 }
 
