@@ -11,7 +11,7 @@
 //! | [`ops`], [`view`] | one function per operation, and the results of operations |
 //! | [`doctor`] | finds problems of integ on this machine |
 //! | [`connect`] | connects and disconnects accounts |
-//! | [`worker`] | workers that deliver, refresh, sync, renew and prune |
+//! | [`worker`] | workers that deliver, refresh, check, sync, renew, report and prune |
 //! | [`webhook`] | receives, verifies, queues, replays and simulates webhooks |
 //! | [`endpoint`] | sends the user's own events: endpoints, messages, the schedule of attempts |
 //! | [`calendar`] | one calendar over several services: events, free/busy, conflicts, changes |

@@ -117,6 +117,8 @@ pub async fn send(
         let stopwatch = Stopwatch::start();
         let sent = workspace.engine.http.send(request, &session.route).await;
         let duration = stopwatch.elapsed();
+        let status = sent.as_ref().ok().map(|response| response.status);
+        workspace.metrics().record_call(session.connection.id, status, duration);
         tried += 1;
         made += 1;
         let last = tried >= patience.max_attempts;

@@ -12,8 +12,8 @@ use super::examples::with_examples;
 use super::global::GlobalArgs;
 use super::{
     api, api_token, app, audit, binding, calendar, call, completions, config, connect, connect_link, connector,
-    consent, disconnect, doctor, endpoint, exec, export, git_credential, help, link, man, mcp, reconnect, refresh,
-    rename, sandbox, serve, status, sync, test, token, user, vault, webhook, workspace,
+    consent, disconnect, doctor, endpoint, exec, export, git_credential, help, link, logs, man, mcp, metrics,
+    reconnect, refresh, rename, sandbox, serve, status, sync, test, token, user, vault, webhook, workspace,
 };
 use crate::ops::Operation;
 use crate::ops::audit::find_operation;
@@ -59,6 +59,8 @@ pub(super) enum CliCommand {
     User(user::UserArgs),
     Consent(consent::ConsentArgs),
     Audit(audit::AuditArgs),
+    Logs(logs::LogsArgs),
+    Metrics(metrics::MetricsArgs),
     Endpoint(Box<endpoint::EndpointArgs>),
     ApiToken(api_token::ApiTokenArgs),
     App(app::AppArgs),

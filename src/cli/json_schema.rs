@@ -39,7 +39,9 @@ use crate::view::endpoint::{
 use crate::view::error::ErrorView;
 use crate::view::link::{AddedLinkView, ImportedLinksView, LinkListView, LinkView, RemovedLinkView};
 use crate::view::listen::ListenEventView;
+use crate::view::log::LogEntryView;
 use crate::view::mcp::ServerEntryView;
+use crate::view::metrics::{ConnectionMetricsView, WorkspaceMetricsView};
 use crate::view::records::{StoredStreamListView, WrittenStreamListView};
 use crate::view::sandbox::{EmulatorView, FaultListView, SandboxAdvanceView, SandboxRecordsView};
 use crate::view::serving::ServingView;
@@ -199,10 +201,12 @@ const OUTPUTS: &[(&str, Output)] = &[
     ("link import", Objects(&[document::<ImportedLinksView>()])),
     ("link list", Objects(&[line::<LinkView>()])),
     ("link remove", Objects(&[document::<RemovedLinkView>()])),
+    ("logs", Objects(&[line::<LogEntryView>()])),
     ("man", Other("a manual page")),
     ("mcp install", Objects(&[document::<ServerEntryView>()])),
     ("mcp proxy", Other("messages of the Model Context Protocol")),
     ("mcp uninstall", Objects(&[document::<ServerEntryView>()])),
+    ("metrics", Objects(&[document::<WorkspaceMetricsView>(), document::<ConnectionMetricsView>()])),
     ("reconnect", Objects(&[line::<ConnectEventView>()])),
     ("records", Objects(&[document::<StoredStreamListView>(), document::<WrittenStreamListView>()])),
     ("refresh", Objects(&[document::<RefreshListView>()])),

@@ -35,8 +35,10 @@ mod json_schema;
 mod junit;
 mod link;
 mod logging;
+mod logs;
 mod man;
 mod mcp;
+mod metrics;
 mod reconnect;
 mod refresh;
 mod rename;
@@ -182,7 +184,9 @@ fn needs_workspace(command: &CliCommand) -> Option<bool> {
         | CliCommand::Schedule(_)
         | CliCommand::Link(_)
         | CliCommand::User(_)
-        | CliCommand::Audit(_) => Some(false),
+        | CliCommand::Audit(_)
+        | CliCommand::Logs(_)
+        | CliCommand::Metrics(_) => Some(false),
         // Workspaces are named in the arguments; connectors and settings belong to all of them.
         CliCommand::Workspace(_)
         | CliCommand::Connector(_)
@@ -329,6 +333,8 @@ fn run_in(workspace: Workspace, ui: &mut Ui, command: CliCommand) -> Result<u8> 
         CliCommand::User(args) => user::run(&workspace, ui, args),
         CliCommand::Consent(args) => consent::run(&workspace, ui, args),
         CliCommand::Audit(args) => audit::run(&workspace, ui, args),
+        CliCommand::Logs(args) => logs::run(&workspace, ui, &args),
+        CliCommand::Metrics(args) => metrics::run(&workspace, ui, &args),
         CliCommand::ConnectLink(args) => connect_link::run(&workspace, ui, args),
         CliCommand::Sandbox(args) => sandbox::run(&workspace, ui, args),
         CliCommand::Workspace(args) => workspace::run(&workspace, ui, args),

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use url::Url;
 
+use super::monitoring::{MIN_INTERVAL, duration_or_off, format_or_off};
 use super::serve::{is_host, is_safe, parse_public_url};
 use super::{Config, ConfigError, IdentityStorage, TokenStorage};
 use crate::model::{ConsentPurpose, WorkspaceName};
@@ -36,7 +37,15 @@ impl ConfigKey {
 
     /// Whether the file may also write it as an array.
     pub(super) fn is_list(&self) -> bool {
-        matches!(self.name, "http.allow" | "notify.on" | "consents.required" | "serve.hosts" | "serve.return_origins")
+        matches!(
+            self.name,
+            "http.allow"
+                | "notify.on"
+                | "consents.required"
+                | "health.intervals"
+                | "serve.hosts"
+                | "serve.return_origins"
+        )
     }
 }
 
@@ -237,7 +246,8 @@ pub const KEYS: &[ConfigKey] = &[
     ConfigKey {
         name: "notify.on",
         purpose: "Changes to report",
-        expected: "some of needs_reauth, failure, recovery and endpoint_disabled",
+        expected: "some of needs_reauth, failure, recovery, endpoint_disabled, deletes_blocked, queue_age, error_rate, \
+                   certificate_expiring, grant_expiring and api_token_expiring",
         get: |config| join(config.notify.on.iter().map(|transition| transition.as_str().to_owned())),
         set: |config, text| list(text).map(|on| config.notify.on = on),
     },
@@ -330,6 +340,54 @@ pub const KEYS: &[ConfigKey] = &[
         set: |config, text| {
             let version = text.parse().ok().filter(|version| *version >= 1);
             version.map(|version| config.consents.policy_version = version)
+        },
+    },
+    ConfigKey {
+        name: "health.interval",
+        purpose: "How often `integ serve` tests each connection",
+        expected: "a time of at least 1m, or off",
+        get: |config| Some(format_or_off(config.health.interval)),
+        set: |config, text| duration_or_off(text, MIN_INTERVAL).map(|interval| config.health.interval = interval),
+    },
+    ConfigKey {
+        name: "health.intervals",
+        purpose: "Other intervals, of connections and of connectors",
+        expected: "names with times of at least 1m, as in \"slack@work=5m, github=off\"",
+        get: |config| join(config.health.intervals.iter().map(ToString::to_string)),
+        set: |config, text| list(text).map(|intervals| config.health.intervals = intervals),
+    },
+    ConfigKey {
+        name: "health.keep",
+        purpose: "How long to store the results of health checks",
+        expected: "a time of at least 1d",
+        get: |config| Some(duration::format(config.health.retention)),
+        set: |config, text| days(text, 1).map(|keep| config.health.retention = keep),
+    },
+    ConfigKey {
+        name: "alerts.queue_age",
+        purpose: "How long an event or a message may be overdue before it is reported",
+        expected: "a time of at least 1m, or off",
+        get: |config| Some(format_or_off(config.alerts.queue_age)),
+        set: |config, text| duration_or_off(text, MIN_INTERVAL).map(|age| config.alerts.queue_age = age),
+    },
+    ConfigKey {
+        name: "alerts.error_rate",
+        purpose: "Percent of an hour's work that may fail before it is reported; 0 for never",
+        expected: "a number from 0 to 100",
+        get: |config| Some(config.alerts.error_rate.to_string()),
+        set: |config, text| {
+            let percent = text.trim().parse().ok().filter(|percent| *percent <= 100);
+            percent.map(|percent| config.alerts.error_rate = percent)
+        },
+    },
+    ConfigKey {
+        name: "alerts.expiry",
+        purpose: "How long before its end a certificate, a grant or an API token is reported",
+        expected: "a time of at least 1h, or off",
+        get: |config| Some(format_or_off(config.alerts.expiry)),
+        set: |config, text| {
+            let least = Duration::from_secs(3600);
+            duration_or_off(text, least).map(|before| config.alerts.expiry = before)
         },
     },
 ];

@@ -6,6 +6,7 @@ mod allow;
 mod directories;
 mod edit;
 mod load;
+mod monitoring;
 mod project;
 mod serve;
 
@@ -19,6 +20,7 @@ pub use allow::AllowedAddress;
 pub use directories::Folders;
 pub use edit::{ConfigKey, KEYS, find_key, set, unset};
 pub use load::load;
+pub use monitoring::{AlertsConfig, CheckInterval, HealthConfig};
 pub use project::{ProjectConfig, ProjectError};
 pub use serve::{ServeConfig, WebOrigin, parse_public_url};
 
@@ -46,6 +48,8 @@ pub struct Config {
     pub rate_limits: RateLimitsConfig,
     pub audit: AuditConfig,
     pub consents: ConsentsConfig,
+    pub health: HealthConfig,
+    pub alerts: AlertsConfig,
 }
 
 /// `[api_tokens]`: how tokens of the HTTP API are made.
@@ -185,6 +189,8 @@ impl Default for Config {
             rate_limits: RateLimitsConfig { free: 60, pro: 1_000, enterprise: 5_000 },
             audit: AuditConfig { local: false, retention_days: 2555 },
             consents: ConsentsConfig { required: Vec::new(), policy_version: 1 },
+            health: HealthConfig::default(),
+            alerts: AlertsConfig::default(),
             workspace: "default".to_owned(),
             vault: VaultConfig {
                 identity: IdentityStorage::Auto,

@@ -6,12 +6,12 @@ use futures_util::{StreamExt, stream};
 use serde_json::Value;
 
 use crate::api::{self, ApiResponse, GrantToken, RetryLimits, SendError};
-use crate::clock::Stopwatch;
+use crate::clock::{Stopwatch, Timestamp};
 use crate::connector::{ErrorClass, Health, HealthProtocol, Pointer, scopes};
 use crate::error::{Error, Kind, Result};
 use crate::json::Json;
 use crate::mcp_client::McpServer;
-use crate::model::{Account, CheckRecord, Connection, ConnectionName, Grant, GrantStatus, words};
+use crate::model::{Account, Connection, ConnectionId, ConnectionName, Grant, GrantStatus, HealthCheck, HealthOutcome};
 use crate::oauth::id_token;
 use crate::oauth::refresh::{self, Freshness};
 use crate::runtime::{BoxFuture, Session, Workspace};
@@ -25,37 +25,6 @@ const MAX_ATTEMPTS: u32 = 3;
 
 /// A longer wait than this is left to the user.
 const MAX_RETRY_DELAY: Duration = Duration::from_secs(5);
-
-/// How a check ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HealthOutcome {
-    Healthy,
-    /// The service accepts the token, but the token does not allow this call.
-    Forbidden,
-    /// The connector has no check for this authentication method.
-    Unchecked,
-    /// The vendor refused the token, and a refresh did not help.
-    NeedsReauth,
-    /// The network, a rate limit or the vendor's trouble.
-    Temporary,
-    Failed,
-}
-
-words!(HealthOutcome {
-    Healthy => "healthy",
-    Forbidden => "forbidden",
-    Unchecked => "unchecked",
-    NeedsReauth => "needs_reauth",
-    Temporary => "temporary",
-    Failed => "failed",
-});
-
-impl HealthOutcome {
-    /// Whether the check found nothing to repair: a token that does not allow the check's call works, too.
-    pub fn is_healthy(self) -> bool {
-        matches!(self, Self::Healthy | Self::Forbidden | Self::Unchecked)
-    }
-}
 
 /// What a check found.
 #[derive(Clone, Debug)]
@@ -111,10 +80,11 @@ pub async fn check(workspace: &Workspace, name: &ConnectionName) -> Result<Healt
     let loaded = match refresh::fresh_grant(workspace, name, Freshness::Usable).await {
         // Its token may be good until it ends: what is checked is the connection.
         Ok(found) if found.connection.grant_status == GrantStatus::NeedsReauth => {
-            return unusable_report(name, refresh::needs_reauth_error(&found.connection, None).into());
+            let report = unusable_report(name, refresh::needs_reauth_error(&found.connection, None).into())?;
+            return append_to_history(workspace, report).await;
         }
         Ok(found) => found,
-        Err(error) => return unusable_report(name, error),
+        Err(error) => return append_to_history(workspace, unusable_report(name, error)?).await,
     };
     let token = GrantToken::from(&loaded);
     let session = match workspace.session(loaded.connection).await {
@@ -126,7 +96,7 @@ pub async fn check(workspace: &Workspace, name: &ConnectionName) -> Result<Healt
                 Kind::NotFound | Kind::Failed | Kind::Conflict | Kind::Rejected | Kind::Usage
             ) =>
         {
-            return Ok(without_connector(name, &error));
+            return append_to_history(workspace, without_connector(name, &error)).await;
         }
         Err(error) => return Err(error),
     };
@@ -188,6 +158,8 @@ fn without_connector(name: &ConnectionName, error: &Error) -> HealthReport {
 struct ProbeResult {
     report: HealthReport,
     granted_scopes: Option<Vec<String>>,
+    /// Whether it says something of the connection. That its rate limit is used up on this side does not.
+    is_conclusive: bool,
 }
 
 async fn probe(workspace: &Workspace, session: &Session, mut token: GrantToken) -> Result<ProbeResult> {
@@ -204,11 +176,12 @@ async fn probe(workspace: &Workspace, session: &Session, mut token: GrantToken) 
             hint: None,
         },
         granted_scopes: None,
+        is_conclusive: true,
     };
     let Some(health) = session.health() else { return Ok(found) };
     let Some(path) = session.path(&health.path, &token.grant)? else { return Ok(found) };
     if health.protocol == HealthProtocol::Mcp {
-        super::mcp::probe(workspace, session, token, &path, &mut found.report).await?;
+        found.is_conclusive = super::mcp::probe(workspace, session, token, &path, &mut found.report).await?;
         return Ok(found);
     }
     // A check is meant to do nothing: whatever its method, it may be repeated.
@@ -235,7 +208,10 @@ async fn probe(workspace: &Workspace, session: &Session, mut token: GrantToken) 
             found.report.error_message = Some(error.message());
             found.report.hint = error.hint().map(|hint| hint.to_string());
         }
-        Err(error) => found.report = unusable_report(&session.connection.name, error.into())?,
+        Err(error) => {
+            found.is_conclusive = !matches!(error, SendError::RateLimited(_));
+            found.report = unusable_report(&session.connection.name, error.into())?;
+        }
     }
     Ok(found)
 }
@@ -310,7 +286,7 @@ fn missing_scopes(session: &Session, granted: Option<&[String]>) -> Vec<String> 
 
 /// Stores what was found. In a folder that cannot be written the report is all there is of it.
 async fn save_account(workspace: &Workspace, session: &Session, found: &ProbeResult) -> Result<()> {
-    if found.report.outcome == HealthOutcome::Unchecked {
+    if found.report.outcome == HealthOutcome::Unchecked || !found.is_conclusive {
         return Ok(());
     }
     match record_result(workspace, session, found).await {
@@ -322,18 +298,39 @@ async fn save_account(workspace: &Workspace, session: &Session, found: &ProbeRes
     Ok(())
 }
 
+fn history_entry(report: &HealthReport, at: Timestamp) -> HealthCheck {
+    let error = report.error_message.as_deref().unwrap_or(report.outcome.as_str());
+    HealthCheck {
+        duration: report.duration,
+        http_status: report.http_status,
+        ..HealthCheck::new(at, report.outcome, Some(error))
+    }
+}
+
+/// Adds the report of a connection that could not be asked about to the history: for its user it does not work. What
+/// the connection's status is has been stored by what found it.
+async fn append_to_history(workspace: &Workspace, report: HealthReport) -> Result<HealthReport> {
+    if !workspace.has_vault() {
+        return Ok(report);
+    }
+    let id: ConnectionId = workspace.connection(&report.connection).await?.id;
+    let check = history_entry(&report, workspace.engine.clock.now_millis());
+    match workspace.store().await?.health_checks().append(id, &check).await {
+        Err(error @ (StoreError::ReadOnly(_) | StoreError::ReadOnlyNewer)) => {
+            tracing::warn!("the check of {} is not stored: {error}", report.connection);
+        }
+        appended => appended?,
+    }
+    Ok(report)
+}
+
 async fn record_result(workspace: &Workspace, session: &Session, found: &ProbeResult) -> Result<()> {
     let report = &found.report;
     let connection: &Connection = &session.connection;
     let connections = workspace.store().await?.connections();
     let healthy = report.outcome.is_healthy();
-    let why = report.error_message.as_deref().unwrap_or(report.outcome.as_str());
-    let finding = match report.outcome {
-        _ if healthy => CheckRecord::Healthy,
-        HealthOutcome::NeedsReauth => CheckRecord::Unauthorized(why),
-        _ => CheckRecord::Failing(why),
-    };
-    let checked = connections.record_check(connection.id, workspace.engine.clock.now(), finding).await?;
+    let check = history_entry(report, workspace.engine.clock.now_millis());
+    let checked = connections.record_check(connection.id, &check).await?;
     workspace.notify_transition(checked);
     if healthy && (report.account != connection.account || found.granted_scopes.is_some()) {
         let updated = connections

@@ -8,7 +8,7 @@ use crate::error::{Error, Kind, Result};
 use crate::mcp_client::{self, McpError, RefusalCause};
 use crate::runtime::{Session, Workspace};
 
-/// Asks the server at `url` and writes what it says into the report.
+/// Asks the server at `url` and writes what it says into the report. Returns whether that says something of the connection.
 ///
 /// # Errors
 /// What stops a check from being one, as with every other service.
@@ -18,7 +18,8 @@ pub(super) async fn probe(
     mut token: GrantToken,
     url: &str,
     report: &mut HealthReport,
-) -> Result<()> {
+) -> Result<bool> {
+    let mut is_conclusive = true;
     let stopwatch = Stopwatch::start();
     let result = mcp_client::inspect(workspace, session, &mut token, url).await;
     report.duration = Some(stopwatch.elapsed());
@@ -36,13 +37,16 @@ pub(super) async fn probe(
             report.error_message = Some(error.message());
             report.hint = error.hint().map(|hint| hint.to_string());
         }
-        Err(McpError::Send(error)) => *report = unusable_report(&session.connection.name, error.into())?,
+        Err(McpError::Send(error)) => {
+            is_conclusive = !matches!(error, SendError::RateLimited(_));
+            *report = unusable_report(&session.connection.name, error.into())?;
+        }
         Err(error) => {
             report.outcome = HealthOutcome::Failed;
             report.error_message = Some(error.to_string());
         }
     }
-    Ok(())
+    Ok(is_conclusive)
 }
 
 /// What a refusal means for the connection.

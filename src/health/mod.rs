@@ -4,5 +4,6 @@ mod check;
 mod mcp;
 mod status;
 
-pub use check::{HealthOutcome, HealthReport, check, check_all, probe_grant};
+pub use crate::model::HealthOutcome;
+pub use check::{HealthReport, check, check_all, probe_grant};
 pub use status::{ConnectionStatus, StatusSummary, status_of};

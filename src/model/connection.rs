@@ -168,7 +168,7 @@ pub enum ConnectionHealth {
 }
 
 /// A change of a connection's condition, or of an endpoint's, that somebody may want to know of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Transition {
     NeedsReauth,
     Failure,
@@ -177,6 +177,16 @@ pub enum Transition {
     EndpointDisabled,
     /// Of a stream: a sync would have marked too many records as deleted.
     DeletesBlocked,
+    /// Of the inbox or the outbox: what is due waits too long.
+    QueueAge,
+    /// Of a connection or the outbox: too much of the work fails.
+    ErrorRate,
+    /// Of a connection: its client certificate expires soon.
+    CertificateExpiring,
+    /// Of a connection: its grant ends soon, and only a person can renew it.
+    GrantExpiring,
+    /// An API token expires soon.
+    ApiTokenExpiring,
 }
 
 words!(Transition {
@@ -185,6 +195,11 @@ words!(Transition {
     Recovery => "recovery",
     EndpointDisabled => "endpoint_disabled",
     DeletesBlocked => "deletes_blocked",
+    QueueAge => "queue_age",
+    ErrorRate => "error_rate",
+    CertificateExpiring => "certificate_expiring",
+    GrantExpiring => "grant_expiring",
+    ApiTokenExpiring => "api_token_expiring",
 });
 
 impl Transition {
@@ -199,16 +214,6 @@ impl Transition {
             (_, ConnectionHealth::Failing | ConnectionHealth::Disconnected) => None,
         }
     }
-}
-
-/// What a health check found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CheckRecord<'a> {
-    Healthy,
-    /// It failed for a reason that says nothing of the grant.
-    Failing(&'a str),
-    /// The vendor refused the token.
-    Unauthorized(&'a str),
 }
 
 /// A connection that has just been made at the vendor.

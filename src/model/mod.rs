@@ -1,5 +1,6 @@
 //! The types of the domain: connections, grants, events, deliveries, records and jobs. No I/O.
 
+pub mod alert;
 pub mod api_token;
 pub mod app;
 pub mod audit;
@@ -15,10 +16,13 @@ pub mod endpoint;
 pub mod entity_state;
 pub mod event;
 pub mod event_type;
+pub mod figures;
 pub mod grant;
+pub mod health_check;
 pub mod idempotency;
 pub mod job;
 pub mod link;
+pub mod log;
 pub mod mcp;
 pub mod message;
 pub mod name;
@@ -33,6 +37,7 @@ pub mod user;
 pub mod webhook;
 pub mod words;
 
+pub use alert::{Alert, AlertKey};
 pub use api_token::{
     API_SCOPES, API_TOKEN_PATTERN, API_TOKEN_PREFIX, API_TOKEN_WARNING, Admission, ApiOutcome, ApiScope, ApiToken,
     ApiTokenHash, ApiTokenId, ApiTokenName, ApiTokenStatus, ApiTokenText, ApiUse, ApiUseCount, ApiVerb, ExcessRight,
@@ -50,8 +55,8 @@ pub use binding::{
 pub use budget::Budget;
 pub use connect_link::{ConnectLink, ConnectLinkId, ConnectLinkMode, ConnectLinkStatus};
 pub use connection::{
-    Account, Check, CheckRecord, Connection, ConnectionAccess, ConnectionHealth, ConnectionId, ConnectionMode,
-    ConnectionTransition, GrantStatus, NewConnection, Transition, connect_command, reconnect_command,
+    Account, Check, Connection, ConnectionAccess, ConnectionHealth, ConnectionId, ConnectionMode, ConnectionTransition,
+    GrantStatus, NewConnection, Transition, connect_command, reconnect_command,
 };
 pub use consent::{
     Consent, ConsentFilter, ConsentId, ConsentPurpose, ConsentResource, ConsentState, ConsentTextError, ConsentType,
@@ -73,15 +78,18 @@ pub use event::{
     QueuedEvent, RawRequest, StoredEvent,
 };
 pub use event_type::{EventPattern, EventType, EventTypeDefinition, matches_any_type, matches_type};
+pub use figures::{QueueState, WorkspaceFigures};
 pub use grant::{
     ClientCredentials, Expiry, Grant, GrantMetadata, GrantWriteResult, RefreshAttempt, RefreshMethod, SecretStorage,
     StoredGrant,
 };
+pub use health_check::{HealthCheck, HealthCheckId, HealthOutcome, StoredHealthCheck, Uptime};
 pub use idempotency::{IdempotencyClaim, IdempotencyKey, IdempotencyRequest, StoredResponse};
 pub use job::{Job, JobId, JobResult, JobStatus, NewJob, SyncMode};
 pub use link::{
     Entity, Link, LinkFilter, LinkId, LinkInsertResult, LinkPartError, LinkedObject, MergedObject, NewLink,
 };
+pub use log::{LogLevel, LogPosition, LogSource};
 pub use mcp::{
     MCP_HEADER_MISMATCH, MCP_META_CAPABILITIES, MCP_META_CLIENT, MCP_META_REVISION, MCP_META_SERVER,
     MCP_SESSION_REVISIONS, MCP_STATELESS_REVISION, MCP_UNSUPPORTED_REVISION,

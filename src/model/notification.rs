@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Connection, ConnectionMode, ConnectionTransition, GrantStatus, Transition, WorkspaceName};
+use super::{Alert, Connection, ConnectionMode, ConnectionTransition, GrantStatus, Transition, WorkspaceName};
 use crate::clock::Timestamp;
 
 /// The version of the JSON that hooks get.
@@ -11,12 +11,16 @@ const FORMAT_VERSION: u32 = 1;
 /// A reason may quote a vendor's answer; what is longer is not worth an environment variable.
 const MAX_REASON_CHARS: usize = 500;
 
+/// The status of an alert.
+const ALERT: &str = "alert";
+
 /// What a command has in its environment, and what each variable says.
-pub const VARIABLES: [(&str, &str); 9] = [
-    ("INTEG_NOTIFY_EVENT", "needs_reauth, failure, recovery, endpoint_disabled or deletes_blocked"),
+pub const VARIABLES: [(&str, &str); 10] = [
+    ("INTEG_NOTIFY_EVENT", "what happened, in the words above"),
     ("INTEG_NOTIFY_CONNECTION", "its name: slack@work; empty for an endpoint"),
     ("INTEG_NOTIFY_ENDPOINT", "the endpoint, where it is about one"),
     ("INTEG_NOTIFY_STREAM", "the stream, where it is about one"),
+    ("INTEG_NOTIFY_SUBJECT", "inbox, outbox or the API token, if it is about one"),
     ("INTEG_NOTIFY_CONNECTOR", "its connector: slack"),
     ("INTEG_NOTIFY_WORKSPACE", "the workspace"),
     ("INTEG_NOTIFY_STATUS", "as `integ status` shows it now"),
@@ -33,6 +37,8 @@ pub struct Notification {
     pub endpoint: Option<String>,
     /// The stream of the connection that it is about.
     pub stream: Option<String>,
+    /// What an alert is about that is about no connection: `inbox`, `outbox`, or the name of an API token.
+    pub alert_subject: Option<String>,
     pub connector: String,
     pub workspace: String,
     pub mode: ConnectionMode,
@@ -55,6 +61,7 @@ impl Notification {
             connection: name.to_string(),
             endpoint: None,
             stream: None,
+            alert_subject: None,
             connector: name.connector().to_owned(),
             workspace: workspace.to_string(),
             mode: *mode,
@@ -76,6 +83,7 @@ impl Notification {
             connection: String::new(),
             endpoint: Some(endpoint.to_owned()),
             stream: None,
+            alert_subject: None,
             connector: String::new(),
             workspace: workspace.to_string(),
             mode: ConnectionMode::Live,
@@ -98,6 +106,7 @@ impl Notification {
             connection: connection.name.to_string(),
             endpoint: None,
             stream: Some(stream.to_owned()),
+            alert_subject: None,
             connector: connection.name.connector().to_owned(),
             workspace: workspace.to_string(),
             mode: connection.mode,
@@ -107,18 +116,37 @@ impl Notification {
         }
     }
 
+    /// That a condition holds.
+    pub fn alert(alert: &Alert, workspace: &WorkspaceName, at: Timestamp) -> Self {
+        let connection = alert.connection.as_ref();
+        Self {
+            transition: alert.key.kind,
+            connection: connection.map(ToString::to_string).unwrap_or_default(),
+            endpoint: None,
+            stream: None,
+            alert_subject: connection.is_none().then(|| alert.key.subject.clone()),
+            connector: connection.map(|name| name.connector().to_owned()).unwrap_or_default(),
+            workspace: workspace.to_string(),
+            mode: ConnectionMode::Live,
+            status: ALERT,
+            reason: Some(sanitize(&alert.reason)),
+            at,
+        }
+    }
+
     /// What it is about, for a person.
     pub fn subject(&self) -> &str {
-        self.endpoint.as_ref().unwrap_or(&self.connection)
+        self.endpoint.as_ref().or(self.alert_subject.as_ref()).unwrap_or(&self.connection)
     }
 
     /// What the command has in its environment.
-    pub fn variables(&self) -> [(&'static str, String); 9] {
+    pub fn variables(&self) -> [(&'static str, String); 10] {
         let values = [
             self.transition.as_str().to_owned(),
             self.connection.clone(),
             self.endpoint.clone().unwrap_or_default(),
             self.stream.clone().unwrap_or_default(),
+            self.alert_subject.clone().unwrap_or_default(),
             self.connector.clone(),
             self.workspace.clone(),
             self.status.to_owned(),
@@ -136,6 +164,18 @@ impl Notification {
             ConnectionMode::Live => "live",
             ConnectionMode::Sandbox => "sandbox",
         };
+        if self.status == ALERT {
+            return json!({
+                "format_version": FORMAT_VERSION,
+                "type": format!("alert.{}", self.transition.as_str()),
+                "timestamp": self.at.to_string(),
+                "data": {
+                    "event": self.transition.as_str(), "connection": self.connection, "connector": self.connector,
+                    "subject": self.alert_subject, "workspace": self.workspace, "status": self.status,
+                    "reason": self.reason,
+                },
+            });
+        }
         if let Some(endpoint) = &self.endpoint {
             return json!({
                 "format_version": FORMAT_VERSION,
@@ -193,6 +233,7 @@ mod tests {
             connection: "slack@work".to_owned(),
             endpoint: None,
             stream: None,
+            alert_subject: None,
             connector: "slack".to_owned(),
             workspace: "team".to_owned(),
             mode: ConnectionMode::Sandbox,
@@ -205,5 +246,19 @@ mod tests {
         for (name, value) in notice.variables().into_iter().filter(|(_, value)| !value.is_empty()) {
             assert!(text.contains(&format!("\"{value}\"")), "{name}");
         }
+    }
+
+    #[test]
+    fn an_alert_names_its_subject() {
+        let key = crate::model::AlertKey { kind: Transition::QueueAge, subject: "inbox".to_owned() };
+        let alert = Alert { key, connection: None, reason: "3 wait".to_owned(), is_over_threshold: true };
+        let at = Timestamp::from_second(1_795_000_000).unwrap();
+        let notice = Notification::alert(&alert, &"team".parse().unwrap(), at);
+        assert_eq!(notice.subject(), "inbox");
+        insta::assert_snapshot!(notice.json(), @r#"{"format_version":1,"type":"alert.queue_age","timestamp":"2026-11-18T11:06:40Z","data":{"event":"queue_age","connection":"","connector":"","subject":"inbox","workspace":"team","status":"alert","reason":"3 wait"}}"#);
+        let alert = Alert { connection: Some("slack@work".parse().unwrap()), ..alert };
+        let notice = Notification::alert(&alert, &"team".parse().unwrap(), at);
+        assert_eq!((notice.subject(), notice.connector.as_str()), ("slack@work", "slack"));
+        assert_eq!(notice.alert_subject, None);
     }
 }

@@ -28,7 +28,7 @@ use crate::model::{
     ClientCredentials, Connection, ConnectionName, Expiry, Grant, GrantStatus, GrantWriteResult, RefreshMethod,
     StoredGrant,
 };
-use crate::runtime::{LockGuard, Workspace};
+use crate::runtime::{Activity, LockGuard, Workspace};
 use crate::store::{Fence, LockKey, Store};
 use crate::vault::{ConnectionWithGrant, GrantSaveResult};
 
@@ -302,20 +302,24 @@ pub async fn load_grant(workspace: &Workspace, name: &ConnectionName) -> error::
         .into())
 }
 
-/// Presents the grant to the vendor, once.
+/// Presents the grant to the vendor, once, and counts that.
 async fn request_tokens(
+    workspace: &Workspace,
     oauth_client: &OAuthClient<'_>,
     grant: &Grant,
     connection: &Connection,
 ) -> Result<Tokens, OAuthError> {
-    match (grant.refresh_method, &grant.refresh_token) {
+    let requested = match (grant.refresh_method, &grant.refresh_token) {
         (RefreshMethod::ClientCredentials, _) => {
             oauth_client.request_client_credentials_token(&connection.scopes_requested).await
         }
         (RefreshMethod::Key, _) => oauth_client.present_key(&connection.scopes_requested).await,
         (_, Some(refresh_token)) => oauth_client.refresh(refresh_token).await,
         (_, None) => Err(OAuthError::MissingEndpoint("token")),
-    }
+    };
+    let activity = if requested.is_ok() { Activity::RefreshDone } else { Activity::RefreshFailed };
+    workspace.metrics().count(Some(connection.id), activity);
+    requested
 }
 
 async fn refresh_and_save(
@@ -353,7 +357,7 @@ async fn refresh_and_save(
     if begun == GrantWriteResult::Superseded {
         return reload_superseded(workspace, &name).await;
     }
-    match request_tokens(&oauth_client, &old, &session.connection).await {
+    match request_tokens(workspace, &oauth_client, &old, &session.connection).await {
         Ok(tokens) => {
             let (scopes, metadata) = learned(&session.connection, &tokens);
             let grant = merge_tokens(&old, tokens, client, workspace.engine.clock.now());

@@ -106,7 +106,7 @@ pub struct ListAuditRequest {
 /// Returns entries of the audit log, the newest first.
 pub async fn list_entries(workspace: &Workspace, request: ListAuditRequest) -> Result<AuditListView> {
     let ListAuditRequest { connection, user, operation, since, before, limit } = request;
-    let filter = AuditFilter { connection, user, operation, since };
+    let filter = AuditFilter { connection, user, operation, since, hides_monitoring: false };
     let found = match workspace.has_vault() {
         true => workspace.store().await?.audit().list(&filter, before, limit).await?,
         false => Vec::new(),

@@ -18,7 +18,9 @@ pub mod endpoints;
 pub mod git_credential;
 pub mod idempotency;
 pub mod links;
+pub mod logs;
 pub mod mcp;
+pub mod metrics;
 pub mod sandbox;
 #[cfg(test)]
 mod send_tests;
@@ -105,7 +107,9 @@ pub fn operations() -> impl Iterator<Item = &'static Operation> {
         endpoints::OPERATIONS,
         git_credential::OPERATIONS,
         links::OPERATIONS,
+        logs::OPERATIONS,
         mcp::OPERATIONS,
+        metrics::OPERATIONS,
         sandbox::OPERATIONS,
         sign_ins::OPERATIONS,
         sync::OPERATIONS,

@@ -6,7 +6,8 @@ use super::sync::{self, SingerTarget};
 use super::webhooks::{self, ListenObserver, ListenStarted, SimulationObserver, SimulationTarget};
 use super::{
     Operation, api_tokens, audit, bindings, bundles, calendar, calls, connect_links, connections, connectors, consents,
-    endpoints, git_credential, idempotency, links, mcp, sandbox, serving, sign_ins, tokens, users, vault, workspaces,
+    endpoints, git_credential, idempotency, links, logs, mcp, metrics, sandbox, serving, sign_ins, tokens, users,
+    vault, workspaces,
 };
 use crate::error::Result;
 use crate::runtime::Workspace;
@@ -194,6 +195,12 @@ fn mcp_are_send(workspace: &Workspace) {
     check(|| mcp::preview_install(workspace, any()));
 }
 
+fn monitoring_are_send(workspace: &Workspace) {
+    check(|| logs::list_logs(workspace, any()));
+    check(|| metrics::connection_metrics(workspace, any(), any()));
+    check(|| metrics::workspace_metrics(workspace, any()));
+}
+
 fn sandbox_are_send(workspace: &Workspace) {
     check(|| sandbox::run_emulators(workspace, any(), std::future::pending(), |_| Ok(())));
     check(|| sandbox::list_faults(workspace, any()));
@@ -320,7 +327,7 @@ fn serving_is_send(workspace: &Workspace) {
 
 #[test]
 fn no_operation_is_missing_here() {
-    let _: [fn(&Workspace); 22] = [
+    let _: [fn(&Workspace); 23] = [
         api_tokens_are_send,
         audit_are_send,
         bindings_are_send,
@@ -334,6 +341,7 @@ fn no_operation_is_missing_here() {
         idempotency_is_send,
         links_are_send,
         mcp_are_send,
+        monitoring_are_send,
         sandbox_are_send,
         serving_is_send,
         sign_ins_are_send,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::OnceCell;
 
-use super::{Engine, LockGuard, RuntimeError, Session, live_route, new_runtime, shutdown};
+use super::{Engine, LockGuard, ProcessMetrics, RuntimeError, Session, live_route, new_runtime, shutdown};
 use crate::env;
 use crate::error::{Error, Result};
 use crate::http::{self, Route};
@@ -44,6 +44,7 @@ struct WorkspaceState {
     /// The emulators that run for its sandbox connections, by connector and parameters.
     sandboxes: Mutex<HashMap<String, sandbox::RunningEmulator>>,
     rate_limiters: Mutex<HashMap<ConnectionId, Arc<http::RateLimiter>>>,
+    metrics: Arc<ProcessMetrics>,
 }
 
 /// The store of a workspace, with its vault if it has one.
@@ -344,6 +345,11 @@ impl Workspace {
             }
         };
         Ok(Session { connection, connector, auth, route })
+    }
+
+    /// Returns the counters of what this process does for the workspace.
+    pub fn metrics(&self) -> &Arc<ProcessMetrics> {
+        &self.state.metrics
     }
 
     /// Returns the rate limiter of a connection.

@@ -62,6 +62,15 @@ impl ApiRequest {
 
     fn record(&self, status: StatusCode) {
         let now = self.workspace.engine.clock.now();
+        let connection = self.path.get("connection").map(String::as_str).unwrap_or_default();
+        tracing::info!(
+            request_id = self.request_id,
+            operation = self.route().operation.name,
+            token = self.token.id.as_str(),
+            connection,
+            status = status.as_u16(),
+            "API request"
+        );
         self.usage.record(&self.token.id, now, self.route().operation.name, outcome_of(status));
     }
 

@@ -55,6 +55,9 @@ pub(super) struct NoContent;
 /// 200 with a text of another media type.
 pub(super) struct Calendar(pub(super) String);
 
+/// 200 with metrics in the text format of Prometheus.
+pub(super) struct PrometheusText(pub(super) String);
+
 /// 200 with the exact bytes of a webhook's body.
 pub(super) struct Octets(pub(super) Vec<u8>);
 
@@ -128,6 +131,17 @@ impl Response for Calendar {
 
     fn into_reply(self) -> Reply {
         let content_type = "text/calendar; charset=utf-8";
+        Reply { status: StatusCode::OK, content_type, body: self.0.into(), location: None }
+    }
+}
+
+impl Response for PrometheusText {
+    fn shape() -> ReplyShape {
+        ReplyShape { status: StatusCode::OK, content: ReplyContent::Text("text/plain") }
+    }
+
+    fn into_reply(self) -> Reply {
+        let content_type = crate::view::prometheus::CONTENT_TYPE;
         Reply { status: StatusCode::OK, content_type, body: self.0.into(), location: None }
     }
 }

@@ -68,6 +68,24 @@ pub fn check_validity(chain: &[CertificateDer<'_>], now: Timestamp) -> Result<()
     }
 }
 
+/// Returns when the first certificate of a chain expires; `None` if it cannot be read.
+pub fn expires_at(chain: &[CertificateDer<'_>]) -> Option<Timestamp> {
+    let leaf = EndEntityCert::try_from(chain.first()?).ok()?;
+    // The library names the date of a certificate that has expired, and at this time every one has.
+    let time = UnixTime::since_unix_epoch(Duration::from_secs(LAST_SECOND));
+    let verified =
+        leaf.verify_for_usage(webpki::ALL_VERIFICATION_ALGS, &[], &[], time, KeyUsage::client_auth(), None, None);
+    match verified {
+        Err(ChainError::CertExpired { not_after, .. }) => {
+            Timestamp::from_second(i64::try_from(not_after.as_secs()).ok()?).ok()
+        }
+        Ok(_) | Err(_) => None,
+    }
+}
+
+/// The end of the year 9999, the last time that a certificate can name.
+const LAST_SECOND: u64 = 253_402_300_799;
+
 /// Checks that the first certificate of a chain has the public key of a private key.
 ///
 /// # Errors
@@ -97,6 +115,8 @@ mod tests {
         assert!(matches!(check_validity(&chain, at(1_500_000_000)), Err(CertificateError::NotYetValid(_))));
         let expired = check_validity(&chain, at(2_600_000_000)).unwrap_err();
         assert_eq!(expired.to_string(), "it expired on 2049-12-31T23:59:59Z");
+        assert_eq!(expires_at(&chain).unwrap().to_string(), "2049-12-31T23:59:59Z");
+        assert_eq!(expires_at(&[]), None);
         let pem = |key: &RsaKey| PrivateKey::from_pem(&key.private_key().unwrap()).unwrap();
         assert_eq!(check_key(&chain, &pem(&key)), Ok(()));
         assert_eq!(check_key(&chain, &pem(&other)), Err(CertificateError::OtherKey));

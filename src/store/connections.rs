@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use super::{Fence, StoreError};
 use crate::clock::Timestamp;
 use crate::model::{
-    Account, CheckRecord, Connection, ConnectionId, ConnectionName, ConnectionTransition, Grant, GrantStatus,
-    GrantWriteResult, NewConnection, OAuthApp, SecretStorage, StoredGrant,
+    Account, Connection, ConnectionId, ConnectionName, ConnectionTransition, Grant, GrantStatus, GrantWriteResult,
+    HealthCheck, NewConnection, OAuthApp, SecretStorage, StoredGrant,
 };
 
 /// The connections of a workspace, with what is known of their health.
@@ -71,17 +71,16 @@ pub trait Connections: Send + Sync {
         reason: Option<&str>,
     ) -> Result<Option<ConnectionTransition>, StoreError>;
 
-    /// Records the result of a health check. A passed check clears earlier errors; a failed one adds to their count. An
-    /// `Unauthorized` result stands until a check passes, because a check that fails for another reason says nothing
-    /// about the grant.
+    /// Records the result of a health check, and adds it to the history. A passed check clears earlier errors; a failed one
+    /// adds to their count. That the token was refused holds until a check passes, because a check that fails for another
+    /// reason says nothing about the grant.
     ///
     /// # Errors
     /// [`StoreError::ConnectionNotFound`].
     async fn record_check(
         &self,
         id: ConnectionId,
-        at: Timestamp,
-        result: CheckRecord<'_>,
+        check: &HealthCheck,
     ) -> Result<Option<ConnectionTransition>, StoreError>;
 
     /// Stores what a check or a refresh learned about the connection; `None` leaves a value as it is.

@@ -5,6 +5,7 @@
 //!
 //! No caller blocks a thread of the runtime: an implementation does its I/O elsewhere.
 
+mod alerts;
 mod api_tokens;
 mod audit;
 mod bindings;
@@ -14,6 +15,8 @@ mod consents;
 mod entity_states;
 mod error;
 mod event_creations;
+mod figures;
+mod health_checks;
 mod idempotency;
 mod inbox;
 mod links;
@@ -30,6 +33,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+pub use alerts::Alerts;
 pub use api_tokens::{ApiTokenRotation, ApiTokenWrite, ApiTokens};
 pub use audit::{AuditLog, AuditTiming, PendingAudit};
 pub use bindings::Bindings;
@@ -39,6 +43,8 @@ pub use consents::Consents;
 pub use entity_states::EntityStates;
 pub use error::{BackendError, MalformedValue, SqliteError, StoreError};
 pub use event_creations::EventCreations;
+pub use figures::Figures;
+pub use health_checks::HealthChecks;
 pub use idempotency::IdempotencyKeys;
 pub use inbox::{Events, Subscriptions, Webhooks};
 pub use links::Links;
@@ -62,6 +68,10 @@ pub trait Store: Send + Sync {
 
     /// Returns the connections and what is known of their health.
     fn connections(&self) -> &dyn Connections;
+    /// Returns the alerts that last.
+    fn alerts(&self) -> &dyn Alerts;
+    /// Returns the history of health checks.
+    fn health_checks(&self) -> &dyn HealthChecks;
     /// Returns the secrets of the connections.
     fn grants(&self) -> &dyn Grants;
     /// Returns the OAuth apps that the user registered with vendors.
@@ -110,6 +120,8 @@ pub trait Store: Send + Sync {
     fn consents(&self) -> &dyn Consents;
     /// Returns the caller's own end users.
     fn users(&self) -> &dyn Users;
+    /// Returns figures over all of these.
+    fn figures(&self) -> &dyn Figures;
     /// Returns the locks that let one process at a time do a piece of work.
     fn locks(&self) -> &dyn Locks;
 

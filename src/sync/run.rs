@@ -19,9 +19,11 @@ use crate::api::GrantToken;
 use crate::clock::Stopwatch;
 use crate::consent;
 use crate::error::{Error, Result};
-use crate::model::{ConnectionName, ConsentPurpose, JobResult, NewJob, Notification, StoredStream, StreamParams};
+use crate::model::{
+    ConnectionName, ConsentPurpose, JobResult, JobStatus, NewJob, Notification, StoredStream, StreamParams,
+};
 use crate::oauth::refresh::{self, Freshness};
-use crate::runtime::{BoxFuture, Session, Workspace};
+use crate::runtime::{Activity, BoxFuture, Session, Workspace};
 use crate::store::{LockKey, Store};
 
 /// Streams that are read side by side.
@@ -162,6 +164,13 @@ impl ConnectionRun<'_> {
             ended_at: self.workspace.engine.clock.now(),
         };
         store.jobs().end(&result).await?;
+        let activity = match result.status {
+            JobStatus::Done | JobStatus::Skipped => Some(Activity::SyncDone),
+            JobStatus::Failed | JobStatus::RateLimited => Some(Activity::SyncFailed),
+            JobStatus::Running | JobStatus::Cancelled => None,
+        };
+        let connection = Some(self.session.connection.id);
+        activity.into_iter().for_each(|activity| self.workspace.metrics().count(connection, activity));
         lock.release().await;
         Ok(outcome)
     }

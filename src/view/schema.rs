@@ -11,8 +11,8 @@ use crate::model::{
     BindingName, BindingOrigin, ChainProblemKind, CheckpointState, ConnectLinkId, ConnectLinkMode, ConnectLinkStatus,
     ConnectionMode, ConnectionName, ConsentId, ConsentPurpose, ConsentState, ConsentType, DeliveryId, DeliveryStatus,
     DisabledReason, Effect, EndpointId, EventPattern, EventStatus, EventType, EventVerification, HandlerKind,
-    JobStatus, RateTier, RecordChange, ScopeGrant, SignInId, SignInStatus, SubscriptionStatus, SyncMode, UserId,
-    WorkspaceName, calendar,
+    JobStatus, LogLevel, LogSource, RateTier, RecordChange, ScopeGrant, SignInId, SignInStatus, SubscriptionStatus,
+    SyncMode, UserId, WorkspaceName, calendar,
 };
 
 /// Gives closed enums a schema that lists their words.
@@ -74,6 +74,8 @@ word_schemas!(
     EventVerification,
     HandlerKind,
     JobStatus,
+    LogLevel,
+    LogSource,
     RateTier,
     RecordChange,
     SignInStatus,

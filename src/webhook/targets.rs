@@ -254,6 +254,7 @@ impl TargetLoader<'_> {
             has_handlers: self.has_handlers,
             max_body: usize::try_from(max_body_mib).unwrap_or(usize::MAX).saturating_mul(1024 * 1024),
             store: self.workspace.shared_store().await?,
+            metrics: Arc::clone(self.workspace.metrics()),
             signals: earlier.map(|target| Arc::clone(&target.signals)).unwrap_or_default(),
         })
     }

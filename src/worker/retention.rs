@@ -1,5 +1,5 @@
-//! Removes data after its retention period: processed events, delivered or abandoned messages, ended sign-ins, and audit
-//! entries.
+//! Removes data after its retention period: processed events, delivered or abandoned messages, ended sign-ins, results of
+//! health checks, and audit entries.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ const BATCH_SIZE: usize = 1000;
 /// What a worker removes. How long each is retained is in the settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RetentionScope {
-    /// Events of every connection, messages, sign-ins, idempotency keys, and audit entries.
+    /// Events of every connection, messages, sign-ins, idempotency keys, health checks, and audit entries.
     All,
     /// Events of these connections, of all if absent.
     Events(Option<Vec<ConnectionId>>),
@@ -75,6 +75,14 @@ impl<'a> RetentionWorker<'a> {
         Ok(self.workspace.store().await?.outbox().prune(before, BATCH_SIZE).await? == BATCH_SIZE)
     }
 
+    /// Removes a batch of results of health checks, and returns whether there may be more.
+    async fn prune_health_checks(&self, now: Timestamp) -> Result<bool> {
+        const BATCH: u32 = 1000;
+        let before = now.checked_sub(self.workspace.engine.config.health.retention).unwrap_or(Timestamp::MIN);
+        let pruned = self.workspace.store().await?.health_checks().prune(before, BATCH).await?;
+        Ok(pruned > 0)
+    }
+
     /// Removes a batch of audit entries, and returns whether there may be more.
     async fn prune_audit(&self) -> Result<bool> {
         const BATCH: u32 = 1000;
@@ -96,7 +104,10 @@ impl Worker for RetentionWorker<'_> {
             RetentionScope::All => {
                 self.workspace.store().await?.sign_ins().prune(now).await?;
                 self.prune_idempotency_keys(now).await?;
-                self.prune_events(None, now).await? | self.prune_messages(now).await? | self.prune_audit().await?
+                self.prune_events(None, now).await?
+                    | self.prune_messages(now).await?
+                    | self.prune_health_checks(now).await?
+                    | self.prune_audit().await?
             }
             RetentionScope::Events(connections) => self.prune_events(connections.as_deref(), now).await?,
             RetentionScope::Messages => self.prune_messages(now).await?,

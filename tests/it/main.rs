@@ -39,6 +39,7 @@ mod mcp;
 mod mcp_install;
 mod mcp_proxy;
 mod mcp_server;
+mod monitoring;
 mod network;
 mod notify;
 mod oidc;

@@ -194,6 +194,8 @@ pub struct AuditFilter {
     pub user: Option<UserId>,
     pub operation: Option<String>,
     pub since: Option<Timestamp>,
+    /// Leaves out that logs and metrics were read: a program that watches them would fill the log.
+    pub hides_monitoring: bool,
 }
 
 /// The ends of the log.

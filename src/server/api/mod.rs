@@ -11,6 +11,7 @@ mod consents;
 mod endpoints;
 mod events;
 mod links;
+mod monitoring;
 mod sign_ins;
 mod sync;
 mod webhooks;
@@ -41,6 +42,7 @@ pub(super) fn routes() -> Vec<Route> {
         sign_ins::routes(),
         consents::routes(),
         audit::routes(),
+        monitoring::routes(),
     ]
     .into_iter()
     .flatten()

@@ -43,7 +43,7 @@ impl AuditLog for SqliteStore {
             let sql = select!(
                 "WHERE (?1 IS NULL OR connection = ?1) AND (?2 IS NULL OR user_id = ?2) \
                  AND (?3 IS NULL OR operation = ?3) AND (?4 IS NULL OR at >= ?4) AND sequence < ?5 \
-                 ORDER BY sequence DESC LIMIT ?6"
+                 AND NOT (?7 AND operation IN ('logs', 'metrics')) ORDER BY sequence DESC LIMIT ?6"
             );
             let values = params![
                 filter.connection.map(|name| name.to_string()),
@@ -52,6 +52,7 @@ impl AuditLog for SqliteStore {
                 filter.since.map(Timestamp::as_millisecond),
                 before.map_or(i64::MAX, |before| i64::try_from(before.0).unwrap_or(i64::MAX)),
                 limit,
+                filter.hides_monitoring,
             ];
             collect(query(&mut *sqlite.prepare_cached(sql)?, values)?, from_row)
         })

@@ -11,11 +11,10 @@ use super::row::{
     parse_word, query, to_json, user,
 };
 use super::transitions::ConnectionRef;
-use super::{MalformedValue, SqliteStore, StoreError, grants};
-use crate::clock::Timestamp;
+use super::{MalformedValue, SqliteStore, StoreError, grants, health_checks};
 use crate::model::{
-    Account, Check, CheckRecord, Connection, ConnectionId, ConnectionMode, ConnectionName, ConnectionTransition,
-    Expiry, Grant, GrantStatus, NewConnection, RefreshMethod, SecretStorage, StoredGrant, UserId,
+    Account, Check, Connection, ConnectionId, ConnectionMode, ConnectionName, ConnectionTransition, Expiry, Grant,
+    GrantStatus, HealthCheck, NewConnection, RefreshMethod, SecretStorage, StoredGrant, UserId,
 };
 use crate::store::{Connections, state_key};
 
@@ -126,20 +125,20 @@ impl Connections for SqliteStore {
     async fn record_check(
         &self,
         id: ConnectionId,
-        at: Timestamp,
-        result: CheckRecord<'_>,
+        check: &HealthCheck,
     ) -> Result<Option<ConnectionTransition>, StoreError> {
-        let (passed, unauthorized, error) = match result {
-            CheckRecord::Healthy => (true, false, None),
-            CheckRecord::Failing(error) => (false, false, Some(error.to_owned())),
-            CheckRecord::Unauthorized(error) => (false, true, Some(error.to_owned())),
-        };
+        let check = check.clone();
         self.update_connection(id, move |transaction| {
             let sql = "UPDATE connections SET checked_at = ?2, check_passed = ?3, last_error = ?4,
                            error_count = CASE WHEN ?3 THEN 0 ELSE error_count + 1 END,
                            check_unauthorized = CASE WHEN ?3 THEN 0 ELSE max(check_unauthorized, ?5) END
                        WHERE id = ?1";
-            transaction.prepare_cached(sql)?.execute((id.0, at.as_second(), passed, &error, unauthorized))
+            let passed = check.outcome.is_healthy();
+            let error = (!passed).then(|| check.error.as_deref().unwrap_or(check.outcome.as_str()));
+            let values = (id.0, check.at.as_second(), passed, error, check.is_unauthorized());
+            let updated = transaction.prepare_cached(sql)?.execute(values)?;
+            health_checks::append(transaction, id, &check)?;
+            Ok(updated)
         })
         .await
     }

@@ -113,6 +113,7 @@ mod tests {
         });
         let tables: Vec<String> = tables.unwrap().map(Result::unwrap).collect();
         insta::assert_snapshot!(tables.join("\n"), @r"
+        alerts: kind subject began_at
         api_token_connections: token_id connection_id
         api_tokens: id name user_id hash previous_hash previous_until scopes is_limited tier parent_id root_id is_enabled created_at rotated_at expires_at rotate_after last_used_at
         api_usage: token_id day operation outcome count
@@ -137,6 +138,7 @@ mod tests {
         event_types: kind description sample
         events: id connection_id delivery_id has_delivery_id dedup_key digest signed_digest signed_dedup_key verification kind account resource actor occurred_at received_at headers query body batch_event_id batch_item status attempts completed_handlers due_at last_error
         grants: connection_id secrets in_keyring client_id issued_at expires_at refresh_expires_at refresh_method generation refresh_started_at refresh_generation from_backup
+        health_checks: id connection_id at outcome duration_ms http_status error
         idempotency_keys: caller key digest claimed_at claimed_until status content_type location body
         jobs: id stream_id mode status since until started_at started_by ended_at resumes_at added changed deleted unchanged requests retries bytes error error_code cancel_requested
         links: id connection_id user_id entity_type entity_id resource object_id merged_into created_at changed_at

@@ -12,6 +12,7 @@
 //!
 //! The store knows neither where its key comes from nor whether its file may be trusted: that is `vault`'s.
 
+mod alerts;
 mod api_tokens;
 mod api_usage;
 mod apps;
@@ -28,7 +29,9 @@ mod event_keys;
 mod event_types;
 mod events;
 mod export;
+mod figures;
 mod grants;
+mod health_checks;
 mod id_set;
 mod idempotency;
 mod insert_events;
@@ -76,9 +79,10 @@ pub use snapshot::{BackupConnection, BackupContents, Snapshot};
 use self::readers::Readers;
 use self::writer::{WriteContext, Writer};
 use super::{
-    ApiTokens, Apps, AuditLog, Bindings, ConnectLinks, Connections, Consents, Endpoints, EntityStates, EventCreations,
-    EventTypes, Events, Grants, IdempotencyKeys, Jobs, Links, Locks, MalformedValue, Outbox, PendingAudit, Records,
-    Sandbox, Schedules, SignIns, Store, StoreError, Streams, Subscriptions, Users, Webhooks,
+    Alerts, ApiTokens, Apps, AuditLog, Bindings, ConnectLinks, Connections, Consents, Endpoints, EntityStates,
+    EventCreations, EventTypes, Events, Figures, Grants, HealthChecks, IdempotencyKeys, Jobs, Links, Locks,
+    MalformedValue, Outbox, PendingAudit, Records, Sandbox, Schedules, SignIns, Store, StoreError, Streams,
+    Subscriptions, Users, Webhooks,
 };
 
 /// The version of the SQLite underneath.
@@ -187,6 +191,14 @@ impl Store for SqliteStore {
         self
     }
 
+    fn alerts(&self) -> &dyn Alerts {
+        self
+    }
+
+    fn health_checks(&self) -> &dyn HealthChecks {
+        self
+    }
+
     fn grants(&self) -> &dyn Grants {
         self
     }
@@ -280,6 +292,10 @@ impl Store for SqliteStore {
     }
 
     fn users(&self) -> &dyn Users {
+        self
+    }
+
+    fn figures(&self) -> &dyn Figures {
         self
     }
 

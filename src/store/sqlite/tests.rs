@@ -14,8 +14,8 @@ use super::*;
 use crate::clock::Timestamp;
 use crate::error::{Kind, Remedy};
 use crate::model::{
-    self, Account, Check, CheckRecord, ClientCredentials, ConnectionId, ConnectionMode, ConnectionName,
-    ConnectionTransition, Expiry, Grant, GrantStatus, GrantWriteResult, NewConnection, OAuthApp, RefreshAttempt,
+    self, Account, Check, ClientCredentials, ConnectionId, ConnectionMode, ConnectionName, ConnectionTransition,
+    Expiry, Grant, GrantStatus, GrantWriteResult, HealthCheck, HealthOutcome, NewConnection, OAuthApp, RefreshAttempt,
     RefreshMethod, SecretStorage, SubscriptionRequest, SubscriptionResult, SubscriptionStatus, Transition,
 };
 use crate::secret::Secret;
@@ -89,8 +89,9 @@ async fn connected(store: &SqliteStore, text: &str, token: &str) -> model::Conne
     connect(store, &new_connection(text), token).await.0
 }
 
-async fn check(store: &SqliteStore, id: ConnectionId, result: CheckRecord<'_>) -> Option<Transition> {
-    transition(store.connections().record_check(id, at(20), result).await.unwrap())
+async fn check(store: &SqliteStore, id: ConnectionId, outcome: HealthOutcome, error: &str) -> Option<Transition> {
+    let check = HealthCheck::new(at(20), outcome, Some(error));
+    transition(store.connections().record_check(id, &check).await.unwrap())
 }
 
 fn transition(changed: Option<ConnectionTransition>) -> Option<Transition> {
@@ -218,7 +219,7 @@ async fn reconnecting_keeps_the_id_and_clears_the_errors() {
     let store = fixture.open();
     let connections = store.connections();
     let first = connected(&store, "slack", "one").await;
-    check(&store, first.id, CheckRecord::Failing("HTTP 500")).await;
+    check(&store, first.id, HealthOutcome::Temporary, "HTTP 500").await;
     connections.record_failure(first.id, "timeout").await.unwrap();
     connections.set_grant_status(first.id, GrantStatus::NeedsReauth, Some("invalid_grant")).await.unwrap();
     let failed = connections.find(&first.name).await.unwrap().unwrap();
@@ -237,7 +238,7 @@ async fn reconnecting_keeps_the_id_and_clears_the_errors() {
     assert_eq!(store.grants().get(first.id).await.unwrap().unwrap().generation, 2);
 
     connections.record_failure(first.id, "x").await.unwrap();
-    connections.record_check(first.id, at(30), CheckRecord::Healthy).await.unwrap();
+    connections.record_check(first.id, &HealthCheck::new(at(30), HealthOutcome::Healthy, None)).await.unwrap();
     let scopes = ["a".to_owned()];
     let account = Account { id: "T1".to_owned(), name: Some("Acme".to_owned()) };
     connections.update_metadata(first.id, Some(&account), Some(&scopes), None).await.unwrap();
@@ -254,18 +255,18 @@ async fn a_transition_is_returned_by_the_write_that_made_it_and_by_no_other() {
     assert_eq!(change, None, "a first connection is no news");
     let id = connection.id;
     let lease = lock(&ours, id).await;
-    assert_eq!(check(&ours, id, CheckRecord::Healthy).await, None);
-    assert_eq!(check(&ours, id, CheckRecord::Failing("HTTP 500")).await, Some(Transition::Failure));
-    assert_eq!(check(&theirs, id, CheckRecord::Failing("HTTP 500")).await, None);
+    assert_eq!(check(&ours, id, HealthOutcome::Healthy, "").await, None);
+    assert_eq!(check(&ours, id, HealthOutcome::Temporary, "HTTP 500").await, Some(Transition::Failure));
+    assert_eq!(check(&theirs, id, HealthOutcome::Temporary, "HTTP 500").await, None);
     assert_eq!(transition(ours.connections().record_failure(id, "timeout").await.unwrap()), None);
     // A new token proves nothing of what the check found.
     let (result, change) = ours.grants().replace(id, 1, &grant("two"), lease.fence).await.unwrap();
     assert_eq!((result, transition(change)), (GrantWriteResult::Done { generation: 2 }, None));
-    assert_eq!(check(&theirs, id, CheckRecord::Failing("HTTP 500")).await, None);
+    assert_eq!(check(&theirs, id, HealthOutcome::Temporary, "HTTP 500").await, None);
 
-    assert_eq!(check(&theirs, id, CheckRecord::Unauthorized("401")).await, Some(Transition::NeedsReauth));
-    assert_eq!(check(&ours, id, CheckRecord::Failing("HTTP 500")).await, None);
-    assert_eq!(check(&ours, id, CheckRecord::Unauthorized("401")).await, None, "refused once");
+    assert_eq!(check(&theirs, id, HealthOutcome::NeedsReauth, "401").await, Some(Transition::NeedsReauth));
+    assert_eq!(check(&ours, id, HealthOutcome::Temporary, "HTTP 500").await, None);
+    assert_eq!(check(&ours, id, HealthOutcome::NeedsReauth, "401").await, None, "refused once");
     let refused = ours.connections().set_grant_status(id, GrantStatus::NeedsReauth, Some("invalid_grant")).await;
     assert_eq!(transition(refused.unwrap()), None, "refused once");
     let again = ours.connections().connect(&new_connection("slack"), &grant("three"), SecretStorage::Store).await;
@@ -286,8 +287,8 @@ async fn a_transition_is_returned_by_the_write_that_made_it_and_by_no_other() {
         Err::<(), _>(StoreError::ConnectionNotFound)
     });
     assert!(failing.await.is_err());
-    assert_eq!(check(&theirs, id, CheckRecord::Healthy).await, None);
-    assert_eq!(check(&theirs, id, CheckRecord::Failing("HTTP 500")).await, Some(Transition::Failure));
+    assert_eq!(check(&theirs, id, HealthOutcome::Healthy, "").await, None);
+    assert_eq!(check(&theirs, id, HealthOutcome::Temporary, "HTTP 500").await, Some(Transition::Failure));
 }
 
 #[tokio::test]

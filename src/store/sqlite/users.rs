@@ -48,6 +48,7 @@ impl Users for SqliteStore {
             for name in &connections {
                 let sql = "DELETE FROM bindings WHERE connector = ?1 AND account = ?2";
                 transaction.execute(sql, (name.connector(), name.account()))?;
+                transaction.execute("DELETE FROM alerts WHERE subject = ?1", [name.to_string()])?;
             }
             Ok(())
         })
@@ -132,7 +133,9 @@ mod tests {
         let sql = format!(
             "UPDATE connections SET user_id = '{USER}', account = '{ACCOUNT}'; \
              INSERT INTO bindings (name, connector, account, stream, text, created_at, changed_at) \
-             SELECT 'b', connector, account, 'contacts', 'id = .id', 0, 0 FROM connections"
+             SELECT 'b', connector, account, 'contacts', 'id = .id', 0, 0 FROM connections; \
+             INSERT INTO alerts (kind, subject, began_at) \
+             SELECT 'error_rate', connector || '@' || account, 0 FROM connections"
         );
         store.write(move |transaction| Ok(transaction.execute_batch(&sql)?)).await.unwrap();
     }

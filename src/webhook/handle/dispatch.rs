@@ -18,7 +18,7 @@ use crate::clock::{Clock, Stopwatch, Timestamp};
 use crate::error::{Result, on_one_line};
 use crate::model::{EventId, EventProgress, EventStatus, HandlerKind, QueuedEvent};
 use crate::runtime::worker::{LONGEST_SLEEP, NextWake, Worker};
-use crate::runtime::{BoxFuture, LockGuard, Workspace};
+use crate::runtime::{Activity, BoxFuture, LockGuard, Workspace};
 use crate::store::{LockKey, StoreError};
 use crate::sync::ingest::EventIngest;
 use crate::webhook::feed::{ActivityFeed, HandledReport, ListenEvent};
@@ -227,6 +227,13 @@ impl<'a> Dispatcher<'a> {
             return Err(error);
         }
         for (handled, result) in counted.into_iter().zip(results) {
+            let activity = match result.status {
+                EventStatus::Processed => Some(Activity::EventProcessed),
+                EventStatus::Failed => Some(Activity::EventFailed),
+                EventStatus::Dead => Some(Activity::EventDead),
+                EventStatus::Pending => None,
+            };
+            activity.into_iter().for_each(|activity| self.target.metrics.count(Some(self.target.connection), activity));
             self.follow_up(handled, result.status, result.due_at);
         }
         while let Some(handled) = self.done.last() {

@@ -7,6 +7,7 @@ use tokio::sync::Semaphore;
 
 use super::target::ReceiveTarget;
 use crate::model::{EventId, EventInsertResult, InboundDelivery};
+use crate::runtime::Activity;
 use crate::store::StoreError;
 
 /// Deliveries that wait for their commit at a time; beyond them the vendor is asked to come again. A commit takes 256 of
@@ -51,6 +52,14 @@ impl Inbox {
         let inserted = target.store.events().insert(Arc::clone(&delivery)).await?;
         target.signals.event_stored();
         for result in &inserted {
+            let activity = match result {
+                EventInsertResult::New(_) | EventInsertResult::Requeued(_) => Some(Activity::EventReceived),
+                EventInsertResult::Duplicate(_) => Some(Activity::EventDuplicate),
+                EventInsertResult::Conflict(_)
+                | EventInsertResult::TooManyConflicts(_)
+                | EventInsertResult::Unconfirmed(_) => None,
+            };
+            activity.into_iter().for_each(|activity| target.metrics.count(Some(target.connection), activity));
             match *result {
                 EventInsertResult::Unconfirmed(_) => return Err(CommitError::Unconfirmed),
                 EventInsertResult::TooManyConflicts(id) => return Err(CommitError::TooManyConflicts(id)),

@@ -10,6 +10,7 @@ use crate::clock::{Clock, Stopwatch};
 use crate::connector::WebhookDefinition;
 use crate::http::Route;
 use crate::model::{ConnectionId, ConnectionName, EventId, WorkspaceName};
+use crate::runtime::ProcessMetrics;
 use crate::signing::verify::SigningContext;
 use crate::store::Store;
 
@@ -37,6 +38,8 @@ pub struct ReceiveTarget {
     /// Where its events are stored.
     pub store: Arc<dyn Store>,
     pub signals: Arc<EventSignals>,
+    /// Where its events are counted.
+    pub metrics: Arc<ProcessMetrics>,
 }
 
 /// Wakes those who work on the events of a connection. What another process stores wakes nobody here: they look for it now

@@ -11,7 +11,7 @@ use crate::clock;
 use crate::endpoint::retry_schedule::{self, DeliveryOutcome, DeliveryProgress};
 use crate::model::delivery::{DeliveryAttempt, DeliveryId, DeliveryStatus, RecordedAttempt};
 use crate::model::{AttemptRecord, DisabledReason, Endpoint, EndpointId, Notification};
-use crate::runtime::Workspace;
+use crate::runtime::{Activity, Workspace};
 use crate::store::{Fence, Store, StoreError};
 
 impl DeliveryWorker<'_> {
@@ -60,6 +60,12 @@ impl DeliveryWorker<'_> {
                 DeliveryStatus::Dead => self.summary.dead += 1,
                 DeliveryStatus::Failed | DeliveryStatus::Pending => self.summary.failed += 1,
             }
+            let activity = match recorded.delivery.status {
+                DeliveryStatus::Delivered => Activity::DeliveryDone,
+                DeliveryStatus::Dead => Activity::DeliveryDead,
+                DeliveryStatus::Failed | DeliveryStatus::Pending => Activity::DeliveryFailed,
+            };
+            self.workspace.metrics().count(None, activity);
             if let Some(queue) = self.queues.iter_mut().find(|queue| queue.endpoint.id == recorded.delivery.endpoint) {
                 // A pause that it asked for holds from here on.
                 queue.endpoint.health = recorded.endpoint_health;

@@ -13,9 +13,9 @@ use integ::model::delivery::{
 use integ::model::*;
 use integ::secret::Secret;
 use integ::store::{
-    ApiTokenRotation, ApiTokenWrite, ApiTokens, Apps, AuditLog, Bindings, ConnectLinks, Consents, Endpoints,
-    EntityStates, EventCreations, EventTypes, Events, Fence, IdempotencyKeys, Jobs, Links, Outbox, Records, Sandbox,
-    Schedules, SignIns, StoreError, Streams, Subscriptions, Users, Webhooks,
+    Alerts, ApiTokenRotation, ApiTokenWrite, ApiTokens, Apps, AuditLog, Bindings, ConnectLinks, Consents, Endpoints,
+    EntityStates, EventCreations, EventTypes, Events, Fence, Figures, HealthChecks, IdempotencyKeys, Jobs, Links,
+    Outbox, Records, Sandbox, Schedules, SignIns, StoreError, Streams, Subscriptions, Users, Webhooks,
 };
 use jiff::civil::Date;
 use serde_json::Value;
@@ -259,6 +259,18 @@ closed! {
         fn find(&ConsentId) -> Option<Consent>;
         fn revoke_one(&ConsentId, Timestamp) -> bool;
         fn list(&ConsentFilter, u32) -> Vec<Consent>;
+    }
+    Alerts {
+        fn settle(&[Alert], Timestamp) -> Vec<AlertKey>;
+    }
+    Figures {
+        fn read_figures(Timestamp, Timestamp) -> WorkspaceFigures;
+    }
+    HealthChecks {
+        fn append(ConnectionId, &HealthCheck) -> ();
+        fn list(Option<ConnectionId>, Option<HealthCheckId>, u32) -> Vec<StoredHealthCheck>;
+        fn since(ConnectionId, Timestamp) -> Vec<HealthCheck>;
+        fn prune(Timestamp, u32) -> usize;
     }
     Users {
         fn counts(Option<&UserId>) -> Vec<UserCounts>;

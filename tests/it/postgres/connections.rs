@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 use integ::clock::Timestamp;
 use integ::model::{
-    Account, Check, CheckRecord, Connection, ConnectionHealth, ConnectionId, ConnectionName, ConnectionTransition,
-    Expiry, Grant, GrantStatus, NewConnection, RefreshMethod, SecretStorage, StoredGrant, Transition,
+    Account, Check, Connection, ConnectionHealth, ConnectionId, ConnectionName, ConnectionTransition, Expiry, Grant,
+    GrantStatus, HealthCheck, NewConnection, RefreshMethod, SecretStorage, StoredGrant, Transition,
 };
 use integ::store::{Connections, MalformedValue, StoreError};
 use serde::Serialize;
@@ -106,19 +106,15 @@ impl Connections for PostgresStore {
     async fn record_check(
         &self,
         id: ConnectionId,
-        at: Timestamp,
-        result: CheckRecord<'_>,
+        check: &HealthCheck,
     ) -> Result<Option<ConnectionTransition>, StoreError> {
-        let (passed, unauthorized, error) = match result {
-            CheckRecord::Healthy => (true, false, None),
-            CheckRecord::Failing(error) => (false, false, Some(error)),
-            CheckRecord::Unauthorized(error) => (false, true, Some(error)),
-        };
+        let (passed, unauthorized) = (check.outcome.is_healthy(), check.is_unauthorized());
+        let error = check.error.as_deref();
         let sql = "UPDATE connections SET checked_at = $2, check_passed = $3, last_error = $4,
                        error_count = CASE WHEN $3 THEN 0 ELSE error_count + 1 END,
                        check_unauthorized = NOT $3 AND (check_unauthorized OR $5)
                    WHERE id = $1";
-        self.update_connection(id, sql, &[&id.0, &at.as_second(), &passed, &error, &unauthorized]).await
+        self.update_connection(id, sql, &[&id.0, &check.at.as_second(), &passed, &error, &unauthorized]).await
     }
 
     async fn update_metadata(

@@ -2,8 +2,8 @@
 
 use futures_util::future::join_all;
 use integ::model::{
-    CheckRecord, ConnectionId, ConnectionMode, ConnectionTransition, GrantStatus, GrantWriteResult, NewConnection,
-    SecretStorage, Transition, connect_command,
+    ConnectionId, ConnectionMode, ConnectionTransition, GrantStatus, GrantWriteResult, HealthCheck, HealthOutcome,
+    NewConnection, SecretStorage, Transition, connect_command,
 };
 use integ::store::{Fence, Lease, LockKey, Store, StoreError};
 
@@ -100,16 +100,18 @@ fn of_many_writers_one_gets_the_transition() {
             transitions(subject, async |store| store.grants().replace(id, 1, &grant("second"), fence).await.unwrap().1);
         assert_eq!(recovered.await, [Transition::Recovery], "{name}");
         let checked = transitions(subject, async |store| {
-            let result = CheckRecord::Unauthorized("401");
-            store.connections().record_check(id, at(NOW), result).await.unwrap()
+            let check = HealthCheck::new(at(NOW), HealthOutcome::NeedsReauth, Some("401"));
+            store.connections().record_check(id, &check).await.unwrap()
         });
         assert_eq!(checked.await, [Transition::NeedsReauth], "{name}");
         let unclear = transitions(subject, async |store| {
-            store.connections().record_check(id, at(NOW), CheckRecord::Failing("503")).await.unwrap()
+            let check = HealthCheck::new(at(NOW), HealthOutcome::Temporary, Some("503"));
+            store.connections().record_check(id, &check).await.unwrap()
         });
         assert_eq!(unclear.await, [], "{name}: it says nothing of the grant");
         let healthy = transitions(subject, async |store| {
-            store.connections().record_check(id, at(NOW), CheckRecord::Healthy).await.unwrap()
+            let check = HealthCheck::new(at(NOW), HealthOutcome::Healthy, None);
+            store.connections().record_check(id, &check).await.unwrap()
         });
         assert_eq!(healthy.await, [Transition::Recovery], "{name}");
         subject.store().connections().remove(id).await.unwrap();

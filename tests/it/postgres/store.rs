@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use integ::store::{
-    ApiTokens, Apps, AuditLog, Bindings, ConnectLinks, Connections, Consents, Endpoints, EntityStates, EventCreations,
-    EventTypes, Events, Grants, IdempotencyKeys, Jobs, Links, Locks, MalformedValue, Outbox, PendingAudit, Records,
-    Sandbox, Schedules, SignIns, Store, StoreError, Streams, Subscriptions, Users, Webhooks,
+    Alerts, ApiTokens, Apps, AuditLog, Bindings, ConnectLinks, Connections, Consents, Endpoints, EntityStates,
+    EventCreations, EventTypes, Events, Figures, Grants, HealthChecks, IdempotencyKeys, Jobs, Links, Locks,
+    MalformedValue, Outbox, PendingAudit, Records, Sandbox, Schedules, SignIns, Store, StoreError, Streams,
+    Subscriptions, Users, Webhooks,
 };
 use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard};
 use tokio_postgres::{Client, Config, NoTls};
@@ -122,6 +123,14 @@ impl Store for PostgresStore {
         self
     }
 
+    fn alerts(&self) -> &dyn Alerts {
+        self
+    }
+
+    fn health_checks(&self) -> &dyn HealthChecks {
+        self
+    }
+
     fn grants(&self) -> &dyn Grants {
         self
     }
@@ -217,6 +226,10 @@ impl Store for PostgresStore {
     }
 
     fn sandbox(&self) -> &dyn Sandbox {
+        self
+    }
+
+    fn figures(&self) -> &dyn Figures {
         self
     }
 

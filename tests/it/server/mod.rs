@@ -3,6 +3,7 @@
 mod client;
 mod life;
 mod limits;
+mod monitoring;
 mod rights;
 
 use serde_json::{Value, json};

@@ -40,8 +40,14 @@ const WITHOUT_SESSION: &[(&str, &str)] = &[
 
 #[test]
 fn every_command_is_in_a_session() {
-    let sessions =
-        [include_str!("commands.rs"), include_str!("mapping.rs"), include_str!("sharing.rs"), USAGE].concat();
+    let sessions = [
+        include_str!("commands.rs"),
+        include_str!("mapping.rs"),
+        include_str!("monitoring.rs"),
+        include_str!("sharing.rs"),
+        USAGE,
+    ]
+    .concat();
     let shown = |words: &str| {
         sessions.lines().any(|line| {
             let line = line.trim().trim_start_matches(['"', '~', ' ']).trim_start_matches("sorted ~ ");

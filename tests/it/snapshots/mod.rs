@@ -7,6 +7,7 @@ mod commands;
 mod errors;
 pub mod help;
 mod mapping;
+mod monitoring;
 mod operations;
 pub mod scrub;
 pub mod session;

@@ -5,8 +5,17 @@ use std::path::Path;
 use serde_json::Value;
 
 /// Numbers that measure time or size on the wire, and versions: how many writes share a commit depends on the moment.
-const MEASURES: &[&str] =
-    &["expires_in", "seconds", "duration_secs", "milliseconds", "duration_ms", "bytes", "version", "_version"];
+const MEASURES: &[&str] = &[
+    "expires_in",
+    "seconds",
+    "duration_secs",
+    "milliseconds",
+    "duration_ms",
+    "observed_secs",
+    "bytes",
+    "version",
+    "_version",
+];
 
 /// Ids that are random, and short.
 const RANDOM: &[&str] = &["delivery_id", "user_code"];

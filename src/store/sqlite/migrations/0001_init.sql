@@ -60,6 +60,31 @@ CREATE TABLE connections (
     UNIQUE (connector, account)
 ) STRICT;
 
+-- What health checks found: the history behind the uptime of connections. Removed after their retention, oldest first.
+CREATE TABLE health_checks (
+    id            INTEGER PRIMARY KEY AUTOINCREMENT,
+    connection_id INTEGER NOT NULL REFERENCES connections (id) ON DELETE CASCADE,
+    -- In milliseconds.
+    at            INTEGER NOT NULL,
+    outcome       TEXT NOT NULL
+        CHECK (outcome IN ('healthy', 'forbidden', 'unchecked', 'needs_reauth', 'temporary', 'failed')),
+    -- Of the vendor's call; NULL if there was none.
+    duration_ms   INTEGER,
+    http_status   INTEGER,
+    error         TEXT
+) STRICT;
+
+CREATE INDEX health_checks_connection ON health_checks (connection_id);
+
+-- The alerts that were reported and last. The process that adds the row of one reports it.
+CREATE TABLE alerts (
+    kind     TEXT NOT NULL,
+    -- A connection, a queue, or the name of an API token. No reference: it ends by itself when its condition does.
+    subject  TEXT NOT NULL,
+    began_at INTEGER NOT NULL,
+    PRIMARY KEY (kind, subject)
+) STRICT, WITHOUT ROWID;
+
 -- The credentials of a connection, replaced by each refresh. Without a row the connection has none.
 CREATE TABLE grants (
     connection_id      INTEGER PRIMARY KEY REFERENCES connections (id) ON DELETE CASCADE,

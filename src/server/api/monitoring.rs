@@ -1,0 +1,85 @@
+//! Metrics and logs.
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::super::call::Call;
+use super::super::page::{Cursor, Limit, Page};
+use super::super::reply::{Json, PrometheusText};
+use super::{GET, Route, Unused};
+use crate::error::Result;
+use crate::model::ConnectionName;
+use crate::ops::logs::{self, ListLogsRequest};
+use crate::ops::metrics::{connection_metrics, workspace_metrics};
+use crate::view::log::LogEntryView;
+use crate::view::metrics::{ConnectionMetricsView, WorkspaceMetricsView};
+use crate::view::prometheus::exposition;
+use crate::view::schema::Time;
+
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        Route::new((GET, "/metrics"), "metrics", "Return the metrics of the workspace for Prometheus", prometheus),
+        Route::new((GET, "/v1/metrics"), "metrics", "Return the metrics of the workspace", metrics),
+        Route::new(
+            (GET, "/v1/connections/{connection}/metrics"),
+            "metrics",
+            "Return the metrics of a connection",
+            metrics_of_connection,
+        ),
+        Route::new((GET, "/v1/logs"), "logs", "List the log of the workspace, the newest entry first", list),
+        Route::new(
+            (GET, "/v1/connections/{connection}/logs"),
+            "logs",
+            "List the log of a connection, the newest entry first",
+            list_of_connection,
+        ),
+    ]
+}
+
+async fn prometheus(call: Call<Unused, Unused>) -> Result<PrometheusText> {
+    Ok(PrometheusText(exposition(&workspace_metrics(&call.workspace, None).await?)))
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct MetricsQuery {
+    /// The beginning of the time that counts are of; a day ago if absent.
+    #[schemars(with = "Option<Time>")]
+    since: Option<Timestamp>,
+}
+
+async fn metrics(call: Call<MetricsQuery, Unused>) -> Result<Json<WorkspaceMetricsView>> {
+    Ok(Json(workspace_metrics(&call.workspace, call.query.since).await?))
+}
+
+async fn metrics_of_connection(call: Call<MetricsQuery, Unused>) -> Result<Json<ConnectionMetricsView>> {
+    Ok(Json(connection_metrics(&call.workspace, &call.connection()?, call.query.since).await?))
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct LogsQuery {
+    #[schemars(with = "Option<Time>")]
+    since: Option<Timestamp>,
+    #[serde(default)]
+    limit: Limit,
+    cursor: Option<Cursor>,
+}
+
+async fn list(call: Call<LogsQuery, Unused>) -> Result<Json<Page<LogEntryView>>> {
+    page(&call, None).await
+}
+
+async fn list_of_connection(call: Call<LogsQuery, Unused>) -> Result<Json<Page<LogEntryView>>> {
+    let connection = call.connection()?;
+    page(&call, Some(connection)).await
+}
+
+async fn page(call: &Call<LogsQuery, Unused>, connection: Option<ConnectionName>) -> Result<Json<Page<LogEntryView>>> {
+    let LogsQuery { since, limit, cursor } = &call.query;
+    let after = cursor.as_ref().map(Cursor::key).transpose()?.unwrap_or_default();
+    let request = ListLogsRequest { connection, since: *since, after, limit: limit.with_next() };
+    let entries = logs::list_logs(&call.workspace, &request).await?.entries;
+    Ok(Json(Page::new(entries, *limit, |entry| entry.position.to_string())))
+}

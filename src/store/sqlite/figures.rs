@@ -1,0 +1,213 @@
+//! Figures for monitoring. Queues are counted in their partial indexes, and the rows of a time are found by their ids, so
+//! that the cost follows what is counted, not the size of the store.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use rusqlite::{Connection, OptionalExtension};
+
+use super::row::{collect, get_word, query, timestamp_millis};
+use super::{SqliteStore, StoreError};
+use crate::clock::Timestamp;
+use crate::model::{AuditOutcome, ConnectionId, DeliveryStatus, EventStatus, JobStatus, QueueState, WorkspaceFigures};
+use crate::store::Figures;
+
+#[async_trait]
+impl Figures for SqliteStore {
+    async fn read_figures(&self, since: Timestamp, now: Timestamp) -> Result<WorkspaceFigures, StoreError> {
+        self.read(move |sqlite| {
+            let transaction = sqlite.unchecked_transaction()?;
+            Ok(WorkspaceFigures {
+                event_queues: event_queues(&transaction, now)?,
+                delivery_queue: delivery_queue(&transaction, now)?,
+                events: events(&transaction, since)?,
+                deliveries: deliveries(&transaction, since)?,
+                jobs: jobs(&transaction, since)?,
+                connects: connects(&transaction, since)?,
+            })
+        })
+        .await
+    }
+}
+
+fn event_queues(sqlite: &Connection, now: Timestamp) -> Result<BTreeMap<ConnectionId, QueueState>, StoreError> {
+    let sql = "SELECT connection_id, count(*) AS depth, min(id) AS oldest, min(due_at) AS due_at, \
+               min(CASE WHEN due_at IS NULL THEN id END) AS new FROM events \
+               WHERE status IN ('pending', 'failed') GROUP BY connection_id";
+    let mut statement = sqlite.prepare_cached(sql)?;
+    let queues = collect(query(&mut statement, [])?, |row| {
+        let received_at = |id: Option<i64>| match id {
+            Some(id) => time_of(sqlite, "SELECT received_at FROM events WHERE id = ?1", id),
+            None => Ok(None),
+        };
+        let new: Option<i64> = row.get("new")?;
+        let retry = row.get::<Option<i64>>("due_at")?.map(timestamp_millis).transpose()?.filter(|at| *at <= now);
+        let state = QueueState {
+            depth: row.get("depth")?,
+            oldest_at: received_at(row.get("oldest")?)?,
+            overdue_since: received_at(new)?.into_iter().chain(retry).min(),
+        };
+        Ok((ConnectionId(row.get("connection_id")?), state))
+    })?;
+    Ok(queues.into_iter().collect())
+}
+
+fn delivery_queue(sqlite: &Connection, now: Timestamp) -> Result<QueueState, StoreError> {
+    let sql = "SELECT count(*) AS depth, min(d.id) AS oldest, min(d.due_at) AS due_at FROM deliveries d \
+               JOIN endpoints e ON e.id = d.endpoint_id \
+               WHERE d.status IN ('pending', 'failed') AND e.disabled_at IS NULL";
+    let (depth, oldest, due_at): (u64, Option<i64>, Option<i64>) = sqlite
+        .prepare_cached(sql)?
+        .query_row([], |row| Ok((row.get("depth")?, row.get("oldest")?, row.get("due_at")?)))?;
+    let oldest_at = match oldest {
+        Some(id) => time_of(sqlite, "SELECT created_at FROM deliveries WHERE id = ?1", id)?,
+        None => None,
+    };
+    let due_at = due_at.map(timestamp_millis).transpose()?;
+    Ok(QueueState { depth, oldest_at, overdue_since: due_at.filter(|at| *at <= now) })
+}
+
+fn events(sqlite: &Connection, since: Timestamp) -> Result<Vec<(ConnectionId, EventStatus, u64)>, StoreError> {
+    let first = first_since(sqlite, "events", "id", "received_at", since)?;
+    let sql = "SELECT connection_id, status, count(*) AS count FROM events WHERE id >= ?1 AND received_at >= ?2 \
+               GROUP BY connection_id, status";
+    let mut statement = sqlite.prepare_cached(sql)?;
+    collect(query(&mut statement, (first, since.as_millisecond()))?, |row| {
+        Ok((ConnectionId(row.get("connection_id")?), get_word(row, "status")?, row.get("count")?))
+    })
+}
+
+fn deliveries(sqlite: &Connection, since: Timestamp) -> Result<Vec<(DeliveryStatus, u64)>, StoreError> {
+    let first = first_since(sqlite, "deliveries", "id", "created_at", since)?;
+    let sql = "SELECT status, count(*) AS count FROM deliveries WHERE id >= ?1 AND created_at >= ?2 GROUP BY status";
+    let mut statement = sqlite.prepare_cached(sql)?;
+    collect(query(&mut statement, (first, since.as_millisecond()))?, |row| {
+        Ok((get_word(row, "status")?, row.get("count")?))
+    })
+}
+
+/// There are at most a hundred jobs of each stream.
+fn jobs(sqlite: &Connection, since: Timestamp) -> Result<Vec<(ConnectionId, JobStatus, u64)>, StoreError> {
+    let sql = "SELECT s.connection_id, j.status, count(*) AS count FROM jobs j JOIN streams s ON s.id = j.stream_id \
+               WHERE j.started_at >= ?1 GROUP BY s.connection_id, j.status";
+    let mut statement = sqlite.prepare_cached(sql)?;
+    collect(query(&mut statement, [since.as_second()])?, |row| {
+        Ok((ConnectionId(row.get("connection_id")?), get_word(row, "status")?, row.get("count")?))
+    })
+}
+
+fn connects(sqlite: &Connection, since: Timestamp) -> Result<Vec<(AuditOutcome, u64)>, StoreError> {
+    let first = first_since(sqlite, "audit_entries", "sequence", "at", since)?;
+    let sql = "SELECT outcome, count(*) AS count FROM audit_entries WHERE sequence >= ?1 AND at >= ?2 \
+               AND operation IN ('connect', 'connect finish', 'reconnect') AND outcome <> 'started' GROUP BY outcome";
+    let mut statement = sqlite.prepare_cached(sql)?;
+    collect(query(&mut statement, (first, since.as_millisecond()))?, |row| {
+        Ok((get_word(row, "outcome")?, row.get("count")?))
+    })
+}
+
+fn time_of(sqlite: &Connection, sql: &str, id: i64) -> Result<Option<Timestamp>, StoreError> {
+    let millis: Option<i64> = sqlite.prepare_cached(sql)?.query_row([id], |row| row.get(0)).optional()?;
+    Ok(millis.map(timestamp_millis).transpose()?)
+}
+
+/// Returns the key from which on the rows of a table are not older than a time. Keys are given out in the order of time,
+/// so that a search by halves finds it in some twenty reads, without an index that each insert would have to maintain.
+fn first_since(
+    sqlite: &Connection,
+    table: &'static str,
+    key: &'static str,
+    time: &'static str,
+    since: Timestamp,
+) -> Result<i64, StoreError> {
+    let since = since.as_millisecond();
+    let ends = format!("SELECT coalesce(min({key}), 0), coalesce(max({key}), -1) + 1 FROM {table}");
+    let (mut low, mut high): (i64, i64) =
+        sqlite.prepare_cached(&ends)?.query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let next = format!("SELECT {key}, {time} FROM {table} WHERE {key} >= ?1 ORDER BY {key} LIMIT 1");
+    let mut next = sqlite.prepare_cached(&next)?;
+    while low < high {
+        let middle = low + (high - low) / 2;
+        let row: Option<(i64, i64)> = next.query_row([middle], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+        match row {
+            Some((found, at)) if at < since => low = found + 1,
+            Some(_) | None => high = middle,
+        }
+    }
+    Ok(low)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::endpoints::tests::{add_connection, at, opened};
+    use super::*;
+    use crate::store::Store;
+
+    /// Adds events at these seconds: id, second, status, and the second at which it is due.
+    async fn add_events(store: &SqliteStore, connection: ConnectionId, rows: &'static [(i64, i64, &str, Option<i64>)]) {
+        store
+            .write(move |transaction| {
+                for (id, second, status, due) in rows {
+                    let sql = "INSERT INTO events (id, connection_id, delivery_id, dedup_key, digest, kind, received_at, \
+                               headers, status, due_at) VALUES (?1, ?2, ?1, ?1, x'00', 'a', ?3, '[]', ?4, ?5)";
+                    let due = due.map(|second| at(second).as_millisecond());
+                    transaction.execute(sql, (id, connection.0, at(*second).as_millisecond(), status, due))?;
+                }
+                Ok(())
+            })
+            .await
+            .unwrap();
+    }
+
+    #[tokio::test]
+    async fn queues_and_counts_are_of_their_time() {
+        let (_folder, [store]) = opened();
+        let connection = add_connection(&store).await;
+        let rows = &[
+            (1, 10, "processed", None),
+            (2, 20, "pending", None),
+            (5, 30, "failed", Some(90)),
+            (6, 40, "dead", None),
+            (9, 50, "processed", None),
+        ];
+        add_events(&store, connection, rows).await;
+        let figures = async |since, now| store.figures().read_figures(at(since), at(now)).await.unwrap();
+        let found = figures(30, 60).await;
+        assert_eq!(
+            found.event_queues[&connection],
+            QueueState { depth: 2, oldest_at: Some(at(20)), overdue_since: Some(at(20)) }
+        );
+        let one = |status| (connection, status, 1);
+        assert_eq!(found.events, [one(EventStatus::Dead), one(EventStatus::Failed), one(EventStatus::Processed)]);
+        assert_eq!(figures(0, 60).await.events.iter().map(|(_, _, count)| count).sum::<u64>(), 5);
+        assert_eq!(figures(51, 60).await.events, []);
+        assert_eq!(found.delivery_queue, QueueState::default());
+    }
+
+    #[tokio::test]
+    async fn what_waits_for_a_retry_is_not_overdue() {
+        let (_folder, [store]) = opened();
+        let connection = add_connection(&store).await;
+        add_events(&store, connection, &[(5, 30, "failed", Some(90))]).await;
+        let overdue = async |now| {
+            let figures = store.figures().read_figures(at(0), at(now)).await.unwrap();
+            figures.event_queues[&connection].overdue_since
+        };
+        assert_eq!((overdue(60).await, overdue(90).await, overdue(100).await), (None, Some(at(90)), Some(at(90))));
+    }
+
+    #[tokio::test]
+    async fn the_first_row_of_a_time_is_found_among_gaps() {
+        let (_folder, [store]) = opened();
+        let connection = add_connection(&store).await;
+        let rows = &[(3, 10, "dead", None), (4, 10, "dead", None), (900, 20, "dead", None), (2000, 30, "dead", None)];
+        add_events(&store, connection, rows).await;
+        let first = async |second| {
+            store.read(move |sqlite| first_since(sqlite, "events", "id", "received_at", at(second))).await.unwrap()
+        };
+        assert_eq!(first(0).await, 3);
+        assert!((5..=900).contains(&first(11).await));
+        assert!((901..=2000).contains(&first(30).await));
+        assert_eq!(first(31).await, 2001);
+    }
+}
