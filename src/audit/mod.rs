@@ -27,7 +27,7 @@ pub use crate::store::{AuditTiming, PendingAudit};
 const PRUNE_BATCH: u32 = 1000;
 
 /// Codes of errors that say that an operation is not allowed.
-const REFUSALS: &[&str] = &["consent_required", "forbidden", "approval_required", "missing_scope"];
+const REFUSALS: &[&str] = &["consent_required", "forbidden", "approval_required", "missing_scope", "never_revealed"];
 
 /// Who requests an operation, and from where.
 #[derive(Clone, Debug)]

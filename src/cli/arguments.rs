@@ -13,7 +13,7 @@ use super::global::GlobalArgs;
 use super::{
     api, api_token, app, audit, binding, calendar, call, completions, config, connect, connect_link, connector,
     consent, disconnect, doctor, endpoint, exec, export, git_credential, help, link, man, mcp, reconnect, refresh,
-    rename, sandbox, serve, status, sync, test, token, user, vault, webhook, workspace,
+    rename, reveal, sandbox, serve, status, sync, test, token, user, vault, webhook, workspace,
 };
 use crate::ops::Operation;
 use crate::ops::audit::find_operation;
@@ -35,6 +35,7 @@ pub(super) enum CliCommand {
     ConnectLink(connect_link::ConnectLinkArgs),
     Reconnect(Box<reconnect::ReconnectArgs>),
     Rename(rename::RenameArgs),
+    Reveal(reveal::RevealArgs),
     #[command(alias = "logout")]
     Disconnect(disconnect::DisconnectArgs),
     #[command(aliases = ["ls", "list"])]

@@ -23,7 +23,7 @@ use crate::view::calendar::{
 use crate::view::call::{ActionListView, CallResultView, RequestPreviewView};
 use crate::view::connect_link::{ConnectLinkListView, NewConnectLinkView, RevokedConnectLinkView};
 use crate::view::connection::{
-    ConnectEventView, DisconnectView, RefreshListView, RenameView, StatusView, TestListView,
+    ConnectEventView, DisconnectView, RefreshListView, RenameView, RevealView, StatusView, TestListView,
 };
 use crate::view::connector::{
     ActionDetailView, ConnectorDetailView, ConnectorFileView, ConnectorListView, ConnectorRemovalView, InstallView,
@@ -207,6 +207,7 @@ const OUTPUTS: &[(&str, Output)] = &[
     ("records", Objects(&[document::<StoredStreamListView>(), document::<WrittenStreamListView>()])),
     ("refresh", Objects(&[document::<RefreshListView>()])),
     ("rename", Objects(&[document::<RenameView>()])),
+    ("reveal", Objects(&[document::<RevealView>()])),
     ("sandbox advance", Objects(&[document::<SandboxAdvanceView>()])),
     ("sandbox data", Objects(&[document::<SandboxRecordsView>()])),
     ("sandbox fault", Objects(&[document::<FaultListView>()])),

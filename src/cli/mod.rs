@@ -37,9 +37,11 @@ mod link;
 mod logging;
 mod man;
 mod mcp;
+mod owner;
 mod reconnect;
 mod refresh;
 mod rename;
+mod reveal;
 mod sandbox;
 mod serve;
 mod sign_in;
@@ -162,6 +164,7 @@ fn needs_workspace(command: &CliCommand) -> Option<bool> {
         CliCommand::Serve(_) => Some(true),
         CliCommand::Reconnect(_)
         | CliCommand::Rename(_)
+        | CliCommand::Reveal(_)
         | CliCommand::Disconnect(_)
         | CliCommand::Status(_)
         | CliCommand::Refresh(_)
@@ -302,6 +305,7 @@ fn run_in(workspace: Workspace, ui: &mut Ui, command: CliCommand) -> Result<u8> 
         CliCommand::Connect(args) => connect::run(&workspace, ui, *args),
         CliCommand::Reconnect(args) => reconnect::run(&workspace, ui, *args),
         CliCommand::Rename(args) => rename::run(&workspace, ui, args),
+        CliCommand::Reveal(args) => reveal::run(&workspace, ui, &args),
         CliCommand::Disconnect(args) => disconnect::run(&workspace, ui, &args),
         CliCommand::Status(args) => status::run(&workspace, ui, &args),
         CliCommand::Refresh(args) => refresh::run(&workspace, ui, &args),

@@ -59,6 +59,17 @@ words!(GrantStatus {
     Disconnected => "disconnected",
 });
 
+/// Whether the credential of a connection may be handed out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RevealPolicy {
+    #[default]
+    Allowed,
+    /// It is used for requests of integ's own, and leaves integ in no other way.
+    Never,
+}
+
+words!(RevealPolicy { Allowed => "allowed", Never => "never" });
+
 /// Whose account it is, as the vendor names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
@@ -83,6 +94,7 @@ pub struct Connection {
     pub account: Option<Account>,
     /// The caller's end user whom it belongs to.
     pub user: Option<UserId>,
+    pub reveal: RevealPolicy,
     pub scopes_requested: Vec<String>,
     /// Absent where the vendor does not say.
     pub scopes_granted: Option<Vec<String>>,

@@ -51,7 +51,7 @@ pub use budget::Budget;
 pub use connect_link::{ConnectLink, ConnectLinkId, ConnectLinkMode, ConnectLinkStatus};
 pub use connection::{
     Account, Check, CheckRecord, Connection, ConnectionAccess, ConnectionHealth, ConnectionId, ConnectionMode,
-    ConnectionTransition, GrantStatus, NewConnection, Transition, connect_command, reconnect_command,
+    ConnectionTransition, GrantStatus, NewConnection, RevealPolicy, Transition, connect_command, reconnect_command,
 };
 pub use consent::{
     Consent, ConsentFilter, ConsentId, ConsentPurpose, ConsentResource, ConsentState, ConsentTextError, ConsentType,

@@ -21,6 +21,7 @@ pub mod protected_resource;
 pub mod quirks;
 pub mod refresh;
 pub mod registration;
+pub mod reveal;
 pub mod revoke;
 pub mod start_page;
 mod token_response;

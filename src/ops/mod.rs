@@ -19,6 +19,7 @@ pub mod git_credential;
 pub mod idempotency;
 pub mod links;
 pub mod mcp;
+pub mod reveal;
 pub mod sandbox;
 #[cfg(test)]
 mod send_tests;
@@ -106,6 +107,7 @@ pub fn operations() -> impl Iterator<Item = &'static Operation> {
         git_credential::OPERATIONS,
         links::OPERATIONS,
         mcp::OPERATIONS,
+        reveal::OPERATIONS,
         sandbox::OPERATIONS,
         sign_ins::OPERATIONS,
         sync::OPERATIONS,

@@ -11,7 +11,7 @@ use crate::model::{
     BindingName, BindingOrigin, ChainProblemKind, CheckpointState, ConnectLinkId, ConnectLinkMode, ConnectLinkStatus,
     ConnectionMode, ConnectionName, ConsentId, ConsentPurpose, ConsentState, ConsentType, DeliveryId, DeliveryStatus,
     DisabledReason, Effect, EndpointId, EventPattern, EventStatus, EventType, EventVerification, HandlerKind,
-    JobStatus, RateTier, RecordChange, ScopeGrant, SignInId, SignInStatus, SubscriptionStatus, SyncMode, UserId,
+    JobStatus, RateTier, RecordChange, RevealPolicy, ScopeGrant, SignInId, SignInStatus, SubscriptionStatus, SyncMode, UserId,
     WorkspaceName, calendar,
 };
 
@@ -76,6 +76,7 @@ word_schemas!(
     JobStatus,
     RateTier,
     RecordChange,
+    RevealPolicy,
     SignInStatus,
     SubscriptionStatus,
     SyncMode,

@@ -48,6 +48,8 @@ CREATE TABLE connections (
     connected_by       TEXT,
     -- The caller's own end user, as an opaque id; NULL for an account that belongs to none.
     user_id            TEXT,
+    -- `never`: its credential is used for requests and handed out to nobody.
+    reveal             TEXT NOT NULL DEFAULT 'allowed' CHECK (reveal IN ('allowed', 'never')),
     -- The last health check, and whether it passed; NULL before the first.
     checked_at         INTEGER,
     check_passed       INTEGER CHECK (check_passed IN (0, 1)),
