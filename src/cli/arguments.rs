@@ -11,9 +11,9 @@ use clap_complete::ArgValueCandidates;
 use super::examples::with_examples;
 use super::global::GlobalArgs;
 use super::{
-    api, api_token, app, audit, binding, calendar, call, completions, config, connect, connect_link, connector,
-    consent, disconnect, doctor, endpoint, exec, export, git_credential, help, link, man, mcp, reconnect, refresh,
-    rename, reveal, sandbox, serve, status, sync, test, token, user, vault, webhook, workspace,
+    api, api_token, app, approval, audit, binding, calendar, call, completions, config, connect, connect_link,
+    connector, consent, disconnect, doctor, endpoint, exec, export, git_credential, help, link, man, mcp, reconnect,
+    refresh, rename, reveal, sandbox, serve, status, sync, test, token, user, vault, webhook, workspace,
 };
 use crate::ops::Operation;
 use crate::ops::audit::find_operation;
@@ -62,6 +62,7 @@ pub(super) enum CliCommand {
     Audit(audit::AuditArgs),
     Endpoint(Box<endpoint::EndpointArgs>),
     ApiToken(api_token::ApiTokenArgs),
+    Approval(approval::ApprovalArgs),
     App(app::AppArgs),
     Connector(connector::ConnectorArgs),
     Webhook(webhook::WebhookArgs),

@@ -10,6 +10,7 @@ use crate::connector::Descriptor;
 use crate::view::api_token::{
     ApiScopeListView, ApiTokenListView, ApiTokenUsageView, ApiTokenView, NewApiTokenView, RevokedApiTokensView,
 };
+use crate::view::approval::{ApprovalDetailView, ApprovalListView};
 use crate::view::audit::{AuditCheckpointView, AuditEntryView, AuditVerificationView};
 use crate::view::binding::{
     BindingExportView, BindingListView, BindingPreviewView, BindingTestView, BindingView, EntityOutcomeView,
@@ -104,6 +105,10 @@ const OUTPUTS: &[(&str, Output)] = &[
     ("app list", Objects(&[document::<AppListView>()])),
     ("app remove", NOTHING),
     ("app set", NOTHING),
+    ("approval deny", Objects(&[document::<ApprovalDetailView>()])),
+    ("approval grant", Objects(&[document::<ApprovalDetailView>()])),
+    ("approval list", Objects(&[document::<ApprovalListView>()])),
+    ("approval show", Objects(&[document::<ApprovalDetailView>()])),
     ("audit export", Objects(&[line::<AuditEntryView>(), line::<AuditCheckpointView>()])),
     ("audit list", Objects(&[line::<AuditEntryView>()])),
     ("audit verify", Objects(&[document::<AuditVerificationView>()])),

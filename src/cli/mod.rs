@@ -6,6 +6,7 @@
 mod api;
 mod api_token;
 mod app;
+mod approval;
 mod arguments;
 mod audit;
 mod binding;
@@ -185,6 +186,7 @@ fn needs_workspace(command: &CliCommand) -> Option<bool> {
         | CliCommand::Schedule(_)
         | CliCommand::Link(_)
         | CliCommand::User(_)
+        | CliCommand::Approval(_)
         | CliCommand::Audit(_) => Some(false),
         // Workspaces are named in the arguments; connectors and settings belong to all of them.
         CliCommand::Workspace(_)
@@ -321,6 +323,7 @@ fn run_in(workspace: Workspace, ui: &mut Ui, command: CliCommand) -> Result<u8> 
         CliCommand::Endpoint(args) => endpoint::run(&workspace, ui, *args),
         CliCommand::ApiToken(args) => api_token::run(&workspace, ui, args),
         CliCommand::App(args) => app::run(&workspace, ui, args),
+        CliCommand::Approval(args) => approval::run(&workspace, ui, args),
         CliCommand::Connector(args) => connector::run(&workspace, ui, args),
         CliCommand::Webhook(args) => webhook::run(&workspace, ui, args),
         CliCommand::Sync(args) => sync::run(&workspace, ui, &args),

@@ -14,7 +14,8 @@ pub(super) struct NoPersonError;
 
 impl Remedy for NoPersonError {
     fn diagnostic(&self) -> Diagnostic {
-        Diagnostic::new(Kind::Usage, "no_terminal").hint(Hint::text("run the command at a terminal, without --no-input"))
+        Diagnostic::new(Kind::Usage, "no_terminal")
+            .hint(Hint::text("run the command at a terminal, without --no-input"))
     }
 }
 

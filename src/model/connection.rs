@@ -189,6 +189,8 @@ pub enum Transition {
     EndpointDisabled,
     /// Of a stream: a sync would have marked too many records as deleted.
     DeletesBlocked,
+    /// Of an API token: a request of it needs an approval.
+    ApprovalRequested,
 }
 
 words!(Transition {
@@ -197,6 +199,7 @@ words!(Transition {
     Recovery => "recovery",
     EndpointDisabled => "endpoint_disabled",
     DeletesBlocked => "deletes_blocked",
+    ApprovalRequested => "approval_requested",
 });
 
 impl Transition {

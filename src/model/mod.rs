@@ -2,6 +2,7 @@
 
 pub mod api_token;
 pub mod app;
+pub mod approval;
 pub mod audit;
 pub mod binding;
 pub mod budget;
@@ -39,6 +40,10 @@ pub use api_token::{
     MAX_API_TOKEN_LIFETIME, OperationScope, PresentedApiToken, RateTier, ScopeGrant, ScopeGroup, UnknownScope,
 };
 pub use app::OAuthApp;
+pub use approval::{
+    APPROVAL_LIFETIME, Approval, ApprovalClaim, ApprovalDecision, ApprovalId, ApprovalPolicy, ApprovalRequest,
+    ApprovalStatus, ApprovalUse, MAX_APPROVAL_WINDOW, approval_summary,
+};
 pub use audit::{
     AuditActor, AuditActorKind, AuditBounds, AuditCheckpoint, AuditEntry, AuditFilter, AuditHash, AuditOutcome,
     AuditRecord, AuditSequence, ChainLink, ChainProblem, ChainProblemKind, ChainVerifier, CheckpointState,

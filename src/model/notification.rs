@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Connection, ConnectionMode, ConnectionTransition, GrantStatus, Transition, WorkspaceName};
+use super::{Approval, Connection, ConnectionMode, ConnectionTransition, GrantStatus, Transition, WorkspaceName};
 use crate::clock::Timestamp;
 
 /// The version of the JSON that hooks get.
@@ -12,11 +12,12 @@ const FORMAT_VERSION: u32 = 1;
 const MAX_REASON_CHARS: usize = 500;
 
 /// What a command has in its environment, and what each variable says.
-pub const VARIABLES: [(&str, &str); 9] = [
-    ("INTEG_NOTIFY_EVENT", "needs_reauth, failure, recovery, endpoint_disabled or deletes_blocked"),
+pub const VARIABLES: [(&str, &str); 10] = [
+    ("INTEG_NOTIFY_EVENT", "what happened: the words above"),
     ("INTEG_NOTIFY_CONNECTION", "its name: slack@work; empty for an endpoint"),
     ("INTEG_NOTIFY_ENDPOINT", "the endpoint, where it is about one"),
     ("INTEG_NOTIFY_STREAM", "the stream, where it is about one"),
+    ("INTEG_NOTIFY_APPROVAL", "the approval, where one is asked for"),
     ("INTEG_NOTIFY_CONNECTOR", "its connector: slack"),
     ("INTEG_NOTIFY_WORKSPACE", "the workspace"),
     ("INTEG_NOTIFY_STATUS", "as `integ status` shows it now"),
@@ -33,6 +34,8 @@ pub struct Notification {
     pub endpoint: Option<String>,
     /// The stream of the connection that it is about.
     pub stream: Option<String>,
+    /// The approval that is asked for; the connection is empty if the request names none.
+    pub approval: Option<String>,
     pub connector: String,
     pub workspace: String,
     pub mode: ConnectionMode,
@@ -55,6 +58,7 @@ impl Notification {
             connection: name.to_string(),
             endpoint: None,
             stream: None,
+            approval: None,
             connector: name.connector().to_owned(),
             workspace: workspace.to_string(),
             mode: *mode,
@@ -76,6 +80,7 @@ impl Notification {
             connection: String::new(),
             endpoint: Some(endpoint.to_owned()),
             stream: None,
+            approval: None,
             connector: String::new(),
             workspace: workspace.to_string(),
             mode: ConnectionMode::Live,
@@ -98,6 +103,7 @@ impl Notification {
             connection: connection.name.to_string(),
             endpoint: None,
             stream: Some(stream.to_owned()),
+            approval: None,
             connector: connection.name.connector().to_owned(),
             workspace: workspace.to_string(),
             mode: connection.mode,
@@ -107,18 +113,37 @@ impl Notification {
         }
     }
 
+    /// That a request of an API token needs an approval. The reason is the request in a line.
+    pub fn approval_requested(approval: &Approval, workspace: &WorkspaceName, at: Timestamp) -> Self {
+        let connection = approval.request.connection.as_ref();
+        Self {
+            transition: Transition::ApprovalRequested,
+            connection: connection.map(ToString::to_string).unwrap_or_default(),
+            endpoint: None,
+            stream: None,
+            approval: Some(approval.id.to_string()),
+            connector: connection.map(|name| name.connector().to_owned()).unwrap_or_default(),
+            workspace: workspace.to_string(),
+            mode: ConnectionMode::Live,
+            status: "pending",
+            reason: Some(sanitize(&approval.request.summary)),
+            at,
+        }
+    }
+
     /// What it is about, for a person.
     pub fn subject(&self) -> &str {
-        self.endpoint.as_ref().unwrap_or(&self.connection)
+        self.endpoint.as_ref().or(self.approval.as_ref()).unwrap_or(&self.connection)
     }
 
     /// What the command has in its environment.
-    pub fn variables(&self) -> [(&'static str, String); 9] {
+    pub fn variables(&self) -> [(&'static str, String); 10] {
         let values = [
             self.transition.as_str().to_owned(),
             self.connection.clone(),
             self.endpoint.clone().unwrap_or_default(),
             self.stream.clone().unwrap_or_default(),
+            self.approval.clone().unwrap_or_default(),
             self.connector.clone(),
             self.workspace.clone(),
             self.status.to_owned(),
@@ -144,6 +169,17 @@ impl Notification {
                 "data": {
                     "event": self.transition.as_str(), "endpoint": endpoint, "workspace": self.workspace,
                     "status": self.status, "reason": self.reason,
+                },
+            });
+        }
+        if let Some(approval) = &self.approval {
+            return json!({
+                "format_version": FORMAT_VERSION,
+                "type": "approval.requested",
+                "timestamp": self.at.to_string(),
+                "data": {
+                    "event": self.transition.as_str(), "approval": approval, "connection": self.connection,
+                    "workspace": self.workspace, "status": self.status, "reason": self.reason,
                 },
             });
         }
@@ -193,6 +229,7 @@ mod tests {
             connection: "slack@work".to_owned(),
             endpoint: None,
             stream: None,
+            approval: None,
             connector: "slack".to_owned(),
             workspace: "team".to_owned(),
             mode: ConnectionMode::Sandbox,

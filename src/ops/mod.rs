@@ -5,6 +5,7 @@
 //! of them.
 
 pub mod api_tokens;
+pub mod approvals;
 pub mod audit;
 pub mod bindings;
 pub mod bundles;
@@ -94,6 +95,7 @@ impl Operation {
 pub fn operations() -> impl Iterator<Item = &'static Operation> {
     let modules = [
         api_tokens::OPERATIONS,
+        approvals::OPERATIONS,
         audit::OPERATIONS,
         bindings::OPERATIONS,
         bundles::OPERATIONS,

@@ -7,6 +7,7 @@ use thiserror::Error;
 use super::reply::protect;
 use crate::error::{Diagnostic, Error, Hint, Kind, Remedy};
 use crate::http::serve::{FullResponse, Response, StatusCode, header};
+use crate::ops::approvals::ApprovalError;
 
 const PROBLEM_JSON: &str = "application/problem+json";
 
@@ -32,6 +33,9 @@ pub(super) struct ProblemView {
     /// The connection that it is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     connection: Option<String>,
+    /// The approval that the request waits for, or that was denied.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    approval: Option<String>,
 }
 
 /// A failure as a response.
@@ -41,13 +45,16 @@ pub(super) struct Problem {
     detail: String,
     hint: Option<Hint>,
     connection: Option<String>,
+    approval: Option<String>,
     headers: Vec<(header::HeaderName, header::HeaderValue)>,
 }
 
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
+        let approval = error.downcast_ref::<ApprovalError>().and_then(ApprovalError::approval).map(ToString::to_string);
         let status = match error.downcast_ref::<RequestError>() {
             Some(request) => request.status(),
+            None if approval.is_some() => StatusCode::FORBIDDEN,
             None => StatusCode::from_u16(error.kind().http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
         };
         let detail = match status {
@@ -58,13 +65,19 @@ impl From<Error> for Problem {
             }
             _ => error.on_one_line(),
         };
-        Self {
+        let location = approval.as_ref().map(|id| format!("/v1/approvals/{id}"));
+        let problem = Self {
             status,
             code: error.code(),
             detail,
             hint: error.hint(),
             connection: error.connection(),
+            approval,
             headers: Vec::new(),
+        };
+        match location {
+            Some(location) => problem.with_header(header::LOCATION, location),
+            None => problem,
         }
     }
 }
@@ -96,6 +109,7 @@ impl Problem {
             hint: self.hint.as_ref().map(ToString::to_string),
             command: self.hint.and_then(|hint| hint.command),
             connection: self.connection,
+            approval: self.approval,
         };
         let mut response = Response::new(serde_json::to_vec(&view).unwrap_or_default().into());
         *response.status_mut() = self.status;

@@ -356,8 +356,7 @@ impl VaultOpener<'_> {
         if !identity::is_passphrase_encrypted(bytes) {
             return Err(invalid("it is an age file that is not encrypted to a passphrase"));
         }
-        let passphrase =
-            passphrase::read_passphrase(command, self.passphrase_source, PassphrasePrompt::OpenIdentity)?;
+        let passphrase = passphrase::read_passphrase(command, self.passphrase_source, PassphrasePrompt::OpenIdentity)?;
         let text = identity::decrypt_with_passphrase(bytes, &passphrase).map_err(|unopened| match unopened {
             DecryptFailure::WrongKey => VaultError::WrongPassphrase(path.to_owned()),
             DecryptFailure::ExcessiveWork(required) => VaultError::ExcessiveWork { path: path.to_owned(), required },

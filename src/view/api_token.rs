@@ -10,8 +10,8 @@ use super::schema::Time;
 use super::{optional_word, word, word_list};
 use crate::clock::Timestamp;
 use crate::model::{
-    ApiOutcome, ApiToken, ApiTokenId, ApiTokenName, ApiTokenStatus, ApiUseCount, ConnectionName, RateTier, ScopeGrant,
-    UserId,
+    ApiOutcome, ApiToken, ApiTokenId, ApiTokenName, ApiTokenStatus, ApiUseCount, ApprovalPolicy, ConnectionName,
+    RateTier, ScopeGrant, UserId,
 };
 use crate::secret::Secret;
 
@@ -35,6 +35,9 @@ pub struct ApiTokenView {
     pub user: Option<UserId>,
     #[serde(serialize_with = "word")]
     pub tier: RateTier,
+    /// Which of its requests need a person's approval.
+    #[serde(serialize_with = "word")]
+    pub approve: ApprovalPolicy,
     #[schemars(with = "Time")]
     pub created_at: Timestamp,
     /// When its present text was made.
@@ -68,6 +71,7 @@ impl ApiTokenView {
             connections,
             user: token.user,
             tier: token.tier,
+            approve: token.approve,
             created_at: token.created_at,
             rotated_at: token.rotated_at,
             expires_at: token.expires_at,

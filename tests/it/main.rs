@@ -5,6 +5,7 @@
 
 mod actions;
 mod api_token;
+mod approval;
 mod attack;
 mod audit;
 mod binding;

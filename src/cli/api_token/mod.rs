@@ -10,7 +10,7 @@ use super::complete::{api_scopes, api_tokens, connections};
 use super::ui::Ui;
 use super::value_parser::{duration, time};
 use crate::error::Result;
-use crate::model::{ConnectionName, RateTier, UserId};
+use crate::model::{ApprovalPolicy, ConnectionName, RateTier, UserId};
 use crate::ops::api_tokens::{
     self as ops, ConnectionLimit, CreateApiTokenRequest, RotateApiTokenRequest, UpdateApiTokenRequest,
 };
@@ -58,6 +58,9 @@ enum ApiTokenCommand {
         /// Remind to rotate it after this time
         #[arg(long, value_name = "TIME", value_parser = duration)]
         rotate_after: Option<Duration>,
+        /// Requests that need a person's approval: those that destroy, or that write or destroy
+        #[arg(long, value_name = "EFFECT", default_value = "none")]
+        approve: ApprovalPolicyArg,
     },
     /// List the tokens with their status
     List,
@@ -132,6 +135,26 @@ struct UpdateArgs {
     /// Remind to rotate it after this time; 0s for no reminder
     #[arg(long, value_name = "TIME", value_parser = duration)]
     rotate_after: Option<Duration>,
+    /// Requests that need a person's approval: those that destroy, or that write or destroy
+    #[arg(long, value_name = "EFFECT")]
+    approve: Option<ApprovalPolicyArg>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum ApprovalPolicyArg {
+    None,
+    Destroy,
+    Write,
+}
+
+impl ApprovalPolicyArg {
+    fn policy(self) -> ApprovalPolicy {
+        match self {
+            Self::None => ApprovalPolicy::None,
+            Self::Destroy => ApprovalPolicy::Destroy,
+            Self::Write => ApprovalPolicy::Write,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -174,6 +197,7 @@ impl UpdateArgs {
             connections,
             tier: self.tier.map(RateTierArg::tier),
             rotate_after: self.rotate_after.map(|after| Some(after).filter(|after| !after.is_zero())),
+            approve: self.approve.map(ApprovalPolicyArg::policy),
         })
     }
 }
@@ -184,7 +208,7 @@ fn resolved(ui: &Ui, names: &[String]) -> Result<Vec<ConnectionName>> {
 
 pub(super) fn run(workspace: &Workspace, ui: &Ui, args: ApiTokenArgs) -> Result<u8> {
     match args.command {
-        ApiTokenCommand::Create { name, scopes, connections, user, tier, expires, rotate_after } => {
+        ApiTokenCommand::Create { name, scopes, connections, user, tier, expires, rotate_after, approve } => {
             let request = CreateApiTokenRequest {
                 name,
                 user,
@@ -193,6 +217,7 @@ pub(super) fn run(workspace: &Workspace, ui: &Ui, args: ApiTokenArgs) -> Result<
                 tier: Some(tier.tier()),
                 expires_in: expires,
                 rotate_after,
+                approve: Some(approve.policy()),
             };
             let created = workspace.run(ops::create_token(workspace, request, None))?;
             show_new(ui, "Created", &created)?;

@@ -14,6 +14,7 @@
 
 mod api_tokens;
 mod api_usage;
+mod approvals;
 mod apps;
 mod audit;
 mod bindings;
@@ -76,9 +77,9 @@ pub use snapshot::{BackupConnection, BackupContents, Snapshot};
 use self::readers::Readers;
 use self::writer::{WriteContext, Writer};
 use super::{
-    ApiTokens, Apps, AuditLog, Bindings, ConnectLinks, Connections, Consents, Endpoints, EntityStates, EventCreations,
-    EventTypes, Events, Grants, IdempotencyKeys, Jobs, Links, Locks, MalformedValue, Outbox, PendingAudit, Records,
-    Sandbox, Schedules, SignIns, Store, StoreError, Streams, Subscriptions, Users, Webhooks,
+    ApiTokens, Approvals, Apps, AuditLog, Bindings, ConnectLinks, Connections, Consents, Endpoints, EntityStates,
+    EventCreations, EventTypes, Events, Grants, IdempotencyKeys, Jobs, Links, Locks, MalformedValue, Outbox,
+    PendingAudit, Records, Sandbox, Schedules, SignIns, Store, StoreError, Streams, Subscriptions, Users, Webhooks,
 };
 
 /// The version of the SQLite underneath.
@@ -228,6 +229,10 @@ impl Store for SqliteStore {
     }
 
     fn api_tokens(&self) -> &dyn ApiTokens {
+        self
+    }
+
+    fn approvals(&self) -> &dyn Approvals {
         self
     }
 

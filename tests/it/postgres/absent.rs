@@ -13,7 +13,7 @@ use integ::model::delivery::{
 use integ::model::*;
 use integ::secret::Secret;
 use integ::store::{
-    ApiTokenRotation, ApiTokenWrite, ApiTokens, Apps, AuditLog, Bindings, ConnectLinks, Consents, Endpoints,
+    ApiTokenRotation, ApiTokenWrite, ApiTokens, Approvals, Apps, AuditLog, Bindings, ConnectLinks, Consents, Endpoints,
     EntityStates, EventCreations, EventTypes, Events, Fence, IdempotencyKeys, Jobs, Links, Outbox, Records, Sandbox,
     Schedules, SignIns, StoreError, Streams, Subscriptions, Users, Webhooks,
 };
@@ -74,6 +74,12 @@ closed! {
         fn admit(&ApiTokenId, Timestamp, u32, Duration) -> Option<Admission>;
         fn record_usage(&[ApiUse]) -> ();
         fn usage(&ApiTokenId, Date) -> Vec<ApiUseCount>;
+    }
+    Approvals {
+        fn claim(&Approval, Timestamp) -> ApprovalClaim;
+        fn list(Option<&ApprovalId>, u32) -> Vec<Approval>;
+        fn find(&ApprovalId) -> Option<Approval>;
+        fn decide(&ApprovalId, ApprovalDecision, Timestamp) -> Option<Approval>;
     }
     SignIns {
         fn begin(&NewSignIn) -> ();

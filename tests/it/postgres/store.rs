@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use integ::store::{
-    ApiTokens, Apps, AuditLog, Bindings, ConnectLinks, Connections, Consents, Endpoints, EntityStates, EventCreations,
-    EventTypes, Events, Grants, IdempotencyKeys, Jobs, Links, Locks, MalformedValue, Outbox, PendingAudit, Records,
-    Sandbox, Schedules, SignIns, Store, StoreError, Streams, Subscriptions, Users, Webhooks,
+    ApiTokens, Approvals, Apps, AuditLog, Bindings, ConnectLinks, Connections, Consents, Endpoints, EntityStates,
+    EventCreations, EventTypes, Events, Grants, IdempotencyKeys, Jobs, Links, Locks, MalformedValue, Outbox,
+    PendingAudit, Records, Sandbox, Schedules, SignIns, Store, StoreError, Streams, Subscriptions, Users, Webhooks,
 };
 use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard};
 use tokio_postgres::{Client, Config, NoTls};
@@ -32,6 +32,7 @@ const SCHEMA: &str = "
         grant_status TEXT NOT NULL,
         status_reason TEXT,
         connected_at BIGINT NOT NULL,
+        reveal TEXT NOT NULL DEFAULT 'allowed',
         checked_at BIGINT,
         check_passed BOOLEAN,
         check_unauthorized BOOLEAN NOT NULL DEFAULT FALSE,
@@ -163,6 +164,10 @@ impl Store for PostgresStore {
     }
 
     fn api_tokens(&self) -> &dyn ApiTokens {
+        self
+    }
+
+    fn approvals(&self) -> &dyn Approvals {
         self
     }
 

@@ -740,6 +740,8 @@ CREATE TABLE api_tokens (
     -- Seconds after which it should be rotated.
     rotate_after   INTEGER,
     last_used_at   INTEGER,
+    -- Which of its requests need a person's approval.
+    approve        TEXT NOT NULL DEFAULT 'none' CHECK (approve IN ('none', 'destroy', 'write')),
     CHECK ((previous_hash IS NULL) = (previous_until IS NULL))
 ) STRICT, WITHOUT ROWID;
 
@@ -761,6 +763,32 @@ CREATE TRIGGER api_token_connections_deleted AFTER DELETE ON api_token_connectio
 WHEN NOT EXISTS (SELECT 1 FROM api_token_connections WHERE token_id = old.token_id) BEGIN
     UPDATE api_tokens SET is_enabled = 0 WHERE id = old.token_id AND is_limited = 1;
 END;
+
+-- A person's yes to one exact request of a token.
+CREATE TABLE approvals (
+    id           TEXT PRIMARY KEY,
+    token_id     TEXT NOT NULL REFERENCES api_tokens (id) ON DELETE CASCADE,
+    operation    TEXT NOT NULL,
+    effect       TEXT NOT NULL CHECK (effect IN ('read', 'write', 'destroy')),
+    -- A name rather than a reference: the digest covers the id.
+    connection   TEXT,
+    -- SHA-256 of the request and of the id of its connection.
+    digest       BLOB NOT NULL,
+    summary      TEXT NOT NULL,
+    -- JSON: method, path, query and body.
+    request      TEXT NOT NULL,
+    status       TEXT NOT NULL CHECK (status IN ('pending', 'granted', 'denied', 'used', 'expired')),
+    use_limit    TEXT NOT NULL CHECK (use_limit IN ('once', 'repeated')),
+    requested_at INTEGER NOT NULL,
+    expires_at   INTEGER NOT NULL,
+    decided_at   INTEGER,
+    used_at      INTEGER
+) STRICT, WITHOUT ROWID;
+
+-- A repeated request finds the approval that it waits for.
+CREATE UNIQUE INDEX approvals_open ON approvals (token_id, digest) WHERE status IN ('pending', 'granted', 'denied');
+
+CREATE INDEX approvals_requested ON approvals (requested_at, id);
 
 -- The requests of the last window, by the first of the tokens that share a limit. Times are Unix microseconds and never
 -- decrease with the number, so that both ends of the window are found by it.

@@ -1,6 +1,8 @@
-//! Errors of sign-ins that another process finishes, and of connect links.
+//! Errors of sign-ins that another process finishes, of connect links and of approvals.
 
 use integ::connect::pending::SignInError;
+use integ::model::ApprovalStatus;
+use integ::ops::approvals::ApprovalError;
 use integ::ops::connect_links::ConnectLinkError;
 use integ::ops::sign_ins::SignInRequestError;
 
@@ -35,5 +37,15 @@ fn sign_ins() {
         Expired => [E::Expired],
         NoPublicUrl => [E::NoPublicUrl],
     });
+    let approval = || "apr_00112233445566778899aabb".parse().unwrap();
+    let approvals = errors!(ApprovalError {
+        Required => [E::Required { approval: approval() }],
+        Denied => [E::Denied { approval: approval() }],
+        TooMany => [E::TooMany],
+        NotFound => [E::NotFound(approval())],
+        Closed => [E::Closed { id: approval(), status: ApprovalStatus::Used }],
+        InvalidWindow => [E::InvalidWindow],
+    });
+    assert_snap("errors_approvals", &approvals);
     assert_snap("errors_sign_ins", &(text + &requests + &links));
 }
