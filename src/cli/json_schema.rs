@@ -8,7 +8,8 @@ use serde_json::{Map, Value, json};
 use super::ui::FORMAT_VERSION;
 use crate::connector::Descriptor;
 use crate::view::api_token::{
-    ApiScopeListView, ApiTokenListView, ApiTokenUsageView, ApiTokenView, NewApiTokenView, RevokedApiTokensView,
+    ApiScopeListView, ApiTokenListView, ApiTokenLoginView, ApiTokenTrustListView, ApiTokenTrustView, ApiTokenUsageView,
+    ApiTokenView, NewApiTokenView, RemovedApiTokenTrustView, RevokedApiTokensView,
 };
 use crate::view::approval::{ApprovalDetailView, ApprovalListView};
 use crate::view::audit::{AuditCheckpointView, AuditEntryView, AuditVerificationView};
@@ -96,10 +97,14 @@ const OUTPUTS: &[(&str, Output)] = &[
     ("api", Other("the answer of the service")),
     ("api-token create", Objects(&[document::<NewApiTokenView>()])),
     ("api-token list", Objects(&[document::<ApiTokenListView>()])),
+    ("api-token login", Objects(&[document::<ApiTokenLoginView>()])),
     ("api-token revoke", Objects(&[document::<RevokedApiTokensView>()])),
     ("api-token rotate", Objects(&[document::<NewApiTokenView>()])),
     ("api-token scopes", Objects(&[document::<ApiScopeListView>()])),
     ("api-token show", Objects(&[document::<ApiTokenView>()])),
+    ("api-token trust add", Objects(&[document::<ApiTokenTrustView>()])),
+    ("api-token trust list", Objects(&[document::<ApiTokenTrustListView>()])),
+    ("api-token trust remove", Objects(&[document::<RemovedApiTokenTrustView>()])),
     ("api-token update", Objects(&[document::<ApiTokenView>()])),
     ("api-token usage", Objects(&[document::<ApiTokenUsageView>()])),
     ("app list", Objects(&[document::<AppListView>()])),

@@ -154,7 +154,7 @@ fn usage(error: &clap::Error) -> ExitCode {
 fn needs_workspace(command: &CliCommand) -> Option<bool> {
     match command {
         CliCommand::Connect(_) => Some(true),
-        CliCommand::ApiToken(args) => Some(args.makes_workspace()),
+        CliCommand::ApiToken(args) => args.makes_workspace(),
         CliCommand::ConnectLink(args) => Some(args.makes_workspace()),
         CliCommand::Endpoint(args) => Some(args.makes_workspace()),
         CliCommand::App(args) => Some(args.makes_workspace()),

@@ -56,6 +56,7 @@ mod tests {
             root: id.clone(),
             rotate_after: None,
             approve: ApprovalPolicy::None,
+            trust: None,
             id,
         };
         let found = |token: &ApiToken, day| {

@@ -36,8 +36,9 @@ pub mod words;
 
 pub use api_token::{
     API_SCOPES, API_TOKEN_PATTERN, API_TOKEN_PREFIX, API_TOKEN_WARNING, Admission, ApiOutcome, ApiScope, ApiToken,
-    ApiTokenHash, ApiTokenId, ApiTokenName, ApiTokenStatus, ApiTokenText, ApiUse, ApiUseCount, ApiVerb, ExcessRight,
-    MAX_API_TOKEN_LIFETIME, OperationScope, PresentedApiToken, RateTier, ScopeGrant, ScopeGroup, UnknownScope,
+    ApiTokenHash, ApiTokenId, ApiTokenName, ApiTokenStatus, ApiTokenText, ApiTokenTrust, ApiUse, ApiUseCount, ApiVerb,
+    ExcessRight, MAX_API_TOKEN_LIFETIME, MAX_TRUST_NAME_BYTES, MAX_TRUSTED_LIFETIME, OperationScope, PresentedApiToken,
+    RateTier, ScopeGrant, ScopeGroup, TokenExchange, TokenExchangeResult, UnknownScope,
 };
 pub use app::OAuthApp;
 pub use approval::{

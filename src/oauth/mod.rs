@@ -14,6 +14,7 @@ pub mod device;
 pub mod discovery;
 mod duplicate_members;
 pub mod id_token;
+pub mod issuer_keys;
 pub mod lifetime;
 pub mod outcome_page;
 mod peer_guard;

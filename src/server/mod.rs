@@ -30,6 +30,7 @@ mod reply;
 mod route;
 mod sign_in_pages;
 mod table;
+mod token_exchange;
 mod usage;
 
 use std::pin::{Pin, pin};

@@ -7,6 +7,7 @@ use thiserror::Error;
 use super::reply::protect;
 use crate::error::{Diagnostic, Error, Hint, Kind, Remedy};
 use crate::http::serve::{FullResponse, Response, StatusCode, header};
+use crate::ops::api_tokens::TokenExchangeError;
 use crate::ops::approvals::ApprovalError;
 
 const PROBLEM_JSON: &str = "application/problem+json";
@@ -55,6 +56,7 @@ impl From<Error> for Problem {
         let status = match error.downcast_ref::<RequestError>() {
             Some(request) => request.status(),
             None if approval.is_some() => StatusCode::FORBIDDEN,
+            None if is_refused_identity(&error) => StatusCode::UNAUTHORIZED,
             None => StatusCode::from_u16(error.kind().http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
         };
         let detail = match status {
@@ -80,6 +82,10 @@ impl From<Error> for Problem {
             None => problem,
         }
     }
+}
+
+fn is_refused_identity(error: &Error) -> bool {
+    error.downcast_ref::<TokenExchangeError>().is_some_and(TokenExchangeError::is_refusal)
 }
 
 impl From<RequestError> for Problem {
@@ -140,6 +146,8 @@ pub(super) enum RequestError {
     MissingScope { scope: String },
     #[error("the API token has used up its {limit} requests per minute")]
     RateLimited { limit: u32 },
+    #[error("this address has used up its {limit} exchanges per minute")]
+    TooManyExchanges { limit: u32 },
     #[error("too many requests are being answered")]
     Overloaded,
     #[error("{value:?} is not a valid {name}")]
@@ -183,7 +191,7 @@ impl RequestError {
             Self::UnknownPath | Self::Path { .. } => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::NoToken | Self::InvalidToken => StatusCode::UNAUTHORIZED,
-            Self::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::RateLimited { .. } | Self::TooManyExchanges { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Overloaded | Self::NotAudited { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::Query { .. } | Self::Body { .. } | Self::InvalidIdempotencyKey | Self::InvalidCursor => {
                 StatusCode::BAD_REQUEST
@@ -224,7 +232,9 @@ impl Remedy for RequestError {
                 .hint(Hint::new("list the API tokens:", "integ api-token list")),
             Self::MissingScope { scope } => usage("missing_scope")
                 .hint(Hint::new("create a token with it:", format!("integ api-token create NAME --scope {scope}"))),
-            Self::RateLimited { .. } => Diagnostic::new(Kind::Temporary, "rate_limited"),
+            Self::RateLimited { .. } | Self::TooManyExchanges { .. } => {
+                Diagnostic::new(Kind::Temporary, "rate_limited")
+            }
             Self::Overloaded => Diagnostic::new(Kind::Temporary, "overloaded"),
             Self::Path { .. } => Diagnostic::new(Kind::NotFound, "invalid_path"),
             Self::Query { .. } => usage("invalid_query"),

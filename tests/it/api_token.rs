@@ -15,7 +15,7 @@ use integ::notify::Notifier;
 use integ::ops::api_tokens::{
     self, ApiTokenError, ConnectionLimit, CreateApiTokenRequest, RotateApiTokenRequest, UpdateApiTokenRequest,
 };
-use integ::runtime::{Engine, Workspace, new_runtime};
+use integ::runtime::{Engine, Workspace};
 use integ::secret::Secret;
 use integ::vault::{PassphrasePrompt, PassphraseSource};
 
@@ -110,6 +110,7 @@ fn request(name: &str, scopes: &[&str]) -> CreateApiTokenRequest {
         tier: None,
         expires_in: None,
         rotate_after: None,
+        approve: None,
     }
 }
 
@@ -122,6 +123,7 @@ fn change(token: &str) -> UpdateApiTokenRequest {
         connections: None,
         tier: None,
         rotate_after: None,
+        approve: None,
     }
 }
 

@@ -195,6 +195,33 @@ fn granting_asks_for_the_passphrase_of_the_vault() {
     assert_eq!(home.json(&format!("approval show {id}"))["status"], "granted");
 }
 
+/// Everything that hands out a credential loads it where the policy is checked.
+#[test]
+fn operations_load_credentials_in_one_place() {
+    let mut folders = vec![std::path::PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/src/ops"))];
+    let mut loads = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if entry.is_dir() {
+                folders.push(entry);
+                continue;
+            }
+            let text = std::fs::read_to_string(&entry).unwrap();
+            let name = entry.file_name().unwrap().to_str().unwrap().to_owned();
+            let functions = ["fresh_grant(", "load_grant(", "token_vault.load("];
+            loads.extend(
+                functions
+                    .iter()
+                    .filter(|function| text.contains(*function))
+                    .map(|function| format!("{name} {function}")),
+            );
+        }
+    }
+    loads.sort();
+    // Previews blank the secrets of the grant that they load.
+    assert_eq!(loads, ["calls.rs load_grant(", "subscriptions.rs load_grant("]);
+}
+
 #[test]
 fn a_credential_that_is_never_revealed_is_used_all_the_same() {
     let home = home();

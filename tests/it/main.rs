@@ -14,6 +14,7 @@ mod bundle;
 mod calendar;
 mod call;
 mod catalogue;
+mod ci_token;
 mod completion;
 mod connect;
 mod consent;

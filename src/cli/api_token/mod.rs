@@ -1,6 +1,8 @@
 //! `integ api-token`.
 
+mod login;
 mod render;
+mod trust;
 
 use std::time::Duration;
 
@@ -28,9 +30,13 @@ pub(super) struct ApiTokenArgs {
 }
 
 impl ApiTokenArgs {
-    /// Whether it may make the workspace that it works in.
-    pub(super) fn makes_workspace(&self) -> bool {
-        matches!(self.command, ApiTokenCommand::Create { .. })
+    /// Whether it may make the workspace that it works in; absent if it works in none.
+    pub(super) fn makes_workspace(&self) -> Option<bool> {
+        match self.command {
+            ApiTokenCommand::Login(_) => None,
+            ApiTokenCommand::Create { .. } => Some(true),
+            _ => Some(false),
+        }
     }
 }
 
@@ -95,6 +101,8 @@ enum ApiTokenCommand {
         #[arg(short, long)]
         yes: bool,
     },
+    Trust(trust::TrustArgs),
+    Login(login::LoginArgs),
     /// Show how often a token was used
     Usage {
         /// Name or id of the token
@@ -248,6 +256,8 @@ pub(super) fn run(workspace: &Workspace, ui: &Ui, args: ApiTokenArgs) -> Result<
             }
         }
         ApiTokenCommand::Revoke { token, yes } => return revoke(workspace, ui, &token, yes),
+        ApiTokenCommand::Trust(args) => return trust::run(workspace, ui, args),
+        ApiTokenCommand::Login(args) => return login::run(workspace, ui, args),
         ApiTokenCommand::Usage { token, since } => {
             let since = time(workspace, &since)?;
             ui.show(&workspace.run(ops::token_usage(workspace, &token, since, None))?)?;

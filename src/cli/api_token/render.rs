@@ -101,6 +101,7 @@ impl Render for ApiTokenView {
             ("last used at", text(self.last_used_at)),
             ("user", self.user.as_ref().map(ToString::to_string)),
             ("needs approval", Some(self.approve.to_string()).filter(|_| self.approve != ApprovalPolicy::None)),
+            ("trust", self.trust.as_ref().map(ToString::to_string)),
             ("created by", self.created_by.as_ref().map(ToString::to_string)),
         ];
         for (name, value) in optional {

@@ -2,6 +2,7 @@
 
 mod scope;
 mod text;
+mod trust;
 mod usage;
 
 use std::fmt;
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 pub use scope::{API_SCOPES, ApiScope, ApiVerb, OperationScope, ScopeGrant, ScopeGroup, UnknownScope};
 pub use text::{API_TOKEN_PATTERN, API_TOKEN_PREFIX, ApiTokenHash, ApiTokenText};
+pub use trust::{ApiTokenTrust, MAX_TRUST_NAME_BYTES, MAX_TRUSTED_LIFETIME, TokenExchange, TokenExchangeResult};
 pub use usage::{Admission, ApiOutcome, ApiUse, ApiUseCount};
 
 use super::approval::ApprovalPolicy;
@@ -143,6 +145,8 @@ pub struct ApiToken {
     pub rotate_after: Option<Duration>,
     /// Which of its requests need a person's approval.
     pub approve: ApprovalPolicy,
+    /// The trust whose identity token it was exchanged for.
+    pub trust: Option<ApiTokenName>,
 }
 
 /// A right that one token has and another one lacks.
@@ -301,6 +305,7 @@ mod tests {
             root: id.clone(),
             rotate_after: None,
             approve: ApprovalPolicy::None,
+            trust: None,
             id,
         }
     }

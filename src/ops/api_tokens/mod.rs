@@ -5,6 +5,7 @@
 
 mod authenticate;
 mod error;
+mod trusts;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -12,6 +13,11 @@ use std::time::Duration;
 pub use authenticate::{RATE_WINDOW, admit, authenticate, record_usage};
 pub use error::ApiTokenError;
 use jiff::tz::TimeZone;
+pub use trusts::{
+    AddApiTokenTrustRequest, ApiTokenLoginError, ApiTokenLoginRequest, ApiTokenTrustError, EXCHANGE_PATH,
+    ExchangeTokenRequest, IdentitySource, TokenExchangeError, add_trust, exchange_token, list_trusts, log_in,
+    remove_trust,
+};
 
 use super::{Effect, Operation, OperationScope, Reach};
 use crate::clock::Timestamp;
@@ -42,6 +48,10 @@ pub const OPERATIONS: &[Operation] = &[
     operation("api-token rotate", Effect::Write),
     operation("api-token revoke", Effect::Destroy),
     operation("api-token usage", Effect::Read),
+    trusts::LOGIN,
+    trusts::TRUST_ADD,
+    trusts::TRUST_LIST,
+    trusts::TRUST_REMOVE,
 ];
 
 /// How often a change is tried again that another one came before.
@@ -105,6 +115,7 @@ pub async fn create_token(
         root: creator.map_or_else(|| id.clone(), |creator| creator.root.clone()),
         rotate_after: request.rotate_after,
         approve: request.approve.or(creator.map(|creator| creator.approve)).unwrap_or_default(),
+        trust: creator.and_then(|creator| creator.trust.clone()),
         id,
     };
     check_within(&token, creator)?;

@@ -6,11 +6,14 @@ use async_trait::async_trait;
 use jiff::civil::Date;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, params};
 
-use super::row::{Row, collect, first, get_json, get_optional_seconds, get_seconds, get_word, query, to_json, user};
+use super::row::{
+    Row, collect, first, get_json, get_optional_seconds, get_seconds, get_word, parse_word, query, to_json, user,
+};
 use super::{MalformedValue, SqliteStore, StoreError, api_usage};
 use crate::clock::Timestamp;
 use crate::model::{
-    Admission, ApiToken, ApiTokenHash, ApiTokenId, ApiUse, ApiUseCount, ConnectionId, PresentedApiToken, UserId,
+    Admission, ApiToken, ApiTokenHash, ApiTokenId, ApiTokenName, ApiUse, ApiUseCount, ConnectionId, PresentedApiToken,
+    UserId,
 };
 use crate::store::{ApiTokenRotation, ApiTokenWrite, ApiTokens};
 
@@ -22,7 +25,7 @@ macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT id, name, user_id, hash, previous_hash, previous_until, scopes, is_limited, tier, parent_id, root_id, \
-             is_enabled, created_at, rotated_at, expires_at, rotate_after, last_used_at, approve, \
+             is_enabled, created_at, rotated_at, expires_at, rotate_after, last_used_at, approve, trust, \
              (SELECT group_concat(connection_id) FROM (SELECT connection_id FROM api_token_connections \
              WHERE token_id = api_tokens.id ORDER BY connection_id)) AS connections FROM api_tokens ",
             $rest
@@ -148,7 +151,11 @@ fn find_by_hash(sqlite: &Connection, hash: &ApiTokenHash) -> Result<Option<Prese
     Ok(Some(PresentedApiToken { token, hash, previous, ancestors }))
 }
 
-fn insert(transaction: &Transaction<'_>, token: &ApiToken, hash: &ApiTokenHash) -> Result<ApiTokenWrite, StoreError> {
+pub(super) fn insert(
+    transaction: &Transaction<'_>,
+    token: &ApiToken,
+    hash: &ApiTokenHash,
+) -> Result<ApiTokenWrite, StoreError> {
     if is_name_taken(transaction, token)? {
         return Ok(ApiTokenWrite::NameTaken);
     }
@@ -158,8 +165,8 @@ fn insert(transaction: &Transaction<'_>, token: &ApiToken, hash: &ApiTokenHash) 
         return Ok(ApiTokenWrite::Conflict);
     }
     let sql = "INSERT INTO api_tokens (id, name, user_id, hash, scopes, is_limited, tier, parent_id, root_id, is_enabled, \
-               created_at, rotated_at, expires_at, rotate_after, approve) \
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)";
+               created_at, rotated_at, expires_at, rotate_after, approve, trust) \
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)";
     transaction.execute(
         sql,
         params![
@@ -178,6 +185,7 @@ fn insert(transaction: &Transaction<'_>, token: &ApiToken, hash: &ApiTokenHash) 
             token.expires_at.as_second(),
             token.rotate_after.map(|after| after.as_secs()),
             token.approve.as_str(),
+            token.trust.as_ref().map(ApiTokenName::as_str),
         ],
     )?;
     put_connections(transaction, token)?;
@@ -264,6 +272,7 @@ fn from_row(row: &Row<'_>) -> Result<ApiToken, StoreError> {
         root: get_word(row, "root_id")?,
         rotate_after: row.get::<Option<u64>>("rotate_after")?.map(Duration::from_secs),
         approve: get_word(row, "approve")?,
+        trust: row.get::<Option<String>>("trust")?.map(|name| parse_word(&name)).transpose()?,
     })
 }
 
@@ -310,6 +319,7 @@ pub(super) mod tests {
             root: parent.map_or_else(|| id.clone(), |parent| parent.root.clone()),
             rotate_after: Some(Duration::from_secs(90)),
             approve: ApprovalPolicy::Destroy,
+            trust: None,
             id,
         }
     }

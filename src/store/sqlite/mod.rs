@@ -12,6 +12,7 @@
 //!
 //! The store knows neither where its key comes from nor whether its file may be trusted: that is `vault`'s.
 
+mod api_token_trusts;
 mod api_tokens;
 mod api_usage;
 mod approvals;
@@ -77,9 +78,10 @@ pub use snapshot::{BackupConnection, BackupContents, Snapshot};
 use self::readers::Readers;
 use self::writer::{WriteContext, Writer};
 use super::{
-    ApiTokens, Approvals, Apps, AuditLog, Bindings, ConnectLinks, Connections, Consents, Endpoints, EntityStates,
-    EventCreations, EventTypes, Events, Grants, IdempotencyKeys, Jobs, Links, Locks, MalformedValue, Outbox,
-    PendingAudit, Records, Sandbox, Schedules, SignIns, Store, StoreError, Streams, Subscriptions, Users, Webhooks,
+    ApiTokenTrusts, ApiTokens, Approvals, Apps, AuditLog, Bindings, ConnectLinks, Connections, Consents, Endpoints,
+    EntityStates, EventCreations, EventTypes, Events, Grants, IdempotencyKeys, Jobs, Links, Locks, MalformedValue,
+    Outbox, PendingAudit, Records, Sandbox, Schedules, SignIns, Store, StoreError, Streams, Subscriptions, Users,
+    Webhooks,
 };
 
 /// The version of the SQLite underneath.
@@ -229,6 +231,10 @@ impl Store for SqliteStore {
     }
 
     fn api_tokens(&self) -> &dyn ApiTokens {
+        self
+    }
+
+    fn api_token_trusts(&self) -> &dyn ApiTokenTrusts {
         self
     }
 

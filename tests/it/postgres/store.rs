@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use integ::store::{
-    ApiTokens, Approvals, Apps, AuditLog, Bindings, ConnectLinks, Connections, Consents, Endpoints, EntityStates,
-    EventCreations, EventTypes, Events, Grants, IdempotencyKeys, Jobs, Links, Locks, MalformedValue, Outbox,
-    PendingAudit, Records, Sandbox, Schedules, SignIns, Store, StoreError, Streams, Subscriptions, Users, Webhooks,
+    ApiTokenTrusts, ApiTokens, Approvals, Apps, AuditLog, Bindings, ConnectLinks, Connections, Consents, Endpoints,
+    EntityStates, EventCreations, EventTypes, Events, Grants, IdempotencyKeys, Jobs, Links, Locks, MalformedValue,
+    Outbox, PendingAudit, Records, Sandbox, Schedules, SignIns, Store, StoreError, Streams, Subscriptions, Users,
+    Webhooks,
 };
 use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard};
 use tokio_postgres::{Client, Config, NoTls};
@@ -164,6 +165,10 @@ impl Store for PostgresStore {
     }
 
     fn api_tokens(&self) -> &dyn ApiTokens {
+        self
+    }
+
+    fn api_token_trusts(&self) -> &dyn ApiTokenTrusts {
         self
     }
 

@@ -742,12 +742,46 @@ CREATE TABLE api_tokens (
     last_used_at   INTEGER,
     -- Which of its requests need a person's approval.
     approve        TEXT NOT NULL DEFAULT 'none' CHECK (approve IN ('none', 'destroy', 'write')),
+    -- The trust whose identity token it was exchanged for.
+    trust          TEXT REFERENCES api_token_trusts (name) ON DELETE CASCADE,
     CHECK ((previous_hash IS NULL) = (previous_until IS NULL))
 ) STRICT, WITHOUT ROWID;
 
 -- For the deletion of the tokens that a token created.
 CREATE INDEX api_tokens_parent ON api_tokens (parent_id) WHERE parent_id IS NOT NULL;
 CREATE INDEX api_tokens_root ON api_tokens (root_id);
+
+CREATE INDEX api_tokens_trust ON api_tokens (trust) WHERE trust IS NOT NULL;
+
+-- Which identity tokens of CI systems are exchanged for tokens.
+CREATE TABLE api_token_trusts (
+    name       TEXT PRIMARY KEY,
+    issuer     TEXT NOT NULL,
+    audience   TEXT NOT NULL,
+    -- JSON: the claims and the values that they must have.
+    claims     TEXT NOT NULL,
+    -- JSON, as in `api_tokens`.
+    scopes     TEXT NOT NULL,
+    approve    TEXT NOT NULL CHECK (approve IN ('none', 'destroy', 'write')),
+    -- Seconds.
+    lifetime   INTEGER NOT NULL,
+    created_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE api_token_trust_connections (
+    trust         TEXT NOT NULL REFERENCES api_token_trusts (name) ON DELETE CASCADE,
+    connection_id INTEGER NOT NULL REFERENCES connections (id) ON DELETE CASCADE,
+    PRIMARY KEY (trust, connection_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX api_token_trust_connections_connection ON api_token_trust_connections (connection_id);
+
+-- The identity tokens that were exchanged, for as long as they would be accepted: each is exchanged once.
+CREATE TABLE api_token_exchanges (
+    -- SHA-256 of what was signed.
+    digest         BLOB PRIMARY KEY,
+    accepted_until INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
 
 -- The connections that a token is limited to.
 CREATE TABLE api_token_connections (
