@@ -5,8 +5,8 @@ use std::ops::ControlFlow;
 use super::sync::{self, SingerTarget};
 use super::webhooks::{self, ListenObserver, ListenStarted, SimulationObserver, SimulationTarget};
 use super::{
-    api_tokens, bindings, bundles, calendar, calls, connections, connectors, endpoints, git_credential, links, mcp,
-    sandbox, tokens, vault, workspaces,
+    api_tokens, approvals, bindings, bundles, calendar, calls, connections, connectors, endpoints, git_credential,
+    links, mcp, reveal, sandbox, tokens, vault, workspaces,
 };
 use crate::error::Result;
 use crate::runtime::Workspace;
@@ -67,6 +67,22 @@ fn api_tokens_are_send(workspace: &Workspace) {
     check(|| api_tokens::authenticate(workspace, any()));
     check(|| api_tokens::admit(workspace, any()));
     check(|| api_tokens::record_usage(workspace, any()));
+    check(|| api_tokens::add_trust(workspace, any()));
+    check(|| api_tokens::list_trusts(workspace));
+    check(|| api_tokens::remove_trust(workspace, any()));
+    check(|| api_tokens::exchange_token(any(), any(), any()));
+    check(|| api_tokens::log_in(workspace, any()));
+}
+
+fn approvals_are_send(workspace: &Workspace) {
+    check(|| approvals::claim_approval(workspace, any()));
+    check(|| approvals::list_approvals(workspace, any(), any()));
+    check(|| approvals::show_approval(workspace, any(), any()));
+    check(|| approvals::grant_approval(workspace, any(), any()));
+    check(|| approvals::deny_approval(workspace, any()));
+    check(|| reveal::set_reveal_policy(workspace, any(), any()));
+    check(|| reveal::reveal_policy(workspace, any()));
+    check(|| vault::ask_passphrase(workspace));
 }
 
 fn bindings_are_send(workspace: &Workspace) {
@@ -274,8 +290,9 @@ fn workspaces_are_send(workspace: &Workspace) {
 
 #[test]
 fn no_operation_is_missing_here() {
-    let _: [fn(&Workspace); 15] = [
+    let _: [fn(&Workspace); 16] = [
         api_tokens_are_send,
+        approvals_are_send,
         bindings_are_send,
         calendar_are_send,
         calls_are_send,

@@ -74,11 +74,11 @@ fn a_request_waits_for_a_person_and_is_made_once() {
 
     let log = home.ok("audit list --json");
     let renames: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let of =
-        |outcome: &str| renames.iter().filter(|one| one["operation"] == "rename" && one["outcome"] == outcome).count();
-    assert_eq!(of("done"), 1);
-    let done = renames.iter().find(|one| one["outcome"] == "done" && one["operation"] == "rename").unwrap();
-    assert_eq!(done["detail"], format!("approval {id}"));
+    let done: Vec<&Value> =
+        renames.iter().filter(|one| one["outcome"] == "done" && one["operation"] == "rename").collect();
+    // One request, with an entry for each name.
+    assert!(!done.is_empty() && done.iter().all(|one| one["request_id"] == done[0]["request_id"]), "{done:?}");
+    assert_eq!(done[0]["detail"], format!("approval {id}"));
     assert!(renames.iter().any(|one| one["operation"] == "approval grant" && one["detail"].to_string().contains(&id)));
 }
 
@@ -208,7 +208,7 @@ fn operations_load_credentials_in_one_place() {
             }
             let text = std::fs::read_to_string(&entry).unwrap();
             let name = entry.file_name().unwrap().to_str().unwrap().to_owned();
-            let functions = ["fresh_grant(", "load_grant(", "token_vault.load("];
+            let functions = ["refresh::fresh_grant(", "load_grant(", "token_vault.load("];
             loads.extend(
                 functions
                     .iter()
