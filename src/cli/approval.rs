@@ -120,7 +120,7 @@ fn status_cell(status: ApprovalStatus) -> TableCell {
 impl Render for ApprovalListView {
     fn text(&self, ui: &Ui) -> String {
         if self.approvals.is_empty() {
-            return "No approvals are waited for.".to_owned();
+            return "No requests wait for an approval.".to_owned();
         }
         let row = |view: &ApprovalView| -> Vec<TableCell> {
             let since = |at: Timestamp| relative(at.as_second() - view.as_of.as_second());

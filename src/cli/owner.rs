@@ -7,7 +7,7 @@ use crate::error::{Diagnostic, Hint, Kind, Remedy, Result};
 use crate::ops::vault;
 use crate::runtime::Workspace;
 
-/// A person has to confirm something, and there is no terminal to ask at.
+/// A person has to confirm something, without a terminal to ask at.
 #[derive(Debug, Error)]
 #[error("only a person at a terminal can do this")]
 pub(super) struct NoPersonError;

@@ -16,7 +16,7 @@ pub enum CanonicalError {
     DuplicateMember { name: String },
 }
 
-/// Returns a JSON text without space between its parts, with the members of objects sorted by name. Numbers are kept as they
+/// Returns a JSON text without space between its parts, with the members of objects sorted by name. Numbers stay as they
 /// are written: `1`, `1.0` and `1e0` differ, and no digit is lost.
 ///
 /// ```

@@ -1,4 +1,4 @@
-//! The keys that issuers of identity tokens publish, found by OpenID Connect Discovery 1.0 and kept for a while.
+//! The keys that issuers of identity tokens publish, found by OpenID Connect Discovery 1.0 and cached for a while.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -162,8 +162,8 @@ pub async fn show_approval(
     detail(workspace, approval, &visible)
 }
 
-/// Grants an approval for one request within a day, or for the same request as often as wanted during `window`. Whoever calls
-/// this has asked the owner.
+/// Grants an approval for one request within a day, or for the same request as often as wanted during `window`. The caller asks
+/// the owner first.
 ///
 /// # Errors
 /// [`ApprovalError::InvalidWindow`], [`ApprovalError::NotFound`], [`ApprovalError::Closed`].

@@ -10,7 +10,7 @@ use crate::view::connection::RevealView;
 pub const OPERATIONS: &[Operation] = &[Operation::local("reveal", OperationScope::Connections, Effect::Write)];
 
 /// Sets whether `token`, `exec`, `export`, `git-credential` and the API may hand out the credential of a connection. Calls,
-/// syncs and refreshes go on in any case. Whoever sets [`RevealPolicy::Allowed`] has asked the owner first.
+/// syncs and refreshes go on in any case. The caller asks the owner before it sets [`RevealPolicy::Allowed`].
 pub async fn set_reveal_policy(
     workspace: &Workspace,
     connection: &ConnectionName,

@@ -178,7 +178,7 @@ impl<'t> IdentityToken<'t> {
         if expires_at.saturating_add(LEEWAY_SECS) <= now {
             return Err(IdentityTokenError::Expired);
         }
-        // A time that is not a whole number is no time.
+        // A time must be a whole number.
         let not_before = if self.claims["nbf"].is_null() { Some(issued_at) } else { time("nbf") };
         let begins_at = not_before.ok_or(IdentityTokenError::Malformed)?.max(issued_at);
         if begins_at.saturating_sub(LEEWAY_SECS) > now {

@@ -18,7 +18,7 @@ pub trait ApiTokenTrusts: Send + Sync {
     /// Returns all trusts, sorted by name.
     async fn list(&self) -> Result<Vec<ApiTokenTrust>, StoreError>;
 
-    /// Removes a trust and revokes the tokens that came from it. Returns their number; `None` if there is no such trust.
+    /// Removes a trust and revokes the tokens that came from it. Returns their number; `None` if it does not exist.
     async fn remove(&self, name: &ApiTokenName) -> Result<Option<u64>, StoreError>;
 
     /// Stores the API token that an identity token is exchanged for, once: of any number of exchanges of one identity token,

@@ -19,7 +19,7 @@ pub trait Approvals: Send + Sync {
     /// Returns the approval with this id.
     async fn find(&self, id: &ApprovalId) -> Result<Option<Approval>, StoreError>;
 
-    /// Records a decision about an approval that is still open, and returns the approval; `None` if there is no such one.
+    /// Records a decision about an approval that is still open, and returns the approval; `None` if it is not open.
     async fn decide(
         &self,
         id: &ApprovalId,

@@ -1,5 +1,6 @@
 //! `integ api-token`.
 
+mod limits;
 mod login;
 mod render;
 mod trust;
@@ -8,11 +9,13 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 
+use limits::{ApprovalPolicyArg, resolved};
+
 use super::complete::{api_scopes, api_tokens, connections};
 use super::ui::Ui;
 use super::value_parser::{duration, time};
 use crate::error::Result;
-use crate::model::{ApprovalPolicy, ConnectionName, RateTier, UserId};
+use crate::model::{RateTier, UserId};
 use crate::ops::api_tokens::{
     self as ops, ConnectionLimit, CreateApiTokenRequest, RotateApiTokenRequest, UpdateApiTokenRequest,
 };
@@ -149,23 +152,6 @@ struct UpdateArgs {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum ApprovalPolicyArg {
-    None,
-    Destroy,
-    Write,
-}
-
-impl ApprovalPolicyArg {
-    fn policy(self) -> ApprovalPolicy {
-        match self {
-            Self::None => ApprovalPolicy::None,
-            Self::Destroy => ApprovalPolicy::Destroy,
-            Self::Write => ApprovalPolicy::Write,
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
 enum RateTierArg {
     Free,
     Pro,
@@ -208,10 +194,6 @@ impl UpdateArgs {
             approve: self.approve.map(ApprovalPolicyArg::policy),
         })
     }
-}
-
-fn resolved(ui: &Ui, names: &[String]) -> Result<Vec<ConnectionName>> {
-    names.iter().map(|name| Ok(ui.project.resolve(name)?)).collect()
 }
 
 pub(super) fn run(workspace: &Workspace, ui: &Ui, args: ApiTokenArgs) -> Result<u8> {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
-use super::ApprovalPolicyArg;
+use super::limits::{ApprovalPolicyArg, resolved};
 use crate::cli::complete::{api_scopes, connections};
 use crate::cli::table::{TableCell, count, table};
 use crate::cli::ui::{Render, Ui};
@@ -76,7 +76,7 @@ pub(super) fn run(workspace: &Workspace, ui: &Ui, args: TrustArgs) -> Result<u8>
                 audience: args.audience,
                 claims: args.claims.into_iter().collect(),
                 scopes: args.scopes,
-                connections: super::resolved(ui, &args.connections)?,
+                connections: resolved(ui, &args.connections)?,
                 approve: args.approve.policy(),
                 lifetime: args.ttl,
             };

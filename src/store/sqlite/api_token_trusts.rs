@@ -193,7 +193,7 @@ mod tests {
         let results = tasks.join_all().await;
         assert_eq!(results.iter().filter(|result| **result == TokenExchangeResult::Stored).count(), 1);
         assert_eq!(results.iter().filter(|result| **result == TokenExchangeResult::Repeated).count(), 15);
-        // Its digest is kept for as long as it would be accepted.
+        // Its digest is stored for as long as it would be accepted.
         let again = stores[0].api_token_trusts().exchange(&exchange("again", 1, 900), at(300)).await.unwrap();
         assert_eq!(again, TokenExchangeResult::Repeated);
     }
