@@ -47,6 +47,8 @@ variables! {
     WEBHOOK_SECRET = "INTEG_WEBHOOK_SECRET";
     /// The secret that signs the POST of `notify.url` (`whsec_…`).
     NOTIFY_SECRET = "INTEG_NOTIFY_SECRET";
+    /// The URL of the server that `api-token login` gets a token from.
+    SERVER = "INTEG_SERVER";
     /// The seed of the sandbox's tokens, for the same ones in every run.
     SANDBOX_SEED = "INTEG_SANDBOX_SEED";
     /// The names that an `integ exec` around this process set: programs do not inherit them.
@@ -59,6 +61,10 @@ variables! {
     CI = "CI";
     /// `true` in GitHub Actions: `exec --mask` registers there what it hides.
     GITHUB_ACTIONS = "GITHUB_ACTIONS";
+    /// Where a job of GitHub Actions requests its identity token, for `api-token login`.
+    ACTIONS_REQUEST_URL = "ACTIONS_ID_TOKEN_REQUEST_URL";
+    /// What it requests it with.
+    ACTIONS_REQUEST_TOKEN = "ACTIONS_ID_TOKEN_REQUEST_TOKEN";
     /// Any value turns colours off.
     NO_COLOR = "NO_COLOR";
     /// The kind of terminal: `dumb` turns colours and animations off.

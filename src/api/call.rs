@@ -14,7 +14,7 @@ use crate::clock::random;
 use crate::connector::{Action, ErrorClass, HttpMethod, Pagination, ParamKind};
 use crate::error::Result;
 use crate::http::{Request, Response};
-use crate::model::{ConnectionName, ConsentPurpose, Effect, Grant};
+use crate::model::{ConnectionName, ConsentPurpose, Grant};
 use crate::oauth::refresh::{self, Freshness};
 use crate::runtime::{Session, Workspace};
 use crate::{audit, consent, hex};
@@ -94,12 +94,7 @@ async fn begin(workspace: &Workspace, session: &Session, what: &str, method: Htt
     if let Some(audit) = workspace.audit_entry() {
         audit.set_detail(what);
     }
-    let effect = match method {
-        HttpMethod::Get | HttpMethod::Head => Effect::Read,
-        HttpMethod::Delete => Effect::Destroy,
-        HttpMethod::Post | HttpMethod::Put | HttpMethod::Patch => Effect::Write,
-    };
-    audit::before_service_write(workspace, effect).await
+    audit::before_service_write(workspace, method.effect()).await
 }
 
 /// Finds the action of an order and checks its parameters. Whether the connection may call it is for the caller to check.

@@ -6,7 +6,7 @@ use super::*;
 use crate::clock::Timestamp;
 use crate::connector::AuthMethod;
 use crate::http::Route;
-use crate::model::{Connection, ConnectionId, ConnectionMode, Expiry, GrantStatus};
+use crate::model::{Connection, ConnectionId, ConnectionMode, Expiry, GrantStatus, RevealPolicy};
 
 const SANDBOX: (&str, ConnectionMode, Option<&str>) = ("x@work", ConnectionMode::Sandbox, None);
 const ORIGIN: (&str, ConnectionMode, Option<&str>) = ("x", ConnectionMode::Live, Some("http://127.0.0.1:9/"));
@@ -26,6 +26,7 @@ fn session((name, mode, origin): (&str, ConnectionMode, Option<&str>)) -> Sessio
         metadata: Default::default(),
         account: None,
         user: None,
+        reveal: RevealPolicy::Allowed,
         scopes_requested: Vec::new(),
         scopes_granted: Some(Vec::new()),
         grant_status: GrantStatus::Active,

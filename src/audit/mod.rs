@@ -18,7 +18,7 @@ pub use error::AuditError;
 pub use verify::{AuditReport, verify};
 
 use crate::error::{Error, Kind, Result};
-use crate::model::{AuditActor, AuditOutcome, AuditRecord, Effect};
+use crate::model::{ApprovalId, AuditActor, AuditOutcome, AuditRecord, Effect};
 use crate::runtime::Workspace;
 use crate::store::Store;
 pub use crate::store::{AuditTiming, PendingAudit};
@@ -27,7 +27,8 @@ pub use crate::store::{AuditTiming, PendingAudit};
 const PRUNE_BATCH: u32 = 1000;
 
 /// Codes of errors that say that an operation is not allowed.
-const REFUSALS: &[&str] = &["consent_required", "forbidden", "approval_required", "missing_scope"];
+const REFUSALS: &[&str] =
+    &["consent_required", "forbidden", "approval_denied", "approval_required", "missing_scope", "never_revealed"];
 
 /// Who requests an operation, and from where.
 #[derive(Clone, Debug)]
@@ -36,6 +37,8 @@ pub struct AuditCaller {
     /// The address that the request came from.
     pub source: Option<String>,
     pub request_id: Option<String>,
+    /// The approval that it is done under, or that it waits for.
+    pub approval: Option<ApprovalId>,
 }
 
 /// An operation that is recorded. A change has been committed as started.

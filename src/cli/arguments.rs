@@ -11,9 +11,10 @@ use clap_complete::ArgValueCandidates;
 use super::examples::with_examples;
 use super::global::GlobalArgs;
 use super::{
-    api, api_token, app, audit, binding, calendar, call, completions, config, connect, connect_link, connector,
-    consent, disconnect, doctor, endpoint, exec, export, git_credential, help, link, logs, man, mcp, metrics,
-    reconnect, refresh, rename, sandbox, serve, status, sync, test, token, user, vault, webhook, workspace,
+    api, api_token, app, approval, audit, binding, calendar, call, completions, config, connect, connect_link,
+    connector, consent, disconnect, doctor, endpoint, exec, export, git_credential, help, link, logs, man, mcp,
+    metrics, reconnect, refresh, rename, reveal, sandbox, serve, status, sync, test, token, user, vault, webhook,
+    workspace,
 };
 use crate::ops::Operation;
 use crate::ops::audit::find_operation;
@@ -35,6 +36,7 @@ pub(super) enum CliCommand {
     ConnectLink(connect_link::ConnectLinkArgs),
     Reconnect(Box<reconnect::ReconnectArgs>),
     Rename(rename::RenameArgs),
+    Reveal(reveal::RevealArgs),
     #[command(alias = "logout")]
     Disconnect(disconnect::DisconnectArgs),
     #[command(aliases = ["ls", "list"])]
@@ -63,6 +65,7 @@ pub(super) enum CliCommand {
     Metrics(metrics::MetricsArgs),
     Endpoint(Box<endpoint::EndpointArgs>),
     ApiToken(api_token::ApiTokenArgs),
+    Approval(approval::ApprovalArgs),
     App(app::AppArgs),
     Connector(connector::ConnectorArgs),
     Webhook(webhook::WebhookArgs),

@@ -11,9 +11,10 @@ use clap_complete::{ArgValueCandidates, ArgValueCompleter, CompletionCandidate, 
 use super::terminal::Terminal;
 use crate::config::{ConfigKey, Folders, KEYS, ProjectConfig};
 use crate::connector::{Action, Catalogue, Connector, ConnectorSource, Scope, Stream, is_shell_safe};
-use crate::model::{ConnectionName, WorkspaceName};
+use crate::model::{ApprovalStatus, ConnectionName, WorkspaceName};
 use crate::notify::Notifier;
 use crate::ops::api_tokens::{list_scopes, list_tokens};
+use crate::ops::approvals::{ListApprovalsRequest, list_approvals};
 use crate::ops::bindings::list_bindings;
 use crate::ops::connections::{StatusRequest, list_connection_names, status};
 use crate::ops::endpoints::list_endpoints;
@@ -23,6 +24,7 @@ use crate::ops::webhooks::{ListEventsRequest, list_events};
 use crate::runtime::{Engine, Workspace};
 use crate::sandbox::{EmulatedEndpoint, FaultKind};
 use crate::view::api_token::{ApiScopeListView, ApiScopeView, ApiTokenView};
+use crate::view::approval::ApprovalView;
 use crate::view::binding::BindingSummaryView;
 use crate::view::connection::ConnectionView;
 use crate::view::endpoint::EndpointView;
@@ -519,6 +521,18 @@ pub(super) fn api_tokens() -> ArgValueCandidates {
         let candidate =
             |one: ApiTokenView| CompletionCandidate::new(one.name.as_str()).help(Some(one.id.to_string().into()));
         found.into_iter().map(candidate).collect()
+    })
+}
+
+/// The approvals that wait for a decision, each with its request.
+pub(super) fn approvals() -> ArgValueCandidates {
+    candidates(|| {
+        let Some(workspace) = open_workspace() else { return Vec::new() };
+        let request = ListApprovalsRequest { status: Some(ApprovalStatus::Pending), after: None, limit: 20 };
+        let found = workspace.run(list_approvals(&workspace, request, None)).map(|list| list.approvals);
+        let candidate =
+            |one: ApprovalView| CompletionCandidate::new(one.approval.to_string()).help(Some(one.summary.into()));
+        found.unwrap_or_default().into_iter().map(candidate).collect()
     })
 }
 

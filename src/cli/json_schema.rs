@@ -8,8 +8,10 @@ use serde_json::{Map, Value, json};
 use super::ui::FORMAT_VERSION;
 use crate::connector::Descriptor;
 use crate::view::api_token::{
-    ApiScopeListView, ApiTokenListView, ApiTokenUsageView, ApiTokenView, NewApiTokenView, RevokedApiTokensView,
+    ApiScopeListView, ApiTokenListView, ApiTokenLoginView, ApiTokenTrustListView, ApiTokenTrustView, ApiTokenUsageView,
+    ApiTokenView, NewApiTokenView, RemovedApiTokenTrustView, RevokedApiTokensView,
 };
+use crate::view::approval::{ApprovalDetailView, ApprovalListView};
 use crate::view::audit::{AuditCheckpointView, AuditEntryView, AuditVerificationView};
 use crate::view::binding::{
     BindingExportView, BindingListView, BindingPreviewView, BindingTestView, BindingView, EntityOutcomeView,
@@ -23,7 +25,7 @@ use crate::view::calendar::{
 use crate::view::call::{ActionListView, CallResultView, RequestPreviewView};
 use crate::view::connect_link::{ConnectLinkListView, NewConnectLinkView, RevokedConnectLinkView};
 use crate::view::connection::{
-    ConnectEventView, DisconnectView, RefreshListView, RenameView, StatusView, TestListView,
+    ConnectEventView, DisconnectView, RefreshListView, RenameView, RevealView, StatusView, TestListView,
 };
 use crate::view::connector::{
     ActionDetailView, ConnectorDetailView, ConnectorFileView, ConnectorListView, ConnectorRemovalView, InstallView,
@@ -97,15 +99,23 @@ const OUTPUTS: &[(&str, Output)] = &[
     ("api", Other("the answer of the service")),
     ("api-token create", Objects(&[document::<NewApiTokenView>()])),
     ("api-token list", Objects(&[document::<ApiTokenListView>()])),
+    ("api-token login", Objects(&[document::<ApiTokenLoginView>()])),
     ("api-token revoke", Objects(&[document::<RevokedApiTokensView>()])),
     ("api-token rotate", Objects(&[document::<NewApiTokenView>()])),
     ("api-token scopes", Objects(&[document::<ApiScopeListView>()])),
     ("api-token show", Objects(&[document::<ApiTokenView>()])),
+    ("api-token trust add", Objects(&[document::<ApiTokenTrustView>()])),
+    ("api-token trust list", Objects(&[document::<ApiTokenTrustListView>()])),
+    ("api-token trust remove", Objects(&[document::<RemovedApiTokenTrustView>()])),
     ("api-token update", Objects(&[document::<ApiTokenView>()])),
     ("api-token usage", Objects(&[document::<ApiTokenUsageView>()])),
     ("app list", Objects(&[document::<AppListView>()])),
     ("app remove", NOTHING),
     ("app set", NOTHING),
+    ("approval deny", Objects(&[document::<ApprovalDetailView>()])),
+    ("approval grant", Objects(&[document::<ApprovalDetailView>()])),
+    ("approval list", Objects(&[document::<ApprovalListView>()])),
+    ("approval show", Objects(&[document::<ApprovalDetailView>()])),
     ("audit export", Objects(&[line::<AuditEntryView>(), line::<AuditCheckpointView>()])),
     ("audit list", Objects(&[line::<AuditEntryView>()])),
     ("audit verify", Objects(&[document::<AuditVerificationView>()])),
@@ -211,6 +221,7 @@ const OUTPUTS: &[(&str, Output)] = &[
     ("records", Objects(&[document::<StoredStreamListView>(), document::<WrittenStreamListView>()])),
     ("refresh", Objects(&[document::<RefreshListView>()])),
     ("rename", Objects(&[document::<RenameView>()])),
+    ("reveal", Objects(&[document::<RevealView>()])),
     ("sandbox advance", Objects(&[document::<SandboxAdvanceView>()])),
     ("sandbox data", Objects(&[document::<SandboxRecordsView>()])),
     ("sandbox fault", Objects(&[document::<FaultListView>()])),

@@ -6,6 +6,7 @@
 mod api;
 mod api_token;
 mod app;
+mod approval;
 mod arguments;
 mod audit;
 mod binding;
@@ -39,9 +40,11 @@ mod logs;
 mod man;
 mod mcp;
 mod metrics;
+mod owner;
 mod reconnect;
 mod refresh;
 mod rename;
+mod reveal;
 mod sandbox;
 mod serve;
 mod sign_in;
@@ -153,7 +156,7 @@ fn usage(error: &clap::Error) -> ExitCode {
 fn needs_workspace(command: &CliCommand) -> Option<bool> {
     match command {
         CliCommand::Connect(_) => Some(true),
-        CliCommand::ApiToken(args) => Some(args.makes_workspace()),
+        CliCommand::ApiToken(args) => args.makes_workspace(),
         CliCommand::ConnectLink(args) => Some(args.makes_workspace()),
         CliCommand::Endpoint(args) => Some(args.makes_workspace()),
         CliCommand::App(args) => Some(args.makes_workspace()),
@@ -164,6 +167,7 @@ fn needs_workspace(command: &CliCommand) -> Option<bool> {
         CliCommand::Serve(_) => Some(true),
         CliCommand::Reconnect(_)
         | CliCommand::Rename(_)
+        | CliCommand::Reveal(_)
         | CliCommand::Disconnect(_)
         | CliCommand::Status(_)
         | CliCommand::Refresh(_)
@@ -184,6 +188,7 @@ fn needs_workspace(command: &CliCommand) -> Option<bool> {
         | CliCommand::Schedule(_)
         | CliCommand::Link(_)
         | CliCommand::User(_)
+        | CliCommand::Approval(_)
         | CliCommand::Audit(_)
         | CliCommand::Logs(_)
         | CliCommand::Metrics(_) => Some(false),
@@ -306,6 +311,7 @@ fn run_in(workspace: Workspace, ui: &mut Ui, command: CliCommand) -> Result<u8> 
         CliCommand::Connect(args) => connect::run(&workspace, ui, *args),
         CliCommand::Reconnect(args) => reconnect::run(&workspace, ui, *args),
         CliCommand::Rename(args) => rename::run(&workspace, ui, args),
+        CliCommand::Reveal(args) => reveal::run(&workspace, ui, &args),
         CliCommand::Disconnect(args) => disconnect::run(&workspace, ui, &args),
         CliCommand::Status(args) => status::run(&workspace, ui, &args),
         CliCommand::Refresh(args) => refresh::run(&workspace, ui, &args),
@@ -321,6 +327,7 @@ fn run_in(workspace: Workspace, ui: &mut Ui, command: CliCommand) -> Result<u8> 
         CliCommand::Endpoint(args) => endpoint::run(&workspace, ui, *args),
         CliCommand::ApiToken(args) => api_token::run(&workspace, ui, args),
         CliCommand::App(args) => app::run(&workspace, ui, args),
+        CliCommand::Approval(args) => approval::run(&workspace, ui, args),
         CliCommand::Connector(args) => connector::run(&workspace, ui, args),
         CliCommand::Webhook(args) => webhook::run(&workspace, ui, args),
         CliCommand::Sync(args) => sync::run(&workspace, ui, &args),

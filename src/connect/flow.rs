@@ -13,7 +13,9 @@ use crate::connector::{AuthMethod, Connector, ConnectorError, GrantType, Implici
 use crate::error::Result;
 use crate::http::Route;
 use crate::model::connection::GUARDED_HOSTS;
-use crate::model::{Connection, ConnectionId, ConnectionMode, ConnectionName, Expiry, Grant, GrantStatus};
+use crate::model::{
+    Connection, ConnectionId, ConnectionMode, ConnectionName, Expiry, Grant, GrantStatus, RevealPolicy,
+};
 use crate::oauth::AuthCapabilities;
 use crate::oauth::callback_listener::WaitingBrowser;
 use crate::oauth::outcome_page::{OutcomePage, SignInOutcome};
@@ -387,6 +389,7 @@ impl<'a> ConnectFlow<'a> {
             metadata,
             account: None,
             user: self.request.user.clone(),
+            reveal: RevealPolicy::default(),
             scopes_requested: Vec::new(),
             scopes_granted: None,
             grant_status: GrantStatus::Active,

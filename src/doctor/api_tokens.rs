@@ -35,7 +35,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::model::{ApiTokenId, RateTier, ScopeGrant};
+    use crate::model::{ApiTokenId, ApprovalPolicy, RateTier, ScopeGrant};
 
     #[test]
     fn a_token_that_ends_within_two_weeks_or_is_due_is_reported_with_its_command() {
@@ -55,6 +55,8 @@ mod tests {
             parent: None,
             root: id.clone(),
             rotate_after: None,
+            approve: ApprovalPolicy::None,
+            trust: None,
             id,
         };
         let found = |token: &ApiToken, day| {

@@ -29,7 +29,7 @@ pub use client::{Body, Client, Request, Response, basic};
 pub use download::{DownloadError, download};
 pub use identity::ClientIdentity;
 pub use rate_limit::RateLimiter;
-pub use redact::{redact_body, redact_header, redact_url, scrub};
+pub use redact::{redact_body, redact_header, redact_json, redact_url, scrub};
 pub use retry::{MAX_RETRY_AFTER, MIN_RETRY_AFTER, RetryAttempt, backoff, pause};
 pub use route::{Route, SANDBOX_ORIGIN, is_loopback};
 pub use streaming::StreamingResponse;

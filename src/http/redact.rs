@@ -89,7 +89,7 @@ pub fn redact_body(content_type: &str, bytes: &[u8], secrets: &[Secret]) -> Stri
             Some(shown.collect::<Vec<_>>().join("&"))
         }
         (Ok(text), kind) if kind.ends_with("json") => serde_json::from_str(text).ok().map(|mut document: Value| {
-            redact_members(&mut document);
+            redact_json(&mut document);
             document.to_string()
         }),
         _ => None,
@@ -109,15 +109,16 @@ fn is_secret(name: &str) -> bool {
         || (name.ends_with("token") && !continues)
 }
 
-fn redact_members(document: &mut Value) {
+/// Blanks the members of a document whose names say that they hold secrets.
+pub fn redact_json(document: &mut Value) {
     match document {
-        Value::Array(items) => items.iter_mut().for_each(redact_members),
+        Value::Array(items) => items.iter_mut().for_each(redact_json),
         Value::Object(members) => {
             for (name, member) in members.iter_mut() {
                 if is_secret(name) {
                     *member = Value::from(REDACTED);
                 } else {
-                    redact_members(member);
+                    redact_json(member);
                 }
             }
         }

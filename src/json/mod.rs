@@ -16,6 +16,7 @@
 //! What is refused has a reason, a [`JsonError`]: text that is not JSON (`NaN`, comments, single quotes, control
 //! characters inside strings), more than [`MAX_DEPTH`] levels, a charset that is unknown.
 
+mod canonical;
 mod decode;
 mod value;
 mod visit;
@@ -26,6 +27,7 @@ use std::borrow::Cow;
 use serde_json::Value;
 use thiserror::Error;
 
+pub use self::canonical::{CanonicalError, canonical};
 pub use self::decode::decode;
 use self::visit::{JsonVisitor, skip_space, value_end, visit};
 pub use self::write::{minified, pretty, without_lone_surrogates};

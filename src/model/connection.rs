@@ -59,6 +59,17 @@ words!(GrantStatus {
     Disconnected => "disconnected",
 });
 
+/// Whether the credential of a connection may be handed out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RevealPolicy {
+    #[default]
+    Allowed,
+    /// It is used for requests of integ's own, and leaves integ in no other way.
+    Never,
+}
+
+words!(RevealPolicy { Allowed => "allowed", Never => "never" });
+
 /// Whose account it is, as the vendor names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
@@ -83,6 +94,7 @@ pub struct Connection {
     pub account: Option<Account>,
     /// The caller's end user whom it belongs to.
     pub user: Option<UserId>,
+    pub reveal: RevealPolicy,
     pub scopes_requested: Vec<String>,
     /// Absent where the vendor does not say.
     pub scopes_granted: Option<Vec<String>>,
@@ -177,6 +189,8 @@ pub enum Transition {
     EndpointDisabled,
     /// Of a stream: a sync would have marked too many records as deleted.
     DeletesBlocked,
+    /// Of an API token: a request of it needs an approval.
+    ApprovalRequested,
     /// Of the inbox or the outbox: what is due waits too long.
     QueueAge,
     /// Of a connection or the outbox: too much of the work fails.
@@ -195,6 +209,7 @@ words!(Transition {
     Recovery => "recovery",
     EndpointDisabled => "endpoint_disabled",
     DeletesBlocked => "deletes_blocked",
+    ApprovalRequested => "approval_requested",
     QueueAge => "queue_age",
     ErrorRate => "error_rate",
     CertificateExpiring => "certificate_expiring",

@@ -3,6 +3,7 @@
 pub mod alert;
 pub mod api_token;
 pub mod app;
+pub mod approval;
 pub mod audit;
 pub mod binding;
 pub mod budget;
@@ -40,10 +41,15 @@ pub mod words;
 pub use alert::{Alert, AlertKey};
 pub use api_token::{
     API_SCOPES, API_TOKEN_PATTERN, API_TOKEN_PREFIX, API_TOKEN_WARNING, Admission, ApiOutcome, ApiScope, ApiToken,
-    ApiTokenHash, ApiTokenId, ApiTokenName, ApiTokenStatus, ApiTokenText, ApiUse, ApiUseCount, ApiVerb, ExcessRight,
-    MAX_API_TOKEN_LIFETIME, OperationScope, PresentedApiToken, RateTier, ScopeGrant, ScopeGroup, UnknownScope,
+    ApiTokenHash, ApiTokenId, ApiTokenName, ApiTokenStatus, ApiTokenText, ApiTokenTrust, ApiUse, ApiUseCount, ApiVerb,
+    ExcessRight, MAX_API_TOKEN_LIFETIME, MAX_TRUST_NAME_BYTES, MAX_TRUSTED_LIFETIME, OperationScope, PresentedApiToken,
+    RateTier, ScopeGrant, ScopeGroup, TokenExchange, TokenExchangeResult, UnknownScope,
 };
 pub use app::OAuthApp;
+pub use approval::{
+    APPROVAL_LIFETIME, Approval, ApprovalClaim, ApprovalDecision, ApprovalId, ApprovalPolicy, ApprovalRequest,
+    ApprovalStatus, ApprovalUse, MAX_APPROVAL_WINDOW, approval_summary,
+};
 pub use audit::{
     AuditActor, AuditActorKind, AuditBounds, AuditCheckpoint, AuditEntry, AuditFilter, AuditHash, AuditOutcome,
     AuditRecord, AuditSequence, ChainLink, ChainProblem, ChainProblemKind, ChainVerifier, CheckpointState,
@@ -56,7 +62,7 @@ pub use budget::Budget;
 pub use connect_link::{ConnectLink, ConnectLinkId, ConnectLinkMode, ConnectLinkStatus};
 pub use connection::{
     Account, Check, Connection, ConnectionAccess, ConnectionHealth, ConnectionId, ConnectionMode, ConnectionTransition,
-    GrantStatus, NewConnection, Transition, connect_command, reconnect_command,
+    GrantStatus, NewConnection, RevealPolicy, Transition, connect_command, reconnect_command,
 };
 pub use consent::{
     Consent, ConsentFilter, ConsentId, ConsentPurpose, ConsentResource, ConsentState, ConsentTextError, ConsentType,

@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::{Alert, Connection, ConnectionMode, ConnectionTransition, GrantStatus, Transition, WorkspaceName};
+use super::{
+    Alert, Approval, Connection, ConnectionMode, ConnectionTransition, GrantStatus, Transition, WorkspaceName,
+};
 use crate::clock::Timestamp;
 
 /// The version of the JSON that hooks get.
@@ -15,11 +17,12 @@ const MAX_REASON_CHARS: usize = 500;
 const ALERT: &str = "alert";
 
 /// What a command has in its environment, and what each variable says.
-pub const VARIABLES: [(&str, &str); 10] = [
+pub const VARIABLES: [(&str, &str); 11] = [
     ("INTEG_NOTIFY_EVENT", "what happened, in the words above"),
     ("INTEG_NOTIFY_CONNECTION", "its name: slack@work; empty for an endpoint"),
     ("INTEG_NOTIFY_ENDPOINT", "the endpoint, where it is about one"),
     ("INTEG_NOTIFY_STREAM", "the stream, where it is about one"),
+    ("INTEG_NOTIFY_APPROVAL", "the approval, if one is asked for"),
     ("INTEG_NOTIFY_SUBJECT", "inbox, outbox or the API token, if it is about one"),
     ("INTEG_NOTIFY_CONNECTOR", "its connector: slack"),
     ("INTEG_NOTIFY_WORKSPACE", "the workspace"),
@@ -37,6 +40,8 @@ pub struct Notification {
     pub endpoint: Option<String>,
     /// The stream of the connection that it is about.
     pub stream: Option<String>,
+    /// The approval that is asked for; the connection is empty if the request names none.
+    pub approval: Option<String>,
     /// What an alert is about that is about no connection: `inbox`, `outbox`, or the name of an API token.
     pub alert_subject: Option<String>,
     pub connector: String,
@@ -61,6 +66,7 @@ impl Notification {
             connection: name.to_string(),
             endpoint: None,
             stream: None,
+            approval: None,
             alert_subject: None,
             connector: name.connector().to_owned(),
             workspace: workspace.to_string(),
@@ -83,6 +89,7 @@ impl Notification {
             connection: String::new(),
             endpoint: Some(endpoint.to_owned()),
             stream: None,
+            approval: None,
             alert_subject: None,
             connector: String::new(),
             workspace: workspace.to_string(),
@@ -106,12 +113,32 @@ impl Notification {
             connection: connection.name.to_string(),
             endpoint: None,
             stream: Some(stream.to_owned()),
+            approval: None,
             alert_subject: None,
             connector: connection.name.connector().to_owned(),
             workspace: workspace.to_string(),
             mode: connection.mode,
             status: "failed",
             reason: Some(sanitize(why)),
+            at,
+        }
+    }
+
+    /// That a request of an API token needs an approval. The reason is the request in a line.
+    pub fn approval_requested(approval: &Approval, workspace: &WorkspaceName, at: Timestamp) -> Self {
+        let connection = approval.request.connection.as_ref();
+        Self {
+            transition: Transition::ApprovalRequested,
+            connection: connection.map(ToString::to_string).unwrap_or_default(),
+            endpoint: None,
+            stream: None,
+            approval: Some(approval.id.to_string()),
+            alert_subject: None,
+            connector: connection.map(|name| name.connector().to_owned()).unwrap_or_default(),
+            workspace: workspace.to_string(),
+            mode: ConnectionMode::Live,
+            status: "pending",
+            reason: Some(sanitize(&approval.request.summary)),
             at,
         }
     }
@@ -124,6 +151,7 @@ impl Notification {
             connection: connection.map(ToString::to_string).unwrap_or_default(),
             endpoint: None,
             stream: None,
+            approval: None,
             alert_subject: connection.is_none().then(|| alert.key.subject.clone()),
             connector: connection.map(|name| name.connector().to_owned()).unwrap_or_default(),
             workspace: workspace.to_string(),
@@ -136,16 +164,18 @@ impl Notification {
 
     /// What it is about, for a person.
     pub fn subject(&self) -> &str {
-        self.endpoint.as_ref().or(self.alert_subject.as_ref()).unwrap_or(&self.connection)
+        let own = self.endpoint.as_ref().or(self.approval.as_ref()).or(self.alert_subject.as_ref());
+        own.unwrap_or(&self.connection)
     }
 
     /// What the command has in its environment.
-    pub fn variables(&self) -> [(&'static str, String); 10] {
+    pub fn variables(&self) -> [(&'static str, String); 11] {
         let values = [
             self.transition.as_str().to_owned(),
             self.connection.clone(),
             self.endpoint.clone().unwrap_or_default(),
             self.stream.clone().unwrap_or_default(),
+            self.approval.clone().unwrap_or_default(),
             self.alert_subject.clone().unwrap_or_default(),
             self.connector.clone(),
             self.workspace.clone(),
@@ -184,6 +214,17 @@ impl Notification {
                 "data": {
                     "event": self.transition.as_str(), "endpoint": endpoint, "workspace": self.workspace,
                     "status": self.status, "reason": self.reason,
+                },
+            });
+        }
+        if let Some(approval) = &self.approval {
+            return json!({
+                "format_version": FORMAT_VERSION,
+                "type": "approval.requested",
+                "timestamp": self.at.to_string(),
+                "data": {
+                    "event": self.transition.as_str(), "approval": approval, "connection": self.connection,
+                    "workspace": self.workspace, "status": self.status, "reason": self.reason,
                 },
             });
         }
@@ -233,6 +274,7 @@ mod tests {
             connection: "slack@work".to_owned(),
             endpoint: None,
             stream: None,
+            approval: None,
             alert_subject: None,
             connector: "slack".to_owned(),
             workspace: "team".to_owned(),

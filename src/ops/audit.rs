@@ -56,6 +56,10 @@ impl Operation {
     /// [`AuditError::Write`]; the operation must not run then.
     pub async fn begin<'a>(&self, workspace: &'a Workspace, caller: AuditCaller) -> Result<AuditTicket<'a>> {
         let record = AuditRecord::new(workspace.engine.clock.now_millis(), caller.actor, self.name, self.effect);
+        let record = match caller.approval {
+            Some(approval) => record.with_detail(&format!("approval {approval}")),
+            None => record,
+        };
         audit::begin(workspace, AuditRecord { source: caller.source, request_id: caller.request_id, ..record }).await
     }
 

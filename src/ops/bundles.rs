@@ -9,6 +9,7 @@ use crate::connector::{AuthMethod, ConnectorSource};
 use crate::error::Result;
 use crate::model::{ApiVerb, Connection, ConnectionMode, ConnectionName, Grant, NewConnection};
 use crate::oauth::refresh::{self, Freshness};
+use crate::oauth::reveal::revealed_grant;
 use crate::runtime::Workspace;
 use crate::secret::Secret;
 use crate::view::bundle::{BundleLifetime, BundleView, BundledConnectionView};
@@ -64,7 +65,7 @@ async fn portable_connection(
     workspace: &Workspace,
     name: &ConnectionName,
 ) -> Result<(Connection, Grant, PortableLifetime)> {
-    let loaded = refresh::fresh_grant(workspace, name, Freshness::Usable).await?;
+    let loaded = revealed_grant(workspace, name, Freshness::Usable).await?;
     let connector = workspace.engine.catalogue.get(name.connector())?;
     let (_, auth) = connector.auth_method(Some(&loaded.connection.auth))?;
     let rotation = auth.oauth2.as_ref().map(|rules| rules.rotation(&loaded.connection.params)).unwrap_or_default();
@@ -80,7 +81,7 @@ async fn portable_connection(
     // The reader has nothing but this token: it gets one that lasts, or none.
     let half = loaded.connection.expiry.lifetime_secs().map(|seconds| Duration::from_secs(u64::from(seconds) / 2));
     let min_ttl = half.filter(|_| loaded.grant.is_refreshable()).unwrap_or(MIN_LIFETIME);
-    let loaded = refresh::fresh_grant(workspace, name, Freshness::MinTtl(min_ttl)).await?;
+    let loaded = revealed_grant(workspace, name, Freshness::MinTtl(min_ttl)).await?;
     let (grant, lifetime) = portable_grant(&loaded.grant, rotation, client, is_key);
     Ok((loaded.connection, grant, lifetime))
 }

@@ -71,6 +71,14 @@ pub async fn find_action(workspace: &Workspace, connection: ConnectionName, acti
     Ok(ConnectionAction { connection, name: name.to_owned(), action: action.clone(), names: connector.api.names })
 }
 
+/// Returns what calling an action does at the service.
+///
+/// # Errors
+/// Those of [`find_action`].
+pub async fn action_effect(workspace: &Workspace, connection: ConnectionName, action: &str) -> Result<Effect> {
+    Ok(find_action(workspace, connection, action).await?.action.method.effect())
+}
+
 /// An action to call.
 #[derive(Clone, Debug)]
 pub struct CallActionRequest {
@@ -137,6 +145,14 @@ pub struct CallPathRequest {
     pub paginate: bool,
 }
 
+impl CallPathRequest {
+    /// Returns the method that is sent.
+    pub fn effective_method(&self) -> HttpMethod {
+        let has_content = self.body.is_some() || !self.fields.is_empty();
+        self.method.unwrap_or(if has_content { HttpMethod::Post } else { HttpMethod::Get })
+    }
+}
+
 /// Calls a path, and passes each page to `on_page` as it arrives, until that breaks. An error response is also passed
 /// on, and is then returned as an error.
 ///
@@ -147,10 +163,9 @@ pub async fn call_path(
     request: CallPathRequest,
     on_page: impl FnMut(&Response) -> Result<ControlFlow<()>> + Send,
 ) -> Result<()> {
-    let CallPathRequest { connection, method, path, fields, body, headers, idempotency_key, paginate } = request;
+    let method = request.effective_method();
+    let CallPathRequest { connection, method: _, path, fields, body, headers, idempotency_key, paginate } = request;
     let has_fields = !fields.is_empty();
-    let default = if body.is_some() || has_fields { HttpMethod::Post } else { HttpMethod::Get };
-    let method = method.unwrap_or(default);
     let format = workspace.engine.catalogue.get(workspace.connection(&connection).await?.name.connector())?.api.body;
     let is_in_query = body.is_some() || method.is_bodiless() || format == ActionBody::Query;
     let document = Value::Object(fields);

@@ -503,6 +503,7 @@ fn connection_view(
         auth,
         account: connection.account.as_ref().map(account_view),
         user: connection.user.clone(),
+        reveal: connection.reveal,
         status,
         reason,
         hint: fix_command(workspace, connection, status, &missing_scopes),

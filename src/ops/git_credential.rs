@@ -8,7 +8,8 @@ use crate::env_variables::{TOKEN, check_value};
 use crate::error::Result;
 use crate::http::Route;
 use crate::model::{ApiVerb, ConnectionMode, ConnectionName};
-use crate::oauth::refresh::{self, Freshness};
+use crate::oauth::refresh::Freshness;
+use crate::oauth::reveal::revealed_grant;
 use crate::runtime::{Session, Workspace};
 use crate::view::token::GitCredentialView;
 
@@ -49,7 +50,7 @@ pub async fn git_credential(
     if !is_git_host(&session, &url) {
         return Ok(None);
     }
-    let loaded = refresh::fresh_grant(workspace, name, Freshness::Usable).await?;
+    let loaded = revealed_grant(workspace, name, Freshness::Usable).await?;
     let password = loaded.grant.access_token;
     // git takes the rest of a line for the value, and the next line for another attribute.
     check_value(name, TOKEN, &password)?;

@@ -5,6 +5,7 @@
 //! of them.
 
 pub mod api_tokens;
+pub mod approvals;
 pub mod audit;
 pub mod bindings;
 pub mod bundles;
@@ -21,6 +22,7 @@ pub mod links;
 pub mod logs;
 pub mod mcp;
 pub mod metrics;
+pub mod reveal;
 pub mod sandbox;
 #[cfg(test)]
 mod send_tests;
@@ -95,6 +97,7 @@ impl Operation {
 pub fn operations() -> impl Iterator<Item = &'static Operation> {
     let modules = [
         api_tokens::OPERATIONS,
+        approvals::OPERATIONS,
         audit::OPERATIONS,
         bindings::OPERATIONS,
         bundles::OPERATIONS,
@@ -110,6 +113,7 @@ pub fn operations() -> impl Iterator<Item = &'static Operation> {
         logs::OPERATIONS,
         mcp::OPERATIONS,
         metrics::OPERATIONS,
+        reveal::OPERATIONS,
         sandbox::OPERATIONS,
         sign_ins::OPERATIONS,
         sync::OPERATIONS,

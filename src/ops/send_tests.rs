@@ -5,9 +5,9 @@ use std::ops::ControlFlow;
 use super::sync::{self, SingerTarget};
 use super::webhooks::{self, ListenObserver, ListenStarted, SimulationObserver, SimulationTarget};
 use super::{
-    Operation, api_tokens, audit, bindings, bundles, calendar, calls, connect_links, connections, connectors, consents,
-    endpoints, git_credential, idempotency, links, logs, mcp, metrics, sandbox, serving, sign_ins, tokens, users,
-    vault, workspaces,
+    Operation, api_tokens, approvals, audit, bindings, bundles, calendar, calls, connect_links, connections,
+    connectors, consents, endpoints, git_credential, idempotency, links, logs, mcp, metrics, reveal, sandbox, serving,
+    sign_ins, tokens, users, vault, workspaces,
 };
 use crate::error::Result;
 use crate::runtime::Workspace;
@@ -68,6 +68,22 @@ fn api_tokens_are_send(workspace: &Workspace) {
     check(|| api_tokens::authenticate(workspace, any()));
     check(|| api_tokens::admit(workspace, any()));
     check(|| api_tokens::record_usage(workspace, any()));
+    check(|| api_tokens::add_trust(workspace, any()));
+    check(|| api_tokens::list_trusts(workspace));
+    check(|| api_tokens::remove_trust(workspace, any()));
+    check(|| api_tokens::exchange_token(any(), any(), any()));
+    check(|| api_tokens::log_in(workspace, any()));
+}
+
+fn approvals_are_send(workspace: &Workspace) {
+    check(|| approvals::claim_approval(workspace, any()));
+    check(|| approvals::list_approvals(workspace, any(), any()));
+    check(|| approvals::show_approval(workspace, any(), any()));
+    check(|| approvals::grant_approval(workspace, any(), any()));
+    check(|| approvals::deny_approval(workspace, any()));
+    check(|| reveal::set_reveal_policy(workspace, any(), any()));
+    check(|| reveal::reveal_policy(workspace, any()));
+    check(|| vault::ask_passphrase(workspace));
 }
 
 fn audit_are_send(workspace: &Workspace) {
@@ -327,8 +343,9 @@ fn serving_is_send(workspace: &Workspace) {
 
 #[test]
 fn no_operation_is_missing_here() {
-    let _: [fn(&Workspace); 23] = [
+    let _: [fn(&Workspace); 24] = [
         api_tokens_are_send,
+        approvals_are_send,
         audit_are_send,
         bindings_are_send,
         calendar_are_send,

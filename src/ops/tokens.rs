@@ -15,6 +15,7 @@ use crate::error::{Diagnostic, Kind, Remedy, Result};
 use crate::model::{ApiVerb, ConnectionName};
 use crate::oauth::id_token::decode_claims;
 use crate::oauth::refresh::{self, Freshness};
+use crate::oauth::reveal::{ensure_revealable, revealed_grant};
 use crate::runtime::Workspace;
 use crate::secret::Secret;
 use crate::vault::ConnectionWithGrant;
@@ -80,6 +81,7 @@ pub fn stored_token(workspace: &Workspace, request: &TokenRequest) -> Result<Opt
     let loaded = workspace.engine.token_vault.load_blocking(&store, &request.connection)?;
     // An unknown connection and an interrupted refresh are reported by the other way, which may take its time.
     let Some(loaded) = loaded.filter(|loaded| loaded.stored_grant.refresh_attempt.is_none()) else { return Ok(None) };
+    ensure_revealable(&loaded.connection)?;
     if !refresh::is_fresh(workspace, &loaded, request.freshness())? {
         return Ok(None);
     }
@@ -144,7 +146,7 @@ pub async fn id_token(workspace: &Workspace, request: TokenRequest) -> Result<Se
         return Ok(stored.clone());
     }
     let want = Freshness::NewerThan { than: loaded.stored_grant.generation };
-    let refreshed = refresh::fresh_grant(workspace, &request.connection, want).await?;
+    let refreshed = revealed_grant(workspace, &request.connection, want).await?;
     ensure_printable(&refreshed)?;
     let renewed = refreshed.grant.fields.get(ID_TOKEN).filter(|renewed| lasts(workspace, renewed, least));
     Ok(renewed.ok_or_else(missing)?.clone())
@@ -232,7 +234,7 @@ struct CredentialLoader<'a> {
 impl CredentialLoader<'_> {
     async fn load(&mut self, name: &ConnectionName) -> Result<&Credential> {
         if !self.loaded.contains_key(name) {
-            let grant = refresh::fresh_grant(self.workspace, name, Freshness::Usable).await?;
+            let grant = revealed_grant(self.workspace, name, Freshness::Usable).await?;
             self.loaded.insert(name.clone(), Credential::from_connection(self.workspace, &grant)?);
         }
         Ok(&self.loaded[name])
@@ -257,7 +259,7 @@ impl CredentialLoader<'_> {
 }
 
 async fn load_fresh(workspace: &Workspace, request: &TokenRequest) -> Result<ConnectionWithGrant> {
-    let loaded = refresh::fresh_grant(workspace, &request.connection, request.freshness()).await?;
+    let loaded = revealed_grant(workspace, &request.connection, request.freshness()).await?;
     ensure_printable(&loaded)?;
     Ok(loaded)
 }

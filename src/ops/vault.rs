@@ -52,6 +52,15 @@ async fn with_vault<T: Send + 'static>(
     workspace.engine.with_vaults(move |vaults| work(vaults.open_without_store(&folder)?)).await
 }
 
+/// Asks the person at the terminal for the passphrase of the vault's identity, and checks it. Returns whether the identity is
+/// under a passphrase: if not, nothing was asked.
+///
+/// # Errors
+/// [`VaultError::WrongPassphrase`]; [`VaultError::MissingPassphrase`] without a terminal.
+pub async fn ask_passphrase(workspace: &Workspace) -> Result<bool> {
+    Ok(workspace.engine.with_vaults(|vaults| vaults.ask_passphrase()).await?)
+}
+
 /// Returns where the keys and tokens of the workspace are.
 ///
 /// # Errors

@@ -20,6 +20,7 @@ use crate::runtime::Workspace;
 pub(super) struct Unused {}
 
 /// A request to a route, before its values are parsed.
+#[derive(Clone)]
 pub(super) struct RawCall {
     /// The workspace of the caller's token, limited to the connections that the token may use.
     pub(super) workspace: Arc<Workspace>,

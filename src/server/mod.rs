@@ -5,7 +5,8 @@
 //!
 //! 1. [`http::HttpServer`] checks host and origin, finds the route, and authenticates the token ([`authentication`]), which
 //!    names the workspace and the connections that the request may use.
-//! 2. [`operation::ApiRequest`] checks the scope that the operation needs and counts the request. Then its body is read.
+//! 2. [`operation::ApiRequest`] checks the scope that the operation needs and counts the request. Then its body is read, and
+//!    a request that needs a person's approval ([`approval`]) uses it up, or waits for it.
 //! 3. [`call::Call`] parses path, query and body; the handler calls the operation in `ops` and returns its view. The audit
 //!    log has the request before anything is changed or returned.
 //! 4. Failures become problem details ([`problem`]).
@@ -13,6 +14,7 @@
 //! [`openapi`] describes the same table.
 
 mod api;
+mod approval;
 mod authentication;
 mod call;
 mod docs;
@@ -28,6 +30,7 @@ mod reply;
 mod route;
 mod sign_in_pages;
 mod table;
+mod token_exchange;
 mod usage;
 
 use std::pin::{Pin, pin};

@@ -16,7 +16,7 @@ use crate::ops::Effect;
 const FAILURES: &[(u16, &str)] = &[
     (400, "The query, the body or a value in them is invalid"),
     (401, "The API token is missing, invalid, expired, disabled or revoked"),
-    (403, "The token does not have the scope, or the Host or Origin is foreign"),
+    (403, "The token does not have the scope, the request needs an approval, or the Host or Origin is foreign"),
     (404, "The object does not exist, or the token may not use it"),
     (408, "The body did not arrive in time"),
     (409, "The present state does not allow it, such as a connection that needs to be reconnected"),
@@ -48,7 +48,7 @@ pub(super) fn document(table: &RouteTable) -> Value {
             "summary": "The HTTP API of `integ serve`",
             "license": { "name": "MIT", "identifier": "MIT" },
             "description": "Connections to services: their status, tokens, records, webhooks and calls. Each request needs an API token \
-                            of the workspace (`integ api-token create`). Times are RFC 3339 in UTC, durations are seconds, sizes are bytes.",
+                            of the workspace (`integ api-token create`); a trusted CI job gets one from `POST /v1/api-token-exchanges`. Times are RFC 3339 in UTC, durations are seconds, sizes are bytes.",
         },
         "servers": [{ "url": "/" }],
         "security": [{ "api_token": [] }],

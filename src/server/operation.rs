@@ -7,6 +7,7 @@ use std::sync::Arc;
 use hyper::body::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::approval::approval_request;
 use super::call::RawCall;
 use super::http::source_text;
 use super::idempotency;
@@ -20,7 +21,8 @@ use crate::error::Result;
 use crate::hash::sha256;
 use crate::hex;
 use crate::http::serve::{FullResponse, Method, StatusCode, header};
-use crate::model::{Admission, ApiToken, AuditActor, IdempotencyKey};
+use crate::model::{Admission, ApiToken, ApprovalId, ApprovalPolicy, AuditActor, Connection, IdempotencyKey};
+use crate::ops::approvals::{self, ApprovalError};
 use crate::ops::{Effect, api_tokens};
 use crate::runtime::Workspace;
 
@@ -89,7 +91,7 @@ impl ApiRequest {
         if !self.token.allows(&scope) {
             let missing = || RequestError::MissingScope { scope: scope.to_string() };
             // It is recorded as refused.
-            let _ = self.audited(async { Err::<(), _>(missing().into()) }).await;
+            let _ = self.audited(None, async { Err::<(), _>(missing().into()) }).await;
             let challenge = format!("Bearer realm=\"integ\", error=\"insufficient_scope\", scope=\"{scope}\"");
             let problem = Problem::from(missing());
             return Err(self.limits(problem).with_header(header::WWW_AUTHENTICATE, challenge));
@@ -132,10 +134,11 @@ impl ApiRequest {
 
     async fn perform(&self, body: Bytes) -> Result<Reply, Problem> {
         let route = self.route();
+        let mut connection = None;
         if let Some(name) = self.path.get("connection") {
             // What the token may not use does not exist, whatever the operation reads first.
             let invalid = |_| RequestError::Path { name: "connection", value: name.clone() };
-            self.workspace.connection(&name.parse().map_err(invalid)?).await?;
+            connection = Some(self.workspace.connection(&name.parse().map_err(invalid)?).await?);
         }
         self.check_content(&body)?;
         self.check_unchanged().await?;
@@ -151,28 +154,55 @@ impl ApiRequest {
                 }
             }
         };
-        let raw = self.raw_call(body);
-        let result = self.audited(route.handle(raw)).await;
+        let result = self.run_approved(self.raw_call(body), connection.as_ref()).await;
         if let Some(claim) = claim {
             claim.finish(&self.workspace, &result).await?;
         }
         result
     }
 
+    /// Runs the operation if the request needs no approval, or uses up the one that it has.
+    async fn run_approved(&self, raw: RawCall, connection: Option<&Connection>) -> Result<Reply, Problem> {
+        let route = self.route();
+        let policy = self.token.approve;
+        if policy == ApprovalPolicy::None {
+            return self.audited(None, route.handle(raw)).await;
+        }
+        let effect = route.effect(raw.clone()).await?;
+        if !policy.covers(effect) {
+            return self.audited(None, route.handle(raw)).await;
+        }
+        // Nobody is asked about a request that would be refused.
+        route.check(raw.clone())?;
+        let request = approval_request(route, effect, &raw, connection)?;
+        match approvals::claim_approval(&self.workspace, request).await {
+            Ok(approval) => self.audited(Some(approval), route.handle(raw)).await,
+            Err(error) => {
+                let approval = error.downcast_ref::<ApprovalError>().and_then(ApprovalError::approval).cloned();
+                self.audited(approval, async { Err(error) }).await
+            }
+        }
+    }
+
     /// Begins the entry of the request in the audit log. What cannot be recorded is not done.
-    async fn begin(&self) -> Result<AuditTicket<'_>, Problem> {
+    async fn begin(&self, approval: Option<ApprovalId>) -> Result<AuditTicket<'_>, Problem> {
         let caller = AuditCaller {
             actor: AuditActor::ApiToken(self.token.id.to_string()),
             source: source_text(self.source),
             request_id: Some(self.request_id.clone()),
+            approval,
         };
         let begun = self.route().operation.begin(&self.workspace, caller).await;
         begun.map_err(|error| RequestError::NotAudited { reason: error.on_one_line() }.into())
     }
 
     /// Runs the operation, and records it: a change before it is made, what is read before it is returned.
-    async fn audited<T>(&self, operation: impl Future<Output = Result<T>>) -> Result<T, Problem> {
-        Ok(self.begin().await?.run(operation).await?)
+    async fn audited<T>(
+        &self,
+        approval: Option<ApprovalId>,
+        operation: impl Future<Output = Result<T>>,
+    ) -> Result<T, Problem> {
+        Ok(self.begin(approval).await?.run(operation).await?)
     }
 
     fn raw_call(&self, body: Bytes) -> RawCall {

@@ -7,6 +7,8 @@ use thiserror::Error;
 use super::reply::protect;
 use crate::error::{Diagnostic, Error, Hint, Kind, Remedy};
 use crate::http::serve::{FullResponse, Response, StatusCode, header};
+use crate::ops::api_tokens::TokenExchangeError;
+use crate::ops::approvals::ApprovalError;
 
 const PROBLEM_JSON: &str = "application/problem+json";
 
@@ -32,6 +34,9 @@ pub(super) struct ProblemView {
     /// The connection that it is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     connection: Option<String>,
+    /// The approval that the request waits for, or that was denied.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    approval: Option<String>,
 }
 
 /// A failure as a response.
@@ -41,13 +46,17 @@ pub(super) struct Problem {
     detail: String,
     hint: Option<Hint>,
     connection: Option<String>,
+    approval: Option<String>,
     headers: Vec<(header::HeaderName, header::HeaderValue)>,
 }
 
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
+        let approval = error.downcast_ref::<ApprovalError>().and_then(ApprovalError::approval).map(ToString::to_string);
         let status = match error.downcast_ref::<RequestError>() {
             Some(request) => request.status(),
+            None if approval.is_some() => StatusCode::FORBIDDEN,
+            None if is_refused_identity(&error) => StatusCode::UNAUTHORIZED,
             None => StatusCode::from_u16(error.kind().http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
         };
         let detail = match status {
@@ -58,15 +67,25 @@ impl From<Error> for Problem {
             }
             _ => error.on_one_line(),
         };
-        Self {
+        let location = approval.as_ref().map(|id| format!("/v1/approvals/{id}"));
+        let problem = Self {
             status,
             code: error.code(),
             detail,
             hint: error.hint(),
             connection: error.connection(),
+            approval,
             headers: Vec::new(),
+        };
+        match location {
+            Some(location) => problem.with_header(header::LOCATION, location),
+            None => problem,
         }
     }
+}
+
+fn is_refused_identity(error: &Error) -> bool {
+    error.downcast_ref::<TokenExchangeError>().is_some_and(TokenExchangeError::is_refusal)
 }
 
 impl From<RequestError> for Problem {
@@ -96,6 +115,7 @@ impl Problem {
             hint: self.hint.as_ref().map(ToString::to_string),
             command: self.hint.and_then(|hint| hint.command),
             connection: self.connection,
+            approval: self.approval,
         };
         let mut response = Response::new(serde_json::to_vec(&view).unwrap_or_default().into());
         *response.status_mut() = self.status;
@@ -126,6 +146,8 @@ pub(super) enum RequestError {
     MissingScope { scope: String },
     #[error("the API token has used up its {limit} requests per minute")]
     RateLimited { limit: u32 },
+    #[error("this address has used up its {limit} exchanges per minute")]
+    TooManyExchanges { limit: u32 },
     #[error("too many requests are being answered")]
     Overloaded,
     #[error("{value:?} is not a valid {name}")]
@@ -169,7 +191,7 @@ impl RequestError {
             Self::UnknownPath | Self::Path { .. } => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::NoToken | Self::InvalidToken => StatusCode::UNAUTHORIZED,
-            Self::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::RateLimited { .. } | Self::TooManyExchanges { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Overloaded | Self::NotAudited { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::Query { .. } | Self::Body { .. } | Self::InvalidIdempotencyKey | Self::InvalidCursor => {
                 StatusCode::BAD_REQUEST
@@ -210,7 +232,9 @@ impl Remedy for RequestError {
                 .hint(Hint::new("list the API tokens:", "integ api-token list")),
             Self::MissingScope { scope } => usage("missing_scope")
                 .hint(Hint::new("create a token with it:", format!("integ api-token create NAME --scope {scope}"))),
-            Self::RateLimited { .. } => Diagnostic::new(Kind::Temporary, "rate_limited"),
+            Self::RateLimited { .. } | Self::TooManyExchanges { .. } => {
+                Diagnostic::new(Kind::Temporary, "rate_limited")
+            }
             Self::Overloaded => Diagnostic::new(Kind::Temporary, "overloaded"),
             Self::Path { .. } => Diagnostic::new(Kind::NotFound, "invalid_path"),
             Self::Query { .. } => usage("invalid_query"),

@@ -1,5 +1,6 @@
 //! What the server answers without an API token: the description of the API, its page, and whether the server works.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use hyper::body::Bytes;
@@ -13,9 +14,11 @@ use super::problem::{Problem, RequestError};
 use super::reply::{JSON, Reply};
 use super::sign_in_pages::SignInPages;
 use super::table::RouteTable;
+use super::token_exchange::TokenExchanges;
 use crate::http::html;
 use crate::http::peer::SocketPair;
 use crate::http::serve::{FullResponse, Method, StatusCode, header, page};
+use crate::ops::api_tokens::EXCHANGE_PATH;
 use crate::ops::serving;
 use crate::runtime::Workspace;
 
@@ -25,6 +28,7 @@ pub(super) struct PublicPages {
     docs: String,
     workspaces: Vec<Arc<Workspace>>,
     sign_ins: SignInPages,
+    exchanges: TokenExchanges,
 }
 
 /// A request for a public page.
@@ -38,6 +42,10 @@ pub(super) enum PublicRequest {
     /// The secret of a connect link.
     ConnectLink {
         secret: String,
+    },
+    /// The exchange of an identity token, and where it came from.
+    TokenExchange {
+        source: Option<IpAddr>,
     },
     OpenApi,
     Docs,
@@ -65,7 +73,8 @@ impl PublicPages {
     pub(super) fn new(table: &RouteTable, workspaces: Vec<Arc<Workspace>>) -> Self {
         let document = openapi::document(table);
         let sign_ins = SignInPages { workspaces: workspaces.clone() };
-        Self { docs: docs::page(&document), openapi: document.to_string().into(), workspaces, sign_ins }
+        let exchanges = TokenExchanges::new(workspaces.clone());
+        Self { docs: docs::page(&document), openapi: document.to_string().into(), workspaces, sign_ins, exchanges }
     }
 
     /// Finds the public page of a request.
@@ -91,6 +100,14 @@ impl PublicPages {
                 PublicRequest::WrongMethod("GET, POST")
             });
         }
+        if path == EXCHANGE_PATH {
+            let source = head.extensions.get::<SocketPair>().map(|pair| pair.remote.ip());
+            return Some(if head.method == Method::POST {
+                PublicRequest::TokenExchange { source }
+            } else {
+                PublicRequest::WrongMethod("POST")
+            });
+        }
         let (_, request) = PUBLIC_PATHS.iter().find(|(known, _)| *known == path)?;
         Some(if is_read { request.clone() } else { PublicRequest::WrongMethod("GET, HEAD") })
     }
@@ -101,6 +118,7 @@ impl PublicPages {
                 self.sign_ins.callback(query, source, request_id.to_owned()).await
             }
             PublicRequest::ConnectLink { secret } => self.sign_ins.connect_link(secret, body).await,
+            PublicRequest::TokenExchange { source } => self.exchanges.respond(source, body, request_id).await,
             PublicRequest::OpenApi => {
                 let reply =
                     Reply { status: StatusCode::OK, content_type: JSON, body: self.openapi.clone(), location: None };

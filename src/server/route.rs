@@ -10,12 +10,18 @@ use super::call::{Call, RawCall, Unused};
 use super::reply::{Reply, ReplyShape, Response};
 use crate::error::Result;
 use crate::http::serve::{Method, StatusCode};
-use crate::ops::{Operation, Reach, operations};
+use crate::ops::{Effect, Operation, Reach, operations};
 
 /// Generates the JSON Schema of a request's query or body.
 pub(super) type SchemaFunction = fn(&mut SchemaGenerator) -> Schema;
 
 type Handler = Box<dyn Fn(RawCall) -> Pin<Box<dyn Future<Output = Result<Reply>> + Send>> + Send + Sync + 'static>;
+
+/// Returns an error unless a request has the declared shape.
+type Check = Box<dyn Fn(RawCall) -> Result<()> + Send + Sync + 'static>;
+
+type EffectFunction =
+    Box<dyn Fn(RawCall) -> Pin<Box<dyn Future<Output = Result<Effect>> + Send>> + Send + Sync + 'static>;
 
 /// One method of one path.
 pub(super) struct Route {
@@ -32,6 +38,9 @@ pub(super) struct Route {
     /// Whether a repeated request with the same `Idempotency-Key` gets the first one's response.
     pub(super) is_repeatable: bool,
     handler: Handler,
+    check: Check,
+    /// The effect of one request, if it can be less than the operation's.
+    effect: Option<EffectFunction>,
 }
 
 impl Route {
@@ -73,7 +82,46 @@ impl Route {
             body: (B::schema_name() != Unused::schema_name()).then_some(B::json_schema as SchemaFunction),
             response,
             handler: Box::new(handler),
+            check: Box::new(|raw| Call::<Q, B>::parse(raw).map(drop)),
+            effect: None,
         }
+    }
+
+    /// Sets the function that returns the effect of one request, for an operation whose requests differ.
+    #[must_use]
+    pub(super) fn with_effect<Q, B, F, Fut>(self, effect: F) -> Self
+    where
+        Q: DeserializeOwned + Send + 'static,
+        B: DeserializeOwned + Send + 'static,
+        F: Fn(Call<Q, B>) -> Fut + Send + Sync + Clone + 'static,
+        Fut: Future<Output = Result<Effect>> + Send + 'static,
+    {
+        let effect = move |raw: RawCall| {
+            let effect = effect.clone();
+            Box::pin(async move { effect(Call::<Q, B>::parse(raw)?).await })
+                as Pin<Box<dyn Future<Output = Result<Effect>> + Send>>
+        };
+        Self { effect: Some(Box::new(effect)), ..self }
+    }
+
+    /// Returns the effect of one request.
+    ///
+    /// # Errors
+    /// A request that does not have the declared shape, or that names what does not exist.
+    pub(super) async fn effect(&self, raw: RawCall) -> Result<Effect> {
+        match &self.effect {
+            _ if self.method == Method::GET => Ok(Effect::Read),
+            Some(effect) => effect(raw).await,
+            None => Ok(self.operation.effect),
+        }
+    }
+
+    /// Checks that a request has the declared shape.
+    ///
+    /// # Errors
+    /// What is wrong with its path, query or body.
+    pub(super) fn check(&self, raw: RawCall) -> Result<()> {
+        (self.check)(raw)
     }
 
     /// Runs the operation.

@@ -44,7 +44,8 @@ impl SignInPages {
         };
         let task = tokio::spawn(async move {
             let request = FinishSignInRequest { query: Secret::new(query) };
-            let caller = AuditCaller { actor: AuditActor::Worker, source, request_id: Some(request_id) };
+            let caller =
+                AuditCaller { actor: AuditActor::Worker, source, request_id: Some(request_id), approval: None };
             audited(&workspace, "connect finish", caller, sign_ins::finish(&workspace, request)).await
         });
         match task.await {

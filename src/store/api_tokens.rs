@@ -47,7 +47,7 @@ pub trait ApiTokens: Send + Sync {
     /// [`StoreError::ConnectionNotFound`] if one of its connections was removed.
     async fn insert(&self, token: &ApiToken, hash: &ApiTokenHash) -> Result<ApiTokenWrite, StoreError>;
 
-    /// Writes name, scopes, connections, tier, rotation schedule and whether it is enabled of `new`, if the stored token
+    /// Writes name, scopes, connections, tier, rotation schedule, approvals and whether it is enabled of `new`, if the stored token
     /// still equals `old`, disregarding its last use.
     ///
     /// # Errors

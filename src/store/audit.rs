@@ -53,6 +53,8 @@ pub struct PendingAudit {
 #[derive(Debug)]
 struct PendingState {
     record: AuditRecord,
+    /// The beginning of every detail.
+    base_detail: Option<String>,
     connections: Vec<(ConnectionName, Option<UserId>)>,
     is_committed: bool,
 }
@@ -86,7 +88,8 @@ impl PendingAudit {
     /// Creates the entry of an operation from its record.
     pub fn from_record(clock: Clock, record: AuditRecord) -> Self {
         let connections = Vec::new();
-        let state = PendingState { record, connections, is_committed: false };
+        let base_detail = record.detail.clone();
+        let state = PendingState { record, base_detail, connections, is_committed: false };
         Self { clock, timing: AuditTiming::FirstWrite, state: Mutex::new(state) }
     }
 
@@ -119,10 +122,14 @@ impl PendingAudit {
         self.lock().record.consent = Some(consent.to_string());
     }
 
-    /// Sets the detail, which must hold no secret.
+    /// Sets the detail, which must hold no secret. What the record began with stays in front of it.
     pub fn set_detail(&self, detail: &str) {
         let mut state = self.lock();
-        state.record = state.record.clone().with_detail(detail);
+        let detail = match &state.base_detail {
+            Some(base) => format!("{base}: {detail}"),
+            None => detail.to_owned(),
+        };
+        state.record = state.record.clone().with_detail(&detail);
     }
 
     /// Returns the effect of the operation.

@@ -8,7 +8,7 @@ use super::{Fence, StoreError};
 use crate::clock::Timestamp;
 use crate::model::{
     Account, Connection, ConnectionId, ConnectionName, ConnectionTransition, Grant, GrantStatus, GrantWriteResult,
-    HealthCheck, NewConnection, OAuthApp, SecretStorage, StoredGrant,
+    HealthCheck, NewConnection, OAuthApp, RevealPolicy, SecretStorage, StoredGrant,
 };
 
 /// The connections of a workspace, with what is known of their health.
@@ -94,6 +94,12 @@ pub trait Connections: Send + Sync {
         scopes_granted: Option<&[String]>,
         metadata: Option<&BTreeMap<String, String>>,
     ) -> Result<Option<ConnectionTransition>, StoreError>;
+
+    /// Sets whether the credential of a connection may be handed out.
+    ///
+    /// # Errors
+    /// [`StoreError::ConnectionNotFound`].
+    async fn set_reveal_policy(&self, id: ConnectionId, policy: RevealPolicy) -> Result<(), StoreError>;
 
     /// Records a refresh or a call that failed for a temporary reason.
     ///

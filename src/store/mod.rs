@@ -6,7 +6,9 @@
 //! No caller blocks a thread of the runtime: an implementation does its I/O elsewhere.
 
 mod alerts;
+mod api_token_trusts;
 mod api_tokens;
+mod approvals;
 mod audit;
 mod bindings;
 mod connect_links;
@@ -34,7 +36,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 pub use alerts::Alerts;
+pub use api_token_trusts::ApiTokenTrusts;
 pub use api_tokens::{ApiTokenRotation, ApiTokenWrite, ApiTokens};
+pub use approvals::Approvals;
 pub use audit::{AuditLog, AuditTiming, PendingAudit};
 pub use bindings::Bindings;
 pub use connect_links::ConnectLinks;
@@ -98,6 +102,10 @@ pub trait Store: Send + Sync {
     fn idempotency_keys(&self) -> &dyn IdempotencyKeys;
     /// Returns the tokens of the HTTP API, their rate limits and their use.
     fn api_tokens(&self) -> &dyn ApiTokens;
+    /// Returns which identity tokens of CI systems are exchanged for tokens.
+    fn api_token_trusts(&self) -> &dyn ApiTokenTrusts;
+    /// Returns what persons allowed the tokens of the HTTP API to do.
+    fn approvals(&self) -> &dyn Approvals;
     /// Returns the bindings.
     fn bindings(&self) -> &dyn Bindings;
     /// Returns what two-way bindings know of linked entities.

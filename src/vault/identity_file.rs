@@ -165,6 +165,16 @@ impl VaultOpener<'_> {
         agent::start(self.folders.data(), &bytes, &identity, lifetime).map_err(VaultError::AgentStart)
     }
 
+    /// Asks the person at the terminal for the passphrase of the identity, and checks it. Returns whether the identity is
+    /// under a passphrase. Neither the passphrase command nor the agent is used: programs can use both.
+    ///
+    /// # Errors
+    /// [`VaultError::WrongPassphrase`]; [`VaultError::MissingPassphrase`] without a terminal.
+    pub fn ask_passphrase(&self) -> Result<bool, VaultError> {
+        let Some((StoredIdentity::Encrypted { path, bytes }, _)) = self.stored_identity()? else { return Ok(false) };
+        self.decrypt_with(None, &path, &bytes).map(|_| true)
+    }
+
     /// Returns the identity that an agent holds unlocked, if there is one.
     ///
     /// # Errors
@@ -337,15 +347,16 @@ impl VaultOpener<'_> {
     }
 
     fn decrypt_identity(&self, path: &Path, bytes: &[u8]) -> Result<Identity, VaultError> {
+        self.decrypt_with(self.passphrase_command(), path, bytes)
+    }
+
+    /// Decrypts an identity file with the passphrase that the command prints, or that the person at the terminal enters.
+    fn decrypt_with(&self, command: Option<&str>, path: &Path, bytes: &[u8]) -> Result<Identity, VaultError> {
         let invalid = |why| VaultError::InvalidIdentity { origin: path.display().to_string(), reason: why };
         if !identity::is_passphrase_encrypted(bytes) {
             return Err(invalid("it is an age file that is not encrypted to a passphrase"));
         }
-        let passphrase = passphrase::read_passphrase(
-            self.passphrase_command(),
-            self.passphrase_source,
-            PassphrasePrompt::OpenIdentity,
-        )?;
+        let passphrase = passphrase::read_passphrase(command, self.passphrase_source, PassphrasePrompt::OpenIdentity)?;
         let text = identity::decrypt_with_passphrase(bytes, &passphrase).map_err(|unopened| match unopened {
             DecryptFailure::WrongKey => VaultError::WrongPassphrase(path.to_owned()),
             DecryptFailure::ExcessiveWork(required) => VaultError::ExcessiveWork { path: path.to_owned(), required },

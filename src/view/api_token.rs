@@ -2,6 +2,8 @@
 //!
 //! `as_of` is not printed: it is the time that a person's "in 5 days" counts from.
 
+use std::collections::BTreeMap;
+
 use jiff::civil::Date;
 use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
@@ -10,8 +12,8 @@ use super::schema::Time;
 use super::{optional_word, word, word_list};
 use crate::clock::Timestamp;
 use crate::model::{
-    ApiOutcome, ApiToken, ApiTokenId, ApiTokenName, ApiTokenStatus, ApiUseCount, ConnectionName, RateTier, ScopeGrant,
-    UserId,
+    ApiOutcome, ApiToken, ApiTokenId, ApiTokenName, ApiTokenStatus, ApiTokenTrust, ApiUseCount, ApprovalPolicy,
+    ConnectionName, RateTier, ScopeGrant, UserId,
 };
 use crate::secret::Secret;
 
@@ -35,6 +37,9 @@ pub struct ApiTokenView {
     pub user: Option<UserId>,
     #[serde(serialize_with = "word")]
     pub tier: RateTier,
+    /// Which of its requests need a person's approval.
+    #[serde(serialize_with = "word")]
+    pub approve: ApprovalPolicy,
     #[schemars(with = "Time")]
     pub created_at: Timestamp,
     /// When its present text was made.
@@ -51,6 +56,9 @@ pub struct ApiTokenView {
     /// The token that created it; null if the owner did.
     #[serde(serialize_with = "optional_word")]
     pub created_by: Option<ApiTokenId>,
+    /// The trust whose identity token it was exchanged for.
+    #[serde(serialize_with = "optional_word")]
+    pub trust: Option<ApiTokenName>,
     #[serde(skip)]
     #[schemars(with = "Time")]
     pub as_of: Timestamp,
@@ -68,11 +76,13 @@ impl ApiTokenView {
             connections,
             user: token.user,
             tier: token.tier,
+            approve: token.approve,
             created_at: token.created_at,
             rotated_at: token.rotated_at,
             expires_at: token.expires_at,
             last_used_at: token.last_used_at,
             created_by: token.parent,
+            trust: token.trust,
             as_of,
         }
     }
@@ -166,6 +176,75 @@ impl ApiTokenUsageView {
             counts: counts.into_iter().map(view).collect(),
         }
     }
+}
+
+/// Which identity tokens of a CI system are exchanged for API tokens.
+#[derive(Clone, Debug, JsonSchema, Serialize)]
+pub struct ApiTokenTrustView {
+    #[serde(serialize_with = "word")]
+    pub name: ApiTokenName,
+    /// As in the claim `iss`.
+    pub issuer: String,
+    /// As in the claim `aud`.
+    pub audience: String,
+    /// Claims that must have exactly these values.
+    pub claims: BTreeMap<String, String>,
+    #[serde(serialize_with = "word_list")]
+    #[schemars(with = "Vec<ScopeGrant>")]
+    pub scopes: Vec<ScopeGrant>,
+    #[serde(serialize_with = "word_list")]
+    #[schemars(with = "Vec<ConnectionName>")]
+    pub connections: Vec<ConnectionName>,
+    /// Which requests of the API tokens need a person's approval.
+    #[serde(serialize_with = "word")]
+    pub approve: ApprovalPolicy,
+    /// How long the API tokens are valid, in seconds.
+    pub ttl: u64,
+    #[schemars(with = "Time")]
+    pub created_at: Timestamp,
+}
+
+impl ApiTokenTrustView {
+    /// Creates the view of a trust, with the names of its connections.
+    pub fn new(trust: ApiTokenTrust, connections: Vec<ConnectionName>) -> Self {
+        Self {
+            name: trust.name,
+            issuer: trust.issuer,
+            audience: trust.audience,
+            claims: trust.claims,
+            scopes: trust.scopes,
+            connections,
+            approve: trust.approve,
+            ttl: trust.lifetime.as_secs(),
+            created_at: trust.created_at,
+        }
+    }
+}
+
+/// Trusts, sorted by name.
+#[derive(Clone, Debug, JsonSchema, Serialize)]
+pub struct ApiTokenTrustListView {
+    pub trusts: Vec<ApiTokenTrustView>,
+}
+
+/// A trust that was removed.
+#[derive(Clone, Debug, JsonSchema, Serialize)]
+pub struct RemovedApiTokenTrustView {
+    #[serde(serialize_with = "word")]
+    pub removed: ApiTokenName,
+    /// Tokens that came from it, which were revoked.
+    pub revoked_tokens: u64,
+}
+
+/// An API token that a CI job got from a server.
+#[derive(Clone, Debug, JsonSchema, Serialize)]
+pub struct ApiTokenLoginView {
+    pub server: String,
+    pub id: String,
+    pub expires_at: String,
+    /// What the job sends as `Authorization: Bearer`.
+    #[serde(serialize_with = "super::token::revealed")]
+    pub token: Secret,
 }
 
 fn optional_names<S: Serializer>(names: &Option<Vec<ConnectionName>>, serializer: S) -> Result<S::Ok, S::Error> {

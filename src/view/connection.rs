@@ -10,7 +10,7 @@ use super::{optional_word, word};
 use crate::connect::DisconnectResult;
 use crate::error::Kind;
 use crate::health::{ConnectionStatus, HealthOutcome, StatusSummary};
-use crate::model::{ConnectionMode, ConnectionName, UserId, WorkspaceName, words};
+use crate::model::{ConnectionMode, ConnectionName, RevealPolicy, UserId, WorkspaceName, words};
 
 /// The account that a connection is connected to, as the vendor names it.
 #[derive(Clone, Debug, JsonSchema, Serialize)]
@@ -36,6 +36,9 @@ pub struct ConnectionView {
     /// The caller's end user who owns it.
     #[serde(serialize_with = "optional_word")]
     pub user: Option<UserId>,
+    /// Whether its credential may be handed out.
+    #[serde(serialize_with = "word")]
+    pub reveal: RevealPolicy,
     #[serde(serialize_with = "word")]
     pub status: ConnectionStatus,
     /// Why the status is not `active`.
@@ -81,6 +84,17 @@ pub struct ConnectView {
     pub missing_scopes: Vec<String>,
     /// Warnings, as sentences.
     pub warnings: Vec<String>,
+}
+
+/// Whether the credential of a connection may be handed out from now on.
+#[derive(Clone, Debug, JsonSchema, Serialize)]
+pub struct RevealView {
+    #[serde(serialize_with = "word")]
+    pub connection: ConnectionName,
+    #[serde(serialize_with = "word")]
+    pub reveal: RevealPolicy,
+    #[serde(serialize_with = "word")]
+    pub previous: RevealPolicy,
 }
 
 /// How reconnecting ended.

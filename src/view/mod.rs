@@ -2,6 +2,7 @@
 //! to show them.
 
 pub mod api_token;
+pub mod approval;
 pub mod audit;
 pub mod binding;
 pub mod bundle;

@@ -7,12 +7,13 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
 use crate::model::{
-    ApiOutcome, ApiTokenId, ApiTokenName, ApiTokenStatus, AuditActorKind, AuditOutcome, BackoffPolicy, BindingChange,
-    BindingName, BindingOrigin, ChainProblemKind, CheckpointState, ConnectLinkId, ConnectLinkMode, ConnectLinkStatus,
-    ConnectionMode, ConnectionName, ConsentId, ConsentPurpose, ConsentState, ConsentType, DeliveryId, DeliveryStatus,
-    DisabledReason, Effect, EndpointId, EventPattern, EventStatus, EventType, EventVerification, HandlerKind,
-    JobStatus, LogLevel, LogSource, RateTier, RecordChange, ScopeGrant, SignInId, SignInStatus, SubscriptionStatus,
-    SyncMode, UserId, WorkspaceName, calendar,
+    ApiOutcome, ApiTokenId, ApiTokenName, ApiTokenStatus, ApprovalId, ApprovalPolicy, ApprovalStatus, ApprovalUse,
+    AuditActorKind, AuditOutcome, BackoffPolicy, BindingChange, BindingName, BindingOrigin, ChainProblemKind,
+    CheckpointState, ConnectLinkId, ConnectLinkMode, ConnectLinkStatus, ConnectionMode, ConnectionName, ConsentId,
+    ConsentPurpose, ConsentState, ConsentType, DeliveryId, DeliveryStatus, DisabledReason, Effect, EndpointId,
+    EventPattern, EventStatus, EventType, EventVerification, HandlerKind, JobStatus, LogLevel, LogSource, RateTier,
+    RecordChange, RevealPolicy, ScopeGrant, SignInId, SignInStatus, SubscriptionStatus, SyncMode, UserId,
+    WorkspaceName, calendar,
 };
 
 /// Gives closed enums a schema that lists their words.
@@ -56,6 +57,9 @@ macro_rules! text_schemas {
 word_schemas!(
     ApiOutcome,
     ApiTokenStatus,
+    ApprovalPolicy,
+    ApprovalStatus,
+    ApprovalUse,
     AuditActorKind,
     AuditOutcome,
     BackoffPolicy,
@@ -78,6 +82,7 @@ word_schemas!(
     LogSource,
     RateTier,
     RecordChange,
+    RevealPolicy,
     SignInStatus,
     SubscriptionStatus,
     SyncMode,
@@ -116,6 +121,7 @@ word_schemas!(
 text_schemas!(
     ApiTokenId => "The id of an API token",
     ApiTokenName => "The name of an API token",
+    ApprovalId => "The id of an approval",
     ScopeGrant => "A scope such as `connections:read`, or a group such as `read:*`",
     BindingName => "The name of a binding",
     BindingOrigin => "What a binding maps, such as `hubspot/contacts` or `stripe#charge.refunded`",
@@ -146,6 +152,8 @@ macro_rules! text_inputs {
 }
 
 text_inputs!(
+    ApprovalPolicy,
+    ApprovalStatus,
     BackoffPolicy,
     BindingName,
     BindingOrigin,

@@ -13,7 +13,7 @@ use crate::connector::{
 use crate::error::{Diagnostic, Hint, Kind, Remedy, Result};
 use crate::http::Route;
 use crate::model::words::words;
-use crate::model::{Connection, ConnectionMode, ConnectionName, GrantStatus};
+use crate::model::{Connection, ConnectionMode, ConnectionName, GrantStatus, RevealPolicy};
 use crate::oauth::refresh;
 use crate::runtime::{self, Workspace};
 use crate::sandbox::{rsa_key, sandbox_fields, sandbox_params, sandbox_webhook_seed};
@@ -78,7 +78,7 @@ pub struct ReceiveAddress {
     pub local: Url,
     /// The one that its vendor calls.
     pub public: Url,
-    /// The signing secret in force, as its vendor writes it.
+    /// The signing secret in force, as its vendor writes it; absent for a credential that is never revealed.
     pub secret: Option<Secret>,
     pub source: Option<SecretSource>,
 }
@@ -313,11 +313,13 @@ impl WebhookSettings {
     /// # Errors
     /// [`WebhookSettingsError::InvalidPublicUrl`].
     pub fn address(&self, port: u16) -> Result<ReceiveAddress, WebhookSettingsError> {
+        let is_credential = self.source == Some(SecretSource::Connection);
+        let is_hidden = is_credential && self.connection.reveal == RevealPolicy::Never;
         Ok(ReceiveAddress {
             connection: self.name().clone(),
             local: self.local_url(port)?,
             public: self.url(port)?,
-            secret: self.keys.secrets.first().cloned(),
+            secret: self.keys.secrets.first().filter(|_| !is_hidden).cloned(),
             source: self.source,
         })
     }

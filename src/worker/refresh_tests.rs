@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::model::{ConnectionMode, Expiry};
+use crate::model::{ConnectionMode, Expiry, RevealPolicy};
 use crate::oauth::refresh::is_refresh_due;
 
 fn at(second: i64) -> Timestamp {
@@ -23,6 +23,7 @@ fn connection(lifetime: i64) -> Connection {
         metadata: BTreeMap::new(),
         account: None,
         user: None,
+        reveal: RevealPolicy::Allowed,
         scopes_requested: Vec::new(),
         scopes_granted: None,
         grant_status: GrantStatus::Active,

@@ -110,6 +110,7 @@ fn request(name: &str, scopes: &[&str]) -> CreateApiTokenRequest {
         tier: None,
         expires_in: None,
         rotate_after: None,
+        approve: None,
     }
 }
 
@@ -122,6 +123,7 @@ fn change(token: &str) -> UpdateApiTokenRequest {
         connections: None,
         tier: None,
         rotate_after: None,
+        approve: None,
     }
 }
 

@@ -153,6 +153,7 @@ fn what_others_request_is_recorded_with_their_token_address_and_request() {
             actor: AuditActor::ApiToken("tok_1".to_owned()),
             source: Some("192.0.2.7".to_owned()),
             request_id: Some("req_1".to_owned()),
+            approval: None,
         };
         find_operation(name, |_| false).unwrap().begin(&workspace, caller).await.unwrap()
     };

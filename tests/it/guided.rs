@@ -13,12 +13,12 @@ use crate::harness::{Home, INTEG, Ran, finish, has_program, needs};
 const BROWSER: &str = "import sys, urllib.request\nurllib.request.urlopen(sys.argv[1]).read()\n";
 
 /// Whether a terminal can be played here.
-fn ready() -> bool {
+pub fn ready() -> bool {
     needs("expect", has_program("expect")) && needs("python3", has_program("python3"))
 }
 
 /// Runs a command on a terminal of 80 columns; each step is a text to wait for and what is then typed.
-fn at_a_terminal(home: &Home, line: &str, steps: &[(&str, &str)]) -> Ran {
+pub fn at_a_terminal(home: &Home, line: &str, steps: &[(&str, &str)]) -> Ran {
     fs::write(home.path().join("browser.py"), BROWSER).unwrap();
     let mut script = format!(
         "set timeout 30\nset stty_init {{columns 80 rows 24}}\nspawn -noecho {INTEG} {line}\n\

@@ -123,6 +123,7 @@ fn each_type_of_error_is_in_the_list_or_is_printed_by_a_command() {
 
 /// Errors that are made otherwise or by no test, and why.
 const UNLISTED: &[(&str, &str)] = &[
+    ("IssuerKeysError", "it is in `TokenExchangeError`"),
     ("ConnectInterrupted", "private to the library; a test of `flow` interrupts a sign-in"),
     ("DisconnectError", "its code is that of its cause; the session `connections` runs into it"),
     ("ExecError", "the system refuses to start a program that is there"),

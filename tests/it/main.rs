@@ -5,6 +5,7 @@
 
 mod actions;
 mod api_token;
+mod approval;
 mod attack;
 mod audit;
 mod binding;
@@ -13,6 +14,7 @@ mod bundle;
 mod calendar;
 mod call;
 mod catalogue;
+mod ci_token;
 mod completion;
 mod connect;
 mod consent;

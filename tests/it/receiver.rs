@@ -15,6 +15,8 @@ use crate::wire::Message;
 pub enum Answer {
     Status(u16),
     With(u16, &'static str),
+    /// A 200 with this JSON.
+    Json(&'static str),
     /// Says nothing, and holds the connection.
     Hang,
     /// Closes it in the middle of an answer.
@@ -111,6 +113,11 @@ fn answer(mut stream: &TcpStream, answer: Answer) -> bool {
         Answer::Status(status) => write!(stream, "HTTP/1.1 {status} -\r\ncontent-length: 4\r\n\r\nsaid").is_ok(),
         Answer::With(status, headers) => {
             write!(stream, "HTTP/1.1 {status} -\r\n{headers}\r\ncontent-length: 0\r\n\r\n").is_ok()
+        }
+        Answer::Json(body) => {
+            let head =
+                format!("HTTP/1.1 200 -\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", body.len());
+            stream.write_all(&[head.as_bytes(), body.as_bytes()].concat()).is_ok()
         }
         Answer::Hang => {
             std::thread::sleep(Duration::from_secs(60));

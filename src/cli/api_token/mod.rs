@@ -1,16 +1,21 @@
 //! `integ api-token`.
 
+mod limits;
+mod login;
 mod render;
+mod trust;
 
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 
+use limits::{ApprovalPolicyArg, resolved};
+
 use super::complete::{api_scopes, api_tokens, connections};
 use super::ui::Ui;
 use super::value_parser::{duration, time};
 use crate::error::Result;
-use crate::model::{ConnectionName, RateTier, UserId};
+use crate::model::{RateTier, UserId};
 use crate::ops::api_tokens::{
     self as ops, ConnectionLimit, CreateApiTokenRequest, RotateApiTokenRequest, UpdateApiTokenRequest,
 };
@@ -28,9 +33,13 @@ pub(super) struct ApiTokenArgs {
 }
 
 impl ApiTokenArgs {
-    /// Whether it may make the workspace that it works in.
-    pub(super) fn makes_workspace(&self) -> bool {
-        matches!(self.command, ApiTokenCommand::Create { .. })
+    /// Whether it may make the workspace that it works in; absent if it works in none.
+    pub(super) fn makes_workspace(&self) -> Option<bool> {
+        match self.command {
+            ApiTokenCommand::Login(_) => None,
+            ApiTokenCommand::Create { .. } => Some(true),
+            _ => Some(false),
+        }
     }
 }
 
@@ -58,6 +67,9 @@ enum ApiTokenCommand {
         /// Remind to rotate it after this time
         #[arg(long, value_name = "TIME", value_parser = duration)]
         rotate_after: Option<Duration>,
+        /// Requests that need a person's approval: those that destroy, or that write or destroy
+        #[arg(long, value_name = "EFFECT", default_value = "none")]
+        approve: ApprovalPolicyArg,
     },
     /// List the tokens with their status
     List,
@@ -92,6 +104,8 @@ enum ApiTokenCommand {
         #[arg(short, long)]
         yes: bool,
     },
+    Trust(trust::TrustArgs),
+    Login(login::LoginArgs),
     /// Show how often a token was used
     Usage {
         /// Name or id of the token
@@ -132,6 +146,9 @@ struct UpdateArgs {
     /// Remind to rotate it after this time; 0s for no reminder
     #[arg(long, value_name = "TIME", value_parser = duration)]
     rotate_after: Option<Duration>,
+    /// Requests that need a person's approval: those that destroy, or that write or destroy
+    #[arg(long, value_name = "EFFECT")]
+    approve: Option<ApprovalPolicyArg>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -174,17 +191,14 @@ impl UpdateArgs {
             connections,
             tier: self.tier.map(RateTierArg::tier),
             rotate_after: self.rotate_after.map(|after| Some(after).filter(|after| !after.is_zero())),
+            approve: self.approve.map(ApprovalPolicyArg::policy),
         })
     }
 }
 
-fn resolved(ui: &Ui, names: &[String]) -> Result<Vec<ConnectionName>> {
-    names.iter().map(|name| Ok(ui.project.resolve(name)?)).collect()
-}
-
 pub(super) fn run(workspace: &Workspace, ui: &Ui, args: ApiTokenArgs) -> Result<u8> {
     match args.command {
-        ApiTokenCommand::Create { name, scopes, connections, user, tier, expires, rotate_after } => {
+        ApiTokenCommand::Create { name, scopes, connections, user, tier, expires, rotate_after, approve } => {
             let request = CreateApiTokenRequest {
                 name,
                 user,
@@ -193,6 +207,7 @@ pub(super) fn run(workspace: &Workspace, ui: &Ui, args: ApiTokenArgs) -> Result<
                 tier: Some(tier.tier()),
                 expires_in: expires,
                 rotate_after,
+                approve: Some(approve.policy()),
             };
             let created = workspace.run(ops::create_token(workspace, request, None))?;
             show_new(ui, "Created", &created)?;
@@ -223,6 +238,8 @@ pub(super) fn run(workspace: &Workspace, ui: &Ui, args: ApiTokenArgs) -> Result<
             }
         }
         ApiTokenCommand::Revoke { token, yes } => return revoke(workspace, ui, &token, yes),
+        ApiTokenCommand::Trust(args) => return trust::run(workspace, ui, args),
+        ApiTokenCommand::Login(args) => return login::run(workspace, ui, args),
         ApiTokenCommand::Usage { token, since } => {
             let since = time(workspace, &since)?;
             ui.show(&workspace.run(ops::token_usage(workspace, &token, since, None))?)?;

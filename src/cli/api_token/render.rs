@@ -3,7 +3,7 @@
 use crate::cli::table::{TableCell, count, relative, table, table_of_numbers};
 use crate::cli::ui::{Render, Tone, Ui, escape};
 use crate::clock::Timestamp;
-use crate::model::{ApiTokenStatus, ConnectionName};
+use crate::model::{ApiTokenStatus, ApprovalPolicy, ConnectionName};
 use crate::view::api_token::{
     ApiScopeListView, ApiTokenListView, ApiTokenUsageView, ApiTokenView, NewApiTokenView, RevokedApiTokensView,
 };
@@ -100,6 +100,8 @@ impl Render for ApiTokenView {
             ("rotation due at", text(self.rotation_due_at)),
             ("last used at", text(self.last_used_at)),
             ("user", self.user.as_ref().map(ToString::to_string)),
+            ("needs approval", Some(self.approve.to_string()).filter(|_| self.approve != ApprovalPolicy::None)),
+            ("trust", self.trust.as_ref().map(ToString::to_string)),
             ("created by", self.created_by.as_ref().map(ToString::to_string)),
         ];
         for (name, value) in optional {

@@ -10,7 +10,7 @@ mod stream;
 mod webhook;
 mod write;
 
-use crate::model::Budget;
+use crate::model::{Budget, Effect};
 use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -325,6 +325,15 @@ impl HttpMethod {
     /// Returns whether repeating the request may repeat its effect (RFC 9110 section 9.2.2).
     pub fn is_non_idempotent(self) -> bool {
         matches!(self, Self::Post | Self::Patch)
+    }
+
+    /// Returns what a request with this method does at the service at most, as far as its API keeps to HTTP.
+    pub fn effect(self) -> Effect {
+        match self {
+            Self::Get | Self::Head => Effect::Read,
+            Self::Delete => Effect::Destroy,
+            Self::Post | Self::Put | Self::Patch => Effect::Write,
+        }
     }
 
     /// Returns the method as sent, in upper case.

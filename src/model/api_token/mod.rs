@@ -2,6 +2,7 @@
 
 mod scope;
 mod text;
+mod trust;
 mod usage;
 
 use std::fmt;
@@ -10,8 +11,10 @@ use std::time::Duration;
 
 pub use scope::{API_SCOPES, ApiScope, ApiVerb, OperationScope, ScopeGrant, ScopeGroup, UnknownScope};
 pub use text::{API_TOKEN_PATTERN, API_TOKEN_PREFIX, ApiTokenHash, ApiTokenText};
+pub use trust::{ApiTokenTrust, MAX_TRUST_NAME_BYTES, MAX_TRUSTED_LIFETIME, TokenExchange, TokenExchangeResult};
 pub use usage::{Admission, ApiOutcome, ApiUse, ApiUseCount};
 
+use super::approval::ApprovalPolicy;
 use super::connection::ConnectionId;
 use super::user::UserId;
 use super::words::words;
@@ -140,6 +143,10 @@ pub struct ApiToken {
     pub root: ApiTokenId,
     /// After how long its text should be replaced.
     pub rotate_after: Option<Duration>,
+    /// Which of its requests need a person's approval.
+    pub approve: ApprovalPolicy,
+    /// The trust whose identity token it was exchanged for.
+    pub trust: Option<ApiTokenName>,
 }
 
 /// A right that one token has and another one lacks.
@@ -151,6 +158,8 @@ pub enum ExcessRight {
     /// It would be valid for longer than until this time.
     Expiry(Timestamp),
     User,
+    /// Fewer of its requests would need an approval than under this policy.
+    Approval(ApprovalPolicy),
 }
 
 impl ApiToken {
@@ -208,6 +217,9 @@ impl ApiToken {
         if self.expires_at > other.expires_at {
             return Some(ExcessRight::Expiry(other.expires_at));
         }
+        if self.approve < other.approve {
+            return Some(ExcessRight::Approval(other.approve));
+        }
         (other.user.is_some() && self.user != other.user).then_some(ExcessRight::User)
     }
 
@@ -235,6 +247,7 @@ impl ApiToken {
             expires_at: self.expires_at.min(other.expires_at),
             is_enabled: self.is_enabled && other.is_enabled,
             user: other.user.clone().or(self.user),
+            approve: self.approve.max(other.approve),
             ..self
         }
     }
@@ -291,6 +304,8 @@ mod tests {
             parent: None,
             root: id.clone(),
             rotate_after: None,
+            approve: ApprovalPolicy::None,
+            trust: None,
             id,
         }
     }
@@ -303,6 +318,7 @@ mod tests {
             expiry in 1_i64..5,
             is_enabled: bool,
             user in proptest::option::of(select(vec!["u_1", "u_2"])),
+            approve in select(ApprovalPolicy::ALL.to_vec()),
         ) -> ApiToken {
             ApiToken {
                 scopes: scopes.into_iter().collect(),
@@ -311,6 +327,7 @@ mod tests {
                 expires_at: at(expiry),
                 is_enabled,
                 user: user.map(|user| user.parse().unwrap()),
+                approve,
                 ..token()
             }
         }
@@ -332,6 +349,7 @@ mod tests {
                 let usable = one.is_usable(at(second)) && other.is_usable(at(second));
                 prop_assert_eq!(both.is_usable(at(second)), usable);
             }
+            prop_assert!(both.approve >= one.approve && both.approve >= other.approve);
             if one.excess_over(&other).is_none() {
                 prop_assert_eq!((both.connections, both.tier), (one.connections, one.tier));
             }
@@ -343,6 +361,7 @@ mod tests {
                 || (0..5).map(ConnectionId).any(|id| one.allows_connection(id) && !other.allows_connection(id))
                 || one.tier > other.tier
                 || one.expires_at > other.expires_at
+                || one.approve < other.approve
                 || (other.user.is_some() && one.user != other.user);
             prop_assert!(!has_more || one.excess_over(&other).is_some());
         }

@@ -51,6 +51,7 @@ impl fmt::Display for ShownRight<'_> {
             ExcessRight::Tier(most) => write!(f, "a tier above {most}"),
             ExcessRight::Expiry(most) => write!(f, "an expiry after {most}"),
             ExcessRight::User => f.write_str("another user"),
+            ExcessRight::Approval(least) => write!(f, "fewer approvals than of {least}"),
         }
     }
 }

@@ -5,6 +5,7 @@
 
 mod authenticate;
 mod error;
+mod trusts;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -12,13 +13,18 @@ use std::time::Duration;
 pub use authenticate::{RATE_WINDOW, admit, authenticate, record_usage};
 pub use error::ApiTokenError;
 use jiff::tz::TimeZone;
+pub use trusts::{
+    AddApiTokenTrustRequest, ApiTokenLoginError, ApiTokenLoginRequest, ApiTokenTrustError, EXCHANGE_PATH,
+    ExchangeTokenRequest, IdentitySource, TokenExchangeError, add_trust, exchange_token, list_trusts, log_in,
+    remove_trust,
+};
 
 use super::{Effect, Operation, OperationScope, Reach};
 use crate::clock::Timestamp;
 use crate::error::Result;
 use crate::model::{
-    API_SCOPES, ApiToken, ApiTokenId, ApiTokenName, ApiTokenText, ConnectionId, ConnectionName, ExcessRight,
-    MAX_API_TOKEN_LIFETIME, RateTier, ScopeGrant, ScopeGroup, UserId,
+    API_SCOPES, ApiToken, ApiTokenId, ApiTokenName, ApiTokenText, ApprovalPolicy, ConnectionId, ConnectionName,
+    ExcessRight, MAX_API_TOKEN_LIFETIME, RateTier, ScopeGrant, ScopeGroup, UserId,
 };
 use crate::runtime::Workspace;
 use crate::store::{ApiTokenRotation, ApiTokenWrite, Store, StoreError};
@@ -42,6 +48,10 @@ pub const OPERATIONS: &[Operation] = &[
     operation("api-token rotate", Effect::Write),
     operation("api-token revoke", Effect::Destroy),
     operation("api-token usage", Effect::Read),
+    trusts::LOGIN,
+    trusts::TRUST_ADD,
+    trusts::TRUST_LIST,
+    trusts::TRUST_REMOVE,
 ];
 
 /// How often a change is tried again that another one came before.
@@ -62,6 +72,8 @@ pub struct CreateApiTokenRequest {
     pub expires_in: Option<Duration>,
     /// After how long its rotation is due.
     pub rotate_after: Option<Duration>,
+    /// Which of its requests need a person's approval; those of its creator's that do if absent.
+    pub approve: Option<ApprovalPolicy>,
 }
 
 /// Creates a token, in a new workspace if needed, and returns its text, once.
@@ -102,6 +114,8 @@ pub async fn create_token(
         parent: creator.map(|creator| creator.id.clone()),
         root: creator.map_or_else(|| id.clone(), |creator| creator.root.clone()),
         rotate_after: request.rotate_after,
+        approve: request.approve.or(creator.map(|creator| creator.approve)).unwrap_or_default(),
+        trust: creator.and_then(|creator| creator.trust.clone()),
         id,
     };
     check_within(&token, creator)?;
@@ -170,6 +184,8 @@ pub struct UpdateApiTokenRequest {
     pub tier: Option<RateTier>,
     /// After how long its rotation is due; none to remove the schedule.
     pub rotate_after: Option<Option<Duration>>,
+    /// Which of its requests need a person's approval.
+    pub approve: Option<ApprovalPolicy>,
 }
 
 /// Changes a token. A token that asks for it can only take rights away.
@@ -223,6 +239,7 @@ async fn changed(workspace: &Workspace, old: &ApiToken, request: &UpdateApiToken
     }
     new.tier = request.tier.unwrap_or(new.tier);
     new.rotate_after = request.rotate_after.unwrap_or(new.rotate_after);
+    new.approve = request.approve.unwrap_or(new.approve);
     new.is_enabled = request.is_enabled.unwrap_or(new.is_enabled);
     let is_empty = new.connections.as_ref().is_some_and(Vec::is_empty);
     if is_empty && request.is_enabled == Some(true) {
@@ -330,7 +347,7 @@ pub async fn token_usage(
 }
 
 /// Returns the tokens that an actor may see: all of them for the owner, else the actor itself and those that it led to.
-async fn visible_tokens(store: &dyn Store, actor: Option<&ApiToken>) -> Result<Vec<ApiToken>> {
+pub(super) async fn visible_tokens(store: &dyn Store, actor: Option<&ApiToken>) -> Result<Vec<ApiToken>> {
     let all = store.api_tokens().list().await?;
     let Some(actor) = actor else { return Ok(all) };
     let mut visible: BTreeSet<ApiTokenId> = BTreeSet::from([actor.id.clone()]);

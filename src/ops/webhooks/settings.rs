@@ -7,10 +7,13 @@ use super::WebhookOperationError;
 use super::subscriptions::list_subscriptions;
 use crate::error::Result;
 use crate::model::ConnectionName;
+use crate::oauth::reveal::ensure_revealable;
 use crate::runtime::Workspace;
 use crate::secret::Secret;
 use crate::view::webhook::{WebhookEventTypeView, WebhookParamView, WebhookSecretView, WebhookUrlView};
-use crate::webhook::settings::{DEFAULT_PORT, WebhookSettings, WebhookSettingsError, generate_secret, has_secret};
+use crate::webhook::settings::{
+    DEFAULT_PORT, SecretSource, WebhookSettings, WebhookSettingsError, generate_secret, has_secret,
+};
 
 /// How long a replaced secret stays valid next to a generated one.
 const ROTATION_OVERLAP: Duration = Duration::from_secs(86_400);
@@ -70,8 +73,14 @@ pub async fn show_webhook_secret(workspace: &Workspace, connection: &ConnectionN
 }
 
 /// Returns the same with the secret in force.
+///
+/// # Errors
+/// [`NeverRevealedError`](crate::oauth::reveal::NeverRevealedError) if it is a part of a credential that is never revealed.
 pub async fn reveal_webhook_secret(workspace: &Workspace, connection: &ConnectionName) -> Result<WebhookSecretView> {
     let settings = WebhookSettings::load(workspace, connection).await?;
+    if settings.source == Some(SecretSource::Connection) {
+        ensure_revealable(&settings.connection)?;
+    }
     let secret = settings.keys.secrets.first().map(|secret| secret.expose().clone());
     Ok(WebhookSecretView { secret, ..secret_view(&settings)? })
 }

@@ -11,7 +11,7 @@ use super::super::page::{Cursor, Limit, Page};
 use super::super::reply::{Created, Json};
 use super::{DELETE, GET, PATCH, POST, Route, Unused};
 use crate::error::Result;
-use crate::model::{ConnectionName, RateTier, UserId};
+use crate::model::{ApprovalPolicy, ConnectionName, RateTier, UserId};
 use crate::ops::api_tokens::{
     self, ConnectionLimit, CreateApiTokenRequest, RotateApiTokenRequest, UpdateApiTokenRequest,
 };
@@ -74,6 +74,8 @@ struct CreateBody {
     /// After how many days its text should be replaced.
     #[schemars(range(min = 1, max = 1825))]
     rotate_after_days: Option<u16>,
+    /// Which of its requests need a person's approval: at least those of the caller's token that do.
+    approve: Option<ApprovalPolicy>,
 }
 
 async fn create(call: Call<Unused, CreateBody>) -> Result<Created<NewApiTokenView>> {
@@ -87,6 +89,7 @@ async fn create(call: Call<Unused, CreateBody>) -> Result<Created<NewApiTokenVie
         tier: None::<RateTier>,
         expires_in: body.expires_days.map(days),
         rotate_after: body.rotate_after_days.map(days),
+        approve: body.approve,
     };
     let view = api_tokens::create_token(&call.workspace, request, Some(&call.caller)).await?;
     Ok(Created(format!("/v1/api-tokens/{}", view.token.id), view))
@@ -106,11 +109,13 @@ struct UpdateBody {
     scopes: Option<Vec<String>>,
     /// A part of the connections that it may use.
     connections: Option<Vec<ConnectionName>>,
+    /// Which of its requests need a person's approval: those that do now, or more.
+    approve: Option<ApprovalPolicy>,
 }
 
 async fn update(call: Call<Unused, UpdateBody>) -> Result<Json<ApiTokenView>> {
     let token = call.path("api_token")?;
-    let UpdateBody { name, enabled, scopes, connections } = call.body;
+    let UpdateBody { name, enabled, scopes, connections, approve } = call.body;
     let request = UpdateApiTokenRequest {
         token,
         name,
@@ -119,6 +124,7 @@ async fn update(call: Call<Unused, UpdateBody>) -> Result<Json<ApiTokenView>> {
         connections: connections.map(ConnectionLimit::Only),
         tier: None,
         rotate_after: None,
+        approve,
     };
     Ok(Json(api_tokens::update_token(&call.workspace, request, Some(&call.caller)).await?))
 }

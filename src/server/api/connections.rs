@@ -1,6 +1,7 @@
 //! Connections: their status, tests, tokens, and calls to their services.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -19,6 +20,7 @@ use crate::connector::HttpMethod;
 use crate::error::Result;
 use crate::health::{ConnectionStatus, StatusSummary};
 use crate::model::UserId;
+use crate::ops::Effect;
 use crate::ops::calls::{self, CallActionRequest, CallPathRequest};
 use crate::ops::connections::{self, DisconnectRequest, RefreshRequest, RenameRequest, StatusRequest, TestRequest};
 use crate::ops::tokens::{self, TokenRequest};
@@ -52,14 +54,17 @@ pub(super) fn routes() -> Vec<Route> {
             "call",
             "Call an action of its service",
             call_action,
-        ),
+        )
+        .with_effect(call_effect),
         Route::new(
             (POST, "/v1/connections/{connection}/action-previews/{action}"),
             "call",
             "Return the request of an action without sending it",
             preview_action,
-        ),
-        Route::new((POST, "/v1/connections/{connection}/request"), "api", "Send a request to its API", request),
+        )
+        .with_effect(|_: Call<Unused, ActionBody>| async { Ok(Effect::Read) }),
+        Route::new((POST, "/v1/connections/{connection}/request"), "api", "Send a request to its API", request)
+            .with_effect(request_effect),
     ]
 }
 
@@ -185,6 +190,11 @@ async fn call_action(call: Call<Unused, ActionBody>) -> Result<Json<CallResultVi
     Ok(Json(Box::pin(calls::call_action(&call.workspace, request)).await?))
 }
 
+async fn call_effect(call: Call<Unused, ActionBody>) -> Result<Effect> {
+    let action: String = call.path("action")?;
+    calls::action_effect(&call.workspace, call.connection()?, &action).await
+}
+
 async fn preview_action(call: Call<Unused, ActionBody>) -> Result<Json<RequestPreviewView>> {
     let request = action_request(&call)?;
     Ok(Json(Box::pin(calls::preview_action(&call.workspace, request)).await?))
@@ -218,10 +228,10 @@ struct ServiceResponseView {
     body_base64: Option<String>,
 }
 
-async fn request(call: Call<Unused, RequestBody>) -> Result<Json<ServiceResponseView>> {
+fn path_request(call: Call<Unused, RequestBody>) -> Result<CallPathRequest> {
     let connection = call.connection()?;
     let RequestBody { method, path, fields, body, headers, idempotency_key } = call.body;
-    let request = CallPathRequest {
+    Ok(CallPathRequest {
         connection,
         method,
         path,
@@ -230,9 +240,17 @@ async fn request(call: Call<Unused, RequestBody>) -> Result<Json<ServiceResponse
         headers: headers.into_iter().collect(),
         idempotency_key,
         paginate: false,
-    };
+    })
+}
+
+async fn request_effect(call: Call<Unused, RequestBody>) -> Result<Effect> {
+    Ok(path_request(call)?.effective_method().effect())
+}
+
+async fn request(call: Call<Unused, RequestBody>) -> Result<Json<ServiceResponseView>> {
+    let workspace = Arc::clone(&call.workspace);
     let mut view = None;
-    Box::pin(calls::call_path(&call.workspace, request, |response| {
+    Box::pin(calls::call_path(&workspace, path_request(call)?, |response| {
         let json = serde_json::from_slice(&response.body).ok();
         view = Some(ServiceResponseView {
             status: response.status,

@@ -2,6 +2,7 @@
 //! an operation from the call, and returns the operation's view.
 
 mod api_tokens;
+mod approvals;
 mod audit;
 mod bindings;
 mod calendar;
@@ -39,6 +40,7 @@ pub(super) fn routes() -> Vec<Route> {
         links::routes(),
         calendar::routes(),
         api_tokens::routes(),
+        approvals::routes(),
         sign_ins::routes(),
         consents::routes(),
         audit::routes(),

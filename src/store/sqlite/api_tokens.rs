@@ -6,11 +6,14 @@ use async_trait::async_trait;
 use jiff::civil::Date;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, params};
 
-use super::row::{Row, collect, first, get_json, get_optional_seconds, get_seconds, get_word, query, to_json, user};
+use super::row::{
+    Row, collect, first, get_json, get_optional_seconds, get_seconds, get_word, parse_word, query, to_json, user,
+};
 use super::{MalformedValue, SqliteStore, StoreError, api_usage};
 use crate::clock::Timestamp;
 use crate::model::{
-    Admission, ApiToken, ApiTokenHash, ApiTokenId, ApiUse, ApiUseCount, ConnectionId, PresentedApiToken, UserId,
+    Admission, ApiToken, ApiTokenHash, ApiTokenId, ApiTokenName, ApiUse, ApiUseCount, ConnectionId, PresentedApiToken,
+    UserId,
 };
 use crate::store::{ApiTokenRotation, ApiTokenWrite, ApiTokens};
 
@@ -22,7 +25,7 @@ macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT id, name, user_id, hash, previous_hash, previous_until, scopes, is_limited, tier, parent_id, root_id, \
-             is_enabled, created_at, rotated_at, expires_at, rotate_after, last_used_at, \
+             is_enabled, created_at, rotated_at, expires_at, rotate_after, last_used_at, approve, trust, \
              (SELECT group_concat(connection_id) FROM (SELECT connection_id FROM api_token_connections \
              WHERE token_id = api_tokens.id ORDER BY connection_id)) AS connections FROM api_tokens ",
             $rest
@@ -148,7 +151,11 @@ fn find_by_hash(sqlite: &Connection, hash: &ApiTokenHash) -> Result<Option<Prese
     Ok(Some(PresentedApiToken { token, hash, previous, ancestors }))
 }
 
-fn insert(transaction: &Transaction<'_>, token: &ApiToken, hash: &ApiTokenHash) -> Result<ApiTokenWrite, StoreError> {
+pub(super) fn insert(
+    transaction: &Transaction<'_>,
+    token: &ApiToken,
+    hash: &ApiTokenHash,
+) -> Result<ApiTokenWrite, StoreError> {
     if is_name_taken(transaction, token)? {
         return Ok(ApiTokenWrite::NameTaken);
     }
@@ -158,8 +165,8 @@ fn insert(transaction: &Transaction<'_>, token: &ApiToken, hash: &ApiTokenHash) 
         return Ok(ApiTokenWrite::Conflict);
     }
     let sql = "INSERT INTO api_tokens (id, name, user_id, hash, scopes, is_limited, tier, parent_id, root_id, is_enabled, \
-               created_at, rotated_at, expires_at, rotate_after) \
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
+               created_at, rotated_at, expires_at, rotate_after, approve, trust) \
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)";
     transaction.execute(
         sql,
         params![
@@ -177,6 +184,8 @@ fn insert(transaction: &Transaction<'_>, token: &ApiToken, hash: &ApiTokenHash) 
             token.rotated_at.as_second(),
             token.expires_at.as_second(),
             token.rotate_after.map(|after| after.as_secs()),
+            token.approve.as_str(),
+            token.trust.as_ref().map(ApiTokenName::as_str),
         ],
     )?;
     put_connections(transaction, token)?;
@@ -194,7 +203,7 @@ fn replace(transaction: &Transaction<'_>, old: &ApiToken, new: &ApiToken) -> Res
     }
     // First: a token whose limit is lifted must not be disabled by the deletion of its connections.
     let sql = "UPDATE api_tokens SET name = ?2, scopes = ?3, is_limited = ?4, tier = ?5, is_enabled = ?6, \
-               rotate_after = ?7 WHERE id = ?1";
+               rotate_after = ?7, approve = ?8 WHERE id = ?1";
     transaction.execute(
         sql,
         params![
@@ -205,6 +214,7 @@ fn replace(transaction: &Transaction<'_>, old: &ApiToken, new: &ApiToken) -> Res
             new.tier.as_str(),
             new.is_enabled,
             new.rotate_after.map(|after| after.as_secs()),
+            new.approve.as_str(),
         ],
     )?;
     put_connections(transaction, new)?;
@@ -261,6 +271,8 @@ fn from_row(row: &Row<'_>) -> Result<ApiToken, StoreError> {
         parent: row.get::<Option<String>>("parent_id")?.map(|id| parse_id(&id)).transpose()?,
         root: get_word(row, "root_id")?,
         rotate_after: row.get::<Option<u64>>("rotate_after")?.map(Duration::from_secs),
+        approve: get_word(row, "approve")?,
+        trust: row.get::<Option<String>>("trust")?.map(|name| parse_word(&name)).transpose()?,
     })
 }
 
@@ -284,13 +296,13 @@ pub(super) fn exists(sqlite: &Connection, id: &ApiTokenId) -> Result<bool, Store
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::super::endpoints::tests::{add_connection, at, opened};
     use super::*;
-    use crate::model::{ApiTokenText, RateTier, ScopeGrant};
+    use crate::model::{ApiTokenText, ApprovalPolicy, RateTier, ScopeGrant};
     use crate::store::Store;
 
-    fn token(name: &str, parent: Option<&ApiToken>) -> ApiToken {
+    pub(in crate::store::sqlite) fn token(name: &str, parent: Option<&ApiToken>) -> ApiToken {
         let id = ApiTokenId::random();
         ApiToken {
             name: name.parse().unwrap(),
@@ -306,11 +318,13 @@ mod tests {
             parent: parent.map(|parent| parent.id.clone()),
             root: parent.map_or_else(|| id.clone(), |parent| parent.root.clone()),
             rotate_after: Some(Duration::from_secs(90)),
+            approve: ApprovalPolicy::Destroy,
+            trust: None,
             id,
         }
     }
 
-    async fn add(store: &SqliteStore, token: &ApiToken) -> ApiTokenHash {
+    pub(in crate::store::sqlite) async fn add(store: &SqliteStore, token: &ApiToken) -> ApiTokenHash {
         let hash = ApiTokenText::random().hash();
         assert_eq!(store.api_tokens().insert(token, &hash).await.unwrap(), ApiTokenWrite::Stored);
         hash

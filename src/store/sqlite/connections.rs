@@ -14,7 +14,7 @@ use super::transitions::ConnectionRef;
 use super::{MalformedValue, SqliteStore, StoreError, grants, health_checks};
 use crate::model::{
     Account, Check, Connection, ConnectionId, ConnectionMode, ConnectionName, ConnectionTransition, Expiry, Grant,
-    GrantStatus, HealthCheck, NewConnection, RefreshMethod, SecretStorage, StoredGrant, UserId,
+    GrantStatus, HealthCheck, NewConnection, RefreshMethod, RevealPolicy, SecretStorage, StoredGrant, UserId,
 };
 use crate::store::{Connections, state_key};
 
@@ -23,7 +23,7 @@ macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT c.id, c.connector, c.account, c.mode, c.auth, c.origin, c.params, c.metadata, c.account_id, \
-             c.account_name, c.user_id, c.scopes_requested, c.scopes_granted, c.grant_status, c.status_reason, c.connected_at, \
+             c.account_name, c.user_id, c.reveal, c.scopes_requested, c.scopes_granted, c.grant_status, c.status_reason, c.connected_at, \
              c.checked_at, c.check_passed, c.error_count, c.last_error, g.issued_at, g.expires_at, g.refresh_method, \
              g.refresh_started_at, g.refresh_expires_at, g.client_id, g.generation, g.refresh_generation, \
              g.from_backup, g.in_keyring, g.secrets FROM connections c LEFT JOIN grants g ON g.connection_id = c.id ",
@@ -163,6 +163,11 @@ impl Connections for SqliteStore {
             transaction.prepare_cached(sql)?.execute((id.0, account_id, account_name, &scopes, &metadata))
         })
         .await
+    }
+
+    async fn set_reveal_policy(&self, id: ConnectionId, policy: RevealPolicy) -> Result<(), StoreError> {
+        let sql = "UPDATE connections SET reveal = ?2 WHERE id = ?1";
+        self.update_connection(id, move |transaction| transaction.execute(sql, (id.0, policy.as_str()))).await.map(drop)
     }
 
     async fn record_failure(&self, id: ConnectionId, error: &str) -> Result<Option<ConnectionTransition>, StoreError> {
@@ -336,6 +341,7 @@ fn from_row(row: &Row<'_>) -> Result<Connection, StoreError> {
         metadata: get_json(row, "metadata")?,
         account: row.get::<Option<String>>("account_id")?.map(|id| Account { id, name: account_name }),
         user: user(row, "user_id")?,
+        reveal: get_word(row, "reveal")?,
         scopes_requested: get_json(row, "scopes_requested")?,
         scopes_granted: get_optional_json(row, "scopes_granted")?,
         grant_status: get_word(row, "grant_status")?,

@@ -115,8 +115,12 @@ mod tests {
         insta::assert_snapshot!(tables.join("\n"), @r"
         alerts: kind subject began_at
         api_token_connections: token_id connection_id
-        api_tokens: id name user_id hash previous_hash previous_until scopes is_limited tier parent_id root_id is_enabled created_at rotated_at expires_at rotate_after last_used_at
+        api_token_exchanges: digest accepted_until
+        api_token_trust_connections: trust connection_id
+        api_token_trusts: name issuer audience claims scopes approve lifetime created_at
+        api_tokens: id name user_id hash previous_hash previous_until scopes is_limited tier parent_id root_id is_enabled created_at rotated_at expires_at rotate_after last_used_at approve trust
         api_usage: token_id day operation outcome count
+        approvals: id token_id operation effect connection digest summary request status use_limit requested_at expires_at decided_at used_at
         apps: connector server client_id client_secret updated_at
         attempts: id delivery_id started_at duration_ms request_headers response_status response_body error
         audit_entries: sequence at actor actor_id operation effect connection user_id consent_id source request_id detail outcome error_code previous hash
@@ -124,7 +128,7 @@ mod tests {
         binding_failures: id binding_id record_id event_id reason failed_at
         bindings: id name connector account stream event text created_at changed_at dropped_failures
         connect_links: id secret_hash connector account auth scopes params user_id mode display return_to is_guarded created_at expires_at uses_left revoked_at
-        connections: id connector account mode auth origin params metadata account_id account_name scopes_requested scopes_granted grant_status status_reason connected_at connected_by user_id checked_at check_passed check_unauthorized error_count last_error
+        connections: id connector account mode auth origin params metadata account_id account_name scopes_requested scopes_granted grant_status status_reason connected_at connected_by user_id reveal checked_at check_passed check_unauthorized error_count last_error
         consents: id user_id consent_type resource_type resource_id purpose policy_version description granted_at revoked_at
         cursor_history: id partition_id cursor replaced_at
         deliveries: id message_id endpoint_id status attempts due_at expires_at created_at last_error

@@ -13,8 +13,10 @@
 //! The store knows neither where its key comes from nor whether its file may be trusted: that is `vault`'s.
 
 mod alerts;
+mod api_token_trusts;
 mod api_tokens;
 mod api_usage;
+mod approvals;
 mod apps;
 mod audit;
 mod bindings;
@@ -79,10 +81,10 @@ pub use snapshot::{BackupConnection, BackupContents, Snapshot};
 use self::readers::Readers;
 use self::writer::{WriteContext, Writer};
 use super::{
-    Alerts, ApiTokens, Apps, AuditLog, Bindings, ConnectLinks, Connections, Consents, Endpoints, EntityStates,
-    EventCreations, EventTypes, Events, Figures, Grants, HealthChecks, IdempotencyKeys, Jobs, Links, Locks,
-    MalformedValue, Outbox, PendingAudit, Records, Sandbox, Schedules, SignIns, Store, StoreError, Streams,
-    Subscriptions, Users, Webhooks,
+    Alerts, ApiTokenTrusts, ApiTokens, Approvals, Apps, AuditLog, Bindings, ConnectLinks, Connections, Consents,
+    Endpoints, EntityStates, EventCreations, EventTypes, Events, Figures, Grants, HealthChecks, IdempotencyKeys, Jobs,
+    Links, Locks, MalformedValue, Outbox, PendingAudit, Records, Sandbox, Schedules, SignIns, Store, StoreError,
+    Streams, Subscriptions, Users, Webhooks,
 };
 
 /// The version of the SQLite underneath.
@@ -240,6 +242,14 @@ impl Store for SqliteStore {
     }
 
     fn api_tokens(&self) -> &dyn ApiTokens {
+        self
+    }
+
+    fn api_token_trusts(&self) -> &dyn ApiTokenTrusts {
+        self
+    }
+
+    fn approvals(&self) -> &dyn Approvals {
         self
     }
 

@@ -128,8 +128,11 @@ impl Snapshot {
         transaction.commit().map_err(|error| misfit("a table", error))?;
         migrations::migrate_to(&mut target, migrations::LATEST)?;
         target.execute("UPDATE grants SET from_backup = 1", [])?;
-        // The maker of the backup may know these tokens.
+        // The maker of the backup may know these tokens, and have granted what was never asked of this store's owner.
         target.execute("UPDATE api_tokens SET is_enabled = 0", [])?;
+        // Whom it trusts gets new tokens.
+        target.execute("DELETE FROM api_token_trusts", [])?;
+        target.execute("UPDATE approvals SET status = 'expired' WHERE status IN ('pending', 'granted')", [])?;
         let set =
             "UPDATE meta SET vault_id = ?1, restored_at = ?2, sequence = max(sequence, ?3) + 1 RETURNING sequence";
         let sequence =

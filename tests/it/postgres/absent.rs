@@ -13,9 +13,10 @@ use integ::model::delivery::{
 use integ::model::*;
 use integ::secret::Secret;
 use integ::store::{
-    Alerts, ApiTokenRotation, ApiTokenWrite, ApiTokens, Apps, AuditLog, Bindings, ConnectLinks, Consents, Endpoints,
-    EntityStates, EventCreations, EventTypes, Events, Fence, Figures, HealthChecks, IdempotencyKeys, Jobs, Links,
-    Outbox, Records, Sandbox, Schedules, SignIns, StoreError, Streams, Subscriptions, Users, Webhooks,
+    Alerts, ApiTokenRotation, ApiTokenTrusts, ApiTokenWrite, ApiTokens, Approvals, Apps, AuditLog, Bindings,
+    ConnectLinks, Consents, Endpoints, EntityStates, EventCreations, EventTypes, Events, Fence, Figures, HealthChecks,
+    IdempotencyKeys, Jobs, Links, Outbox, Records, Sandbox, Schedules, SignIns, StoreError, Streams, Subscriptions,
+    Users, Webhooks,
 };
 use jiff::civil::Date;
 use serde_json::Value;
@@ -74,6 +75,18 @@ closed! {
         fn admit(&ApiTokenId, Timestamp, u32, Duration) -> Option<Admission>;
         fn record_usage(&[ApiUse]) -> ();
         fn usage(&ApiTokenId, Date) -> Vec<ApiUseCount>;
+    }
+    ApiTokenTrusts {
+        fn add(&ApiTokenTrust) -> bool;
+        fn list() -> Vec<ApiTokenTrust>;
+        fn remove(&ApiTokenName) -> Option<u64>;
+        fn exchange(&TokenExchange, Timestamp) -> TokenExchangeResult;
+    }
+    Approvals {
+        fn claim(&Approval, Timestamp) -> ApprovalClaim;
+        fn list(Option<&ApprovalId>, u32) -> Vec<Approval>;
+        fn find(&ApprovalId) -> Option<Approval>;
+        fn decide(&ApprovalId, ApprovalDecision, Timestamp) -> Option<Approval>;
     }
     SignIns {
         fn begin(&NewSignIn) -> ();

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use integ::clock::Timestamp;
 use integ::model::{
     Account, Check, Connection, ConnectionHealth, ConnectionId, ConnectionName, ConnectionTransition, Expiry, Grant,
-    GrantStatus, HealthCheck, NewConnection, RefreshMethod, SecretStorage, StoredGrant, Transition,
+    GrantStatus, HealthCheck, NewConnection, RefreshMethod, RevealPolicy, SecretStorage, StoredGrant, Transition,
 };
 use integ::store::{Connections, MalformedValue, StoreError};
 use serde::Serialize;
@@ -20,7 +20,7 @@ use super::store::{PostgresStore, failed, word};
 
 /// Selects connections with the columns of [`from_row`] and of [`grants::from_row`].
 pub const SELECT: &str = "SELECT c.id, c.connector, c.account, c.mode, c.auth, c.origin, c.params, c.metadata,
-    c.account_id, c.account_name, c.scopes_requested, c.scopes_granted, c.grant_status, c.status_reason, c.connected_at,
+    c.account_id, c.account_name, c.reveal, c.scopes_requested, c.scopes_granted, c.grant_status, c.status_reason, c.connected_at,
     c.checked_at, c.check_passed, c.error_count, c.last_error, g.issued_at, g.expires_at, g.refresh_method,
     g.refresh_started_at, g.refresh_expires_at, g.client_id, g.generation, g.from_backup, g.in_keyring, g.secrets
     FROM connections c LEFT JOIN grants g ON g.connection_id = c.id";
@@ -133,6 +133,11 @@ impl Connections for PostgresStore {
         let scopes = scopes_granted.map(to_json).transpose()?;
         let metadata = metadata.map(to_json).transpose()?;
         self.update_connection(id, sql, &[&id.0, &account_id, &account_name, &scopes, &metadata]).await
+    }
+
+    async fn set_reveal_policy(&self, id: ConnectionId, policy: RevealPolicy) -> Result<(), StoreError> {
+        let sql = "UPDATE connections SET reveal = $2 WHERE id = $1";
+        self.update_connection(id, sql, &[&id.0, &policy.as_str()]).await.map(drop)
     }
 
     async fn record_failure(&self, id: ConnectionId, error: &str) -> Result<Option<ConnectionTransition>, StoreError> {
@@ -284,6 +289,7 @@ fn from_row(row: &Row) -> Result<Connection, StoreError> {
         metadata: from_json(&get::<String>(row, "metadata")?)?,
         account: get::<Option<String>>(row, "account_id")?.map(|id| Account { id, name: account_name }),
         user: None,
+        reveal: word(&get::<String>(row, "reveal")?)?,
         scopes_requested: from_json(&get::<String>(row, "scopes_requested")?)?,
         scopes_granted: get::<Option<String>>(row, "scopes_granted")?.as_deref().map(from_json).transpose()?,
         grant_status: word(&get::<String>(row, "grant_status")?)?,

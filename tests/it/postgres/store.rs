@@ -8,10 +8,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use integ::store::{
-    Alerts, ApiTokens, Apps, AuditLog, Bindings, ConnectLinks, Connections, Consents, Endpoints, EntityStates,
-    EventCreations, EventTypes, Events, Figures, Grants, HealthChecks, IdempotencyKeys, Jobs, Links, Locks,
-    MalformedValue, Outbox, PendingAudit, Records, Sandbox, Schedules, SignIns, Store, StoreError, Streams,
-    Subscriptions, Users, Webhooks,
+    Alerts, ApiTokenTrusts, ApiTokens, Approvals, Apps, AuditLog, Bindings, ConnectLinks, Connections, Consents,
+    Endpoints, EntityStates, EventCreations, EventTypes, Events, Figures, Grants, HealthChecks, IdempotencyKeys, Jobs,
+    Links, Locks, MalformedValue, Outbox, PendingAudit, Records, Sandbox, Schedules, SignIns, Store, StoreError,
+    Streams, Subscriptions, Users, Webhooks,
 };
 use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard};
 use tokio_postgres::{Client, Config, NoTls};
@@ -33,6 +33,7 @@ const SCHEMA: &str = "
         grant_status TEXT NOT NULL,
         status_reason TEXT,
         connected_at BIGINT NOT NULL,
+        reveal TEXT NOT NULL DEFAULT 'allowed',
         checked_at BIGINT,
         check_passed BOOLEAN,
         check_unauthorized BOOLEAN NOT NULL DEFAULT FALSE,
@@ -172,6 +173,14 @@ impl Store for PostgresStore {
     }
 
     fn api_tokens(&self) -> &dyn ApiTokens {
+        self
+    }
+
+    fn api_token_trusts(&self) -> &dyn ApiTokenTrusts {
+        self
+    }
+
+    fn approvals(&self) -> &dyn Approvals {
         self
     }
 

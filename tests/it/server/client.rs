@@ -10,18 +10,18 @@ use crate::wire::Message;
 
 /// What requests have in common.
 #[derive(Clone, Debug)]
-pub(super) struct Client {
+pub(crate) struct Client {
     authority: String,
     token: Option<String>,
 }
 
 /// A response.
 #[derive(Clone)]
-pub(super) struct Reply {
-    pub(super) status: u16,
-    pub(super) headers: Vec<(String, String)>,
-    pub(super) body: Vec<u8>,
-    pub(super) json: Option<Value>,
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
+    pub(crate) json: Option<Value>,
 }
 
 impl std::fmt::Debug for Reply {
@@ -31,53 +31,53 @@ impl std::fmt::Debug for Reply {
 }
 
 impl Reply {
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 
     /// The code of the problem in it.
-    pub(super) fn code(&self) -> &str {
+    pub(crate) fn code(&self) -> &str {
         self.json.as_ref().and_then(|json| json["code"].as_str()).unwrap_or_default()
     }
 }
 
 impl Client {
-    pub(super) fn new(url: &str, token: Option<&str>) -> Self {
+    pub(crate) fn new(url: &str, token: Option<&str>) -> Self {
         let authority = url.trim_start_matches("http://").to_owned();
         Self { authority, token: token.map(str::to_owned) }
     }
 
-    pub(super) fn authority(&self) -> &str {
+    pub(crate) fn authority(&self) -> &str {
         &self.authority
     }
 
-    pub(super) fn get(&self, path: &str) -> Reply {
+    pub(crate) fn get(&self, path: &str) -> Reply {
         self.send("GET", path, &[], None)
     }
 
-    pub(super) fn post(&self, path: &str, body: &Value) -> Reply {
+    pub(crate) fn post(&self, path: &str, body: &Value) -> Reply {
         self.send("POST", path, &[], Some(body))
     }
 
-    pub(super) fn put(&self, path: &str, body: &Value) -> Reply {
+    pub(crate) fn put(&self, path: &str, body: &Value) -> Reply {
         self.send("PUT", path, &[], Some(body))
     }
 
-    pub(super) fn patch(&self, path: &str, body: &Value) -> Reply {
+    pub(crate) fn patch(&self, path: &str, body: &Value) -> Reply {
         self.send("PATCH", path, &[], Some(body))
     }
 
-    pub(super) fn delete(&self, path: &str) -> Reply {
+    pub(crate) fn delete(&self, path: &str) -> Reply {
         self.send("DELETE", path, &[], None)
     }
 
     /// Sends a request with further headers, which replace those of the client.
-    pub(super) fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Option<&Value>) -> Reply {
+    pub(crate) fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Option<&Value>) -> Reply {
         let body = body.map(|body| body.to_string().into_bytes());
         self.send_bytes(method, path, headers, body.as_deref())
     }
 
-    pub(super) fn send_bytes(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Option<&[u8]>) -> Reply {
+    pub(crate) fn send_bytes(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Option<&[u8]>) -> Reply {
         let mut stream = TcpStream::connect(&self.authority).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         let mut head = format!("{method} {path} HTTP/1.1\r\nconnection: close\r\n");

@@ -1,6 +1,6 @@
 //! `integ serve` with the real program: its API over HTTP.
 
-mod client;
+pub(crate) mod client;
 mod life;
 mod limits;
 mod monitoring;
@@ -22,14 +22,14 @@ fn home(connectors: &[&str]) -> Home {
 }
 
 /// A running server.
-struct Server {
+pub(crate) struct Server {
     /// Ends with this value.
     running: Running,
-    url: String,
+    pub(crate) url: String,
 }
 
 impl Server {
-    fn start(home: &Home, words: &str) -> Self {
+    pub(crate) fn start(home: &Home, words: &str) -> Self {
         let words = format!("serve --bind 127.0.0.1:0 --json {words}");
         let mut running = Running::start(home.command(words.split_whitespace()));
         let line = running.line();
@@ -39,18 +39,18 @@ impl Server {
         Self { running, url: started["url"].as_str().unwrap().to_owned() }
     }
 
-    fn client(&self, token: &str) -> Client {
+    pub(crate) fn client(&self, token: &str) -> Client {
         Client::new(&self.url, Some(token))
     }
 }
 
 /// Creates a token with these scopes, and more words.
-fn token(home: &Home, name: &str, words: &str) -> String {
+pub(crate) fn token(home: &Home, name: &str, words: &str) -> String {
     home.ok(&format!("api-token create {name} {words}")).trim().to_owned()
 }
 
 /// Fails with the whole reply if its status is another.
-fn expect(reply: &Reply, status: u16) -> Value {
+pub(crate) fn expect(reply: &Reply, status: u16) -> Value {
     assert_eq!(reply.status, status, "{reply:?}");
     reply.json.clone().unwrap_or(json!(null))
 }

@@ -103,6 +103,12 @@ fn connections() {
         reconnect slack@work
         reconnect slack@nowhere
         reconnect --all
+        reveal stripe allowed
+        reveal stripe never
+        token stripe
+        exec stripe -- true
+        api stripe /v1/account
+        reveal nothing never
         rename slack@work ops
         rename slack@ops slack@ops
         rename stripe a/b

@@ -48,6 +48,8 @@ CREATE TABLE connections (
     connected_by       TEXT,
     -- The caller's own end user, as an opaque id; NULL for an account that belongs to none.
     user_id            TEXT,
+    -- `never`: its credential is used for requests and handed out to nobody.
+    reveal             TEXT NOT NULL DEFAULT 'allowed' CHECK (reveal IN ('allowed', 'never')),
     -- The last health check, and whether it passed; NULL before the first.
     checked_at         INTEGER,
     check_passed       INTEGER CHECK (check_passed IN (0, 1)),
@@ -763,12 +765,48 @@ CREATE TABLE api_tokens (
     -- Seconds after which it should be rotated.
     rotate_after   INTEGER,
     last_used_at   INTEGER,
+    -- Which of its requests need a person's approval.
+    approve        TEXT NOT NULL DEFAULT 'none' CHECK (approve IN ('none', 'destroy', 'write')),
+    -- The trust whose identity token it was exchanged for.
+    trust          TEXT REFERENCES api_token_trusts (name) ON DELETE CASCADE,
     CHECK ((previous_hash IS NULL) = (previous_until IS NULL))
 ) STRICT, WITHOUT ROWID;
 
 -- For the deletion of the tokens that a token created.
 CREATE INDEX api_tokens_parent ON api_tokens (parent_id) WHERE parent_id IS NOT NULL;
 CREATE INDEX api_tokens_root ON api_tokens (root_id);
+
+CREATE INDEX api_tokens_trust ON api_tokens (trust) WHERE trust IS NOT NULL;
+
+-- Which identity tokens of CI systems are exchanged for tokens.
+CREATE TABLE api_token_trusts (
+    name       TEXT PRIMARY KEY,
+    issuer     TEXT NOT NULL,
+    audience   TEXT NOT NULL,
+    -- JSON: the claims and the values that they must have.
+    claims     TEXT NOT NULL,
+    -- JSON, as in `api_tokens`.
+    scopes     TEXT NOT NULL,
+    approve    TEXT NOT NULL CHECK (approve IN ('none', 'destroy', 'write')),
+    -- Seconds.
+    lifetime   INTEGER NOT NULL,
+    created_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE api_token_trust_connections (
+    trust         TEXT NOT NULL REFERENCES api_token_trusts (name) ON DELETE CASCADE,
+    connection_id INTEGER NOT NULL REFERENCES connections (id) ON DELETE CASCADE,
+    PRIMARY KEY (trust, connection_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX api_token_trust_connections_connection ON api_token_trust_connections (connection_id);
+
+-- The identity tokens that were exchanged, for as long as they would be accepted: each is exchanged once.
+CREATE TABLE api_token_exchanges (
+    -- SHA-256 of what was signed.
+    digest         BLOB PRIMARY KEY,
+    accepted_until INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
 
 -- The connections that a token is limited to.
 CREATE TABLE api_token_connections (
@@ -784,6 +822,32 @@ CREATE TRIGGER api_token_connections_deleted AFTER DELETE ON api_token_connectio
 WHEN NOT EXISTS (SELECT 1 FROM api_token_connections WHERE token_id = old.token_id) BEGIN
     UPDATE api_tokens SET is_enabled = 0 WHERE id = old.token_id AND is_limited = 1;
 END;
+
+-- A person's yes to one exact request of a token.
+CREATE TABLE approvals (
+    id           TEXT PRIMARY KEY,
+    token_id     TEXT NOT NULL REFERENCES api_tokens (id) ON DELETE CASCADE,
+    operation    TEXT NOT NULL,
+    effect       TEXT NOT NULL CHECK (effect IN ('read', 'write', 'destroy')),
+    -- A name rather than a reference: the digest covers the id.
+    connection   TEXT,
+    -- SHA-256 of the request and of the id of its connection.
+    digest       BLOB NOT NULL,
+    summary      TEXT NOT NULL,
+    -- JSON: method, path, query and body.
+    request      TEXT NOT NULL,
+    status       TEXT NOT NULL CHECK (status IN ('pending', 'granted', 'denied', 'used', 'expired')),
+    use_limit    TEXT NOT NULL CHECK (use_limit IN ('once', 'repeated')),
+    requested_at INTEGER NOT NULL,
+    expires_at   INTEGER NOT NULL,
+    decided_at   INTEGER,
+    used_at      INTEGER
+) STRICT, WITHOUT ROWID;
+
+-- A repeated request finds the approval that it waits for.
+CREATE UNIQUE INDEX approvals_open ON approvals (token_id, digest) WHERE status IN ('pending', 'granted', 'denied');
+
+CREATE INDEX approvals_requested ON approvals (requested_at, id);
 
 -- The requests of the last window, by the first of the tokens that share a limit. Times are Unix microseconds and never
 -- decrease with the number, so that both ends of the window are found by it.
