@@ -72,11 +72,14 @@ pub(super) fn table_of_numbers(ui: &Ui, headings: &[&str], rows: Vec<Vec<TableCe
             }
         }));
     }
+    let last = columns.len().saturating_sub(1);
     for column in table.column_iter_mut() {
-        column.set_padding((0, GAP));
+        // Nothing is behind the last column: spaces within its colour would be wider than the terminal.
+        let gap = if column.index == last { 0 } else { GAP };
+        column.set_padding((0, gap));
         let width = widths.as_ref().and_then(|widths| widths.get(column.index));
         if let Some(width) = width.filter(|width| **width < columns[column.index].width) {
-            let whole = u16::try_from(*width).unwrap_or(u16::MAX).saturating_add(GAP);
+            let whole = u16::try_from(*width).unwrap_or(u16::MAX).saturating_add(gap);
             column.set_constraint(ColumnConstraint::Absolute(Width::Fixed(whole)));
         }
         if numbers.contains(&column.index) {
@@ -152,7 +155,7 @@ fn narrow(widths: &mut [usize], width: usize, least: impl Fn(usize) -> Option<us
 }
 
 fn fits(widths: &[usize], width: usize) -> bool {
-    // The space behind the last column may be cut off.
+    // No space is behind the last column.
     widths.iter().map(|width| width + usize::from(GAP)).sum::<usize>() <= width + usize::from(GAP)
 }
 

@@ -140,6 +140,7 @@ fn calendar_are_send(workspace: &Workspace) {
 }
 
 fn calls_are_send(workspace: &Workspace) {
+    check(|| calls::action_effect(workspace, any(), any()));
     check(|| calls::list_actions(workspace, any()));
     check(|| calls::find_action(workspace, any(), ""));
     check(|| calls::call_action(workspace, any()));

@@ -102,7 +102,7 @@ impl ApiRequest {
     /// Runs the operation to its end, also if the caller leaves, and responds.
     pub(super) async fn run(self, body: Bytes, permit: OwnedSemaphorePermit) -> FullResponse {
         let rate = self.rate;
-        let is_head = self.route().method == Method::GET;
+        let has_etag = self.route().method == Method::GET;
         let task = tokio::spawn(async move {
             let result = self.perform(body).await;
             self.record(result.as_ref().map_or_else(|problem| problem.status, |reply| reply.status));
@@ -111,11 +111,12 @@ impl ApiRequest {
         });
         let result = match task.await {
             Ok(result) => result,
-            Err(_) => Err(Problem::from(RequestError::Overloaded)),
+            // A panic, which its hook has reported.
+            Err(_) => Err(Problem::from(RequestError::Panicked)),
         };
         let mut response = match result {
             Ok(reply) => {
-                let etag = is_head.then(|| etag(&reply));
+                let etag = has_etag.then(|| etag(&reply));
                 let mut response = reply.into_http();
                 if let Some(etag) = etag.and_then(|etag| header::HeaderValue::try_from(etag).ok()) {
                     response.headers_mut().insert(header::ETAG, etag);

@@ -150,6 +150,8 @@ pub(super) enum RequestError {
     TooManyExchanges { limit: u32 },
     #[error("too many requests are being answered")]
     Overloaded,
+    #[error("the request failed because of a mistake in integ")]
+    Panicked,
     #[error("{value:?} is not a valid {name}")]
     Path { name: &'static str, value: String },
     #[error("invalid query{at}: {reason}")]
@@ -193,6 +195,7 @@ impl RequestError {
             Self::NoToken | Self::InvalidToken => StatusCode::UNAUTHORIZED,
             Self::RateLimited { .. } | Self::TooManyExchanges { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Overloaded | Self::NotAudited { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Panicked => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Query { .. } | Self::Body { .. } | Self::InvalidIdempotencyKey | Self::InvalidCursor => {
                 StatusCode::BAD_REQUEST
             }
@@ -236,6 +239,7 @@ impl Remedy for RequestError {
                 Diagnostic::new(Kind::Temporary, "rate_limited")
             }
             Self::Overloaded => Diagnostic::new(Kind::Temporary, "overloaded"),
+            Self::Panicked => Diagnostic::new(Kind::Failed, "internal"),
             Self::Path { .. } => Diagnostic::new(Kind::NotFound, "invalid_path"),
             Self::Query { .. } => usage("invalid_query"),
             Self::Body { .. } => usage("invalid_body"),

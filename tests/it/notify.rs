@@ -171,7 +171,7 @@ fn the_hook_has_the_change_in_its_environment_and_on_stdin_and_no_secret() {
     assert_eq!(told["data"]["status"], home.json("status")["connections"][0]["status"]);
     assert_eq!((variable("OTHER").as_deref(), variable("INTEG_HOME").is_some()), (Some("kept"), true));
     let ours = environment.lines().filter(|line| line.starts_with("INTEG_")).count();
-    assert_eq!(ours, 11, "{environment}");
+    assert_eq!(ours, 12, "{environment}");
     let secrets: Vec<String> = provider.state().given.clone();
     for text in [environment, told.to_string()] {
         assert!(!text.contains("MARKER") && !text.contains("refresh-"), "{text}");

@@ -120,3 +120,41 @@ fn audit() {
         audit verify --checkpoint absent.json",
     );
 }
+
+#[test]
+fn approvals() {
+    session(
+        "approvals",
+        |_| {},
+        ". connect slack --sandbox
+        approval list
+        approval list --all
+        approval show apr_00112233445566778899aabb
+        approval grant apr_00112233445566778899aabb
+        approval deny apr_00112233445566778899aabb
+        approval show 7
+        api-token create agent --scope write:* --approve write
+        ~ api-token show agent
+        api-token update agent --approve destroy",
+    );
+}
+
+#[test]
+fn ci_tokens() {
+    session(
+        "ci_tokens",
+        |_| {},
+        ". connect slack --sandbox
+        api-token trust list
+        api-token trust add deploy --issuer https://ci.example --audience https://integ.example --claim repository=acme/app --scope connections:read --connection slack
+        api-token trust add deploy --issuer https://ci.example --audience a --claim a=b --scope read:* --connection slack
+        api-token trust add x --issuer http://ci.example --audience a --claim a=b --scope read:* --connection slack
+        api-token trust add x --issuer https://ci.example --audience a --claim a=b --scope read:* --connection slack --ttl 2h
+        api-token trust add x --issuer https://ci.example --audience a --scope read:* --connection slack
+        api-token trust list
+        api-token trust remove nobody --yes
+        api-token trust remove deploy
+        api-token trust remove deploy --yes
+        api-token login --oidc",
+    );
+}
