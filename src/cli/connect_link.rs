@@ -18,7 +18,7 @@ use crate::view::connect_link::{ConnectLinkListView, ConnectLinkView, NewConnect
 
 /// Let somebody else connect an account, with a link
 ///
-/// Whoever opens the link signs in at the service or enters a key, once; the connection is stored here. The server must run
+/// Anyone who opens the link signs in at the service or enters a key, once; the connection is stored here. The server must run
 /// at the public URL: `integ config set serve.public_url https://HOST`.
 #[derive(Debug, Args)]
 pub(super) struct ConnectLinkArgs {

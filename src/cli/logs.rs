@@ -76,7 +76,7 @@ fn line(ui: &Ui, entry: &LogEntryView) -> String {
     let duration = entry.duration_ms.map(|millis| format!(" ({millis} ms)")).unwrap_or_default();
     let text = format!("{} {:<8} {connection} {}{duration}", entry.at, entry.source, what(entry));
     let text = super::ui::escape(&text);
-    tone(entry.level).map_or_else(|| text.to_string(), |tone| ui.paint(tone, &text))
+    tone(entry.level).map_or_else(|| text.clone(), |tone| ui.paint(tone, &text))
 }
 
 fn tone(level: LogLevel) -> Option<Tone> {

@@ -81,11 +81,11 @@ use crate::error::{Kind, Result};
 use crate::model::WorkspaceName;
 use crate::notify::Notifier;
 use crate::ops::Operation;
-use crate::ops::serving::Server;
+use crate::ops::serving::WorkspaceServer;
 use crate::runtime::{Engine, EnvironmentConnections, EnvironmentError, Workspace};
 
 /// Parses the process's arguments and runs the command. `integ serve` starts `server`.
-pub fn run(server: &dyn Server) -> ExitCode {
+pub fn run(server: &dyn WorkspaceServer) -> ExitCode {
     logging::harden();
     // The processes that evaluate jq expressions and that hold an unlocked identity are not commands for users.
     if std::env::args_os().nth(1).is_some_and(|first| first == crate::jq::WORKER_ARGUMENT) {
@@ -249,7 +249,7 @@ fn find_folders(environment: Option<&EnvironmentConnections>) -> Result<Folders>
     }
 }
 
-fn dispatch(cli: Cli, operation: Option<&Operation>, ui: &mut Ui, server: &dyn Server) -> Result<u8> {
+fn dispatch(cli: Cli, operation: Option<&Operation>, ui: &mut Ui, server: &dyn WorkspaceServer) -> Result<u8> {
     let Some(command) = cli.command else {
         let _ = command().print_help();
         return Ok(Kind::Usage.exit_code());

@@ -15,7 +15,7 @@ use super::webhook::handlers::HandlerArgs;
 use crate::config::{ServeConfig, parse_public_url};
 use crate::error::{Kind, Result};
 use crate::model::WorkspaceName;
-use crate::ops::serving::{self, ServeObserver, ServeRequest, Server};
+use crate::ops::serving::{self, ServeObserver, ServeRequest, WorkspaceServer};
 use crate::ops::workspaces::workspace_names;
 use crate::runtime::Workspace;
 use crate::view::listen::ListenEventView;
@@ -87,7 +87,7 @@ pub(super) fn run(
     ui: &Ui,
     args: ServeArgs,
     listener: TcpListener,
-    server: &dyn Server,
+    server: &dyn WorkspaceServer,
 ) -> Result<u8> {
     let request = ServeRequest {
         listener,

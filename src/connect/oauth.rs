@@ -181,7 +181,7 @@ pub(super) fn keep_callback_values(connection: &mut Connection, rules: &OAuth2, 
     connection.metadata.extend(found);
 }
 
-/// Makes a grant of the tokens, notes in the session what came with them, and finds what they give access to.
+/// Makes a grant of the tokens, notes in the session what the service sent with them, and finds what they give access to.
 pub(super) async fn complete(
     flow: &ConnectFlow<'_>,
     session: &mut Session,

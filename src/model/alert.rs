@@ -27,7 +27,7 @@ impl Alert {
     /// Compares a value with a threshold. Returns `None` below half of it, and for a threshold of zero, which is off.
     pub fn of_value(key: AlertKey, value: u64, threshold: u64, reason: String) -> Option<Self> {
         let is_near = threshold > 0 && value.saturating_mul(2) >= threshold;
-        is_near.then(|| Self { key, connection: None, reason, is_over_threshold: value >= threshold })
+        is_near.then_some(Self { key, connection: None, reason, is_over_threshold: value >= threshold })
     }
 }
 

@@ -188,7 +188,7 @@ fn is_past(start: Timestamp, limit: Duration, now: Timestamp) -> bool {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TakeSignInResult {
     /// It is the caller's, and nobody else's.
-    Taken,
+    Claimed,
     /// Another process was faster.
     Used,
     Expired,

@@ -166,7 +166,7 @@ pub async fn revoke(workspace: &Workspace, id: &ConnectLinkId) -> Result<Revoked
     Ok(RevokedConnectLinkView { was_active, revoked: ConnectLinkView::new(&link, now) })
 }
 
-/// Opens a link for whoever has it: starts its sign-in, or returns the form of the values that it needs. The caller has
+/// Opens a link for anyone who has it: starts its sign-in, or returns the form of the values that it needs. The caller has
 /// chosen the workspace by [`workspace_of_token`](super::sign_ins::workspace_of_token).
 ///
 /// The link is used up by the first sign-in that finishes; until then it can be opened again.

@@ -62,7 +62,7 @@ pub trait ServeObserver {
 }
 
 /// A program that serves workspaces until it is stopped.
-pub trait Server: Sync {
+pub trait WorkspaceServer: Sync {
     /// Serves until the engine is asked to stop. What has begun is finished first.
     ///
     /// # Errors

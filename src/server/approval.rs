@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::call::RawCall;
 use super::problem::RequestError;
-use super::route::Route;
+use super::route::ApiRoute;
 use crate::error::Result;
 use crate::hash::sha256_of_parts;
 use crate::json::canonical;
@@ -23,7 +23,7 @@ const PATH_VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove
 /// # Errors
 /// [`RequestError::TooLarge`]; [`RequestError::Body`] for a member that appears twice.
 pub(super) fn approval_request(
-    route: &Route,
+    route: &ApiRoute,
     effect: Effect,
     raw: &RawCall,
     connection: Option<&Connection>,

@@ -37,7 +37,7 @@ pub(super) async fn authenticate<'t>(
 ) -> Result<(&'t Tenant, Caller), Problem> {
     let presented = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(bearer);
     let Some(presented) = presented else {
-        return Err(Problem::from(RequestError::NoToken).with_header(WWW_AUTHENTICATE, "Bearer realm=\"integ\""));
+        return Err(Problem::from(RequestError::NoToken).with_header(WWW_AUTHENTICATE, &"Bearer realm=\"integ\""));
     };
     for tenant in tenants {
         if let Some(token) = api_tokens::authenticate(&tenant.workspace, presented).await? {
@@ -46,7 +46,7 @@ pub(super) async fn authenticate<'t>(
         }
     }
     let challenge = "Bearer realm=\"integ\", error=\"invalid_token\"";
-    Err(Problem::from(RequestError::InvalidToken).with_header(WWW_AUTHENTICATE, challenge))
+    Err(Problem::from(RequestError::InvalidToken).with_header(WWW_AUTHENTICATE, &challenge))
 }
 
 /// Returns the connections that a token may use: those that it names, of the user that it is limited to.

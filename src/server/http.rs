@@ -16,7 +16,7 @@ use super::idempotency;
 use super::operation::ApiRequest;
 use super::problem::{Problem, RequestError};
 use super::public::{PublicPages, PublicRequest};
-use super::table::{NoRoute, RouteTable};
+use super::table::{ApiRouteTable, NoRoute};
 use crate::clock::random;
 use crate::hex;
 use crate::http::peer::SocketPair;
@@ -35,7 +35,7 @@ pub(super) const REQUEST_ID: &str = "x-request-id";
 /// Answers the requests to a server: the API, the webhook URLs, and the public pages.
 pub(super) struct HttpServer {
     pub(super) tenants: Vec<Tenant>,
-    pub(super) routes: Arc<RouteTable>,
+    pub(super) routes: Arc<ApiRouteTable>,
     hosts: ServerHosts,
     pages: PublicPages,
     concurrency: Arc<Semaphore>,
@@ -49,7 +49,7 @@ pub(super) enum Admitted {
 }
 
 impl HttpServer {
-    pub(super) fn new(tenants: Vec<Tenant>, hosts: ServerHosts, routes: RouteTable, pages: PublicPages) -> Self {
+    pub(super) fn new(tenants: Vec<Tenant>, hosts: ServerHosts, routes: ApiRouteTable, pages: PublicPages) -> Self {
         let concurrency = Arc::new(Semaphore::new(MAX_CONCURRENT));
         Self { tenants, routes: Arc::new(routes), hosts, pages, concurrency }
     }
@@ -70,7 +70,7 @@ impl HttpServer {
             NoRoute::Path => RequestError::UnknownPath.into(),
             NoRoute::Method(methods) => {
                 let method = head.method.to_string();
-                Problem::from(RequestError::MethodNotAllowed { method }).with_header(header::ALLOW, list(&methods))
+                Problem::from(RequestError::MethodNotAllowed { method }).with_header(header::ALLOW, &list(&methods))
             }
         })?;
         let request = ApiRequest {
@@ -90,7 +90,8 @@ impl HttpServer {
         };
         let request = request.authorize().await?;
         let permit = Arc::clone(&self.concurrency).try_acquire_owned();
-        let permit = permit.map_err(|_| Problem::from(RequestError::Overloaded).with_header(header::RETRY_AFTER, 1))?;
+        let permit =
+            permit.map_err(|_| Problem::from(RequestError::Overloaded).with_header(header::RETRY_AFTER, &1))?;
         Ok(Admitted::Api(Box::new(request), permit))
     }
 }

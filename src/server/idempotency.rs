@@ -42,7 +42,9 @@ pub(super) async fn claim(
 ) -> Result<Result<ClaimedKey, Reply>, Problem> {
     match idempotency::claim_key(workspace, key.clone(), sha256_of_parts(request)).await? {
         IdempotencyClaim::Claimed => Ok(Ok(ClaimedKey { key })),
-        IdempotencyClaim::Running => Err(Problem::from(RequestError::StillRunning).with_header(header::RETRY_AFTER, 1)),
+        IdempotencyClaim::Running => {
+            Err(Problem::from(RequestError::StillRunning).with_header(header::RETRY_AFTER, &1))
+        }
         IdempotencyClaim::OtherRequest => Err(RequestError::OtherRequest.into()),
         IdempotencyClaim::Done(response) => Ok(Err(Reply {
             status: StatusCode::from_u16(response.status).unwrap_or(StatusCode::OK),

@@ -1,6 +1,6 @@
 //! `integ serve`: the HTTP API, the webhook URLs and the workers of workspaces, in one process.
 //!
-//! [`Route`](route::Route)s are rows of a table (`api`): method, path, operation, shapes, handler. One path through
+//! [`ApiRoute`](route::ApiRoute)s are rows of a table (`api`): method, path, operation, shapes, handler. One path through
 //! [`http`] leads to them all, so that no route can leave out authentication, the rate limit or the audit log:
 //!
 //! 1. [`http::HttpServer`] checks host and origin, finds the route, and authenticates the token ([`authentication`]), which
@@ -45,11 +45,11 @@ use self::authentication::Tenant;
 use self::hosts::ServerHosts;
 use self::http::HttpServer;
 use self::public::PublicPages;
-use self::table::RouteTable;
+use self::table::ApiRouteTable;
 use self::usage::{UsageLog, UsageWriter};
 use crate::error::Result;
 use crate::http::serve;
-use crate::ops::serving::{self, ServeError, ServeObserver, ServeRequest, Server};
+use crate::ops::serving::{self, ServeError, ServeObserver, ServeRequest, WorkspaceServer};
 use crate::runtime::Workspace;
 use crate::runtime::worker::{RunUntil, WorkerSet};
 use crate::view::listen::ListenEventView;
@@ -70,7 +70,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 #[derive(Clone, Copy, Debug)]
 pub struct ApiServer;
 
-impl Server for ApiServer {
+impl WorkspaceServer for ApiServer {
     fn serve<'a>(
         &'a self,
         workspaces: &'a [Arc<Workspace>],
@@ -93,7 +93,7 @@ async fn run(workspaces: &[Arc<Workspace>], request: ServeRequest, observer: &dy
         displays.push(display);
     }
     let hosts = ServerHosts::new(address, engine.config.serve.public_url.as_ref(), &engine.config.serve.hosts);
-    let table = RouteTable::new();
+    let table = ApiRouteTable::new();
     let pages = PublicPages::new(&table, workspaces.to_vec());
     let server = serve::Server::start_public(vec![request.listener], HttpServer::new(tenants, hosts, table, pages));
     let server = server.map_err(|source| ServeError::Bind { address, source })?;

@@ -7,8 +7,8 @@ use serde_json::{Map, Value, json};
 
 use super::problem::ProblemView;
 use super::reply::{JSON, ReplyContent};
-use super::route::{Route, SchemaFunction};
-use super::table::RouteTable;
+use super::route::{ApiRoute, SchemaFunction};
+use super::table::ApiRouteTable;
 use crate::http::serve::Method;
 use crate::ops::Effect;
 
@@ -31,7 +31,7 @@ const FAILURES: &[(u16, &str)] = &[
 ];
 
 /// Returns the description of the API.
-pub(super) fn document(table: &RouteTable) -> Value {
+pub(super) fn document(table: &ApiRouteTable) -> Value {
     let mut schemas = Schemas::new();
     let mut paths = Map::new();
     for route in table.routes() {
@@ -73,7 +73,7 @@ pub(super) fn document(table: &RouteTable) -> Value {
     })
 }
 
-fn operation(route: &Route, schemas: &mut Schemas) -> Value {
+fn operation(route: &ApiRoute, schemas: &mut Schemas) -> Value {
     let mut parameters: Vec<Value> = route.path_names().map(path_parameter).collect();
     parameters.extend(route.query.iter().flat_map(|query| query_parameters(&schemas.request(*query))));
     if route.is_repeatable {
@@ -113,7 +113,7 @@ fn operation(route: &Route, schemas: &mut Schemas) -> Value {
 }
 
 /// A name for generated clients: the method and the path in words.
-fn operation_id(route: &Route) -> String {
+fn operation_id(route: &ApiRoute) -> String {
     let words = route.path.trim_start_matches("/v1/").split('/').map(|part| {
         let (is_value, name) = (part.starts_with('{'), part.trim_matches(['{', '}']));
         let name = name.replace(['-', '.'], "_");
@@ -130,7 +130,7 @@ fn operation_id(route: &Route) -> String {
     format!("{verb}_{}", words.join("_"))
 }
 
-fn success(route: &Route, schemas: &mut Schemas) -> Value {
+fn success(route: &ApiRoute, schemas: &mut Schemas) -> Value {
     let headers = json!({
         "RateLimit": { "$ref": "#/components/headers/RateLimit" },
         "X-Request-Id": { "$ref": "#/components/headers/RequestId" },
@@ -241,7 +241,7 @@ mod tests {
 
     #[test]
     fn every_route_is_described_once_under_a_name_of_its_own() {
-        let table = RouteTable::new();
+        let table = ApiRouteTable::new();
         let document = document(&table);
         let ids: Vec<&str> = document["paths"]
             .as_object()
@@ -267,7 +267,7 @@ mod tests {
                 _ => {}
             }
         }
-        let document = document(&RouteTable::new());
+        let document = document(&ApiRouteTable::new());
         let mut found = BTreeSet::new();
         references(&document, &mut found);
         assert!(found.len() > 20, "{found:?}");

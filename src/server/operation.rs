@@ -13,8 +13,8 @@ use super::http::source_text;
 use super::idempotency;
 use super::problem::{Problem, RequestError};
 use super::reply::Reply;
-use super::route::Route;
-use super::table::RouteTable;
+use super::route::ApiRoute;
+use super::table::ApiRouteTable;
 use super::usage::{UsageLog, outcome_of};
 use crate::audit::{AuditCaller, AuditTicket};
 use crate::error::Result;
@@ -28,7 +28,7 @@ use crate::runtime::Workspace;
 
 /// A request to a route of the API.
 pub(super) struct ApiRequest {
-    pub(super) table: Arc<RouteTable>,
+    pub(super) table: Arc<ApiRouteTable>,
     pub(super) route: usize,
     pub(super) usage: Arc<UsageLog>,
     pub(super) request_id: String,
@@ -46,7 +46,7 @@ pub(super) struct ApiRequest {
 }
 
 impl ApiRequest {
-    pub(super) fn route(&self) -> &Route {
+    pub(super) fn route(&self) -> &ApiRoute {
         &self.table.routes()[self.route]
     }
 
@@ -85,7 +85,7 @@ impl ApiRequest {
             let wait = rate.resets_at.duration_since(self.workspace.engine.clock.now_micros());
             let seconds = u64::try_from(wait.as_secs()).unwrap_or(0) + 1;
             let problem = Problem::from(RequestError::RateLimited { limit: rate.limit });
-            return Err(self.limits(problem).with_header(header::RETRY_AFTER, seconds));
+            return Err(self.limits(problem).with_header(header::RETRY_AFTER, &seconds));
         }
         let scope = self.route().operation.api_scope();
         if !self.token.allows(&scope) {
@@ -94,7 +94,7 @@ impl ApiRequest {
             let _ = self.audited(None, async { Err::<(), _>(missing().into()) }).await;
             let challenge = format!("Bearer realm=\"integ\", error=\"insufficient_scope\", scope=\"{scope}\"");
             let problem = Problem::from(missing());
-            return Err(self.limits(problem).with_header(header::WWW_AUTHENTICATE, challenge));
+            return Err(self.limits(problem).with_header(header::WWW_AUTHENTICATE, &challenge));
         }
         Ok(())
     }
@@ -236,7 +236,7 @@ impl ApiRequest {
     async fn check_unchanged(&self) -> Result<(), Problem> {
         let Some(wanted) = &self.if_match else { return Ok(()) };
         let route = self.route();
-        let reads = |other: &&Route| other.method == Method::GET && other.path == route.path;
+        let reads = |other: &&ApiRoute| other.method == Method::GET && other.path == route.path;
         let Some(read) = self.table.routes().iter().find(reads).filter(|_| route.operation.effect != Effect::Read)
         else {
             return Ok(());
@@ -250,9 +250,7 @@ impl ApiRequest {
 
     fn limits(&self, problem: Problem) -> Problem {
         let headers = self.rate.iter().flat_map(rate_headers);
-        headers.fold(problem, |problem, (name, value)| {
-            problem.with_header(name, value.to_str().unwrap_or_default().to_owned())
-        })
+        headers.fold(problem, |problem, (name, value)| problem.with_header(name, &value.to_str().unwrap_or_default()))
     }
 }
 

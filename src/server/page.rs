@@ -14,7 +14,7 @@ pub(super) const MAX_LIMIT: u32 = 1000;
 
 /// One page of a list.
 #[derive(Clone, Debug, JsonSchema, Serialize)]
-pub(super) struct Page<T> {
+pub(super) struct ListPage<T> {
     pub(super) data: Vec<T>,
     /// The cursor of the next page; null on the last one.
     pub(super) next_cursor: Option<String>,
@@ -96,7 +96,7 @@ impl JsonSchema for Cursor {
 }
 
 impl Cursor {
-    fn new(key: &str) -> String {
+    fn encode(key: &str) -> String {
         URL_SAFE_NO_PAD.encode(key)
     }
 
@@ -111,13 +111,13 @@ impl Cursor {
     }
 }
 
-impl<T> Page<T> {
+impl<T> ListPage<T> {
     /// Makes a page of items that were read from the cursor on, [`Limit::with_next`] of them if there are so many. `key`
     /// returns what the list is sorted by.
     pub(super) fn new(mut items: Vec<T>, limit: Limit, key: impl Fn(&T) -> String) -> Self {
         let has_more = items.len() > limit.len();
         items.truncate(limit.len());
-        let next_cursor = items.last().filter(|_| has_more).map(|last| Cursor::new(&key(last)));
+        let next_cursor = items.last().filter(|_| has_more).map(|last| Cursor::encode(&key(last)));
         Self { data: items, next_cursor }
     }
 
@@ -144,7 +144,7 @@ mod tests {
         let limit = Limit::try_from(10).unwrap();
         let (mut seen, mut cursor) = (Vec::new(), None);
         loop {
-            let page = Page::of_sorted(names.clone(), cursor.as_ref(), limit, Clone::clone).unwrap();
+            let page = ListPage::of_sorted(names.clone(), cursor.as_ref(), limit, Clone::clone).unwrap();
             seen.extend(page.data);
             match page.next_cursor {
                 Some(next) => cursor = Some(Cursor(next)),

@@ -78,7 +78,7 @@ impl From<Error> for Problem {
             headers: Vec::new(),
         };
         match location {
-            Some(location) => problem.with_header(header::LOCATION, location),
+            Some(location) => problem.with_header(header::LOCATION, &location),
             None => problem,
         }
     }
@@ -97,7 +97,7 @@ impl From<RequestError> for Problem {
 impl Problem {
     /// Adds a header to the response.
     #[must_use]
-    pub(super) fn with_header(mut self, name: header::HeaderName, value: impl ToString) -> Self {
+    pub(super) fn with_header(mut self, name: header::HeaderName, value: &impl ToString) -> Self {
         if let Ok(value) = header::HeaderValue::try_from(value.to_string()) {
             self.headers.push((name, value));
         }

@@ -13,7 +13,7 @@ use super::openapi;
 use super::problem::{Problem, RequestError};
 use super::reply::{JSON, Reply};
 use super::sign_in_pages::SignInPages;
-use super::table::RouteTable;
+use super::table::ApiRouteTable;
 use super::token_exchange::TokenExchanges;
 use crate::http::html;
 use crate::http::peer::SocketPair;
@@ -70,7 +70,7 @@ pub(super) const PUBLIC_PATHS: &[(&str, PublicRequest)] = &[
 ];
 
 impl PublicPages {
-    pub(super) fn new(table: &RouteTable, workspaces: Vec<Arc<Workspace>>) -> Self {
+    pub(super) fn new(table: &ApiRouteTable, workspaces: Vec<Arc<Workspace>>) -> Self {
         let document = openapi::document(table);
         let sign_ins = SignInPages { workspaces: workspaces.clone() };
         let exchanges = TokenExchanges::new(workspaces.clone());
@@ -125,11 +125,11 @@ impl PublicPages {
                 reply.into_http()
             }
             PublicRequest::Docs => page(StatusCode::OK, "text/html; charset=utf-8", &self.docs, &html::policy()),
-            PublicRequest::Live => health(StatusCode::OK, json!({ "status": "ok" })),
+            PublicRequest::Live => health(StatusCode::OK, &json!({ "status": "ok" })),
             PublicRequest::Ready => self.ready().await,
             PublicRequest::WrongMethod(allowed) => {
                 let problem = Problem::from(RequestError::MethodNotAllowed { method: "this method".to_owned() });
-                problem.with_header(header::ALLOW, allowed).into_http()
+                problem.with_header(header::ALLOW, &allowed).into_http()
             }
         }
     }
@@ -139,13 +139,13 @@ impl PublicPages {
         for workspace in &self.workspaces {
             if let Err(error) = serving::check_readiness(workspace).await {
                 let reason = format!("workspace {}: {}", workspace.name, error.code());
-                return health(StatusCode::SERVICE_UNAVAILABLE, json!({ "status": "unavailable", "reason": reason }));
+                return health(StatusCode::SERVICE_UNAVAILABLE, &json!({ "status": "unavailable", "reason": reason }));
             }
         }
-        health(StatusCode::OK, json!({ "status": "ok" }))
+        health(StatusCode::OK, &json!({ "status": "ok" }))
     }
 }
 
-fn health(status: StatusCode, body: Value) -> FullResponse {
+fn health(status: StatusCode, body: &Value) -> FullResponse {
     Reply { status, content_type: JSON, body: body.to_string().into(), location: None }.into_http()
 }

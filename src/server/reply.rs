@@ -35,13 +35,13 @@ pub(super) struct Reply {
 pub(super) const JSON: &str = "application/json";
 
 /// A value that a handler returns.
-pub(super) trait Response: Send + 'static {
+pub(super) trait IntoReply: Send + 'static {
     fn shape() -> ReplyShape;
     fn into_reply(self) -> Reply;
 }
 
 /// 200 with a view.
-pub(super) struct Json<T>(pub(super) T);
+pub(super) struct JsonReply<T>(pub(super) T);
 
 /// 201 with the view of what was created, and its address.
 pub(super) struct Created<T>(pub(super) String, pub(super) T);
@@ -74,7 +74,7 @@ impl Lines {
     }
 }
 
-impl Response for Lines {
+impl IntoReply for Lines {
     fn shape() -> ReplyShape {
         ReplyShape { status: StatusCode::OK, content: ReplyContent::Text("application/x-ndjson") }
     }
@@ -84,7 +84,7 @@ impl Response for Lines {
     }
 }
 
-impl<T: Serialize + JsonSchema + Send + 'static> Response for Json<T> {
+impl<T: Serialize + JsonSchema + Send + 'static> IntoReply for JsonReply<T> {
     fn shape() -> ReplyShape {
         ReplyShape { status: StatusCode::OK, content: ReplyContent::Json(T::json_schema) }
     }
@@ -94,7 +94,7 @@ impl<T: Serialize + JsonSchema + Send + 'static> Response for Json<T> {
     }
 }
 
-impl<T: Serialize + JsonSchema + Send + 'static> Response for Created<T> {
+impl<T: Serialize + JsonSchema + Send + 'static> IntoReply for Created<T> {
     fn shape() -> ReplyShape {
         ReplyShape { status: StatusCode::CREATED, content: ReplyContent::Json(T::json_schema) }
     }
@@ -104,7 +104,7 @@ impl<T: Serialize + JsonSchema + Send + 'static> Response for Created<T> {
     }
 }
 
-impl<T: Serialize + JsonSchema + Send + 'static> Response for Accepted<T> {
+impl<T: Serialize + JsonSchema + Send + 'static> IntoReply for Accepted<T> {
     fn shape() -> ReplyShape {
         ReplyShape { status: StatusCode::ACCEPTED, content: ReplyContent::Json(T::json_schema) }
     }
@@ -114,7 +114,7 @@ impl<T: Serialize + JsonSchema + Send + 'static> Response for Accepted<T> {
     }
 }
 
-impl Response for NoContent {
+impl IntoReply for NoContent {
     fn shape() -> ReplyShape {
         ReplyShape { status: StatusCode::NO_CONTENT, content: ReplyContent::Nothing }
     }
@@ -124,7 +124,7 @@ impl Response for NoContent {
     }
 }
 
-impl Response for Calendar {
+impl IntoReply for Calendar {
     fn shape() -> ReplyShape {
         ReplyShape { status: StatusCode::OK, content: ReplyContent::Text("text/calendar") }
     }
@@ -135,7 +135,7 @@ impl Response for Calendar {
     }
 }
 
-impl Response for PrometheusText {
+impl IntoReply for PrometheusText {
     fn shape() -> ReplyShape {
         ReplyShape { status: StatusCode::OK, content: ReplyContent::Text("text/plain") }
     }
@@ -146,7 +146,7 @@ impl Response for PrometheusText {
     }
 }
 
-impl Response for Octets {
+impl IntoReply for Octets {
     fn shape() -> ReplyShape {
         ReplyShape { status: StatusCode::OK, content: ReplyContent::Text("application/octet-stream") }
     }

@@ -7,7 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::DeserializeOwned;
 
 use super::call::{Call, RawCall, Unused};
-use super::reply::{Reply, ReplyShape, Response};
+use super::reply::{IntoReply, Reply, ReplyShape};
 use crate::error::Result;
 use crate::http::serve::{Method, StatusCode};
 use crate::ops::{Effect, Operation, Reach, operations};
@@ -24,7 +24,7 @@ type EffectFunction =
     Box<dyn Fn(RawCall) -> Pin<Box<dyn Future<Output = Result<Effect>> + Send>> + Send + Sync + 'static>;
 
 /// One method of one path.
-pub(super) struct Route {
+pub(super) struct ApiRoute {
     pub(super) method: Method,
     /// With names in braces: `/v1/connections/{connection}`.
     pub(super) path: &'static str,
@@ -43,7 +43,7 @@ pub(super) struct Route {
     effect: Option<EffectFunction>,
 }
 
-impl Route {
+impl ApiRoute {
     /// Creates a route of an operation, named as on the command line.
     ///
     /// # Panics
@@ -57,7 +57,7 @@ impl Route {
     where
         Q: DeserializeOwned + JsonSchema + Send + 'static,
         B: DeserializeOwned + JsonSchema + Send + 'static,
-        R: Response,
+        R: IntoReply,
         F: Fn(Call<Q, B>) -> Fut + Send + Sync + Clone + 'static,
         Fut: Future<Output = Result<R>> + Send + 'static,
     {

@@ -3,18 +3,18 @@
 use std::collections::BTreeMap;
 
 use super::api;
-use super::route::Route;
+use super::route::ApiRoute;
 use crate::http::serve::Method;
 
 /// The routes of the API, indexed by path.
-pub(super) struct RouteTable {
-    routes: Vec<Route>,
+pub(super) struct ApiRouteTable {
+    routes: Vec<ApiRoute>,
     /// Positions in `routes`, by path: one for each method.
     paths: matchit::Router<Vec<usize>>,
 }
 
 /// The route of a request, and the values in its path.
-pub(super) struct RouteMatch {
+pub(super) struct ApiRouteMatch {
     /// The position of the route in the table.
     pub(super) index: usize,
     pub(super) path: BTreeMap<&'static str, String>,
@@ -28,7 +28,7 @@ pub(super) enum NoRoute {
     Method(Vec<Method>),
 }
 
-impl RouteTable {
+impl ApiRouteTable {
     /// Creates the table of every route.
     ///
     /// # Panics
@@ -51,12 +51,12 @@ impl RouteTable {
     }
 
     /// Returns every route, in the order of the table.
-    pub(super) fn routes(&self) -> &[Route] {
+    pub(super) fn routes(&self) -> &[ApiRoute] {
         &self.routes
     }
 
     /// Finds the route of a request. `HEAD` is answered as `GET` is.
-    pub(super) fn find(&self, method: &Method, path: &str) -> Result<RouteMatch, NoRoute> {
+    pub(super) fn find(&self, method: &Method, path: &str) -> Result<ApiRouteMatch, NoRoute> {
         let found = self.paths.at(path).map_err(|_| NoRoute::Path)?;
         let wanted = if method == Method::HEAD { &Method::GET } else { method };
         let routes = || found.value.iter().map(|index| (*index, &self.routes[*index]));
@@ -70,7 +70,7 @@ impl RouteTable {
             let value = percent_encoding::percent_decode_str(raw).decode_utf8().map_err(|_| NoRoute::Path)?;
             values.insert(name, value.into_owned());
         }
-        Ok(RouteMatch { index, path: values })
+        Ok(ApiRouteMatch { index, path: values })
     }
 }
 
@@ -81,7 +81,7 @@ mod tests {
 
     #[test]
     fn a_request_finds_its_route_and_the_values_of_its_path() {
-        let table = RouteTable::new();
+        let table = ApiRouteTable::new();
         let found = table.find(&Method::GET, "/v1/connections/slack%40work").unwrap_or_else(|_| panic!("a route"));
         assert_eq!(found.path["connection"], "slack@work");
         assert_eq!(table.routes()[found.index].operation.name, "status");
@@ -94,7 +94,7 @@ mod tests {
     /// Every route that was asked for has one here: the right-hand columns of the README name routes of the table.
     #[test]
     fn the_readme_names_routes_that_exist() {
-        let table = RouteTable::new();
+        let table = ApiRouteTable::new();
         let others = ["POST /webhooks/{connector}/{secret}", "GET /oauth/callback"];
         let mut rows = 0;
         for row in include_str!("README.md").lines().filter(|line| line.starts_with("| `") && line.contains(" /")) {

@@ -10,7 +10,7 @@ use hyper::body::Bytes;
 use serde::Deserialize;
 
 use super::problem::{Problem, RequestError};
-use super::reply::{Created, Response};
+use super::reply::{Created, IntoReply};
 use crate::clock::Stopwatch;
 use crate::http::serve::{FullResponse, header};
 use crate::oauth::issuer_keys::IssuerKeys;
@@ -55,7 +55,7 @@ impl TokenExchanges {
     async fn exchange(&self, source: Option<IpAddr>, body: &Bytes, request_id: &str) -> Result<FullResponse, Problem> {
         if source.is_some_and(|source| !self.limits.admit(source)) {
             let problem = Problem::from(RequestError::TooManyExchanges { limit: LIMIT });
-            return Err(problem.with_header(header::RETRY_AFTER, WINDOW.as_secs()));
+            return Err(problem.with_header(header::RETRY_AFTER, &WINDOW.as_secs()));
         }
         let body: ExchangeBody = serde_json::from_slice(body)
             .map_err(|error| RequestError::Body { at: String::new(), reason: error.to_string() })?;

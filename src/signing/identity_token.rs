@@ -212,7 +212,7 @@ impl IdentityClaims {
         let is_for = self.claims["aud"] == audience || self.claims["aud"].as_array().is_some_and(is_listed);
         let has = |(name, wanted): (&String, &String)| match self.claims.get(name) {
             Some(Value::String(text)) => text == wanted,
-            Some(value @ (Value::Number(_) | Value::Bool(_))) => value.to_string() == *wanted,
+            Some(value @ (Value::Number(_) | Value::Bool(_))) => wanted.as_str() == value.to_string().as_str(),
             _ => false,
         };
         self.claims["iss"] == issuer && is_for && claims.iter().all(has)

@@ -68,7 +68,7 @@ impl ConnectLinkView {
 /// A link that was created. It has no `Debug`, which would print the secret.
 #[derive(Clone, JsonSchema, Serialize)]
 pub struct NewConnectLinkView {
-    /// The URL to send, which is printed only once: whoever has it can connect an account.
+    /// The URL to send, which is printed only once: anyone who has it can connect an account.
     pub url: String,
     #[serde(flatten)]
     pub link: ConnectLinkView,

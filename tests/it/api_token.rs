@@ -70,7 +70,7 @@ impl Fixture {
 
     fn create_as(&self, request: CreateApiTokenRequest, creator: Option<&ApiToken>) -> Result<String, ApiTokenError> {
         let created = self.workspace.run(api_tokens::create_token(&self.workspace, request, creator));
-        created.map(|created| created.text.expose().clone()).map_err(own)
+        created.map(|created| created.text.expose().clone()).map_err(|error| own(&error))
     }
 
     fn authenticate(&self, text: &str) -> Option<ApiToken> {
@@ -79,7 +79,7 @@ impl Fixture {
 
     fn update(&self, change: UpdateApiTokenRequest, actor: Option<&ApiToken>) -> Result<(), ApiTokenError> {
         let updated = self.workspace.run(api_tokens::update_token(&self.workspace, change, actor));
-        updated.map(drop).map_err(own)
+        updated.map(drop).map_err(|error| own(&error))
     }
 
     fn names(&self, actor: Option<&ApiToken>) -> Vec<String> {
@@ -89,7 +89,7 @@ impl Fixture {
 }
 
 /// The error as that of the operation.
-fn own(error: integ::error::Error) -> ApiTokenError {
+fn own(error: &integ::error::Error) -> ApiTokenError {
     match error.downcast_ref::<ApiTokenError>() {
         Some(ApiTokenError::ExceedsToken { id, right }) => {
             ApiTokenError::ExceedsToken { id: id.clone(), right: right.clone() }
@@ -127,7 +127,7 @@ fn change(token: &str) -> UpdateApiTokenRequest {
     }
 }
 
-fn exceeds<T: std::fmt::Debug>(result: Result<T, ApiTokenError>) -> bool {
+fn exceeds<T: std::fmt::Debug>(result: &Result<T, ApiTokenError>) -> bool {
     matches!(result, Err(ApiTokenError::ExceedsToken { .. }))
 }
 
@@ -234,7 +234,7 @@ fn a_token_creates_tokens_with_a_subset_of_its_rights() {
 
     for more in ["tokens:reveal", "sync:write bindings:write", "write:*", "admin:*"] {
         let scopes: Vec<&str> = more.split(' ').collect();
-        assert!(exceeds(by_creator(request("more", &scopes))), "{more}");
+        assert!(exceeds(&by_creator(request("more", &scopes))), "{more}");
     }
     let base = || request("more", &["read:*"]);
     for request in [
@@ -244,7 +244,7 @@ fn a_token_creates_tokens_with_a_subset_of_its_rights() {
         CreateApiTokenRequest { expires_in: Some(Duration::from_secs(31 * DAY)), ..base() },
         CreateApiTokenRequest { user: Some("u_2".parse().unwrap()), ..base() },
     ] {
-        assert!(exceeds(by_creator(request.clone())), "{request:?}");
+        assert!(exceeds(&by_creator(request.clone())), "{request:?}");
     }
     assert_eq!(fixture.names(None), ["child", "creator"]);
     assert!(by_creator(CreateApiTokenRequest { connections: slack, tier: Some(RateTier::Free), ..base() }).is_ok());
@@ -272,19 +272,19 @@ fn a_token_sees_and_changes_itself_and_what_it_led_to_and_raises_nothing() {
     }
     let scopes = |text: &str| Some(vec![text.to_owned()]);
     let raise = UpdateApiTokenRequest { scopes: scopes("admin:*"), ..change("grandchild") };
-    assert!(exceeds(fixture.update(raise, Some(&one))));
+    assert!(exceeds(&fixture.update(raise, Some(&one))));
     let tier = UpdateApiTokenRequest { tier: Some(RateTier::Free), ..change("child") };
     assert!(matches!(fixture.update(tier, Some(&one)), Err(ApiTokenError::TierIsLocal)));
     let only = ConnectionLimit::Only(vec!["slack".parse().unwrap()]);
     fixture.update(UpdateApiTokenRequest { connections: Some(only), ..change("child") }, Some(&one)).unwrap();
     let all = UpdateApiTokenRequest { connections: Some(ConnectionLimit::All), ..change("child") };
-    assert!(exceeds(fixture.update(all.clone(), Some(&one))));
+    assert!(exceeds(&fixture.update(all.clone(), Some(&one))));
     fixture.update(all, None).unwrap();
     // The owner raises a token up to the one that created it.
     fixture.update(UpdateApiTokenRequest { scopes: scopes("connections:read"), ..change("child") }, None).unwrap();
     let raise = UpdateApiTokenRequest { scopes: scopes("read:*"), ..change("child") };
     fixture.update(raise, None).unwrap();
-    assert!(exceeds(fixture.update(UpdateApiTokenRequest { scopes: scopes("write:*"), ..change("child") }, None)));
+    assert!(exceeds(&fixture.update(UpdateApiTokenRequest { scopes: scopes("write:*"), ..change("child") }, None)));
 }
 
 #[test]

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::guided::{at_a_terminal, ready};
 use crate::harness::{Home, finish};
+use crate::schemas::check_output;
 use crate::server::client::{Client, Reply};
 use crate::server::{Server, expect, token};
 
@@ -68,7 +69,9 @@ fn a_request_waits_for_a_person_and_is_made_once() {
     let other = token(&home, "other", "--scope admin:* --approve write");
     assert_ne!(waits_for(&rename(&server.client(&other), "work")), id, "it is of another token");
     expect(&rename(&api, "work"), 200);
-    assert_eq!(home.json(&format!("approval show {id}"))["status"], "used");
+    let shown = home.run(&format!("approval show {id} --json"));
+    check_output(&["approval", "show", &id, "--json"].map(str::to_owned), &shown);
+    assert_eq!(serde_json::from_str::<Value>(&shown.stdout).unwrap()["status"], "used");
     let back = |name: &str| api.patch("/v1/connections/slack@work", &json!({ "name": name }));
     waits_for(&back("slack"));
 
@@ -117,7 +120,9 @@ fn a_grant_for_a_while_is_used_again_until_it_is_denied() {
     assert_eq!(grant(&home, &id, "--for 1h"), 0);
     expect(&refresh(), 200);
     expect(&refresh(), 200);
-    home.ok(&format!("approval deny {id}"));
+    let denied = home.run(&format!("approval deny {id} --json"));
+    check_output(&["approval", "deny", &id, "--json"].map(str::to_owned), &denied);
+    assert_eq!(denied.code, 0, "{denied:?}");
     assert_eq!(refresh().code(), "approval_denied");
     assert_eq!(home.run(&format!("approval grant {id} --for 31d --json")).code, 2);
 }

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{Home, finish};
 use crate::receiver::{Answer, Receiver};
+use crate::schemas::check_output;
 use crate::server::client::{Client, Reply};
 use crate::server::{Server, expect};
 
@@ -209,6 +210,7 @@ fn a_job_signs_in_on_the_command_line() {
     command.env("ACTIONS_ID_TOKEN_REQUEST_URL", ci.receiver.url("/token?api-version=2"));
     let ran = finish(command);
     assert_eq!(ran.code, 0, "{ran:?}");
+    check_output(&["api-token", "login", "--oidc", "--json"].map(str::to_owned), &ran);
     let requests = ci.receiver.received(&path);
     assert_eq!(requests[0].header("authorization"), Some("Bearer request-token"));
     assert_eq!(job.run("api-token login --oidc --json").error_code(), "no_server");

@@ -82,6 +82,10 @@ fn schemas_are_printed_for_commands_that_print_json() {
 /// Commands whose output no session can show, and the test that checks it.
 const ELSEWHERE: &[(&str, &str)] = &[
     ("error", "every session with a failure"),
+    ("api-token login", "checked in `ci_token`"),
+    ("approval deny", "checked in `approval`"),
+    ("approval grant", "only at a terminal: its view is that of `approval show`"),
+    ("approval show", "checked in `approval`"),
     ("calendar create", "its session shows a part: the view of `calendar delete` has the event"),
     ("calendar list", "its session shows a part"),
     ("calendar update", "its session shows a part: the view of `calendar delete` has the event"),

@@ -68,7 +68,7 @@ pub async fn finish(workspace: &Workspace, query: &str) -> Result<CallbackReply>
         CallbackOutcome::Ignored(reason) => return Err(SignInError::InvalidCallback { reason }.into()),
     };
     let result = match sign_ins.take(&found.id, now).await? {
-        TakeSignInResult::Taken => Box::pin(connect_with_callback(workspace, details, callback)).await,
+        TakeSignInResult::Claimed => Box::pin(connect_with_callback(workspace, details, callback)).await,
         TakeSignInResult::LinkUsed => Err(SignInError::LinkUsed.into()),
         TakeSignInResult::Used => return Err(SignInError::Used.into()),
         TakeSignInResult::Expired => return Err(SignInError::Expired.into()),
@@ -133,12 +133,12 @@ async fn poll_device(workspace: &Workspace, id: &SignInId, details: PendingDetai
         Err(error) => return Err(flow.oauth_error(error).into()),
     };
     match workspace.store().await?.sign_ins().take(id, workspace.engine.clock.now()).await? {
-        TakeSignInResult::Taken => {}
+        TakeSignInResult::Claimed => {}
         TakeSignInResult::LinkUsed => return Err(SignInError::LinkUsed.into()),
         TakeSignInResult::Used | TakeSignInResult::Expired => return Ok(DevicePoll::Waiting),
     }
     let grant = exchange.complete(&flow, &mut session, tokens).await?;
-    Ok(DevicePoll::Connected(Box::new(save_connection(&flow, session, grant).await?)))
+    Ok(DevicePoll::Connected(Box::new(Box::pin(save_connection(&flow, session, grant)).await?)))
 }
 
 /// Exchanges what the callback brought, and stores the connection.
@@ -167,7 +167,7 @@ async fn connect_with_callback(
         // Its callback is none of ours.
         PendingStep::DeviceCode(_) => return Err(SignInError::UnknownState.into()),
     };
-    save_connection(&flow, session, grant).await
+    Box::pin(save_connection(&flow, session, grant)).await
 }
 
 /// The client at its server, as the process that began it had them.

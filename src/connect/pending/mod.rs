@@ -6,7 +6,7 @@
 //! 2. [`finish`] finds it by the callback's `state`, checks the callback, and uses the state up in a commit of its own. Then
 //!    it exchanges the code, identifies the account and stores the connection, with the functions of
 //!    [`connect`](super::connect).
-//! 3. The result is stored for an hour, for whoever shows it. A process that is killed between the two commits of step 2
+//! 3. The result is stored for an hour, for anyone who shows it. A process that is killed between the two commits of step 2
 //!    leaves a state that is used up and a sign-in that counts as failed.
 //!
 //! Nobody is asked anything: what would be asked is an error that names the value.
@@ -56,7 +56,7 @@ pub async fn follow_consent(workspace: &Workspace, authorization_url: &Url) -> R
     Ok(callback.query().unwrap_or_default().to_owned())
 }
 
-/// Returns a random text of 256 bits that names its workspace, for `state` and for the secrets of links: whoever gets it
+/// Returns a random text of 256 bits that names its workspace, for `state` and for the secrets of links: anyone who gets it
 /// knows which store to ask.
 pub fn new_token(workspace: &WorkspaceName) -> Secret {
     Secret::new(format!("{}.{workspace}", random_state().expose()))

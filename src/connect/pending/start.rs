@@ -88,7 +88,7 @@ async fn connect_at_once(flow: &ConnectFlow<'_>, mut session: Session, target: &
         return Err(SignInError::LinkUsed.into());
     }
     let connected = match flow.sign_in(&mut session, &mut None).await {
-        Ok(grant) => save_connection(flow, session, grant).await,
+        Ok(grant) => Box::pin(save_connection(flow, session, grant)).await,
         Err(error) => Err(error),
     };
     if let (Err(_), Some(link)) = (&connected, &target.link) {

@@ -295,7 +295,7 @@ pub async fn rotate_token(
         previous_until: previous_until.map(|until| until.min(old.expires_at)),
     };
     let rotated = store.api_tokens().rotate(&old.id, &rotation).await?;
-    let rotated = rotated.ok_or_else(|| ApiTokenError::NotFound(request.token))?;
+    let rotated = rotated.ok_or(ApiTokenError::NotFound(request.token))?;
     Ok(NewApiTokenView { token: view(store, rotated, now).await?, text: text.secret().clone() })
 }
 

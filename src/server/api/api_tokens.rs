@@ -7,9 +7,9 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::super::call::Call;
-use super::super::page::{Cursor, Limit, Page};
-use super::super::reply::{Created, Json};
-use super::{DELETE, GET, PATCH, POST, Route, Unused};
+use super::super::page::{Cursor, Limit, ListPage};
+use super::super::reply::{Created, JsonReply};
+use super::{ApiRoute, DELETE, GET, PATCH, POST, Unused};
 use crate::error::Result;
 use crate::model::{ApprovalPolicy, ConnectionName, RateTier, UserId};
 use crate::ops::api_tokens::{
@@ -19,26 +19,31 @@ use crate::view::api_token::{
     ApiScopeListView, ApiTokenUsageView, ApiTokenView, NewApiTokenView, RevokedApiTokensView,
 };
 
-pub(super) fn routes() -> Vec<Route> {
+pub(super) fn routes() -> Vec<ApiRoute> {
     vec![
-        Route::new((GET, "/v1/api-tokens"), "api-token list", "List the API tokens, without their texts", list),
-        Route::new(
+        ApiRoute::new((GET, "/v1/api-tokens"), "api-token list", "List the API tokens, without their texts", list),
+        ApiRoute::new(
             (POST, "/v1/api-tokens"),
             "api-token create",
             "Create an API token; its text is returned once",
             create,
         ),
-        Route::new((GET, "/v1/api-tokens/{api_token}"), "api-token show", "Show an API token with its scopes", show),
-        Route::new((PATCH, "/v1/api-tokens/{api_token}"), "api-token update", "Change an API token", update),
-        Route::new(
+        ApiRoute::new((GET, "/v1/api-tokens/{api_token}"), "api-token show", "Show an API token with its scopes", show),
+        ApiRoute::new((PATCH, "/v1/api-tokens/{api_token}"), "api-token update", "Change an API token", update),
+        ApiRoute::new(
             (DELETE, "/v1/api-tokens/{api_token}"),
             "api-token revoke",
             "Revoke an API token and those that were created with it",
             revoke,
         ),
-        Route::new((POST, "/v1/api-tokens/{api_token}/rotate"), "api-token rotate", "Replace its text", rotate),
-        Route::new((GET, "/v1/api-tokens/{api_token}/usage"), "api-token usage", "Count its requests by day", usage),
-        Route::new((GET, "/v1/api-token-scopes"), "api-token scopes", "List the scopes that tokens can have", scopes),
+        ApiRoute::new((POST, "/v1/api-tokens/{api_token}/rotate"), "api-token rotate", "Replace its text", rotate),
+        ApiRoute::new((GET, "/v1/api-tokens/{api_token}/usage"), "api-token usage", "Count its requests by day", usage),
+        ApiRoute::new(
+            (GET, "/v1/api-token-scopes"),
+            "api-token scopes",
+            "List the scopes that tokens can have",
+            scopes,
+        ),
     ]
 }
 
@@ -50,11 +55,11 @@ struct PageQuery {
     cursor: Option<Cursor>,
 }
 
-async fn list(call: Call<PageQuery, Unused>) -> Result<Json<Page<ApiTokenView>>> {
+async fn list(call: Call<PageQuery, Unused>) -> Result<JsonReply<ListPage<ApiTokenView>>> {
     let PageQuery { limit, cursor } = call.query;
     let mut tokens = api_tokens::list_tokens(&call.workspace, Some(&call.caller)).await?.tokens;
     tokens.sort_by_cached_key(|token| token.id.to_string());
-    Ok(Json(Page::of_sorted(tokens, cursor.as_ref(), limit, |token| token.id.to_string())?))
+    Ok(JsonReply(ListPage::of_sorted(tokens, cursor.as_ref(), limit, |token| token.id.to_string())?))
 }
 
 const DAY: u64 = 86_400;
@@ -95,9 +100,9 @@ async fn create(call: Call<Unused, CreateBody>) -> Result<Created<NewApiTokenVie
     Ok(Created(format!("/v1/api-tokens/{}", view.token.id), view))
 }
 
-async fn show(call: Call<Unused, Unused>) -> Result<Json<ApiTokenView>> {
+async fn show(call: Call<Unused, Unused>) -> Result<JsonReply<ApiTokenView>> {
     let token: String = call.path("api_token")?;
-    Ok(Json(api_tokens::show_token(&call.workspace, &token, Some(&call.caller)).await?))
+    Ok(JsonReply(api_tokens::show_token(&call.workspace, &token, Some(&call.caller)).await?))
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -113,7 +118,7 @@ struct UpdateBody {
     approve: Option<ApprovalPolicy>,
 }
 
-async fn update(call: Call<Unused, UpdateBody>) -> Result<Json<ApiTokenView>> {
+async fn update(call: Call<Unused, UpdateBody>) -> Result<JsonReply<ApiTokenView>> {
     let token = call.path("api_token")?;
     let UpdateBody { name, enabled, scopes, connections, approve } = call.body;
     let request = UpdateApiTokenRequest {
@@ -126,12 +131,12 @@ async fn update(call: Call<Unused, UpdateBody>) -> Result<Json<ApiTokenView>> {
         rotate_after: None,
         approve,
     };
-    Ok(Json(api_tokens::update_token(&call.workspace, request, Some(&call.caller)).await?))
+    Ok(JsonReply(api_tokens::update_token(&call.workspace, request, Some(&call.caller)).await?))
 }
 
-async fn revoke(call: Call<Unused, Unused>) -> Result<Json<RevokedApiTokensView>> {
+async fn revoke(call: Call<Unused, Unused>) -> Result<JsonReply<RevokedApiTokensView>> {
     let token: String = call.path("api_token")?;
-    Ok(Json(api_tokens::revoke_token(&call.workspace, &token, Some(&call.caller)).await?))
+    Ok(JsonReply(api_tokens::revoke_token(&call.workspace, &token, Some(&call.caller)).await?))
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -143,11 +148,11 @@ struct RotateBody {
     grace_secs: u32,
 }
 
-async fn rotate(call: Call<Unused, RotateBody>) -> Result<Json<NewApiTokenView>> {
+async fn rotate(call: Call<Unused, RotateBody>) -> Result<JsonReply<NewApiTokenView>> {
     let token = call.path("api_token")?;
     let grace = Duration::from_secs(call.body.grace_secs.into());
     let request = RotateApiTokenRequest { token, grace, expires_in: None };
-    Ok(Json(api_tokens::rotate_token(&call.workspace, request, Some(&call.caller)).await?))
+    Ok(JsonReply(api_tokens::rotate_token(&call.workspace, request, Some(&call.caller)).await?))
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -163,13 +168,13 @@ fn month() -> u16 {
     30
 }
 
-async fn usage(call: Call<UsageQuery, Unused>) -> Result<Json<ApiTokenUsageView>> {
+async fn usage(call: Call<UsageQuery, Unused>) -> Result<JsonReply<ApiTokenUsageView>> {
     let token: String = call.path("api_token")?;
     let days = Duration::from_secs(u64::from(call.query.days.clamp(1, 366) - 1) * DAY);
     let since = call.workspace.engine.clock.now().checked_sub(days).unwrap_or(Timestamp::MIN);
-    Ok(Json(api_tokens::token_usage(&call.workspace, &token, since, Some(&call.caller)).await?))
+    Ok(JsonReply(api_tokens::token_usage(&call.workspace, &token, since, Some(&call.caller)).await?))
 }
 
-async fn scopes(_: Call<Unused, Unused>) -> Result<Json<ApiScopeListView>> {
-    Ok(Json(api_tokens::list_scopes()))
+async fn scopes(_: Call<Unused, Unused>) -> Result<JsonReply<ApiScopeListView>> {
+    Ok(JsonReply(api_tokens::list_scopes()))
 }

@@ -4,18 +4,18 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::super::call::Call;
-use super::super::page::{Cursor, Limit, Page};
-use super::super::reply::Json;
-use super::{GET, Route, Unused};
+use super::super::page::{Cursor, Limit, ListPage};
+use super::super::reply::JsonReply;
+use super::{ApiRoute, GET, Unused};
 use crate::error::Result;
 use crate::model::ApprovalStatus;
 use crate::ops::approvals::{self, ListApprovalsRequest};
 use crate::view::approval::{ApprovalDetailView, ApprovalView};
 
-pub(super) fn routes() -> Vec<Route> {
+pub(super) fn routes() -> Vec<ApiRoute> {
     vec![
-        Route::new((GET, "/v1/approvals"), "approval list", "List the approvals that were asked for", list),
-        Route::new(
+        ApiRoute::new((GET, "/v1/approvals"), "approval list", "List the approvals that were asked for", list),
+        ApiRoute::new(
             (GET, "/v1/approvals/{approval}"),
             "approval show",
             "Show an approval with its status and the whole request",
@@ -33,15 +33,15 @@ struct ListQuery {
     cursor: Option<Cursor>,
 }
 
-async fn list(call: Call<ListQuery, Unused>) -> Result<Json<Page<ApprovalView>>> {
+async fn list(call: Call<ListQuery, Unused>) -> Result<JsonReply<ListPage<ApprovalView>>> {
     let ListQuery { status, limit, cursor } = call.query;
     let after = cursor.map(|cursor| cursor.key()).transpose()?;
     let request = ListApprovalsRequest { status, after, limit: limit.with_next() };
     let listed = approvals::list_approvals(&call.workspace, request, Some(&call.caller)).await?.approvals;
-    Ok(Json(Page::new(listed, limit, |approval| approval.approval.to_string())))
+    Ok(JsonReply(ListPage::new(listed, limit, |approval| approval.approval.to_string())))
 }
 
-async fn show(call: Call<Unused, Unused>) -> Result<Json<ApprovalDetailView>> {
+async fn show(call: Call<Unused, Unused>) -> Result<JsonReply<ApprovalDetailView>> {
     let id = call.path("approval")?;
-    Ok(Json(approvals::show_approval(&call.workspace, &id, Some(&call.caller)).await?))
+    Ok(JsonReply(approvals::show_approval(&call.workspace, &id, Some(&call.caller)).await?))
 }

@@ -7,20 +7,20 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::super::call::Call;
-use super::super::page::{Cursor, Limit, Page};
-use super::super::reply::{Json, Lines};
-use super::{GET, POST, Route, Unused};
+use super::super::page::{Cursor, Limit, ListPage};
+use super::super::reply::{JsonReply, Lines};
+use super::{ApiRoute, GET, POST, Unused};
 use crate::error::Result;
 use crate::model::{AuditSequence, ConnectionName, UserId};
 use crate::ops::audit::{self, ListAuditRequest};
 use crate::view::audit::{AuditEntryView, AuditVerificationView};
 use crate::view::schema::Time;
 
-pub(super) fn routes() -> Vec<Route> {
+pub(super) fn routes() -> Vec<ApiRoute> {
     vec![
-        Route::new((GET, "/v1/audit"), "audit list", "List the entries of the audit log, the newest first", list),
-        Route::new((POST, "/v1/audit-verifications"), "audit verify", "Verify the audit log", verify),
-        Route::new(
+        ApiRoute::new((GET, "/v1/audit"), "audit list", "List the entries of the audit log, the newest first", list),
+        ApiRoute::new((POST, "/v1/audit-verifications"), "audit verify", "Verify the audit log", verify),
+        ApiRoute::new(
             (GET, "/v1/audit-export"),
             "audit export",
             "Export the audit log, an entry on each line, with a signed checkpoint on the last one",
@@ -44,12 +44,12 @@ struct ListQuery {
     cursor: Option<Cursor>,
 }
 
-async fn list(call: Call<ListQuery, Unused>) -> Result<Json<Page<AuditEntryView>>> {
+async fn list(call: Call<ListQuery, Unused>) -> Result<JsonReply<ListPage<AuditEntryView>>> {
     let ListQuery { connection, user, operation, since, limit, cursor } = call.query;
     let before = cursor.map(|cursor| cursor.key().map(AuditSequence)).transpose()?;
     let request = ListAuditRequest { connection, user, operation, since, before, limit: limit.with_next() };
     let entries = audit::list_entries(&call.workspace, request).await?.entries;
-    Ok(Json(Page::new(entries, limit, |entry| entry.sequence.to_string())))
+    Ok(JsonReply(ListPage::new(entries, limit, |entry| entry.sequence.to_string())))
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -59,8 +59,8 @@ struct VerifyBody {
     checkpoint: Option<String>,
 }
 
-async fn verify(call: Call<Unused, VerifyBody>) -> Result<Json<AuditVerificationView>> {
-    Ok(Json(audit::verify_log(&call.workspace, call.body.checkpoint.as_deref()).await?))
+async fn verify(call: Call<Unused, VerifyBody>) -> Result<JsonReply<AuditVerificationView>> {
+    Ok(JsonReply(audit::verify_log(&call.workspace, call.body.checkpoint.as_deref()).await?))
 }
 
 async fn export(call: Call<Unused, Unused>) -> Result<Lines> {

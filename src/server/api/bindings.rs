@@ -5,10 +5,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::super::call::Call;
-use super::super::page::{Cursor, Limit, Page};
+use super::super::page::{Cursor, Limit, ListPage};
 use super::super::problem::RequestError;
-use super::super::reply::Json;
-use super::{DELETE, GET, POST, PUT, Route, Unused};
+use super::super::reply::JsonReply;
+use super::{ApiRoute, DELETE, GET, POST, PUT, Unused};
 use crate::error::Result;
 use crate::model::{BindingName, BindingOrigin, ConnectionName, Entity, SyncSide};
 use crate::ops::bindings::{
@@ -20,36 +20,36 @@ use crate::view::binding::{
     EntityOutcomeView, EntitySyncView, ImportedBindingsView, OpenConflictListView, RemovedBindingView, SetBindingView,
 };
 
-pub(super) fn routes() -> Vec<Route> {
+pub(super) fn routes() -> Vec<ApiRoute> {
     vec![
-        Route::new((GET, "/v1/bindings"), "binding list", "List the bindings", list),
-        Route::new((GET, "/v1/bindings/{binding}"), "binding show", "Show a binding", show),
-        Route::new((PUT, "/v1/bindings/{binding}"), "binding set", "Create or replace a binding", set),
-        Route::new((DELETE, "/v1/bindings/{binding}"), "binding remove", "Remove a binding", remove),
-        Route::new(
+        ApiRoute::new((GET, "/v1/bindings"), "binding list", "List the bindings", list),
+        ApiRoute::new((GET, "/v1/bindings/{binding}"), "binding show", "Show a binding", show),
+        ApiRoute::new((PUT, "/v1/bindings/{binding}"), "binding set", "Create or replace a binding", set),
+        ApiRoute::new((DELETE, "/v1/bindings/{binding}"), "binding remove", "Remove a binding", remove),
+        ApiRoute::new(
             (POST, "/v1/bindings/{binding}/preview"),
             "binding preview",
             "Map some records or events, also with a changed text, without storing anything",
             preview,
         ),
-        Route::new((POST, "/v1/bindings/{binding}/test"), "binding test", "Run its examples", test),
-        Route::new((POST, "/v1/bindings/{binding}/retry"), "binding retry", "Map what failed again", retry),
-        Route::new(
+        ApiRoute::new((POST, "/v1/bindings/{binding}/test"), "binding test", "Run its examples", test),
+        ApiRoute::new((POST, "/v1/bindings/{binding}/retry"), "binding retry", "Map what failed again", retry),
+        ApiRoute::new(
             (POST, "/v1/bindings/{binding}/push"),
             "binding push",
             "Write your entities to the service, merged with what changed there",
             push,
         ),
-        Route::new((POST, "/v1/bindings/{binding}/sync"), "binding sync", "Sync both sides of a binding once", sync),
-        Route::new((GET, "/v1/binding-conflicts"), "binding conflicts", "List the open conflicts", conflicts),
-        Route::new(
+        ApiRoute::new((POST, "/v1/bindings/{binding}/sync"), "binding sync", "Sync both sides of a binding once", sync),
+        ApiRoute::new((GET, "/v1/binding-conflicts"), "binding conflicts", "List the open conflicts", conflicts),
+        ApiRoute::new(
             (POST, "/v1/bindings/{binding}/resolve"),
             "binding resolve",
             "Resolve the conflict of an entity",
             resolve,
         ),
-        Route::new((GET, "/v1/binding-export"), "binding export", "Export all bindings as text", export),
-        Route::new((POST, "/v1/binding-imports"), "binding import", "Import bindings that were exported", import),
+        ApiRoute::new((GET, "/v1/binding-export"), "binding export", "Export all bindings as text", export),
+        ApiRoute::new((POST, "/v1/binding-imports"), "binding import", "Import bindings that were exported", import),
     ]
 }
 
@@ -61,19 +61,19 @@ struct PageQuery {
     cursor: Option<Cursor>,
 }
 
-async fn list(call: Call<PageQuery, Unused>) -> Result<Json<Page<BindingSummaryView>>> {
+async fn list(call: Call<PageQuery, Unused>) -> Result<JsonReply<ListPage<BindingSummaryView>>> {
     let PageQuery { limit, cursor } = call.query;
     let mut bindings = bindings::list_bindings(&call.workspace).await?.bindings;
     bindings.sort_by_cached_key(|binding| binding.name.to_string());
-    Ok(Json(Page::of_sorted(bindings, cursor.as_ref(), limit, |binding| binding.name.to_string())?))
+    Ok(JsonReply(ListPage::of_sorted(bindings, cursor.as_ref(), limit, |binding| binding.name.to_string())?))
 }
 
 fn binding<Q, B>(call: &Call<Q, B>) -> Result<BindingName> {
     call.path("binding")
 }
 
-async fn show(call: Call<Unused, Unused>) -> Result<Json<BindingView>> {
-    Ok(Json(bindings::show_binding(&call.workspace, binding(&call)?).await?))
+async fn show(call: Call<Unused, Unused>) -> Result<JsonReply<BindingView>> {
+    Ok(JsonReply(bindings::show_binding(&call.workspace, binding(&call)?).await?))
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -87,7 +87,7 @@ struct SetBody {
     template: Option<String>,
 }
 
-async fn set(call: Call<Unused, SetBody>) -> Result<Json<SetBindingView>> {
+async fn set(call: Call<Unused, SetBody>) -> Result<JsonReply<SetBindingView>> {
     let name = binding(&call)?;
     let text = match call.body {
         SetBody { text: Some(ref text), template: None, .. } => BindingText::Text(text.clone()),
@@ -98,11 +98,11 @@ async fn set(call: Call<Unused, SetBody>) -> Result<Json<SetBindingView>> {
         }
     };
     let request = SetBindingRequest { name, origin: call.body.origin, text };
-    Ok(Json(bindings::set_binding(&call.workspace, request).await?))
+    Ok(JsonReply(bindings::set_binding(&call.workspace, request).await?))
 }
 
-async fn remove(call: Call<Unused, Unused>) -> Result<Json<RemovedBindingView>> {
-    Ok(Json(bindings::remove_binding(&call.workspace, binding(&call)?).await?))
+async fn remove(call: Call<Unused, Unused>) -> Result<JsonReply<RemovedBindingView>> {
+    Ok(JsonReply(bindings::remove_binding(&call.workspace, binding(&call)?).await?))
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -116,7 +116,7 @@ struct PreviewBody {
     limit: Option<u32>,
 }
 
-async fn preview(call: Call<Unused, PreviewBody>) -> Result<Json<BindingPreviewView>> {
+async fn preview(call: Call<Unused, PreviewBody>) -> Result<JsonReply<BindingPreviewView>> {
     let name = binding(&call)?;
     let PreviewBody { text, connection, limit } = call.body;
     let binding = match text {
@@ -124,15 +124,15 @@ async fn preview(call: Call<Unused, PreviewBody>) -> Result<Json<BindingPreviewV
         None => BindingChoice::Stored(name),
     };
     let request = PreviewBindingRequest { binding, connection, limit: limit.unwrap_or(5).clamp(1, 100) };
-    Ok(Json(bindings::preview_binding(&call.workspace, request).await?))
+    Ok(JsonReply(bindings::preview_binding(&call.workspace, request).await?))
 }
 
-async fn test(call: Call<Unused, Unused>) -> Result<Json<BindingTestView>> {
-    Ok(Json(bindings::test_bindings(&call.workspace, vec![binding(&call)?]).await?))
+async fn test(call: Call<Unused, Unused>) -> Result<JsonReply<BindingTestView>> {
+    Ok(JsonReply(bindings::test_bindings(&call.workspace, vec![binding(&call)?]).await?))
 }
 
-async fn retry(call: Call<Unused, Unused>) -> Result<Json<BindingRetryView>> {
-    Ok(Json(bindings::retry_binding(&call.workspace, binding(&call)?, |_| Ok(())).await?))
+async fn retry(call: Call<Unused, Unused>) -> Result<JsonReply<BindingRetryView>> {
+    Ok(JsonReply(bindings::retry_binding(&call.workspace, binding(&call)?, |_| Ok(())).await?))
 }
 
 /// The entities of a two-way binding, and what became of each.
@@ -154,7 +154,7 @@ struct PushBody {
     dry_run: bool,
 }
 
-async fn push(call: Call<Unused, PushBody>) -> Result<Json<EntityOutcomesView>> {
+async fn push(call: Call<Unused, PushBody>) -> Result<JsonReply<EntityOutcomesView>> {
     let name = binding(&call)?;
     let PushBody { entities, connection, dry_run } = call.body;
     let text = entities.iter().map(|entity| format!("{entity}\n")).collect();
@@ -165,7 +165,7 @@ async fn push(call: Call<Unused, PushBody>) -> Result<Json<EntityOutcomesView>> 
         Ok(())
     });
     let summary = Box::pin(pushed).await?;
-    Ok(Json(EntityOutcomesView { summary, entities }))
+    Ok(JsonReply(EntityOutcomesView { summary, entities }))
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -183,7 +183,7 @@ struct SyncBody {
     dry_run: bool,
 }
 
-async fn sync(call: Call<Unused, SyncBody>) -> Result<Json<EntityOutcomesView>> {
+async fn sync(call: Call<Unused, SyncBody>) -> Result<JsonReply<EntityOutcomesView>> {
     let name = binding(&call)?;
     let SyncBody { connection, full, with_new, dry_run } = call.body;
     let request = SyncBindingRequest { name, connection, is_full: full, with_new, is_dry_run: dry_run };
@@ -193,7 +193,7 @@ async fn sync(call: Call<Unused, SyncBody>) -> Result<Json<EntityOutcomesView>> 
         Ok(())
     });
     let summary = Box::pin(synced).await?;
-    Ok(Json(EntityOutcomesView { summary, entities }))
+    Ok(JsonReply(EntityOutcomesView { summary, entities }))
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -203,8 +203,8 @@ struct ConflictsQuery {
     binding: Option<BindingName>,
 }
 
-async fn conflicts(call: Call<ConflictsQuery, Unused>) -> Result<Json<OpenConflictListView>> {
-    Ok(Json(bindings::list_conflicts(&call.workspace, call.query.binding).await?))
+async fn conflicts(call: Call<ConflictsQuery, Unused>) -> Result<JsonReply<OpenConflictListView>> {
+    Ok(JsonReply(bindings::list_conflicts(&call.workspace, call.query.binding).await?))
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -232,7 +232,7 @@ enum ResolutionBody {
     NotCreated {},
 }
 
-async fn resolve(call: Call<Unused, ResolveBody>) -> Result<Json<EntityOutcomesView>> {
+async fn resolve(call: Call<Unused, ResolveBody>) -> Result<JsonReply<EntityOutcomesView>> {
     let name = binding(&call)?;
     let ResolveBody { entity, connection, resolution } = call.body;
     let invalid = |error| RequestError::Body { at: " at entity".to_owned(), reason: crate::error::on_one_line(&error) };
@@ -251,11 +251,11 @@ async fn resolve(call: Call<Unused, ResolveBody>) -> Result<Json<EntityOutcomesV
         Ok(())
     });
     let summary = Box::pin(resolved).await?;
-    Ok(Json(EntityOutcomesView { summary, entities }))
+    Ok(JsonReply(EntityOutcomesView { summary, entities }))
 }
 
-async fn export(call: Call<Unused, Unused>) -> Result<Json<BindingExportView>> {
-    Ok(Json(bindings::export_bindings(&call.workspace, Vec::new()).await?))
+async fn export(call: Call<Unused, Unused>) -> Result<JsonReply<BindingExportView>> {
+    Ok(JsonReply(bindings::export_bindings(&call.workspace, Vec::new()).await?))
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -265,6 +265,6 @@ struct ImportBody {
     text: String,
 }
 
-async fn import(call: Call<Unused, ImportBody>) -> Result<Json<ImportedBindingsView>> {
-    Ok(Json(bindings::import_bindings(&call.workspace, ImportBindingsRequest { text: call.body.text }).await?))
+async fn import(call: Call<Unused, ImportBody>) -> Result<JsonReply<ImportedBindingsView>> {
+    Ok(JsonReply(bindings::import_bindings(&call.workspace, ImportBindingsRequest { text: call.body.text }).await?))
 }

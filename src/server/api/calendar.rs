@@ -9,8 +9,8 @@ use serde::Deserialize;
 
 use super::super::call::Call;
 use super::super::problem::RequestError;
-use super::super::reply::{Calendar, Created, Json};
-use super::{DELETE, GET, PATCH, POST, Route, Unused};
+use super::super::reply::{Calendar, Created, JsonReply};
+use super::{ApiRoute, DELETE, GET, PATCH, POST, Unused};
 use crate::calendar::change::{end_after, span_between};
 use crate::calendar::time;
 use crate::error::Result;
@@ -26,17 +26,22 @@ use crate::view::calendar::{
 };
 use crate::view::schema::Time;
 
-pub(super) fn routes() -> Vec<Route> {
+pub(super) fn routes() -> Vec<ApiRoute> {
     vec![
-        Route::new((GET, "/v1/calendars"), "calendar list", "List the calendars", list),
-        Route::new((GET, "/v1/calendar/events"), "calendar events", "List the events of a time range", events),
-        Route::new((GET, "/v1/calendar/events.ics"), "calendar events", "Return the events as iCalendar", export),
-        Route::new((POST, "/v1/calendar/events"), "calendar create", "Create an event", create),
-        Route::new((PATCH, "/v1/calendar/events"), "calendar update", "Change or move an event", update),
-        Route::new((DELETE, "/v1/calendar/events"), "calendar delete", "Delete an event", delete),
-        Route::new((GET, "/v1/calendar/freebusy"), "calendar freebusy", "Return when calendars are busy", free_busy),
-        Route::new((GET, "/v1/calendar/conflicts"), "calendar conflicts", "List events that overlap", conflicts),
-        Route::new((GET, "/v1/calendar/slots"), "calendar slots", "List the times when all calendars are free", slots),
+        ApiRoute::new((GET, "/v1/calendars"), "calendar list", "List the calendars", list),
+        ApiRoute::new((GET, "/v1/calendar/events"), "calendar events", "List the events of a time range", events),
+        ApiRoute::new((GET, "/v1/calendar/events.ics"), "calendar events", "Return the events as iCalendar", export),
+        ApiRoute::new((POST, "/v1/calendar/events"), "calendar create", "Create an event", create),
+        ApiRoute::new((PATCH, "/v1/calendar/events"), "calendar update", "Change or move an event", update),
+        ApiRoute::new((DELETE, "/v1/calendar/events"), "calendar delete", "Delete an event", delete),
+        ApiRoute::new((GET, "/v1/calendar/freebusy"), "calendar freebusy", "Return when calendars are busy", free_busy),
+        ApiRoute::new((GET, "/v1/calendar/conflicts"), "calendar conflicts", "List events that overlap", conflicts),
+        ApiRoute::new(
+            (GET, "/v1/calendar/slots"),
+            "calendar slots",
+            "List the times when all calendars are free",
+            slots,
+        ),
     ]
 }
 
@@ -97,7 +102,7 @@ impl RangeQuery {
     }
 }
 
-async fn list(call: Call<ListQuery, Unused>) -> Result<Json<CalendarListView>> {
+async fn list(call: Call<ListQuery, Unused>) -> Result<JsonReply<CalendarListView>> {
     let query = CalendarQuery {
         calendars: call.query.calendar.iter().map(|text| calendar_name(text)).collect::<Result<_>>()?,
         every_calendar: true,
@@ -105,12 +110,12 @@ async fn list(call: Call<ListQuery, Unused>) -> Result<Json<CalendarListView>> {
         zone: TimeZone::UTC,
         limit: READ_LIMIT,
     };
-    Ok(Json(Box::pin(calendar::list_calendars(&call.workspace, query)).await?))
+    Ok(JsonReply(Box::pin(calendar::list_calendars(&call.workspace, query)).await?))
 }
 
-async fn events(call: Call<RangeQuery, Unused>) -> Result<Json<CalendarEventListView>> {
+async fn events(call: Call<RangeQuery, Unused>) -> Result<JsonReply<CalendarEventListView>> {
     let query = call.query.query()?;
-    Ok(Json(Box::pin(calendar::list_events(&call.workspace, query)).await?))
+    Ok(JsonReply(Box::pin(calendar::list_events(&call.workspace, query)).await?))
 }
 
 async fn export(call: Call<RangeQuery, Unused>) -> Result<Calendar> {
@@ -118,14 +123,14 @@ async fn export(call: Call<RangeQuery, Unused>) -> Result<Calendar> {
     Ok(Calendar(Box::pin(calendar::export_events(&call.workspace, query)).await?))
 }
 
-async fn free_busy(call: Call<RangeQuery, Unused>) -> Result<Json<FreeBusyView>> {
+async fn free_busy(call: Call<RangeQuery, Unused>) -> Result<JsonReply<FreeBusyView>> {
     let query = call.query.query()?;
-    Ok(Json(Box::pin(calendar::free_busy(&call.workspace, query)).await?))
+    Ok(JsonReply(Box::pin(calendar::free_busy(&call.workspace, query)).await?))
 }
 
-async fn conflicts(call: Call<RangeQuery, Unused>) -> Result<Json<ConflictListView>> {
+async fn conflicts(call: Call<RangeQuery, Unused>) -> Result<JsonReply<ConflictListView>> {
     let request = ConflictQuery { query: call.query.query()?, is_proposal: false };
-    Ok(Json(Box::pin(calendar::list_conflicts(&call.workspace, request)).await?))
+    Ok(JsonReply(Box::pin(calendar::list_conflicts(&call.workspace, request)).await?))
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -145,14 +150,14 @@ struct SlotsQuery {
     duration_secs: u32,
 }
 
-async fn slots(call: Call<SlotsQuery, Unused>) -> Result<Json<SlotListView>> {
+async fn slots(call: Call<SlotsQuery, Unused>) -> Result<JsonReply<SlotListView>> {
     let SlotsQuery { calendar, from, to, zone, duration_secs } = call.query;
     if !(60..=604_800).contains(&duration_secs) {
         return Err(invalid("duration_secs", "a slot has 60 to 604800 seconds").into());
     }
     let query = RangeQuery { calendar, from, to, zone, all_calendars: false }.query()?;
     let request = SlotQuery { query, length: Duration::from_secs(duration_secs.into()), hours: None };
-    Ok(Json(Box::pin(calendar::list_slots(&call.workspace, request)).await?))
+    Ok(JsonReply(Box::pin(calendar::list_slots(&call.workspace, request)).await?))
 }
 
 /// Everything of an event but its time.
@@ -285,7 +290,7 @@ fn selector(event: Option<String>, by_entity: Option<&str>) -> Result<EventSelec
     }
 }
 
-async fn update(call: Call<Unused, UpdateBody>) -> Result<Json<ChangedEventView>> {
+async fn update(call: Call<Unused, UpdateBody>) -> Result<JsonReply<ChangedEventView>> {
     let body = call.body;
     let zone = zone(body.zone.as_deref())?;
     let now = call.workspace.engine.clock.now();
@@ -302,7 +307,7 @@ async fn update(call: Call<Unused, UpdateBody>) -> Result<Json<ChangedEventView>
     if update.time == TimeChange::default() && update.changes == EventChanges::default() {
         return Err(RequestError::Body { at: String::new(), reason: "it changes nothing".to_owned() }.into());
     }
-    Ok(Json(Box::pin(calendar::update_event(&call.workspace, update)).await?))
+    Ok(JsonReply(Box::pin(calendar::update_event(&call.workspace, update)).await?))
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -320,7 +325,7 @@ struct DeleteQuery {
     zone: Option<String>,
 }
 
-async fn delete(call: Call<DeleteQuery, Unused>) -> Result<Json<DeletedEventView>> {
+async fn delete(call: Call<DeleteQuery, Unused>) -> Result<JsonReply<DeletedEventView>> {
     let DeleteQuery { calendar, event, entity, etag, zone: name } = call.query;
     let request = DeleteEventRequest {
         calendar: calendar_name(&calendar)?,
@@ -328,5 +333,5 @@ async fn delete(call: Call<DeleteQuery, Unused>) -> Result<Json<DeletedEventView
         etag,
         zone: zone(name.as_deref())?,
     };
-    Ok(Json(Box::pin(calendar::delete_event(&call.workspace, request)).await?))
+    Ok(JsonReply(Box::pin(calendar::delete_event(&call.workspace, request)).await?))
 }

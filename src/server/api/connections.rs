@@ -12,10 +12,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::super::call::Call;
-use super::super::page::{Cursor, Limit, Page};
+use super::super::page::{Cursor, Limit, ListPage};
 use super::super::problem::RequestError;
-use super::super::reply::Json;
-use super::{DELETE, GET, PATCH, POST, Route, Unused};
+use super::super::reply::JsonReply;
+use super::{ApiRoute, DELETE, GET, PATCH, POST, Unused};
 use crate::connector::HttpMethod;
 use crate::error::Result;
 use crate::health::{ConnectionStatus, StatusSummary};
@@ -28,48 +28,48 @@ use crate::view::call::{ActionListView, CallResultView, RequestPreviewView};
 use crate::view::connection::{ConnectionView, DisconnectView, RefreshListView, RenameView, TestListView};
 use crate::view::token::TokenView;
 
-pub(super) fn routes() -> Vec<Route> {
+pub(super) fn routes() -> Vec<ApiRoute> {
     vec![
-        Route::new((GET, "/v1/status"), "status", "Count the connections by status", status),
-        Route::new((GET, "/v1/connections"), "status", "List the connections", list),
-        Route::new((GET, "/v1/connections/{connection}"), "status", "Show a connection", show),
-        Route::new((PATCH, "/v1/connections/{connection}"), "rename", "Rename a connection", rename),
-        Route::new(
+        ApiRoute::new((GET, "/v1/status"), "status", "Count the connections by status", status),
+        ApiRoute::new((GET, "/v1/connections"), "status", "List the connections", list),
+        ApiRoute::new((GET, "/v1/connections/{connection}"), "status", "Show a connection", show),
+        ApiRoute::new((PATCH, "/v1/connections/{connection}"), "rename", "Rename a connection", rename),
+        ApiRoute::new(
             (DELETE, "/v1/connections/{connection}"),
             "disconnect",
             "Revoke a connection's grant, and delete the connection with everything that belongs to it",
             disconnect,
         ),
-        Route::new((POST, "/v1/connections/{connection}/test"), "test", "Ask the service whether it works", test),
-        Route::new((POST, "/v1/connections/{connection}/refresh"), "refresh", "Refresh its token", refresh),
-        Route::new(
+        ApiRoute::new((POST, "/v1/connections/{connection}/test"), "test", "Ask the service whether it works", test),
+        ApiRoute::new((POST, "/v1/connections/{connection}/refresh"), "refresh", "Refresh its token", refresh),
+        ApiRoute::new(
             (POST, "/v1/connections/{connection}/token"),
             "token",
             "Return a valid access token, refreshing it first if needed",
             token,
         ),
-        Route::new((GET, "/v1/connections/{connection}/actions"), "call", "List its actions", actions),
-        Route::new(
+        ApiRoute::new((GET, "/v1/connections/{connection}/actions"), "call", "List its actions", actions),
+        ApiRoute::new(
             (POST, "/v1/connections/{connection}/actions/{action}"),
             "call",
             "Call an action of its service",
             call_action,
         )
         .with_effect(call_effect),
-        Route::new(
+        ApiRoute::new(
             (POST, "/v1/connections/{connection}/action-previews/{action}"),
             "call",
             "Return the request of an action without sending it",
             preview_action,
         )
         .with_effect(|_: Call<Unused, ActionBody>| async { Ok(Effect::Read) }),
-        Route::new((POST, "/v1/connections/{connection}/request"), "api", "Send a request to its API", request)
+        ApiRoute::new((POST, "/v1/connections/{connection}/request"), "api", "Send a request to its API", request)
             .with_effect(request_effect),
     ]
 }
 
-async fn status(call: Call<Unused, Unused>) -> Result<Json<StatusSummary>> {
-    Ok(Json(connections::status(&call.workspace, StatusRequest::default()).await?.summary))
+async fn status(call: Call<Unused, Unused>) -> Result<JsonReply<StatusSummary>> {
+    Ok(JsonReply(connections::status(&call.workspace, StatusRequest::default()).await?.summary))
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -85,7 +85,7 @@ struct ListQuery {
     cursor: Option<Cursor>,
 }
 
-async fn list(call: Call<ListQuery, Unused>) -> Result<Json<Page<ConnectionView>>> {
+async fn list(call: Call<ListQuery, Unused>) -> Result<JsonReply<ListPage<ConnectionView>>> {
     let ListQuery { user, connector, status, limit, cursor } = call.query;
     let request = StatusRequest { user, ..StatusRequest::default() };
     let mut found = connections::status(&call.workspace, request).await?.connections;
@@ -94,13 +94,13 @@ async fn list(call: Call<ListQuery, Unused>) -> Result<Json<Page<ConnectionView>
             && status.is_none_or(|wanted| view.status == wanted)
     });
     found.sort_by_cached_key(|view| view.connection.to_string());
-    Ok(Json(Page::of_sorted(found, cursor.as_ref(), limit, |view| view.connection.to_string())?))
+    Ok(JsonReply(ListPage::of_sorted(found, cursor.as_ref(), limit, |view| view.connection.to_string())?))
 }
 
-async fn show(call: Call<Unused, Unused>) -> Result<Json<ConnectionView>> {
+async fn show(call: Call<Unused, Unused>) -> Result<JsonReply<ConnectionView>> {
     let request = StatusRequest { connections: vec![call.connection()?], ..StatusRequest::default() };
     let mut found = connections::status(&call.workspace, request).await?.connections;
-    found.pop().map(Json).ok_or_else(|| RequestError::UnknownPath.into())
+    found.pop().map(JsonReply).ok_or_else(|| RequestError::UnknownPath.into())
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -110,9 +110,9 @@ struct RenameBody {
     name: String,
 }
 
-async fn rename(call: Call<Unused, RenameBody>) -> Result<Json<RenameView>> {
+async fn rename(call: Call<Unused, RenameBody>) -> Result<JsonReply<RenameView>> {
     let request = RenameRequest { connection: call.connection()?, name: call.body.name };
-    Ok(Json(connections::rename(&call.workspace, request).await?))
+    Ok(JsonReply(connections::rename(&call.workspace, request).await?))
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -123,9 +123,9 @@ struct DisconnectQuery {
     local: bool,
 }
 
-async fn disconnect(call: Call<DisconnectQuery, Unused>) -> Result<Json<DisconnectView>> {
+async fn disconnect(call: Call<DisconnectQuery, Unused>) -> Result<JsonReply<DisconnectView>> {
     let request = DisconnectRequest { connection: call.connection()?, local_only: call.query.local };
-    Ok(Json(Box::pin(connections::disconnect(&call.workspace, request)).await?))
+    Ok(JsonReply(Box::pin(connections::disconnect(&call.workspace, request)).await?))
 }
 
 /// Nobody follows a test over HTTP.
@@ -137,14 +137,14 @@ impl connections::TestObserver for Unobserved {
     fn tested(&self, _: &crate::model::ConnectionName) {}
 }
 
-async fn test(call: Call<Unused, Unused>) -> Result<Json<TestListView>> {
+async fn test(call: Call<Unused, Unused>) -> Result<JsonReply<TestListView>> {
     let request = TestRequest { connections: vec![call.connection()?] };
-    Ok(Json(Box::pin(connections::test(&call.workspace, request, &Unobserved)).await?))
+    Ok(JsonReply(Box::pin(connections::test(&call.workspace, request, &Unobserved)).await?))
 }
 
-async fn refresh(call: Call<Unused, Unused>) -> Result<Json<RefreshListView>> {
+async fn refresh(call: Call<Unused, Unused>) -> Result<JsonReply<RefreshListView>> {
     let request = RefreshRequest::Named(vec![call.connection()?]);
-    Ok(Json(Box::pin(connections::refresh(&call.workspace, request)).await?))
+    Ok(JsonReply(Box::pin(connections::refresh(&call.workspace, request)).await?))
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -155,14 +155,14 @@ struct TokenBody {
     min_ttl: Option<u32>,
 }
 
-async fn token(call: Call<Unused, TokenBody>) -> Result<Json<TokenView>> {
+async fn token(call: Call<Unused, TokenBody>) -> Result<JsonReply<TokenView>> {
     let min_ttl = call.body.min_ttl.map(|seconds| Duration::from_secs(seconds.into()));
     let request = TokenRequest { connection: call.connection()?, min_ttl };
-    Ok(Json(Box::pin(tokens::token(&call.workspace, request)).await?))
+    Ok(JsonReply(Box::pin(tokens::token(&call.workspace, request)).await?))
 }
 
-async fn actions(call: Call<Unused, Unused>) -> Result<Json<ActionListView>> {
-    Ok(Json(calls::list_actions(&call.workspace, call.connection()?).await?))
+async fn actions(call: Call<Unused, Unused>) -> Result<JsonReply<ActionListView>> {
+    Ok(JsonReply(calls::list_actions(&call.workspace, call.connection()?).await?))
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -185,9 +185,9 @@ fn action_request(call: &Call<Unused, ActionBody>) -> Result<CallActionRequest> 
     })
 }
 
-async fn call_action(call: Call<Unused, ActionBody>) -> Result<Json<CallResultView>> {
+async fn call_action(call: Call<Unused, ActionBody>) -> Result<JsonReply<CallResultView>> {
     let request = action_request(&call)?;
-    Ok(Json(Box::pin(calls::call_action(&call.workspace, request)).await?))
+    Ok(JsonReply(Box::pin(calls::call_action(&call.workspace, request)).await?))
 }
 
 async fn call_effect(call: Call<Unused, ActionBody>) -> Result<Effect> {
@@ -195,9 +195,9 @@ async fn call_effect(call: Call<Unused, ActionBody>) -> Result<Effect> {
     calls::action_effect(&call.workspace, call.connection()?, &action).await
 }
 
-async fn preview_action(call: Call<Unused, ActionBody>) -> Result<Json<RequestPreviewView>> {
+async fn preview_action(call: Call<Unused, ActionBody>) -> Result<JsonReply<RequestPreviewView>> {
     let request = action_request(&call)?;
-    Ok(Json(Box::pin(calls::preview_action(&call.workspace, request)).await?))
+    Ok(JsonReply(Box::pin(calls::preview_action(&call.workspace, request)).await?))
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -247,7 +247,7 @@ async fn request_effect(call: Call<Unused, RequestBody>) -> Result<Effect> {
     Ok(path_request(call)?.effective_method().effect())
 }
 
-async fn request(call: Call<Unused, RequestBody>) -> Result<Json<ServiceResponseView>> {
+async fn request(call: Call<Unused, RequestBody>) -> Result<JsonReply<ServiceResponseView>> {
     let workspace = Arc::clone(&call.workspace);
     let mut view = None;
     Box::pin(calls::call_path(&workspace, path_request(call)?, |response| {
@@ -261,5 +261,5 @@ async fn request(call: Call<Unused, RequestBody>) -> Result<Json<ServiceResponse
         Ok(ControlFlow::Break(()))
     }))
     .await?;
-    view.map(Json).ok_or_else(|| RequestError::UnknownPath.into())
+    view.map(JsonReply).ok_or_else(|| RequestError::UnknownPath.into())
 }

@@ -4,9 +4,9 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::super::call::Call;
-use super::super::page::{Cursor, Limit, Page};
-use super::super::reply::Json;
-use super::{GET, POST, Route, Unused};
+use super::super::page::{Cursor, Limit, ListPage};
+use super::super::reply::JsonReply;
+use super::{ApiRoute, GET, POST, Unused};
 use crate::connector::Descriptor;
 use crate::error::Result;
 use crate::ops::connectors::{self, ValidateTarget};
@@ -16,30 +16,35 @@ use crate::view::connector::{
 };
 use crate::view::workspace::AppListView;
 
-pub(super) fn routes() -> Vec<Route> {
+pub(super) fn routes() -> Vec<ApiRoute> {
     vec![
-        Route::new((GET, "/v1/connectors"), "connector list", "List the connectors", list),
-        Route::new((GET, "/v1/connectors/{connector}"), "connector show", "Show a connector", show),
-        Route::new(
+        ApiRoute::new((GET, "/v1/connectors"), "connector list", "List the connectors", list),
+        ApiRoute::new((GET, "/v1/connectors/{connector}"), "connector show", "Show a connector", show),
+        ApiRoute::new(
             (GET, "/v1/connectors/{connector}/descriptor"),
             "connector descriptor",
             "Return what a connector can do: actions, triggers, scopes, streams, authentication",
             descriptor,
         ),
-        Route::new(
+        ApiRoute::new(
             (GET, "/v1/connectors/{connector}/setup"),
             "connector setup",
             "Return the steps to register an app with the service",
             setup,
         ),
-        Route::new((GET, "/v1/connector-search"), "connector search", "Search actions, triggers and streams", search),
-        Route::new(
+        ApiRoute::new(
+            (GET, "/v1/connector-search"),
+            "connector search",
+            "Search actions, triggers and streams",
+            search,
+        ),
+        ApiRoute::new(
             (POST, "/v1/connector-validations"),
             "connector validate",
             "Find the mistakes in the text of a connector file",
             validate,
         ),
-        Route::new((GET, "/v1/apps"), "app list", "List the OAuth apps, without their secrets", apps),
+        ApiRoute::new((GET, "/v1/apps"), "app list", "List the OAuth apps, without their secrets", apps),
     ]
 }
 
@@ -53,20 +58,20 @@ struct ListQuery {
     cursor: Option<Cursor>,
 }
 
-async fn list(call: Call<ListQuery, Unused>) -> Result<Json<Page<ConnectorSummaryView>>> {
+async fn list(call: Call<ListQuery, Unused>) -> Result<JsonReply<ListPage<ConnectorSummaryView>>> {
     let ListQuery { category, limit, cursor } = call.query;
     let list = connectors::list_connectors(&call.workspace, category).await?;
-    Ok(Json(Page::of_sorted(list.connectors, cursor.as_ref(), limit, |connector| connector.id.clone())?))
+    Ok(JsonReply(ListPage::of_sorted(list.connectors, cursor.as_ref(), limit, |connector| connector.id.clone())?))
 }
 
-async fn show(call: Call<Unused, Unused>) -> Result<Json<ConnectorDetailView>> {
+async fn show(call: Call<Unused, Unused>) -> Result<JsonReply<ConnectorDetailView>> {
     let id: String = call.path("connector")?;
-    Ok(Json(connectors::show_connector(&call.workspace, &id).await?))
+    Ok(JsonReply(connectors::show_connector(&call.workspace, &id).await?))
 }
 
-async fn descriptor(call: Call<Unused, Unused>) -> Result<Json<Descriptor>> {
+async fn descriptor(call: Call<Unused, Unused>) -> Result<JsonReply<Descriptor>> {
     let id: String = call.path("connector")?;
-    Ok(Json(connectors::describe_connector(&call.workspace, &id).await?))
+    Ok(JsonReply(connectors::describe_connector(&call.workspace, &id).await?))
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -76,9 +81,9 @@ struct SetupQuery {
     auth: Option<String>,
 }
 
-async fn setup(call: Call<SetupQuery, Unused>) -> Result<Json<SetupGuideView>> {
+async fn setup(call: Call<SetupQuery, Unused>) -> Result<JsonReply<SetupGuideView>> {
     let id: String = call.path("connector")?;
-    Ok(Json(connectors::setup_guide(&call.workspace, &id, call.query.auth.as_deref()).await?))
+    Ok(JsonReply(connectors::setup_guide(&call.workspace, &id, call.query.auth.as_deref()).await?))
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -88,9 +93,9 @@ struct SearchQuery {
     q: String,
 }
 
-async fn search(call: Call<SearchQuery, Unused>) -> Result<Json<SearchResultsView>> {
+async fn search(call: Call<SearchQuery, Unused>) -> Result<JsonReply<SearchResultsView>> {
     let words: Vec<String> = call.query.q.split_whitespace().map(str::to_owned).collect();
-    Ok(Json(connectors::search_connectors(&call.workspace, &words).await?))
+    Ok(JsonReply(connectors::search_connectors(&call.workspace, &words).await?))
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -102,12 +107,12 @@ struct ValidateBody {
     text: String,
 }
 
-async fn validate(call: Call<Unused, ValidateBody>) -> Result<Json<ValidationListView>> {
+async fn validate(call: Call<Unused, ValidateBody>) -> Result<JsonReply<ValidationListView>> {
     let ValidateBody { id, text } = call.body;
     let target = ValidateTarget::Text { name: format!("{id}.toml"), text };
-    Ok(Json(connectors::validate_connectors(&call.workspace, vec![target]).await?))
+    Ok(JsonReply(connectors::validate_connectors(&call.workspace, vec![target]).await?))
 }
 
-async fn apps(call: Call<Unused, Unused>) -> Result<Json<AppListView>> {
-    Ok(Json(workspaces::list_apps(&call.workspace).await?))
+async fn apps(call: Call<Unused, Unused>) -> Result<JsonReply<AppListView>> {
+    Ok(JsonReply(workspaces::list_apps(&call.workspace).await?))
 }

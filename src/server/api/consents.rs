@@ -4,10 +4,10 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::super::call::Call;
-use super::super::page::{Limit, Page};
+use super::super::page::{Limit, ListPage};
 use super::super::problem::RequestError;
-use super::super::reply::{Created, Json};
-use super::{DELETE, GET, POST, Route, Unused};
+use super::super::reply::{Created, JsonReply};
+use super::{ApiRoute, DELETE, GET, POST, Unused};
 use crate::error::Result;
 use crate::model::{ConsentFilter, ConsentPurpose, ConsentResource, ConsentType, UserId};
 use crate::ops::consents::{self, GrantConsentRequest, ListConsentsRequest, RevokeConsentRequest};
@@ -15,20 +15,20 @@ use crate::ops::users::{self, DeleteUserRequest};
 use crate::view::consent::{ConsentStatusView, ConsentView, GrantedConsentView, RevokedConsentsView};
 use crate::view::user::{DeletedUserView, UserDetailView, UserListView};
 
-pub(super) fn routes() -> Vec<Route> {
+pub(super) fn routes() -> Vec<ApiRoute> {
     vec![
-        Route::new((GET, "/v1/consents"), "consent list", "List consents, the newest first", list),
-        Route::new((POST, "/v1/consents"), "consent grant", "Record that a user allowed a purpose", grant),
-        Route::new((DELETE, "/v1/consents/{consent}"), "consent revoke", "Revoke a consent", revoke),
-        Route::new(
+        ApiRoute::new((GET, "/v1/consents"), "consent list", "List consents, the newest first", list),
+        ApiRoute::new((POST, "/v1/consents"), "consent grant", "Record that a user allowed a purpose", grant),
+        ApiRoute::new((DELETE, "/v1/consents/{consent}"), "consent revoke", "Revoke a consent", revoke),
+        ApiRoute::new(
             (GET, "/v1/consent-status"),
             "consent status",
             "Return what users allow, and what is missing",
             status,
         ),
-        Route::new((GET, "/v1/users"), "user list", "List your users who have something here", user_list),
-        Route::new((GET, "/v1/users/{user}"), "user show", "Show what a user has here", user_show),
-        Route::new(
+        ApiRoute::new((GET, "/v1/users"), "user list", "List your users who have something here", user_list),
+        ApiRoute::new((GET, "/v1/users/{user}"), "user show", "Show what a user has here", user_show),
+        ApiRoute::new(
             (DELETE, "/v1/users/{user}"),
             "user delete",
             "Revoke a user's grants, and erase everything that names the user but audit entries",
@@ -56,12 +56,12 @@ where
     Ok(text.map(|text| text.parse().map_err(invalid)).transpose()?)
 }
 
-async fn list(call: Call<ListQuery, Unused>) -> Result<Json<Page<ConsentView>>> {
+async fn list(call: Call<ListQuery, Unused>) -> Result<JsonReply<ListPage<ConsentView>>> {
     let ListQuery { user, purpose, limit } = call.query;
     let filter = ConsentFilter { user, purpose: parse("purpose", purpose)?, ..ConsentFilter::default() };
     let request = ListConsentsRequest { filter, limit: limit.get() };
     let consents = consents::list_consents(&call.workspace, request).await?.consents;
-    Ok(Json(Page { data: consents, next_cursor: None }))
+    Ok(JsonReply(ListPage { data: consents, next_cursor: None }))
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -109,9 +109,9 @@ async fn grant(call: Call<Unused, GrantBody>) -> Result<Created<GrantedConsentVi
     Ok(Created("/v1/consents".to_owned(), view))
 }
 
-async fn revoke(call: Call<Unused, Unused>) -> Result<Json<RevokedConsentsView>> {
+async fn revoke(call: Call<Unused, Unused>) -> Result<JsonReply<RevokedConsentsView>> {
     let request = RevokeConsentRequest::One(call.path("consent")?);
-    Ok(Json(consents::revoke_consents(&call.workspace, request).await?))
+    Ok(JsonReply(consents::revoke_consents(&call.workspace, request).await?))
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -121,16 +121,16 @@ struct StatusQuery {
     user: Option<UserId>,
 }
 
-async fn status(call: Call<StatusQuery, Unused>) -> Result<Json<ConsentStatusView>> {
-    Ok(Json(consents::consent_status(&call.workspace, call.query.user).await?))
+async fn status(call: Call<StatusQuery, Unused>) -> Result<JsonReply<ConsentStatusView>> {
+    Ok(JsonReply(consents::consent_status(&call.workspace, call.query.user).await?))
 }
 
-async fn user_list(call: Call<Unused, Unused>) -> Result<Json<UserListView>> {
-    Ok(Json(users::list_users(&call.workspace).await?))
+async fn user_list(call: Call<Unused, Unused>) -> Result<JsonReply<UserListView>> {
+    Ok(JsonReply(users::list_users(&call.workspace).await?))
 }
 
-async fn user_show(call: Call<Unused, Unused>) -> Result<Json<UserDetailView>> {
-    Ok(Json(users::show_user(&call.workspace, call.path("user")?).await?))
+async fn user_show(call: Call<Unused, Unused>) -> Result<JsonReply<UserDetailView>> {
+    Ok(JsonReply(users::show_user(&call.workspace, call.path("user")?).await?))
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -141,7 +141,7 @@ struct DeleteQuery {
     force: bool,
 }
 
-async fn user_delete(call: Call<DeleteQuery, Unused>) -> Result<Json<DeletedUserView>> {
+async fn user_delete(call: Call<DeleteQuery, Unused>) -> Result<JsonReply<DeletedUserView>> {
     let request = DeleteUserRequest { user: call.path("user")?, force: call.query.force };
-    Ok(Json(Box::pin(users::delete_user(&call.workspace, request)).await?))
+    Ok(JsonReply(Box::pin(users::delete_user(&call.workspace, request)).await?))
 }

@@ -9,9 +9,9 @@ use serde_json::Value;
 use url::Url;
 
 use super::super::call::Call;
-use super::super::page::{Cursor, Limit, Page};
-use super::super::reply::{Created, Json, NoContent};
-use super::{DELETE, GET, PATCH, POST, Route, Unused};
+use super::super::page::{Cursor, Limit, ListPage};
+use super::super::reply::{Created, JsonReply, NoContent};
+use super::{ApiRoute, DELETE, GET, PATCH, POST, Unused};
 use crate::endpoint::{EndpointChange, RetryFilter};
 use crate::error::Result;
 use crate::model::{
@@ -27,29 +27,34 @@ use crate::view::endpoint::{
 };
 use crate::view::schema::Time;
 
-pub(super) fn routes() -> Vec<Route> {
+pub(super) fn routes() -> Vec<ApiRoute> {
     vec![
-        Route::new((GET, "/v1/endpoints"), "endpoint list", "List the endpoints", list),
-        Route::new((POST, "/v1/endpoints"), "endpoint add", "Add an endpoint", add),
-        Route::new((GET, "/v1/endpoints/{endpoint}"), "endpoint show", "Show an endpoint", show),
-        Route::new((PATCH, "/v1/endpoints/{endpoint}"), "endpoint update", "Change an endpoint", update),
-        Route::new((DELETE, "/v1/endpoints/{endpoint}"), "endpoint remove", "Remove an endpoint", remove),
-        Route::new((POST, "/v1/endpoints/{endpoint}/rotate"), "endpoint rotate", "Replace its secret", rotate),
-        Route::new((POST, "/v1/endpoints/{endpoint}/enable"), "endpoint enable", "Enable an endpoint", enable),
-        Route::new((POST, "/v1/endpoints/{endpoint}/disable"), "endpoint disable", "Disable an endpoint", disable),
-        Route::new((POST, "/v1/messages"), "endpoint send", "Send a message to the endpoints", send),
-        Route::new((GET, "/v1/deliveries"), "endpoint deliveries", "List deliveries, the newest first", deliveries),
-        Route::new((GET, "/v1/deliveries/{delivery}"), "endpoint deliveries", "Show a delivery", delivery),
-        Route::new((POST, "/v1/deliveries/{delivery}/retry"), "endpoint retry", "Deliver again", retry),
-        Route::new(
+        ApiRoute::new((GET, "/v1/endpoints"), "endpoint list", "List the endpoints", list),
+        ApiRoute::new((POST, "/v1/endpoints"), "endpoint add", "Add an endpoint", add),
+        ApiRoute::new((GET, "/v1/endpoints/{endpoint}"), "endpoint show", "Show an endpoint", show),
+        ApiRoute::new((PATCH, "/v1/endpoints/{endpoint}"), "endpoint update", "Change an endpoint", update),
+        ApiRoute::new((DELETE, "/v1/endpoints/{endpoint}"), "endpoint remove", "Remove an endpoint", remove),
+        ApiRoute::new((POST, "/v1/endpoints/{endpoint}/rotate"), "endpoint rotate", "Replace its secret", rotate),
+        ApiRoute::new((POST, "/v1/endpoints/{endpoint}/enable"), "endpoint enable", "Enable an endpoint", enable),
+        ApiRoute::new((POST, "/v1/endpoints/{endpoint}/disable"), "endpoint disable", "Disable an endpoint", disable),
+        ApiRoute::new((POST, "/v1/messages"), "endpoint send", "Send a message to the endpoints", send),
+        ApiRoute::new((GET, "/v1/deliveries"), "endpoint deliveries", "List deliveries, the newest first", deliveries),
+        ApiRoute::new((GET, "/v1/deliveries/{delivery}"), "endpoint deliveries", "Show a delivery", delivery),
+        ApiRoute::new((POST, "/v1/deliveries/{delivery}/retry"), "endpoint retry", "Deliver again", retry),
+        ApiRoute::new(
             (POST, "/v1/delivery-retries"),
             "endpoint retry",
             "Deliver again what failed since a time",
             retry_failed,
         ),
-        Route::new((GET, "/v1/event-types"), "endpoint event list", "List your event types", event_types),
-        Route::new((POST, "/v1/event-types"), "endpoint event add", "Describe one of your event types", add_event_type),
-        Route::new(
+        ApiRoute::new((GET, "/v1/event-types"), "endpoint event list", "List your event types", event_types),
+        ApiRoute::new(
+            (POST, "/v1/event-types"),
+            "endpoint event add",
+            "Describe one of your event types",
+            add_event_type,
+        ),
+        ApiRoute::new(
             (DELETE, "/v1/event-types/{event_type}"),
             "endpoint event remove",
             "Remove an event type",
@@ -66,11 +71,11 @@ struct PageQuery {
     cursor: Option<Cursor>,
 }
 
-async fn list(call: Call<PageQuery, Unused>) -> Result<Json<Page<EndpointView>>> {
+async fn list(call: Call<PageQuery, Unused>) -> Result<JsonReply<ListPage<EndpointView>>> {
     let PageQuery { limit, cursor } = call.query;
     let mut endpoints = endpoints::list_endpoints(&call.workspace).await?.endpoints;
     endpoints.sort_by_cached_key(|endpoint| endpoint.endpoint.to_string());
-    Ok(Json(Page::of_sorted(endpoints, cursor.as_ref(), limit, |endpoint| endpoint.endpoint.to_string())?))
+    Ok(JsonReply(ListPage::of_sorted(endpoints, cursor.as_ref(), limit, |endpoint| endpoint.endpoint.to_string())?))
 }
 
 /// The settings of an endpoint; what is absent keeps its value.
@@ -132,14 +137,14 @@ fn endpoint_id<Q, B>(call: &Call<Q, B>) -> Result<EndpointId> {
     call.path("endpoint")
 }
 
-async fn show(call: Call<Unused, Unused>) -> Result<Json<EndpointDetailView>> {
-    Ok(Json(endpoints::show_endpoint(&call.workspace, endpoint_id(&call)?).await?))
+async fn show(call: Call<Unused, Unused>) -> Result<JsonReply<EndpointDetailView>> {
+    Ok(JsonReply(endpoints::show_endpoint(&call.workspace, endpoint_id(&call)?).await?))
 }
 
-async fn update(call: Call<Unused, SettingsBody>) -> Result<Json<EndpointDetailView>> {
+async fn update(call: Call<Unused, SettingsBody>) -> Result<JsonReply<EndpointDetailView>> {
     let id = endpoint_id(&call)?;
     let request = UpdateEndpointRequest { id, change: call.body.into() };
-    Ok(Json(endpoints::update_endpoint(&call.workspace, request).await?))
+    Ok(JsonReply(endpoints::update_endpoint(&call.workspace, request).await?))
 }
 
 async fn remove(call: Call<Unused, Unused>) -> Result<NoContent> {
@@ -156,18 +161,18 @@ struct RotateBody {
     overlap_secs: u32,
 }
 
-async fn rotate(call: Call<Unused, RotateBody>) -> Result<Json<EndpointDetailView>> {
+async fn rotate(call: Call<Unused, RotateBody>) -> Result<JsonReply<EndpointDetailView>> {
     let id = endpoint_id(&call)?;
     let request = RotateSecretRequest { id, overlap: Duration::from_secs(call.body.overlap_secs.into()) };
-    Ok(Json(endpoints::rotate_endpoint_secret(&call.workspace, request).await?))
+    Ok(JsonReply(endpoints::rotate_endpoint_secret(&call.workspace, request).await?))
 }
 
-async fn enable(call: Call<Unused, Unused>) -> Result<Json<EndpointDetailView>> {
-    Ok(Json(endpoints::enable_endpoint(&call.workspace, endpoint_id(&call)?).await?))
+async fn enable(call: Call<Unused, Unused>) -> Result<JsonReply<EndpointDetailView>> {
+    Ok(JsonReply(endpoints::enable_endpoint(&call.workspace, endpoint_id(&call)?).await?))
 }
 
-async fn disable(call: Call<Unused, Unused>) -> Result<Json<EndpointDetailView>> {
-    Ok(Json(endpoints::disable_endpoint(&call.workspace, endpoint_id(&call)?).await?))
+async fn disable(call: Call<Unused, Unused>) -> Result<JsonReply<EndpointDetailView>> {
+    Ok(JsonReply(endpoints::disable_endpoint(&call.workspace, endpoint_id(&call)?).await?))
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -207,25 +212,25 @@ struct DeliveriesQuery {
     cursor: Option<Cursor>,
 }
 
-async fn deliveries(call: Call<DeliveriesQuery, Unused>) -> Result<Json<Page<DeliveryView>>> {
+async fn deliveries(call: Call<DeliveriesQuery, Unused>) -> Result<JsonReply<ListPage<DeliveryView>>> {
     let DeliveriesQuery { endpoint, message, status, since, limit, cursor } = call.query;
     let before = cursor.map(|cursor| cursor.key()).transpose()?;
     let filter = DeliveryFilter { endpoint, message, status, since, before, limit: limit.with_next() };
     let deliveries = endpoints::list_deliveries(&call.workspace, filter).await?.deliveries;
-    Ok(Json(Page::new(deliveries, limit, |delivery| delivery.delivery.to_string())))
+    Ok(JsonReply(ListPage::new(deliveries, limit, |delivery| delivery.delivery.to_string())))
 }
 
 fn delivery_id(call: &Call<Unused, Unused>) -> Result<DeliveryId> {
     call.path("delivery")
 }
 
-async fn delivery(call: Call<Unused, Unused>) -> Result<Json<DeliveryDetailView>> {
-    Ok(Json(endpoints::show_delivery(&call.workspace, delivery_id(&call)?).await?))
+async fn delivery(call: Call<Unused, Unused>) -> Result<JsonReply<DeliveryDetailView>> {
+    Ok(JsonReply(endpoints::show_delivery(&call.workspace, delivery_id(&call)?).await?))
 }
 
-async fn retry(call: Call<Unused, Unused>) -> Result<Json<DeliveryRetryView>> {
+async fn retry(call: Call<Unused, Unused>) -> Result<JsonReply<DeliveryRetryView>> {
     let request = RetryDeliveriesRequest::Deliveries(vec![delivery_id(&call)?]);
-    Ok(Json(endpoints::retry_deliveries(&call.workspace, request).await?))
+    Ok(JsonReply(endpoints::retry_deliveries(&call.workspace, request).await?))
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -237,17 +242,17 @@ struct RetryBody {
     since: Timestamp,
 }
 
-async fn retry_failed(call: Call<Unused, RetryBody>) -> Result<Json<DeliveryRetryView>> {
+async fn retry_failed(call: Call<Unused, RetryBody>) -> Result<JsonReply<DeliveryRetryView>> {
     let RetryBody { endpoint, since } = call.body;
     let request = RetryDeliveriesRequest::Failed(RetryFilter { endpoint, since });
-    Ok(Json(endpoints::retry_deliveries(&call.workspace, request).await?))
+    Ok(JsonReply(endpoints::retry_deliveries(&call.workspace, request).await?))
 }
 
-async fn event_types(call: Call<PageQuery, Unused>) -> Result<Json<Page<EventTypeView>>> {
+async fn event_types(call: Call<PageQuery, Unused>) -> Result<JsonReply<ListPage<EventTypeView>>> {
     let PageQuery { limit, cursor } = call.query;
     let mut types = endpoints::list_event_types(&call.workspace).await?.events;
-    types.sort_by_cached_key(|known| known.event.to_string());
-    Ok(Json(Page::of_sorted(types, cursor.as_ref(), limit, |known| known.event.to_string())?))
+    types.sort_by_cached_key(|known| known.event.clone());
+    Ok(JsonReply(ListPage::of_sorted(types, cursor.as_ref(), limit, |known| known.event.clone())?))
 }
 
 #[derive(Deserialize, JsonSchema)]

@@ -5,22 +5,22 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::super::call::Call;
-use super::super::page::{Cursor, Limit, Page};
-use super::super::reply::{Json, Octets};
-use super::{GET, POST, Route, Unused};
+use super::super::page::{Cursor, Limit, ListPage};
+use super::super::reply::{JsonReply, Octets};
+use super::{ApiRoute, GET, POST, Unused};
 use crate::error::Result;
 use crate::model::{ConflictResolution, ConnectionName, EventId, EventStatus, UserId};
 use crate::ops::webhooks::{self, ListEventsRequest, ResolveConflictRequest};
 use crate::view::schema::Time;
 use crate::view::webhook::{ConflictResolutionView, EventDetailView, EventRetryView, StoredEventView};
 
-pub(super) fn routes() -> Vec<Route> {
+pub(super) fn routes() -> Vec<ApiRoute> {
     vec![
-        Route::new((GET, "/v1/events"), "webhook events", "List the events, the newest first", list),
-        Route::new((GET, "/v1/events/{event}"), "webhook show", "Show an event with its payload and request", show),
-        Route::new((GET, "/v1/events/{event}/body"), "webhook show --body", "Return the exact body", body),
-        Route::new((POST, "/v1/events/{event}/retry"), "webhook retry", "Queue an event to be handled again", retry),
-        Route::new(
+        ApiRoute::new((GET, "/v1/events"), "webhook events", "List the events, the newest first", list),
+        ApiRoute::new((GET, "/v1/events/{event}"), "webhook show", "Show an event with its payload and request", show),
+        ApiRoute::new((GET, "/v1/events/{event}/body"), "webhook show --body", "Return the exact body", body),
+        ApiRoute::new((POST, "/v1/events/{event}/retry"), "webhook retry", "Queue an event to be handled again", retry),
+        ApiRoute::new(
             (POST, "/v1/events/{event}/resolve"),
             "webhook resolve",
             "Choose among the bodies that came under one delivery id",
@@ -51,7 +51,7 @@ struct ListQuery {
     cursor: Option<Cursor>,
 }
 
-async fn list(call: Call<ListQuery, Unused>) -> Result<Json<Page<StoredEventView>>> {
+async fn list(call: Call<ListQuery, Unused>) -> Result<JsonReply<ListPage<StoredEventView>>> {
     let ListQuery { connection, user, status, kind, conflicts, since, limit, cursor } = call.query;
     let request = ListEventsRequest {
         connection,
@@ -64,23 +64,23 @@ async fn list(call: Call<ListQuery, Unused>) -> Result<Json<Page<StoredEventView
         limit: limit.with_next(),
     };
     let events = webhooks::list_events(&call.workspace, request).await?.events;
-    Ok(Json(Page::new(events, limit, |event| event.id.to_string())))
+    Ok(JsonReply(ListPage::new(events, limit, |event| event.id.to_string())))
 }
 
 fn event_id<B>(call: &Call<Unused, B>) -> Result<EventId> {
     Ok(EventId(call.path("event")?))
 }
 
-async fn show(call: Call<Unused, Unused>) -> Result<Json<EventDetailView>> {
-    Ok(Json(webhooks::show_event(&call.workspace, event_id(&call)?).await?))
+async fn show(call: Call<Unused, Unused>) -> Result<JsonReply<EventDetailView>> {
+    Ok(JsonReply(webhooks::show_event(&call.workspace, event_id(&call)?).await?))
 }
 
 async fn body(call: Call<Unused, Unused>) -> Result<Octets> {
     Ok(Octets(webhooks::read_event_body(&call.workspace, event_id(&call)?).await?))
 }
 
-async fn retry(call: Call<Unused, Unused>) -> Result<Json<EventRetryView>> {
-    Ok(Json(webhooks::retry_events(&call.workspace, vec![event_id(&call)?]).await?))
+async fn retry(call: Call<Unused, Unused>) -> Result<JsonReply<EventRetryView>> {
+    Ok(JsonReply(webhooks::retry_events(&call.workspace, vec![event_id(&call)?]).await?))
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -100,12 +100,12 @@ enum ConflictChoiceBody {
     Number,
 }
 
-async fn resolve(call: Call<Unused, ResolveBody>) -> Result<Json<ConflictResolutionView>> {
+async fn resolve(call: Call<Unused, ResolveBody>) -> Result<JsonReply<ConflictResolutionView>> {
     let id = event_id(&call)?;
     let resolution = match call.body.keep {
         ConflictChoiceBody::First => ConflictResolution::KeepFirst,
         ConflictChoiceBody::All => ConflictResolution::KeepAll,
         ConflictChoiceBody::Number => ConflictResolution::KeepNumber(call.body.number.unwrap_or(1)),
     };
-    Ok(Json(webhooks::resolve_conflict(&call.workspace, ResolveConflictRequest { id, resolution }).await?))
+    Ok(JsonReply(webhooks::resolve_conflict(&call.workspace, ResolveConflictRequest { id, resolution }).await?))
 }

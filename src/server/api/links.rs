@@ -4,10 +4,10 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::super::call::Call;
-use super::super::page::{Cursor, Limit, Page};
+use super::super::page::{Cursor, Limit, ListPage};
 use super::super::problem::RequestError;
-use super::super::reply::{Created, Json};
-use super::{DELETE, GET, POST, Route, Unused};
+use super::super::reply::{Created, JsonReply};
+use super::{ApiRoute, DELETE, GET, POST, Unused};
 use crate::error::Result;
 use crate::model::{ConnectionName, Entity, LinkId, LinkedObject, UserId};
 use crate::ops::links::{
@@ -15,13 +15,13 @@ use crate::ops::links::{
 };
 use crate::view::link::{AddedLinkView, ImportedLinksView, LinkListView, LinkView, RemovedLinkView};
 
-pub(super) fn routes() -> Vec<Route> {
+pub(super) fn routes() -> Vec<ApiRoute> {
     vec![
-        Route::new((GET, "/v1/links"), "link list", "List the links", list),
-        Route::new((POST, "/v1/links"), "link add", "Link an entity with an object", add),
-        Route::new((DELETE, "/v1/links"), "link remove", "Remove a link", remove),
-        Route::new((GET, "/v1/link"), "link find", "Find the links of an entity, or the link of an object", find),
-        Route::new((POST, "/v1/link-imports"), "link import", "Import links", import),
+        ApiRoute::new((GET, "/v1/links"), "link list", "List the links", list),
+        ApiRoute::new((POST, "/v1/links"), "link add", "Link an entity with an object", add),
+        ApiRoute::new((DELETE, "/v1/links"), "link remove", "Remove a link", remove),
+        ApiRoute::new((GET, "/v1/link"), "link find", "Find the links of an entity, or the link of an object", find),
+        ApiRoute::new((POST, "/v1/link-imports"), "link import", "Import links", import),
     ]
 }
 
@@ -39,13 +39,13 @@ struct ListQuery {
     cursor: Option<Cursor>,
 }
 
-async fn list(call: Call<ListQuery, Unused>) -> Result<Json<Page<LinkView>>> {
+async fn list(call: Call<ListQuery, Unused>) -> Result<JsonReply<ListPage<LinkView>>> {
     let ListQuery { user, entity_type, connection, resource, limit, cursor } = call.query;
     let after = cursor.map(|cursor| cursor.key().map(LinkId)).transpose()?;
     let most = usize::try_from(limit.with_next()).ok();
     let request = ListLinksRequest { user, entity_type, connection, resource, after, limit: most };
     let links = links::list_links(&call.workspace, request).await?.links;
-    Ok(Json(Page::new(links, limit, |link| link.id.0.to_string())))
+    Ok(JsonReply(ListPage::new(links, limit, |link| link.id.0.to_string())))
 }
 
 fn entity(text: &str) -> Result<Entity> {
@@ -86,10 +86,10 @@ struct RemoveQuery {
     resource: String,
 }
 
-async fn remove(call: Call<RemoveQuery, Unused>) -> Result<Json<RemovedLinkView>> {
+async fn remove(call: Call<RemoveQuery, Unused>) -> Result<JsonReply<RemovedLinkView>> {
     let RemoveQuery { user, entity: text, connection, resource } = call.query;
     let request = RemoveLinkRequest { user, entity: entity(&text)?, connection, resource };
-    Ok(Json(links::remove_link(&call.workspace, request).await?))
+    Ok(JsonReply(links::remove_link(&call.workspace, request).await?))
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -103,7 +103,7 @@ struct FindQuery {
     object: Option<String>,
 }
 
-async fn find(call: Call<FindQuery, Unused>) -> Result<Json<LinkListView>> {
+async fn find(call: Call<FindQuery, Unused>) -> Result<JsonReply<LinkListView>> {
     let side = match call.query {
         FindQuery { entity: Some(text), .. } => LinkSide::Entity(entity(&text)?),
         FindQuery { connection: Some(connection), resource: Some(resource), object: Some(id), .. } => {
@@ -114,7 +114,7 @@ async fn find(call: Call<FindQuery, Unused>) -> Result<Json<LinkListView>> {
             return Err(RequestError::Query { at: String::new(), reason }.into());
         }
     };
-    Ok(Json(links::find_links(&call.workspace, FindLinksRequest { user: call.query.user, side }).await?))
+    Ok(JsonReply(links::find_links(&call.workspace, FindLinksRequest { user: call.query.user, side }).await?))
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -124,6 +124,6 @@ struct ImportBody {
     text: String,
 }
 
-async fn import(call: Call<Unused, ImportBody>) -> Result<Json<ImportedLinksView>> {
-    Ok(Json(links::import_links(&call.workspace, ImportLinksRequest { text: call.body.text }).await?))
+async fn import(call: Call<Unused, ImportBody>) -> Result<JsonReply<ImportedLinksView>> {
+    Ok(JsonReply(links::import_links(&call.workspace, ImportLinksRequest { text: call.body.text }).await?))
 }

@@ -18,7 +18,7 @@ mod sync;
 mod webhooks;
 
 use super::call::Unused;
-use super::route::Route;
+use super::route::ApiRoute;
 use crate::http::serve::Method;
 
 const GET: Method = Method::GET;
@@ -28,7 +28,7 @@ const PATCH: Method = Method::PATCH;
 const DELETE: Method = Method::DELETE;
 
 /// Returns every route.
-pub(super) fn routes() -> Vec<Route> {
+pub(super) fn routes() -> Vec<ApiRoute> {
     [
         connectors::routes(),
         connections::routes(),

@@ -5,9 +5,9 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::super::call::Call;
-use super::super::page::{Cursor, Limit, Page};
-use super::super::reply::{Json, PrometheusText};
-use super::{GET, Route, Unused};
+use super::super::page::{Cursor, Limit, ListPage};
+use super::super::reply::{JsonReply, PrometheusText};
+use super::{ApiRoute, GET, Unused};
 use crate::error::Result;
 use crate::model::ConnectionName;
 use crate::ops::logs::{self, ListLogsRequest};
@@ -17,18 +17,18 @@ use crate::view::metrics::{ConnectionMetricsView, WorkspaceMetricsView};
 use crate::view::prometheus::exposition;
 use crate::view::schema::Time;
 
-pub(super) fn routes() -> Vec<Route> {
+pub(super) fn routes() -> Vec<ApiRoute> {
     vec![
-        Route::new((GET, "/metrics"), "metrics", "Return the metrics of the workspace for Prometheus", prometheus),
-        Route::new((GET, "/v1/metrics"), "metrics", "Return the metrics of the workspace", metrics),
-        Route::new(
+        ApiRoute::new((GET, "/metrics"), "metrics", "Return the metrics of the workspace for Prometheus", prometheus),
+        ApiRoute::new((GET, "/v1/metrics"), "metrics", "Return the metrics of the workspace", metrics),
+        ApiRoute::new(
             (GET, "/v1/connections/{connection}/metrics"),
             "metrics",
             "Return the metrics of a connection",
             metrics_of_connection,
         ),
-        Route::new((GET, "/v1/logs"), "logs", "List the log of the workspace, the newest entry first", list),
-        Route::new(
+        ApiRoute::new((GET, "/v1/logs"), "logs", "List the log of the workspace, the newest entry first", list),
+        ApiRoute::new(
             (GET, "/v1/connections/{connection}/logs"),
             "logs",
             "List the log of a connection, the newest entry first",
@@ -49,12 +49,12 @@ struct MetricsQuery {
     since: Option<Timestamp>,
 }
 
-async fn metrics(call: Call<MetricsQuery, Unused>) -> Result<Json<WorkspaceMetricsView>> {
-    Ok(Json(workspace_metrics(&call.workspace, call.query.since).await?))
+async fn metrics(call: Call<MetricsQuery, Unused>) -> Result<JsonReply<WorkspaceMetricsView>> {
+    Ok(JsonReply(workspace_metrics(&call.workspace, call.query.since).await?))
 }
 
-async fn metrics_of_connection(call: Call<MetricsQuery, Unused>) -> Result<Json<ConnectionMetricsView>> {
-    Ok(Json(connection_metrics(&call.workspace, &call.connection()?, call.query.since).await?))
+async fn metrics_of_connection(call: Call<MetricsQuery, Unused>) -> Result<JsonReply<ConnectionMetricsView>> {
+    Ok(JsonReply(connection_metrics(&call.workspace, &call.connection()?, call.query.since).await?))
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -67,19 +67,22 @@ struct LogsQuery {
     cursor: Option<Cursor>,
 }
 
-async fn list(call: Call<LogsQuery, Unused>) -> Result<Json<Page<LogEntryView>>> {
+async fn list(call: Call<LogsQuery, Unused>) -> Result<JsonReply<ListPage<LogEntryView>>> {
     page(&call, None).await
 }
 
-async fn list_of_connection(call: Call<LogsQuery, Unused>) -> Result<Json<Page<LogEntryView>>> {
+async fn list_of_connection(call: Call<LogsQuery, Unused>) -> Result<JsonReply<ListPage<LogEntryView>>> {
     let connection = call.connection()?;
     page(&call, Some(connection)).await
 }
 
-async fn page(call: &Call<LogsQuery, Unused>, connection: Option<ConnectionName>) -> Result<Json<Page<LogEntryView>>> {
+async fn page(
+    call: &Call<LogsQuery, Unused>,
+    connection: Option<ConnectionName>,
+) -> Result<JsonReply<ListPage<LogEntryView>>> {
     let LogsQuery { since, limit, cursor } = &call.query;
     let after = cursor.as_ref().map(Cursor::key).transpose()?.unwrap_or_default();
     let request = ListLogsRequest { connection, since: *since, after, limit: limit.with_next() };
     let entries = logs::list_logs(&call.workspace, &request).await?.entries;
-    Ok(Json(Page::new(entries, *limit, |entry| entry.position.to_string())))
+    Ok(JsonReply(ListPage::new(entries, *limit, |entry| entry.position.to_string())))
 }

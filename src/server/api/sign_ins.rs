@@ -8,8 +8,8 @@ use serde::Deserialize;
 use url::Url;
 
 use super::super::call::Call;
-use super::super::reply::{Created, Json};
-use super::{DELETE, GET, POST, Route, Unused};
+use super::super::reply::{Created, JsonReply};
+use super::{ApiRoute, DELETE, GET, POST, Unused};
 use crate::error::Result;
 use crate::model::{ConnectLinkMode, UserId};
 use crate::ops::connect_links::{self, CreateConnectLinkRequest};
@@ -17,23 +17,23 @@ use crate::ops::sign_ins::{self, StartSignInRequest};
 use crate::view::connect_link::{ConnectLinkListView, NewConnectLinkView, RevokedConnectLinkView};
 use crate::view::sign_in::{SignInView, StartedSignInView};
 
-pub(super) fn routes() -> Vec<Route> {
+pub(super) fn routes() -> Vec<ApiRoute> {
     vec![
-        Route::new(
+        ApiRoute::new(
             (POST, "/v1/connections"),
             "connect start",
             "Start to connect an account: returns the page to open in a browser, or the connection if no person is needed",
             start,
         ),
-        Route::new((GET, "/v1/sign-ins/{sign_in}"), "connect show", "Show a sign-in and how it ended", show),
-        Route::new((GET, "/v1/connect-links"), "connect-link list", "List the connect links", list_links),
-        Route::new(
+        ApiRoute::new((GET, "/v1/sign-ins/{sign_in}"), "connect show", "Show a sign-in and how it ended", show),
+        ApiRoute::new((GET, "/v1/connect-links"), "connect-link list", "List the connect links", list_links),
+        ApiRoute::new(
             (POST, "/v1/connect-links"),
             "connect-link create",
             "Create a link with which somebody else connects an account",
             create_link,
         ),
-        Route::new(
+        ApiRoute::new(
             (DELETE, "/v1/connect-links/{connect_link}"),
             "connect-link revoke",
             "Revoke a connect link",
@@ -55,12 +55,12 @@ async fn start(call: Call<Unused, StartSignInRequest>) -> Result<Created<Started
     Ok(Created(location, view))
 }
 
-async fn show(call: Call<Unused, Unused>) -> Result<Json<SignInView>> {
-    Ok(Json(Box::pin(sign_ins::show(&call.workspace, &call.path("sign_in")?)).await?))
+async fn show(call: Call<Unused, Unused>) -> Result<JsonReply<SignInView>> {
+    Ok(JsonReply(Box::pin(sign_ins::show(&call.workspace, &call.path("sign_in")?)).await?))
 }
 
-async fn list_links(call: Call<Unused, Unused>) -> Result<Json<ConnectLinkListView>> {
-    Ok(Json(connect_links::list(&call.workspace).await?))
+async fn list_links(call: Call<Unused, Unused>) -> Result<JsonReply<ConnectLinkListView>> {
+    Ok(JsonReply(connect_links::list(&call.workspace).await?))
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -112,6 +112,6 @@ async fn create_link(call: Call<Unused, LinkBody>) -> Result<Created<NewConnectL
     Ok(Created("/v1/connect-links".to_owned(), view))
 }
 
-async fn revoke_link(call: Call<Unused, Unused>) -> Result<Json<RevokedConnectLinkView>> {
-    Ok(Json(connect_links::revoke(&call.workspace, &call.path("connect_link")?).await?))
+async fn revoke_link(call: Call<Unused, Unused>) -> Result<JsonReply<RevokedConnectLinkView>> {
+    Ok(JsonReply(connect_links::revoke(&call.workspace, &call.path("connect_link")?).await?))
 }

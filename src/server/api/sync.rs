@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::super::call::Call;
-use super::super::page::{Cursor, Limit, Page};
-use super::super::reply::{Accepted, Json, NoContent};
-use super::{DELETE, GET, POST, PUT, Route, Unused};
+use super::super::page::{Cursor, Limit, ListPage};
+use super::super::reply::{Accepted, JsonReply, NoContent};
+use super::{ApiRoute, DELETE, GET, POST, PUT, Unused};
 use crate::error::Result;
 use crate::export::ExportedRecord;
 use crate::model::{BindingName, ConnectionName, JobId, StreamParams, UserId};
@@ -27,70 +27,70 @@ use crate::view::sync::{
     CursorChangeView, CursorExport, CursorImportView, CursorListView, JobView, ScheduleView, SyncListView, SyncPlanView,
 };
 
-pub(super) fn routes() -> Vec<Route> {
+pub(super) fn routes() -> Vec<ApiRoute> {
     vec![
-        Route::new((GET, "/v1/streams"), "records", "List the streams that have been synced", streams),
-        Route::new(
+        ApiRoute::new((GET, "/v1/streams"), "records", "List the streams that have been synced", streams),
+        ApiRoute::new(
             (GET, "/v1/connections/{connection}/streams"),
             "records",
             "List the streams of a connection that have been synced",
             connection_streams,
         ),
-        Route::new(
+        ApiRoute::new(
             (GET, "/v1/connections/{connection}/streams/{stream}/records"),
             "records",
             "Read the records of a stream, or what has changed since a version or a time",
             records,
         ),
-        Route::new((POST, "/v1/connections/{connection}/sync"), "sync", "Sync streams of a connection", start),
-        Route::new(
+        ApiRoute::new((POST, "/v1/connections/{connection}/sync"), "sync", "Sync streams of a connection", start),
+        ApiRoute::new(
             (POST, "/v1/connections/{connection}/sync-plan"),
             "sync --dry-run",
             "Return what a sync would do",
             plan,
         ),
-        Route::new((GET, "/v1/jobs"), "job list", "List syncs, the newest first", jobs),
-        Route::new((GET, "/v1/jobs/{job}"), "job show", "Show a sync", job),
-        Route::new((POST, "/v1/jobs/{job}/retry"), "job retry", "Run a sync again", retry),
-        Route::new((POST, "/v1/jobs/{job}/cancel"), "job cancel", "Cancel a running sync", cancel),
-        Route::new(
+        ApiRoute::new((GET, "/v1/jobs"), "job list", "List syncs, the newest first", jobs),
+        ApiRoute::new((GET, "/v1/jobs/{job}"), "job show", "Show a sync", job),
+        ApiRoute::new((POST, "/v1/jobs/{job}/retry"), "job retry", "Run a sync again", retry),
+        ApiRoute::new((POST, "/v1/jobs/{job}/cancel"), "job cancel", "Cancel a running sync", cancel),
+        ApiRoute::new(
             (GET, "/v1/connections/{connection}/streams/{stream}/cursors"),
             "cursor get",
             "List the cursors of a stream",
             cursors,
         ),
-        Route::new(
+        ApiRoute::new(
             (PUT, "/v1/connections/{connection}/streams/{stream}/cursors"),
             "cursor set",
             "Set the cursor of a stream",
             set_cursor,
         ),
-        Route::new(
+        ApiRoute::new(
             (DELETE, "/v1/connections/{connection}/streams/{stream}/cursors"),
             "cursor clear",
             "Clear the cursors of a stream: its next sync reads everything",
             clear_cursors,
         ),
-        Route::new(
+        ApiRoute::new(
             (GET, "/v1/connections/{connection}/cursors"),
             "cursor export",
             "Export the cursors of a connection",
             export_cursors,
         ),
-        Route::new(
+        ApiRoute::new(
             (PUT, "/v1/connections/{connection}/cursors"),
             "cursor import",
             "Import cursors that were exported",
             import_cursors,
         ),
-        Route::new((GET, "/v1/schedules"), "schedule list", "List the schedules of syncs", schedules),
-        Route::new(
+        ApiRoute::new((GET, "/v1/schedules"), "schedule list", "List the schedules of syncs", schedules),
+        ApiRoute::new(
             (PUT, "/v1/connections/{connection}/schedule"),
             "schedule set",
             "Set when a connection or one of its streams is synced",
             set_schedule,
         ),
-        Route::new(
+        ApiRoute::new(
             (DELETE, "/v1/connections/{connection}/schedule"),
             "schedule remove",
             "Remove a schedule",
@@ -104,13 +104,13 @@ struct Unobserved;
 
 impl SyncObserver for Unobserved {}
 
-async fn streams(call: Call<Unused, Unused>) -> Result<Json<StoredStreamListView>> {
-    Ok(Json(sync::list_stored_streams(&call.workspace, &[], None).await?))
+async fn streams(call: Call<Unused, Unused>) -> Result<JsonReply<StoredStreamListView>> {
+    Ok(JsonReply(sync::list_stored_streams(&call.workspace, &[], None).await?))
 }
 
-async fn connection_streams(call: Call<Unused, Unused>) -> Result<Json<StoredStreamListView>> {
+async fn connection_streams(call: Call<Unused, Unused>) -> Result<JsonReply<StoredStreamListView>> {
     let target = SyncTarget { connection: call.connection()?, stream: None };
-    Ok(Json(sync::list_stored_streams(&call.workspace, &[target], None).await?))
+    Ok(JsonReply(sync::list_stored_streams(&call.workspace, &[target], None).await?))
 }
 
 fn stream_name<Q, B>(call: &Call<Q, B>) -> Result<StreamName> {
@@ -141,7 +141,7 @@ struct RecordListView {
     failed: u64,
 }
 
-async fn records(call: Call<RecordsQuery, Unused>) -> Result<Json<RecordListView>> {
+async fn records(call: Call<RecordsQuery, Unused>) -> Result<JsonReply<RecordListView>> {
     let stream = stream_name(&call)?;
     let RecordsQuery { since_version, since, binding, limit } = call.query;
     let since = since_version.map(RecordsSince::Version).or(since.map(RecordsSince::Time));
@@ -155,7 +155,7 @@ async fn records(call: Call<RecordsQuery, Unused>) -> Result<Json<RecordListView
         Ok(ControlFlow::Continue(()))
     })
     .await?;
-    Ok(Json(RecordListView { data, failed: report.failed }))
+    Ok(JsonReply(RecordListView { data, failed: report.failed }))
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -238,9 +238,9 @@ fn jobs_url(connection: &ConnectionName) -> String {
     format!("/v1/jobs?{query}")
 }
 
-async fn plan(call: Call<Unused, SyncBody>) -> Result<Json<SyncPlanView>> {
+async fn plan(call: Call<Unused, SyncBody>) -> Result<JsonReply<SyncPlanView>> {
     let request = sync_request(&call)?;
-    Ok(Json(sync::plan_sync(&call.workspace, request).await?))
+    Ok(JsonReply(sync::plan_sync(&call.workspace, request).await?))
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -255,30 +255,30 @@ struct JobsQuery {
     cursor: Option<Cursor>,
 }
 
-async fn jobs(call: Call<JobsQuery, Unused>) -> Result<Json<Page<JobView>>> {
+async fn jobs(call: Call<JobsQuery, Unused>) -> Result<JsonReply<ListPage<JobView>>> {
     let JobsQuery { connection, user, limit, cursor } = call.query;
     let before = cursor.map(|cursor| cursor.key().map(JobId)).transpose()?;
     let request = JobListRequest { connection, user, before, limit: limit.with_next() };
     let jobs = sync::list_jobs(&call.workspace, request).await?.jobs;
-    Ok(Json(Page::new(jobs, limit, |job| job.id.to_string())))
+    Ok(JsonReply(ListPage::new(jobs, limit, |job| job.id.to_string())))
 }
 
 fn job_id(call: &Call<Unused, Unused>) -> Result<JobId> {
     Ok(JobId(call.path("job")?))
 }
 
-async fn job(call: Call<Unused, Unused>) -> Result<Json<JobView>> {
-    Ok(Json(sync::show_job(&call.workspace, job_id(&call)?).await?))
+async fn job(call: Call<Unused, Unused>) -> Result<JsonReply<JobView>> {
+    Ok(JsonReply(sync::show_job(&call.workspace, job_id(&call)?).await?))
 }
 
-async fn retry(call: Call<Unused, Unused>) -> Result<Json<SyncListView>> {
+async fn retry(call: Call<Unused, Unused>) -> Result<JsonReply<SyncListView>> {
     let id = job_id(&call)?;
-    Ok(Json(Box::pin(sync::retry_job(&call.workspace, id, &Unobserved)).await?))
+    Ok(JsonReply(Box::pin(sync::retry_job(&call.workspace, id, &Unobserved)).await?))
 }
 
-async fn cancel(call: Call<Unused, Unused>) -> Result<Json<JobView>> {
+async fn cancel(call: Call<Unused, Unused>) -> Result<JsonReply<JobView>> {
     let id = job_id(&call)?;
-    Ok(Json(sync::cancel_job(&call.workspace, id).await?))
+    Ok(JsonReply(sync::cancel_job(&call.workspace, id).await?))
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -289,9 +289,9 @@ struct CursorsQuery {
     history: bool,
 }
 
-async fn cursors(call: Call<CursorsQuery, Unused>) -> Result<Json<CursorListView>> {
+async fn cursors(call: Call<CursorsQuery, Unused>) -> Result<JsonReply<CursorListView>> {
     let request = CursorListRequest { stream: stream_name(&call)?, history: call.query.history };
-    Ok(Json(sync::list_cursors(&call.workspace, request).await?))
+    Ok(JsonReply(sync::list_cursors(&call.workspace, request).await?))
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -303,11 +303,11 @@ struct CursorBody {
     partition: StreamParams,
 }
 
-async fn set_cursor(call: Call<Unused, CursorBody>) -> Result<Json<CursorChangeView>> {
+async fn set_cursor(call: Call<Unused, CursorBody>) -> Result<JsonReply<CursorChangeView>> {
     let stream = stream_name(&call)?;
     let CursorBody { cursor, partition } = call.body;
     let request = SetCursorRequest { stream, partition, cursor: NewCursor::Value(cursor) };
-    Ok(Json(sync::set_cursor(&call.workspace, request).await?))
+    Ok(JsonReply(sync::set_cursor(&call.workspace, request).await?))
 }
 
 async fn clear_cursors(call: Call<Unused, Unused>) -> Result<NoContent> {
@@ -316,24 +316,24 @@ async fn clear_cursors(call: Call<Unused, Unused>) -> Result<NoContent> {
     Ok(NoContent)
 }
 
-async fn export_cursors(call: Call<Unused, Unused>) -> Result<Json<CursorExport>> {
+async fn export_cursors(call: Call<Unused, Unused>) -> Result<JsonReply<CursorExport>> {
     let target = SyncTarget { connection: call.connection()?, stream: None };
-    Ok(Json(sync::export_cursors(&call.workspace, target).await?))
+    Ok(JsonReply(sync::export_cursors(&call.workspace, target).await?))
 }
 
-async fn import_cursors(call: Call<Unused, CursorExport>) -> Result<Json<CursorImportView>> {
+async fn import_cursors(call: Call<Unused, CursorExport>) -> Result<JsonReply<CursorImportView>> {
     let connection = call.connection()?;
     let request = ImportCursorsRequest { connection, export: call.body };
-    Ok(Json(sync::import_cursors(&call.workspace, request).await?))
+    Ok(JsonReply(sync::import_cursors(&call.workspace, request).await?))
 }
 
-async fn schedules(call: Call<PageQuery, Unused>) -> Result<Json<Page<ScheduleView>>> {
+async fn schedules(call: Call<PageQuery, Unused>) -> Result<JsonReply<ListPage<ScheduleView>>> {
     let PageQuery { limit, cursor } = call.query;
     let mut schedules = sync::list_schedules(&call.workspace).await?.schedules;
     let key =
         |schedule: &ScheduleView| format!("{}/{}", schedule.connection, schedule.stream.as_deref().unwrap_or_default());
     schedules.sort_by_cached_key(key);
-    Ok(Json(Page::of_sorted(schedules, cursor.as_ref(), limit, key)?))
+    Ok(JsonReply(ListPage::of_sorted(schedules, cursor.as_ref(), limit, key)?))
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -357,11 +357,11 @@ struct ScheduleBody {
     jitter_secs: u32,
 }
 
-async fn set_schedule(call: Call<Unused, ScheduleBody>) -> Result<Json<ScheduleView>> {
+async fn set_schedule(call: Call<Unused, ScheduleBody>) -> Result<JsonReply<ScheduleView>> {
     let connection = call.connection()?;
     let ScheduleBody { stream, rule, jitter_secs } = call.body;
     let request = SetScheduleRequest { target: SyncTarget { connection, stream }, rule, jitter_secs };
-    Ok(Json(sync::set_schedule(&call.workspace, request).await?))
+    Ok(JsonReply(sync::set_schedule(&call.workspace, request).await?))
 }
 
 #[derive(Deserialize, JsonSchema)]

@@ -7,8 +7,8 @@ use serde_json::Value;
 use url::Url;
 
 use super::super::call::Call;
-use super::super::reply::{Created, Json};
-use super::{DELETE, GET, POST, Route, Unused};
+use super::super::reply::{Created, JsonReply};
+use super::{ApiRoute, DELETE, GET, POST, Unused};
 use crate::error::Result;
 use crate::model::SubscriptionId;
 use crate::ops::webhooks::{
@@ -19,39 +19,39 @@ use crate::view::webhook::{
 };
 use crate::webhook::simulate::corrupt::Corruption;
 
-pub(super) fn routes() -> Vec<Route> {
+pub(super) fn routes() -> Vec<ApiRoute> {
     vec![
-        Route::new(
+        ApiRoute::new(
             (GET, "/v1/connections/{connection}/webhook"),
             "webhook url",
             "Return the URL that the service calls",
             url,
         ),
-        Route::new(
+        ApiRoute::new(
             (GET, "/v1/connections/{connection}/webhook/secret"),
             "webhook secret",
             "Return whether a signing secret is stored, without the secret",
             secret,
         ),
-        Route::new(
+        ApiRoute::new(
             (POST, "/v1/connections/{connection}/subscriptions"),
             "webhook subscribe",
             "Register the webhook URL at the service",
             subscribe,
         ),
-        Route::new(
+        ApiRoute::new(
             (DELETE, "/v1/connections/{connection}/subscriptions/{subscription}"),
             "webhook unsubscribe",
             "Remove a registration at the service",
             unsubscribe,
         ),
-        Route::new(
+        ApiRoute::new(
             (GET, "/v1/connections/{connection}/samples"),
             "webhook samples",
             "List the event types that have a sample",
             samples,
         ),
-        Route::new(
+        ApiRoute::new(
             (POST, "/v1/connections/{connection}/simulate"),
             "webhook simulate",
             "Send sample events to this server, signed as the service signs them",
@@ -60,12 +60,12 @@ pub(super) fn routes() -> Vec<Route> {
     ]
 }
 
-async fn url(call: Call<Unused, Unused>) -> Result<Json<WebhookUrlView>> {
-    Ok(Json(webhooks::show_webhook_url(&call.workspace, &call.connection()?).await?))
+async fn url(call: Call<Unused, Unused>) -> Result<JsonReply<WebhookUrlView>> {
+    Ok(JsonReply(webhooks::show_webhook_url(&call.workspace, &call.connection()?).await?))
 }
 
-async fn secret(call: Call<Unused, Unused>) -> Result<Json<WebhookSecretView>> {
-    Ok(Json(webhooks::show_webhook_secret(&call.workspace, &call.connection()?).await?))
+async fn secret(call: Call<Unused, Unused>) -> Result<JsonReply<WebhookSecretView>> {
+    Ok(JsonReply(webhooks::show_webhook_secret(&call.workspace, &call.connection()?).await?))
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -88,16 +88,16 @@ async fn subscribe(call: Call<Unused, SubscribeBody>) -> Result<Created<Subscrib
     Ok(Created(location, Box::pin(webhooks::subscribe(&call.workspace, request)).await?))
 }
 
-async fn unsubscribe(call: Call<Unused, Unused>) -> Result<Json<UnsubscribedView>> {
+async fn unsubscribe(call: Call<Unused, Unused>) -> Result<JsonReply<UnsubscribedView>> {
     let id = Some(SubscriptionId(call.path("subscription")?));
     let request = UnsubscribeRequest { connection: call.connection()?, id, all: false, local: false };
-    Ok(Json(Box::pin(webhooks::unsubscribe(&call.workspace, request)).await?))
+    Ok(JsonReply(Box::pin(webhooks::unsubscribe(&call.workspace, request)).await?))
 }
 
-async fn samples(call: Call<Unused, Unused>) -> Result<Json<SampleEventListView>> {
+async fn samples(call: Call<Unused, Unused>) -> Result<JsonReply<SampleEventListView>> {
     let connection = call.connection()?;
     call.workspace.connection(&connection).await?;
-    Ok(Json(webhooks::list_sample_events(&call.workspace, &connection).await?))
+    Ok(JsonReply(webhooks::list_sample_events(&call.workspace, &connection).await?))
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -143,7 +143,7 @@ impl SimulationObserver for SentEvents {
     }
 }
 
-async fn simulate(call: Call<Unused, SimulateBody>) -> Result<Json<SimulationView>> {
+async fn simulate(call: Call<Unused, SimulateBody>) -> Result<JsonReply<SimulationView>> {
     let source = call.connection()?;
     call.workspace.connection(&source).await?;
     let SimulateBody { event, data, count, invalid } = call.body;
@@ -160,5 +160,5 @@ async fn simulate(call: Call<Unused, SimulateBody>) -> Result<Json<SimulationVie
     };
     let mut sent = SentEvents::default();
     let result = Box::pin(webhooks::simulate_events(&call.workspace, request, &mut sent)).await?;
-    Ok(Json(SimulationView { to: result.to, sent: result.sent, unexpected: result.unexpected, events: sent.0 }))
+    Ok(JsonReply(SimulationView { to: result.to, sent: result.sent, unexpected: result.unexpected, events: sent.0 }))
 }

@@ -338,7 +338,7 @@ pub(super) mod tests {
         let hash = add(&store, &limited).await;
         let tokens = other.api_tokens();
         assert_eq!(tokens.find(&limited.id).await.unwrap(), Some(limited.clone()));
-        assert_eq!(tokens.list().await.unwrap(), [limited.clone()]);
+        assert_eq!(tokens.list().await.unwrap(), std::slice::from_ref(&limited));
         let found = tokens.find_by_hash(&hash).await.unwrap().unwrap();
         assert_eq!((found.token, found.hash.matches(&hash), found.previous), (limited.clone(), true, None));
         assert!(tokens.find_by_hash(&ApiTokenText::random().hash()).await.unwrap().is_none());

@@ -69,7 +69,7 @@ async fn one_of_64_callbacks_uses_up_a_state() {
         tasks.spawn(async move { stores[number % 4].sign_ins().take(&id, at(1)).await.unwrap() });
     }
     let results = tasks.join_all().await;
-    assert_eq!(results.iter().filter(|result| **result == TakeSignInResult::Taken).count(), 1);
+    assert_eq!(results.iter().filter(|result| **result == TakeSignInResult::Claimed).count(), 1);
     assert_eq!(results.iter().filter(|result| **result == TakeSignInResult::Used).count(), 63);
     let found = stores[3].sign_ins().find_by_state(&[1; 32]).await.unwrap().unwrap();
     assert!(found.details.is_none(), "its secrets are erased");
@@ -86,7 +86,7 @@ async fn a_result_is_stored_once_and_kept_for_an_hour() {
     assert!(!format!("{found:?}").contains("MARKER"));
     assert_eq!((found.connection, found.user, found.return_to), (new.connection.clone(), new.user, new.return_to));
     assert_eq!(theirs.sign_ins().take(&new.id, at(600)).await.unwrap(), TakeSignInResult::Expired);
-    assert_eq!(theirs.sign_ins().take(&new.id, at(599)).await.unwrap(), TakeSignInResult::Taken);
+    assert_eq!(theirs.sign_ins().take(&new.id, at(599)).await.unwrap(), TakeSignInResult::Claimed);
     theirs.sign_ins().finish(&new.id, &connected(), at(600)).await.unwrap();
     ours.sign_ins().finish(&new.id, &failed(), at(601)).await.unwrap();
     let found = ours.sign_ins().find(&new.id).await.unwrap().unwrap();
@@ -124,13 +124,13 @@ async fn a_link_is_used_up_by_the_first_sign_in_that_finishes() {
         new.id
     };
     let (first, second, third) = (begin(1).await, begin(2).await, begin(3).await);
-    assert_eq!(ours.sign_ins().take(&first, at(1)).await.unwrap(), TakeSignInResult::Taken);
+    assert_eq!(ours.sign_ins().take(&first, at(1)).await.unwrap(), TakeSignInResult::Claimed);
     assert_eq!(theirs.sign_ins().take(&second, at(1)).await.unwrap(), TakeSignInResult::LinkUsed);
     // The person denied it: somebody may still use the link.
     ours.sign_ins().finish(&first, &failed(), at(2)).await.unwrap();
     ours.sign_ins().finish(&first, &failed(), at(2)).await.unwrap();
     // A sign-in that was begun in time ends after its link.
-    assert_eq!(theirs.sign_ins().take(&second, at(200)).await.unwrap(), TakeSignInResult::Taken);
+    assert_eq!(theirs.sign_ins().take(&second, at(200)).await.unwrap(), TakeSignInResult::Claimed);
     theirs.sign_ins().finish(&second, &connected(), at(201)).await.unwrap();
     assert_eq!(ours.sign_ins().take(&third, at(202)).await.unwrap(), TakeSignInResult::LinkUsed);
     let listed = theirs.connect_links().list().await.unwrap();

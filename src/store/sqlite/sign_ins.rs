@@ -133,7 +133,7 @@ fn take(transaction: &Transaction<'_>, id: &SignInId, now: Timestamp) -> Result<
     }
     let sql = "UPDATE sign_ins SET taken_at = ?2, details = NULL WHERE id = ?1 AND taken_at IS NULL";
     transaction.execute(sql, params![id.as_str(), now.as_second()])?;
-    Ok(TakeSignInResult::Taken)
+    Ok(TakeSignInResult::Claimed)
 }
 
 fn finish(
