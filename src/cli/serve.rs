@@ -51,7 +51,7 @@ impl ServeObserver for Display<'_> {
         if self.ui.json {
             return Ok(self.ui.show_line(&json(&started))?);
         }
-        self.ui.note(&format!("Serving {} (documentation: {0}/docs)", started.url));
+        self.ui.raw(&format!("Serving {} (documentation: {0}/docs)\n", started.url));
         Ok(())
     }
 

@@ -1,17 +1,17 @@
 //! `integ serve`: the HTTP API, the webhook URLs and the workers of workspaces, in one process.
 //!
-//! [`ApiRoute`](route::ApiRoute)s are rows of a table (`api`): method, path, operation, shapes, handler. One path through
-//! [`http`] leads to them all, so that no route can leave out authentication, the rate limit or the audit log:
+//! `ApiRoute`s are rows of a table (`api`): method, path, operation, shapes, handler. One path through
+//! `http` leads to them all, so that no route can leave out authentication, the rate limit or the audit log:
 //!
-//! 1. [`http::HttpServer`] checks host and origin, finds the route, and authenticates the token ([`authentication`]), which
+//! 1. `http::HttpServer` checks host and origin, finds the route, and authenticates the token (`authentication`), which
 //!    names the workspace and the connections that the request may use.
-//! 2. [`operation::ApiRequest`] checks the scope that the operation needs and counts the request. Then its body is read, and
-//!    a request that needs a person's approval ([`approval`]) uses it up, or waits for it.
-//! 3. [`call::Call`] parses path, query and body; the handler calls the operation in `ops` and returns its view. The audit
+//! 2. `operation::ApiRequest` checks the scope that the operation needs and counts the request. Then its body is read, and
+//!    a request that needs a person's approval (`approval`) uses it up, or waits for it.
+//! 3. `call::Call` parses path, query and body; the handler calls the operation in `ops` and returns its view. The audit
 //!    log has the request before anything is changed or returned.
-//! 4. Failures become problem details ([`problem`]).
+//! 4. Failures become problem details (`problem`).
 //!
-//! [`openapi`] describes the same table.
+//! `openapi` describes the same table.
 
 mod api;
 mod approval;

@@ -1,9 +1,9 @@
 //! Sign-ins that one process begins and any other finishes, for a server: the callback comes over HTTP, and to any of its
 //! processes.
 //!
-//! 1. [`start`] does what [`connect`](super::connect) does up to the page that the person opens, and stores the rest in the
+//! 1. [`start()`] does what [`connect`](super::connect) does up to the page that the person opens, and stores the rest in the
 //!    encrypted store, by the hash of `state`: client, PKCE verifier, the server that was asked.
-//! 2. [`finish`] finds it by the callback's `state`, checks the callback, and uses the state up in a commit of its own. Then
+//! 2. [`finish()`] finds it by the callback's `state`, checks the callback, and uses the state up in a commit of its own. Then
 //!    it exchanges the code, identifies the account and stores the connection, with the functions of
 //!    [`connect`](super::connect).
 //! 3. The result is stored for an hour, for anyone who shows it. A process that is killed between the two commits of step 2
@@ -44,7 +44,7 @@ pub async fn find(workspace: &Workspace, id: &SignInId) -> Result<SignIn> {
 }
 
 /// Consents at the sandbox's page of a sign-in in the person's place, and returns the query of the callback, for
-/// [`finish`]. For programs that have no browser; the sandbox must be that of this process.
+/// [`finish()`]. For programs that have no browser; the sandbox must be that of this process.
 ///
 /// # Errors
 /// [`SignInError::NotSandbox`]; [`ConnectError::SandboxConsentFailed`](super::ConnectError::SandboxConsentFailed).
