@@ -14,7 +14,7 @@ pub(super) const MAX_LIMIT: u32 = 1000;
 
 /// One page of a list.
 #[derive(Clone, Debug, JsonSchema, Serialize)]
-pub(super) struct ListPage<T> {
+pub(super) struct CursorPage<T> {
     pub(super) data: Vec<T>,
     /// The cursor of the next page; null on the last one.
     pub(super) next_cursor: Option<String>,
@@ -111,7 +111,7 @@ impl Cursor {
     }
 }
 
-impl<T> ListPage<T> {
+impl<T> CursorPage<T> {
     /// Makes a page of items that were read from the cursor on, [`Limit::with_next`] of them if there are so many. `key`
     /// returns what the list is sorted by.
     pub(super) fn new(mut items: Vec<T>, limit: Limit, key: impl Fn(&T) -> String) -> Self {
@@ -144,7 +144,7 @@ mod tests {
         let limit = Limit::try_from(10).unwrap();
         let (mut seen, mut cursor) = (Vec::new(), None);
         loop {
-            let page = ListPage::of_sorted(names.clone(), cursor.as_ref(), limit, Clone::clone).unwrap();
+            let page = CursorPage::of_sorted(names.clone(), cursor.as_ref(), limit, Clone::clone).unwrap();
             seen.extend(page.data);
             match page.next_cursor {
                 Some(next) => cursor = Some(Cursor(next)),

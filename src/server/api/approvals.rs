@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::super::call::Call;
-use super::super::page::{Cursor, Limit, ListPage};
+use super::super::page::{Cursor, CursorPage, Limit};
 use super::super::reply::JsonReply;
 use super::{ApiRoute, GET, Unused};
 use crate::error::Result;
@@ -33,12 +33,12 @@ struct ListQuery {
     cursor: Option<Cursor>,
 }
 
-async fn list(call: Call<ListQuery, Unused>) -> Result<JsonReply<ListPage<ApprovalView>>> {
+async fn list(call: Call<ListQuery, Unused>) -> Result<JsonReply<CursorPage<ApprovalView>>> {
     let ListQuery { status, limit, cursor } = call.query;
     let after = cursor.map(|cursor| cursor.key()).transpose()?;
     let request = ListApprovalsRequest { status, after, limit: limit.with_next() };
     let listed = approvals::list_approvals(&call.workspace, request, Some(&call.caller)).await?.approvals;
-    Ok(JsonReply(ListPage::new(listed, limit, |approval| approval.approval.to_string())))
+    Ok(JsonReply(CursorPage::new(listed, limit, |approval| approval.approval.to_string())))
 }
 
 async fn show(call: Call<Unused, Unused>) -> Result<JsonReply<ApprovalDetailView>> {

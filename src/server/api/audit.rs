@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::super::call::Call;
-use super::super::page::{Cursor, Limit, ListPage};
+use super::super::page::{Cursor, CursorPage, Limit};
 use super::super::reply::{JsonReply, Lines};
 use super::{ApiRoute, GET, POST, Unused};
 use crate::error::Result;
@@ -44,12 +44,12 @@ struct ListQuery {
     cursor: Option<Cursor>,
 }
 
-async fn list(call: Call<ListQuery, Unused>) -> Result<JsonReply<ListPage<AuditEntryView>>> {
+async fn list(call: Call<ListQuery, Unused>) -> Result<JsonReply<CursorPage<AuditEntryView>>> {
     let ListQuery { connection, user, operation, since, limit, cursor } = call.query;
     let before = cursor.map(|cursor| cursor.key().map(AuditSequence)).transpose()?;
     let request = ListAuditRequest { connection, user, operation, since, before, limit: limit.with_next() };
     let entries = audit::list_entries(&call.workspace, request).await?.entries;
-    Ok(JsonReply(ListPage::new(entries, limit, |entry| entry.sequence.to_string())))
+    Ok(JsonReply(CursorPage::new(entries, limit, |entry| entry.sequence.to_string())))
 }
 
 #[derive(Deserialize, JsonSchema)]

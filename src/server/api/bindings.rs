@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::super::call::Call;
-use super::super::page::{Cursor, Limit, ListPage};
+use super::super::page::{Cursor, CursorPage, Limit};
 use super::super::problem::RequestError;
 use super::super::reply::JsonReply;
 use super::{ApiRoute, DELETE, GET, POST, PUT, Unused};
@@ -61,11 +61,11 @@ struct PageQuery {
     cursor: Option<Cursor>,
 }
 
-async fn list(call: Call<PageQuery, Unused>) -> Result<JsonReply<ListPage<BindingSummaryView>>> {
+async fn list(call: Call<PageQuery, Unused>) -> Result<JsonReply<CursorPage<BindingSummaryView>>> {
     let PageQuery { limit, cursor } = call.query;
     let mut bindings = bindings::list_bindings(&call.workspace).await?.bindings;
     bindings.sort_by_cached_key(|binding| binding.name.to_string());
-    Ok(JsonReply(ListPage::of_sorted(bindings, cursor.as_ref(), limit, |binding| binding.name.to_string())?))
+    Ok(JsonReply(CursorPage::of_sorted(bindings, cursor.as_ref(), limit, |binding| binding.name.to_string())?))
 }
 
 fn binding<Q, B>(call: &Call<Q, B>) -> Result<BindingName> {

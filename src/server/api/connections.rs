@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::super::call::Call;
-use super::super::page::{Cursor, Limit, ListPage};
+use super::super::page::{Cursor, CursorPage, Limit};
 use super::super::problem::RequestError;
 use super::super::reply::JsonReply;
 use super::{ApiRoute, DELETE, GET, PATCH, POST, Unused};
@@ -85,7 +85,7 @@ struct ListQuery {
     cursor: Option<Cursor>,
 }
 
-async fn list(call: Call<ListQuery, Unused>) -> Result<JsonReply<ListPage<ConnectionView>>> {
+async fn list(call: Call<ListQuery, Unused>) -> Result<JsonReply<CursorPage<ConnectionView>>> {
     let ListQuery { user, connector, status, limit, cursor } = call.query;
     let request = StatusRequest { user, ..StatusRequest::default() };
     let mut found = connections::status(&call.workspace, request).await?.connections;
@@ -94,7 +94,7 @@ async fn list(call: Call<ListQuery, Unused>) -> Result<JsonReply<ListPage<Connec
             && status.is_none_or(|wanted| view.status == wanted)
     });
     found.sort_by_cached_key(|view| view.connection.to_string());
-    Ok(JsonReply(ListPage::of_sorted(found, cursor.as_ref(), limit, |view| view.connection.to_string())?))
+    Ok(JsonReply(CursorPage::of_sorted(found, cursor.as_ref(), limit, |view| view.connection.to_string())?))
 }
 
 async fn show(call: Call<Unused, Unused>) -> Result<JsonReply<ConnectionView>> {

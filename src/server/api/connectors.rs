@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::super::call::Call;
-use super::super::page::{Cursor, Limit, ListPage};
+use super::super::page::{Cursor, CursorPage, Limit};
 use super::super::reply::JsonReply;
 use super::{ApiRoute, GET, POST, Unused};
 use crate::connector::Descriptor;
@@ -58,10 +58,10 @@ struct ListQuery {
     cursor: Option<Cursor>,
 }
 
-async fn list(call: Call<ListQuery, Unused>) -> Result<JsonReply<ListPage<ConnectorSummaryView>>> {
+async fn list(call: Call<ListQuery, Unused>) -> Result<JsonReply<CursorPage<ConnectorSummaryView>>> {
     let ListQuery { category, limit, cursor } = call.query;
     let list = connectors::list_connectors(&call.workspace, category).await?;
-    Ok(JsonReply(ListPage::of_sorted(list.connectors, cursor.as_ref(), limit, |connector| connector.id.clone())?))
+    Ok(JsonReply(CursorPage::of_sorted(list.connectors, cursor.as_ref(), limit, |connector| connector.id.clone())?))
 }
 
 async fn show(call: Call<Unused, Unused>) -> Result<JsonReply<ConnectorDetailView>> {

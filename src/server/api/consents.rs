@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::super::call::Call;
-use super::super::page::{Limit, ListPage};
+use super::super::page::{CursorPage, Limit};
 use super::super::problem::RequestError;
 use super::super::reply::{Created, JsonReply};
 use super::{ApiRoute, DELETE, GET, POST, Unused};
@@ -56,12 +56,12 @@ where
     Ok(text.map(|text| text.parse().map_err(invalid)).transpose()?)
 }
 
-async fn list(call: Call<ListQuery, Unused>) -> Result<JsonReply<ListPage<ConsentView>>> {
+async fn list(call: Call<ListQuery, Unused>) -> Result<JsonReply<CursorPage<ConsentView>>> {
     let ListQuery { user, purpose, limit } = call.query;
     let filter = ConsentFilter { user, purpose: parse("purpose", purpose)?, ..ConsentFilter::default() };
     let request = ListConsentsRequest { filter, limit: limit.get() };
     let consents = consents::list_consents(&call.workspace, request).await?.consents;
-    Ok(JsonReply(ListPage { data: consents, next_cursor: None }))
+    Ok(JsonReply(CursorPage { data: consents, next_cursor: None }))
 }
 
 #[derive(Deserialize, JsonSchema)]

@@ -9,7 +9,7 @@ use serde_json::Value;
 use url::Url;
 
 use super::super::call::Call;
-use super::super::page::{Cursor, Limit, ListPage};
+use super::super::page::{Cursor, CursorPage, Limit};
 use super::super::reply::{Created, JsonReply, NoContent};
 use super::{ApiRoute, DELETE, GET, PATCH, POST, Unused};
 use crate::endpoint::{EndpointChange, RetryFilter};
@@ -71,11 +71,11 @@ struct PageQuery {
     cursor: Option<Cursor>,
 }
 
-async fn list(call: Call<PageQuery, Unused>) -> Result<JsonReply<ListPage<EndpointView>>> {
+async fn list(call: Call<PageQuery, Unused>) -> Result<JsonReply<CursorPage<EndpointView>>> {
     let PageQuery { limit, cursor } = call.query;
     let mut endpoints = endpoints::list_endpoints(&call.workspace).await?.endpoints;
     endpoints.sort_by_cached_key(|endpoint| endpoint.endpoint.to_string());
-    Ok(JsonReply(ListPage::of_sorted(endpoints, cursor.as_ref(), limit, |endpoint| endpoint.endpoint.to_string())?))
+    Ok(JsonReply(CursorPage::of_sorted(endpoints, cursor.as_ref(), limit, |endpoint| endpoint.endpoint.to_string())?))
 }
 
 /// The settings of an endpoint; what is absent keeps its value.
@@ -212,12 +212,12 @@ struct DeliveriesQuery {
     cursor: Option<Cursor>,
 }
 
-async fn deliveries(call: Call<DeliveriesQuery, Unused>) -> Result<JsonReply<ListPage<DeliveryView>>> {
+async fn deliveries(call: Call<DeliveriesQuery, Unused>) -> Result<JsonReply<CursorPage<DeliveryView>>> {
     let DeliveriesQuery { endpoint, message, status, since, limit, cursor } = call.query;
     let before = cursor.map(|cursor| cursor.key()).transpose()?;
     let filter = DeliveryFilter { endpoint, message, status, since, before, limit: limit.with_next() };
     let deliveries = endpoints::list_deliveries(&call.workspace, filter).await?.deliveries;
-    Ok(JsonReply(ListPage::new(deliveries, limit, |delivery| delivery.delivery.to_string())))
+    Ok(JsonReply(CursorPage::new(deliveries, limit, |delivery| delivery.delivery.to_string())))
 }
 
 fn delivery_id(call: &Call<Unused, Unused>) -> Result<DeliveryId> {
@@ -248,11 +248,11 @@ async fn retry_failed(call: Call<Unused, RetryBody>) -> Result<JsonReply<Deliver
     Ok(JsonReply(endpoints::retry_deliveries(&call.workspace, request).await?))
 }
 
-async fn event_types(call: Call<PageQuery, Unused>) -> Result<JsonReply<ListPage<EventTypeView>>> {
+async fn event_types(call: Call<PageQuery, Unused>) -> Result<JsonReply<CursorPage<EventTypeView>>> {
     let PageQuery { limit, cursor } = call.query;
     let mut types = endpoints::list_event_types(&call.workspace).await?.events;
     types.sort_by_cached_key(|known| known.event.clone());
-    Ok(JsonReply(ListPage::of_sorted(types, cursor.as_ref(), limit, |known| known.event.clone())?))
+    Ok(JsonReply(CursorPage::of_sorted(types, cursor.as_ref(), limit, |known| known.event.clone())?))
 }
 
 #[derive(Deserialize, JsonSchema)]

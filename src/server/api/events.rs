@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::super::call::Call;
-use super::super::page::{Cursor, Limit, ListPage};
+use super::super::page::{Cursor, CursorPage, Limit};
 use super::super::reply::{JsonReply, Octets};
 use super::{ApiRoute, GET, POST, Unused};
 use crate::error::Result;
@@ -51,7 +51,7 @@ struct ListQuery {
     cursor: Option<Cursor>,
 }
 
-async fn list(call: Call<ListQuery, Unused>) -> Result<JsonReply<ListPage<StoredEventView>>> {
+async fn list(call: Call<ListQuery, Unused>) -> Result<JsonReply<CursorPage<StoredEventView>>> {
     let ListQuery { connection, user, status, kind, conflicts, since, limit, cursor } = call.query;
     let request = ListEventsRequest {
         connection,
@@ -64,7 +64,7 @@ async fn list(call: Call<ListQuery, Unused>) -> Result<JsonReply<ListPage<Stored
         limit: limit.with_next(),
     };
     let events = webhooks::list_events(&call.workspace, request).await?.events;
-    Ok(JsonReply(ListPage::new(events, limit, |event| event.id.to_string())))
+    Ok(JsonReply(CursorPage::new(events, limit, |event| event.id.to_string())))
 }
 
 fn event_id<B>(call: &Call<Unused, B>) -> Result<EventId> {

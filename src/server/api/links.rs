@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::super::call::Call;
-use super::super::page::{Cursor, Limit, ListPage};
+use super::super::page::{Cursor, CursorPage, Limit};
 use super::super::problem::RequestError;
 use super::super::reply::{Created, JsonReply};
 use super::{ApiRoute, DELETE, GET, POST, Unused};
@@ -39,13 +39,13 @@ struct ListQuery {
     cursor: Option<Cursor>,
 }
 
-async fn list(call: Call<ListQuery, Unused>) -> Result<JsonReply<ListPage<LinkView>>> {
+async fn list(call: Call<ListQuery, Unused>) -> Result<JsonReply<CursorPage<LinkView>>> {
     let ListQuery { user, entity_type, connection, resource, limit, cursor } = call.query;
     let after = cursor.map(|cursor| cursor.key().map(LinkId)).transpose()?;
     let most = usize::try_from(limit.with_next()).ok();
     let request = ListLinksRequest { user, entity_type, connection, resource, after, limit: most };
     let links = links::list_links(&call.workspace, request).await?.links;
-    Ok(JsonReply(ListPage::new(links, limit, |link| link.id.0.to_string())))
+    Ok(JsonReply(CursorPage::new(links, limit, |link| link.id.0.to_string())))
 }
 
 fn entity(text: &str) -> Result<Entity> {

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::super::call::Call;
-use super::super::page::{Cursor, Limit, ListPage};
+use super::super::page::{Cursor, CursorPage, Limit};
 use super::super::reply::{JsonReply, PrometheusText};
 use super::{ApiRoute, GET, Unused};
 use crate::error::Result;
@@ -67,11 +67,11 @@ struct LogsQuery {
     cursor: Option<Cursor>,
 }
 
-async fn list(call: Call<LogsQuery, Unused>) -> Result<JsonReply<ListPage<LogEntryView>>> {
+async fn list(call: Call<LogsQuery, Unused>) -> Result<JsonReply<CursorPage<LogEntryView>>> {
     page(&call, None).await
 }
 
-async fn list_of_connection(call: Call<LogsQuery, Unused>) -> Result<JsonReply<ListPage<LogEntryView>>> {
+async fn list_of_connection(call: Call<LogsQuery, Unused>) -> Result<JsonReply<CursorPage<LogEntryView>>> {
     let connection = call.connection()?;
     page(&call, Some(connection)).await
 }
@@ -79,10 +79,10 @@ async fn list_of_connection(call: Call<LogsQuery, Unused>) -> Result<JsonReply<L
 async fn page(
     call: &Call<LogsQuery, Unused>,
     connection: Option<ConnectionName>,
-) -> Result<JsonReply<ListPage<LogEntryView>>> {
+) -> Result<JsonReply<CursorPage<LogEntryView>>> {
     let LogsQuery { since, limit, cursor } = &call.query;
     let after = cursor.as_ref().map(Cursor::key).transpose()?.unwrap_or_default();
     let request = ListLogsRequest { connection, since: *since, after, limit: limit.with_next() };
     let entries = logs::list_logs(&call.workspace, &request).await?.entries;
-    Ok(JsonReply(ListPage::new(entries, *limit, |entry| entry.position.to_string())))
+    Ok(JsonReply(CursorPage::new(entries, *limit, |entry| entry.position.to_string())))
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::super::call::Call;
-use super::super::page::{Cursor, Limit, ListPage};
+use super::super::page::{Cursor, CursorPage, Limit};
 use super::super::reply::{Accepted, JsonReply, NoContent};
 use super::{ApiRoute, DELETE, GET, POST, PUT, Unused};
 use crate::error::Result;
@@ -255,12 +255,12 @@ struct JobsQuery {
     cursor: Option<Cursor>,
 }
 
-async fn jobs(call: Call<JobsQuery, Unused>) -> Result<JsonReply<ListPage<JobView>>> {
+async fn jobs(call: Call<JobsQuery, Unused>) -> Result<JsonReply<CursorPage<JobView>>> {
     let JobsQuery { connection, user, limit, cursor } = call.query;
     let before = cursor.map(|cursor| cursor.key().map(JobId)).transpose()?;
     let request = JobListRequest { connection, user, before, limit: limit.with_next() };
     let jobs = sync::list_jobs(&call.workspace, request).await?.jobs;
-    Ok(JsonReply(ListPage::new(jobs, limit, |job| job.id.to_string())))
+    Ok(JsonReply(CursorPage::new(jobs, limit, |job| job.id.to_string())))
 }
 
 fn job_id(call: &Call<Unused, Unused>) -> Result<JobId> {
@@ -327,13 +327,13 @@ async fn import_cursors(call: Call<Unused, CursorExport>) -> Result<JsonReply<Cu
     Ok(JsonReply(sync::import_cursors(&call.workspace, request).await?))
 }
 
-async fn schedules(call: Call<PageQuery, Unused>) -> Result<JsonReply<ListPage<ScheduleView>>> {
+async fn schedules(call: Call<PageQuery, Unused>) -> Result<JsonReply<CursorPage<ScheduleView>>> {
     let PageQuery { limit, cursor } = call.query;
     let mut schedules = sync::list_schedules(&call.workspace).await?.schedules;
     let key =
         |schedule: &ScheduleView| format!("{}/{}", schedule.connection, schedule.stream.as_deref().unwrap_or_default());
     schedules.sort_by_cached_key(key);
-    Ok(JsonReply(ListPage::of_sorted(schedules, cursor.as_ref(), limit, key)?))
+    Ok(JsonReply(CursorPage::of_sorted(schedules, cursor.as_ref(), limit, key)?))
 }
 
 #[derive(Deserialize, JsonSchema)]
