@@ -22,7 +22,6 @@ pub const EXCEPTIONS: &[(&str, Exception)] = &[
     ("integ approval grant apr_…", NotRun("it needs a request that waits: see `approval`")),
     ("integ approval deny apr_…", NotRun("it needs a request that waits: see `approval`")),
     ("integ connect https://api.githubcopilot.com/mcp/ --with-token", NotRun("it needs an account")),
-    ("integ connect-link revoke CONNECT_LINK", NotRun("CONNECT_LINK stands for an id: see `sign_in`")),
     ("integ calendar update outlook-calendar EVENT…", NotRun("EVENT stands for an id")),
     ("integ calendar delete outlook-calendar EVENT…", NotRun("EVENT stands for an id")),
     ("integ mcp install claude-code mcp@linear…", NotRun("it asks first")),
