@@ -176,7 +176,7 @@ fn exit_codes() -> String {
     text.push_str(
         "\n`status --check`, `test` and `doctor` exit with 6 if something is wrong; the first\n\
          two exit with 4 if reconnecting fixes everything. A command that `exec` runs keeps\n\
-         its own exit code; it is 127 if there is no such command, and 126 if it cannot be\n\
+         its own exit code; it is 127 if the command is not found, and 126 if it cannot be\n\
          run.\n",
     );
     text

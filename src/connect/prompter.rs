@@ -138,7 +138,7 @@ pub(super) async fn with_countdown<T>(
 /// Why a question got no answer.
 #[derive(Debug, Error)]
 pub enum PromptError {
-    #[error("{prompt} is needed, and there is no terminal to ask at")]
+    #[error("{prompt} is needed, but integ is not running in a terminal")]
     NoTerminal { prompt: String, missing: String },
     #[error("no value was entered")]
     Empty,

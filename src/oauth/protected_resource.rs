@@ -18,7 +18,7 @@ use crate::http::{Challenge, Client, HttpError, Request, Response, Route};
 /// What a resource says of its authorization.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProtectedResource {
-    /// The resource's identifier, for which tokens are requested (RFC 8707); absent where there is no metadata.
+    /// The resource's identifier, for which tokens are requested (RFC 8707); absent if the server has no metadata.
     pub resource: Option<String>,
     /// The issuer of its tokens.
     pub issuer: String,

@@ -16,7 +16,7 @@ use super::token_endpoint::{TokenIssuance, split_scopes};
 use super::vendor_emulator::{RequestContext, VendorEmulator};
 use crate::connector::{ClientSecretPolicy, GrantType, OAuth2};
 
-/// Seconds between polls. The standard's default is five; there is no reason to wait here.
+/// Seconds between polls. The standard's default is five; waiting would only slow the sandbox down.
 const INTERVAL_SECS: i64 = 1;
 
 /// Added to the interval after every poll that is too early (RFC 8628 section 3.5).

@@ -20,6 +20,15 @@ pub(super) struct CursorPage<T> {
     pub(super) next_cursor: Option<String>,
 }
 
+/// The query of a list that has no filters.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PageQuery {
+    #[serde(default)]
+    pub(super) limit: Limit,
+    pub(super) cursor: Option<Cursor>,
+}
+
 /// How many items a page has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "u32")]
@@ -121,14 +130,15 @@ impl<T> CursorPage<T> {
         Self { data: items, next_cursor }
     }
 
-    /// Makes a page of a whole list that is sorted by a text, which no two items share.
-    pub(super) fn of_sorted(
-        items: Vec<T>,
+    /// Sorts a whole list by a text that no two items share, and makes a page of it.
+    pub(super) fn of_list(
+        mut items: Vec<T>,
         cursor: Option<&Cursor>,
         limit: Limit,
         key: impl Fn(&T) -> String,
     ) -> Result<Self, RequestError> {
         let after: Option<String> = cursor.map(Cursor::key).transpose()?;
+        items.sort_by_cached_key(&key);
         let rest = items.into_iter().filter(|item| after.as_ref().is_none_or(|after| key(item) > *after));
         Ok(Self::new(rest.take(limit.len() + 1).collect(), limit, key))
     }
@@ -144,7 +154,8 @@ mod tests {
         let limit = Limit::try_from(10).unwrap();
         let (mut seen, mut cursor) = (Vec::new(), None);
         loop {
-            let page = CursorPage::of_sorted(names.clone(), cursor.as_ref(), limit, Clone::clone).unwrap();
+            let page = CursorPage::of_list(names.iter().rev().cloned().collect(), cursor.as_ref(), limit, Clone::clone)
+                .unwrap();
             seen.extend(page.data);
             match page.next_cursor {
                 Some(next) => cursor = Some(Cursor(next)),

@@ -46,7 +46,7 @@ pub enum VaultError {
     ExcessiveWork { path: PathBuf, required: u8 },
     #[error("the passphrase does not open {}", .0.display())]
     WrongPassphrase(PathBuf),
-    #[error("a passphrase is needed, and there is no terminal to ask at")]
+    #[error("a passphrase is needed, but integ is not running in a terminal")]
     MissingPassphrase,
     #[error("the passphrases do not match")]
     PassphraseMismatch,

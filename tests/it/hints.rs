@@ -75,7 +75,7 @@ pub fn follow(home: &Home, line: &str, ran: &Ran) -> Vec<(String, i32)> {
         run.env("INTEG_CONNECT_TIMEOUT", "1s").env("INTEG_RECONNECT_TIMEOUT", "1s");
         let ran = finish(run);
         // What it names exists, and it is written correctly. Whether it then succeeds depends on what is wrong.
-        let asks = ran.stderr.contains("there is no terminal to ask at");
+        let asks = ran.stderr.contains("integ is not running in a terminal");
         assert!(asks || ![2, 3].contains(&ran.code), "{line}: its hint `{command}` fails: {ran:?}");
         codes.push((command, ran.code));
     }

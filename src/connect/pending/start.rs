@@ -30,7 +30,7 @@ const MAX_DEVICE_LIFETIME: Duration = Duration::from_secs(1800);
 pub struct SignInTarget {
     /// The callback URL of the server.
     pub redirect_uri: Url,
-    /// Where the browser goes afterwards. The caller has checked that it is no open redirect.
+    /// Where the browser goes afterwards. The caller has checked that it cannot be used as an open redirect.
     pub return_to: Option<Url>,
     /// The connect link that it was begun with: finishing uses it up.
     pub link: Option<ConnectLinkId>,

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::super::call::Call;
-use super::super::page::{Cursor, CursorPage, Limit};
+use super::super::page::{CursorPage, PageQuery};
 use super::super::reply::{Created, JsonReply};
 use super::{ApiRoute, DELETE, GET, PATCH, POST, Unused};
 use crate::error::Result;
@@ -47,19 +47,10 @@ pub(super) fn routes() -> Vec<ApiRoute> {
     ]
 }
 
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct PageQuery {
-    #[serde(default)]
-    limit: Limit,
-    cursor: Option<Cursor>,
-}
-
 async fn list(call: Call<PageQuery, Unused>) -> Result<JsonReply<CursorPage<ApiTokenView>>> {
     let PageQuery { limit, cursor } = call.query;
-    let mut tokens = api_tokens::list_tokens(&call.workspace, Some(&call.caller)).await?.tokens;
-    tokens.sort_by_cached_key(|token| token.id.to_string());
-    Ok(JsonReply(CursorPage::of_sorted(tokens, cursor.as_ref(), limit, |token| token.id.to_string())?))
+    let tokens = api_tokens::list_tokens(&call.workspace, Some(&call.caller)).await?.tokens;
+    Ok(JsonReply(CursorPage::of_list(tokens, cursor.as_ref(), limit, |token| token.id.to_string())?))
 }
 
 const DAY: u64 = 86_400;

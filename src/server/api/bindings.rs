@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::super::call::Call;
-use super::super::page::{Cursor, CursorPage, Limit};
+use super::super::page::{CursorPage, PageQuery};
 use super::super::problem::RequestError;
 use super::super::reply::JsonReply;
 use super::{ApiRoute, DELETE, GET, POST, PUT, Unused};
@@ -53,19 +53,10 @@ pub(super) fn routes() -> Vec<ApiRoute> {
     ]
 }
 
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct PageQuery {
-    #[serde(default)]
-    limit: Limit,
-    cursor: Option<Cursor>,
-}
-
 async fn list(call: Call<PageQuery, Unused>) -> Result<JsonReply<CursorPage<BindingSummaryView>>> {
     let PageQuery { limit, cursor } = call.query;
-    let mut bindings = bindings::list_bindings(&call.workspace).await?.bindings;
-    bindings.sort_by_cached_key(|binding| binding.name.to_string());
-    Ok(JsonReply(CursorPage::of_sorted(bindings, cursor.as_ref(), limit, |binding| binding.name.to_string())?))
+    let bindings = bindings::list_bindings(&call.workspace).await?.bindings;
+    Ok(JsonReply(CursorPage::of_list(bindings, cursor.as_ref(), limit, |binding| binding.name.to_string())?))
 }
 
 fn binding<Q, B>(call: &Call<Q, B>) -> Result<BindingName> {

@@ -93,8 +93,7 @@ async fn list(call: Call<ListQuery, Unused>) -> Result<JsonReply<CursorPage<Conn
         connector.as_ref().is_none_or(|wanted| view.connector == *wanted)
             && status.is_none_or(|wanted| view.status == wanted)
     });
-    found.sort_by_cached_key(|view| view.connection.to_string());
-    Ok(JsonReply(CursorPage::of_sorted(found, cursor.as_ref(), limit, |view| view.connection.to_string())?))
+    Ok(JsonReply(CursorPage::of_list(found, cursor.as_ref(), limit, |view| view.connection.to_string())?))
 }
 
 async fn show(call: Call<Unused, Unused>) -> Result<JsonReply<ConnectionView>> {

@@ -61,7 +61,7 @@ struct ListQuery {
 async fn list(call: Call<ListQuery, Unused>) -> Result<JsonReply<CursorPage<ConnectorSummaryView>>> {
     let ListQuery { category, limit, cursor } = call.query;
     let list = connectors::list_connectors(&call.workspace, category).await?;
-    Ok(JsonReply(CursorPage::of_sorted(list.connectors, cursor.as_ref(), limit, |connector| connector.id.clone())?))
+    Ok(JsonReply(CursorPage::of_list(list.connectors, cursor.as_ref(), limit, |connector| connector.id.clone())?))
 }
 
 async fn show(call: Call<Unused, Unused>) -> Result<JsonReply<ConnectorDetailView>> {

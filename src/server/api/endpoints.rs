@@ -9,7 +9,7 @@ use serde_json::Value;
 use url::Url;
 
 use super::super::call::Call;
-use super::super::page::{Cursor, CursorPage, Limit};
+use super::super::page::{Cursor, CursorPage, Limit, PageQuery};
 use super::super::reply::{Created, JsonReply, NoContent};
 use super::{ApiRoute, DELETE, GET, PATCH, POST, Unused};
 use crate::endpoint::{EndpointChange, RetryFilter};
@@ -63,19 +63,10 @@ pub(super) fn routes() -> Vec<ApiRoute> {
     ]
 }
 
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct PageQuery {
-    #[serde(default)]
-    limit: Limit,
-    cursor: Option<Cursor>,
-}
-
 async fn list(call: Call<PageQuery, Unused>) -> Result<JsonReply<CursorPage<EndpointView>>> {
     let PageQuery { limit, cursor } = call.query;
-    let mut endpoints = endpoints::list_endpoints(&call.workspace).await?.endpoints;
-    endpoints.sort_by_cached_key(|endpoint| endpoint.endpoint.to_string());
-    Ok(JsonReply(CursorPage::of_sorted(endpoints, cursor.as_ref(), limit, |endpoint| endpoint.endpoint.to_string())?))
+    let endpoints = endpoints::list_endpoints(&call.workspace).await?.endpoints;
+    Ok(JsonReply(CursorPage::of_list(endpoints, cursor.as_ref(), limit, |endpoint| endpoint.endpoint.to_string())?))
 }
 
 /// The settings of an endpoint; what is absent keeps its value.
@@ -250,9 +241,8 @@ async fn retry_failed(call: Call<Unused, RetryBody>) -> Result<JsonReply<Deliver
 
 async fn event_types(call: Call<PageQuery, Unused>) -> Result<JsonReply<CursorPage<EventTypeView>>> {
     let PageQuery { limit, cursor } = call.query;
-    let mut types = endpoints::list_event_types(&call.workspace).await?.events;
-    types.sort_by_cached_key(|known| known.event.clone());
-    Ok(JsonReply(CursorPage::of_sorted(types, cursor.as_ref(), limit, |known| known.event.clone())?))
+    let types = endpoints::list_event_types(&call.workspace).await?.events;
+    Ok(JsonReply(CursorPage::of_list(types, cursor.as_ref(), limit, |known| known.event.clone())?))
 }
 
 #[derive(Deserialize, JsonSchema)]

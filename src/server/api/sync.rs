@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::super::call::Call;
-use super::super::page::{Cursor, CursorPage, Limit};
+use super::super::page::{Cursor, CursorPage, Limit, PageQuery};
 use super::super::reply::{Accepted, JsonReply, NoContent};
 use super::{ApiRoute, DELETE, GET, POST, PUT, Unused};
 use crate::error::Result;
@@ -329,19 +329,10 @@ async fn import_cursors(call: Call<Unused, CursorExport>) -> Result<JsonReply<Cu
 
 async fn schedules(call: Call<PageQuery, Unused>) -> Result<JsonReply<CursorPage<ScheduleView>>> {
     let PageQuery { limit, cursor } = call.query;
-    let mut schedules = sync::list_schedules(&call.workspace).await?.schedules;
+    let schedules = sync::list_schedules(&call.workspace).await?.schedules;
     let key =
         |schedule: &ScheduleView| format!("{}/{}", schedule.connection, schedule.stream.as_deref().unwrap_or_default());
-    schedules.sort_by_cached_key(key);
-    Ok(JsonReply(CursorPage::of_sorted(schedules, cursor.as_ref(), limit, key)?))
-}
-
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct PageQuery {
-    #[serde(default)]
-    limit: Limit,
-    cursor: Option<Cursor>,
+    Ok(JsonReply(CursorPage::of_list(schedules, cursor.as_ref(), limit, key)?))
 }
 
 #[derive(Deserialize, JsonSchema)]

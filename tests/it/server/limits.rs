@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::{Server, expect, home, token};
 
-/// 96: the sixty-first request of a minute is refused, whoever of 64 clients sends it.
+/// 96: the sixty-first request of a minute is refused, whichever of the 64 clients sends it.
 #[test]
 fn the_rate_limit_is_exact_for_64_clients() {
     let home = home(&[]);

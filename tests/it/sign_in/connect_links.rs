@@ -1,4 +1,4 @@
-//! Connect links: one account each, by whoever has the link.
+//! Connect links: one account each, by anyone who has the link.
 
 use std::collections::BTreeMap;
 
