@@ -54,7 +54,7 @@ impl Locks for SqliteStore {
             StoreFile::OnDisk { path, .. } => lock_path(path, key),
         };
         blocking(move || match files::open_existing(&path) {
-            Ok(file) => Ok(matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))),
+            Ok(file) => Ok(matches!(LockedFile(file).0.try_lock_shared(), Err(TryLockError::WouldBlock))),
             // Nobody has ever taken it.
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(source) => Err(StoreError::Lock { path, source }),
@@ -88,8 +88,19 @@ fn lock_path(store: &Path, key: LockKey) -> PathBuf {
 /// What is held with a lease: dropping it lets the lock go.
 #[expect(dead_code, reason = "held, not read")]
 enum LockFileGuard {
-    OnDisk(File),
+    OnDisk(LockedFile),
     InMemory(MemoryLockGuard),
+}
+
+/// A file that is unlocked when this is dropped. Closing it is not enough: a child that another thread has just forked has a
+/// copy of the descriptor until it executes its program, and the lock lasts as long as any copy.
+struct LockedFile(File);
+
+impl Drop for LockedFile {
+    fn drop(&mut self) {
+        // Closing it is what is left if the system refuses.
+        let _ = self.0.unlock();
+    }
 }
 
 /// The locks of a store in memory, which no other process can want.
@@ -132,9 +143,9 @@ pub(super) fn check_fence(transaction: &Transaction<'_>, fence: Fence) -> Result
     }
 }
 
-fn lock_file(path: PathBuf) -> Result<Option<File>, StoreError> {
+fn lock_file(path: PathBuf) -> Result<Option<LockedFile>, StoreError> {
     let opened = files::open_lock(&path).and_then(|file| match file.try_lock() {
-        Ok(()) => Ok(Some(file)),
+        Ok(()) => Ok(Some(LockedFile(file))),
         Err(TryLockError::WouldBlock) => Ok(None),
         Err(TryLockError::Error(error)) => Err(error),
     });
@@ -143,4 +154,22 @@ fn lock_file(path: PathBuf) -> Result<Option<File>, StoreError> {
 
 fn expiry(now: Timestamp) -> Timestamp {
     now.checked_add(LEASE_DURATION).unwrap_or(Timestamp::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_released_lock_is_free_while_a_forked_child_has_the_descriptor() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("stream.lock");
+        let held = lock_file(path.clone()).unwrap().unwrap();
+        // As a fork does, this shares the open file.
+        let inherited = held.0.try_clone().unwrap();
+        assert!(lock_file(path.clone()).unwrap().is_none());
+        drop(held);
+        assert!(lock_file(path).unwrap().is_some());
+        drop(inherited);
+    }
 }
