@@ -1,7 +1,7 @@
 //! The HTTP side of the server: judges a request by its head, runs its operation, and responds.
 //!
-//! The order is: host and origin, route, API token, scope, connections, rate limit, and only then the body. A request that
-//! fails early costs no more than the checks before it, and learns nothing of what lies behind them.
+//! The order is: host and origin, route, API token, rate limit, scope, and only then the body and the connection. A request
+//! that fails early costs no more than the checks before it, and learns nothing of what lies behind them.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

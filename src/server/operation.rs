@@ -50,10 +50,11 @@ impl ApiRequest {
         &self.table.routes()[self.route]
     }
 
-    /// Checks the scope of the token, then counts the request against its rate limit.
+    /// Counts the request against the rate limit of the token, then checks its scope.
     ///
     /// # Errors
-    /// [`RequestError::MissingScope`] and [`RequestError::RateLimited`].
+    /// [`RequestError::RateLimited`], [`RequestError::MissingScope`], and [`RequestError::InvalidToken`] for a token that was
+    /// revoked meanwhile.
     pub(super) async fn authorize(mut self) -> Result<Self, Problem> {
         let checked = self.check_rights().await;
         if let Err(problem) = &checked {
@@ -116,7 +117,7 @@ impl ApiRequest {
         };
         let mut response = match result {
             Ok(reply) => {
-                let etag = has_etag.then(|| etag(&reply));
+                let etag = if has_etag { etag(&reply) } else { None };
                 let mut response = reply.into_http();
                 if let Some(etag) = etag.and_then(|etag| header::HeaderValue::try_from(etag).ok()) {
                     response.headers_mut().insert(header::ETAG, etag);
@@ -244,7 +245,7 @@ impl ApiRequest {
         let raw = RawCall { query: String::new(), body: Bytes::new(), has_body: false, ..self.raw_call(Bytes::new()) };
         let present = etag(&read.handle(raw).await?);
         let wanted = String::from_utf8_lossy(wanted);
-        let is_match = wanted.split(',').map(str::trim).any(|tag| tag == "*" || tag == present);
+        let is_match = wanted.split(',').map(str::trim).any(|tag| tag == "*" || Some(tag) == present.as_deref());
         if is_match { Ok(()) } else { Err(RequestError::Changed.into()) }
     }
 
@@ -264,10 +265,7 @@ fn rate_headers(rate: &Admission) -> Vec<(header::HeaderName, header::HeaderValu
     [header("ratelimit-policy", policy), header("ratelimit", limit)].into_iter().flatten().collect()
 }
 
-/// Returns the entity tag of a response: a digest of its bytes.
-fn etag(reply: &Reply) -> String {
-    if reply.status != StatusCode::OK {
-        return String::new();
-    }
-    format!("\"{}\"", hex::encode(&sha256(&reply.body)[..12]))
+/// Returns the entity tag of a response with a body: a digest of its bytes.
+fn etag(reply: &Reply) -> Option<String> {
+    (reply.status == StatusCode::OK).then(|| format!("\"{}\"", hex::encode(&sha256(&reply.body)[..12])))
 }
