@@ -155,6 +155,7 @@ fn spawn_up_to_the_lock(home: &Home, line: &str) -> Child {
         match events.next() {
             Ok(event) if !event.events().contains(ReadFlags::ISDIR) => return child,
             Ok(_) => {}
+            // Nothing yet: the next look, until the deadline below.
             Err(rustix::io::Errno::AGAIN) => std::thread::sleep(Duration::from_millis(1)),
             Err(error) => panic!("{error}"),
         }
