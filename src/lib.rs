@@ -29,7 +29,7 @@
 //! | [`sandbox`] | the emulated vendors |
 //! | [`bundle`] | connections for a machine without a store: what may be exported, and its format |
 //! | [`vault`] | keys, recipients, the OS keyring, storage of tokens |
-//! | [`store`] | storage: the traits, and the encrypted SQLite store with all SQL |
+//! | [`store`] | storage: the traits, the encrypted SQLite store and that in PostgreSQL, with all SQL |
 //! | [`http`] | outgoing requests, the egress guard, and the bounded server |
 //! | [`signing`] | verifies and signs webhooks, reads keys and certificates, signs assertions; pure |
 //! | [`connector`] | the TOML files that describe services |

@@ -31,6 +31,8 @@ pub enum MalformedValue {
     Time(i64),
     #[error("{0:?} is not a value of its column")]
     EnumValue(String),
+    #[error("{0} is out of its column's range")]
+    Number(i64),
     #[error("a JSON column is not valid JSON")]
     Json(#[source] serde_json::Error),
     #[error("a connection's name or address is not valid")]
@@ -86,6 +88,14 @@ pub enum StoreError {
     /// Of a store that is a server.
     #[error("cannot reach the store's server")]
     Unreachable(#[source] BackendError),
+    /// Of a store that is a server: other writers were in the way, or it was too slow.
+    #[error("the store's server was busy for too long")]
+    Contended(#[source] BackendError),
+    #[error("the store's server has no workspace {0:?}")]
+    WorkspaceNotFound(String),
+    /// It was changed, or copied from another row, column or workspace; or the key is another workspace's.
+    #[error("a value of {table}.{column} in the store cannot be decrypted")]
+    Unsealable { table: &'static str, column: &'static str },
     /// Of a store that is not SQLite.
     #[error("the store failed")]
     Backend(#[source] BackendError),
@@ -187,6 +197,9 @@ impl Remedy for StoreError {
             Self::OldSqlite(_) => Diagnostic::new(Kind::Failed, "old_sqlite").run("cargo install integ"),
             Self::Sqlite(_) => Diagnostic::new(Kind::Failed, "store").run("integ vault check"),
             Self::Unreachable(_) => Diagnostic::new(Kind::Temporary, "store_unreachable"),
+            Self::Contended(_) => Diagnostic::new(Kind::Temporary, "vault_busy"),
+            Self::WorkspaceNotFound(_) => Diagnostic::new(Kind::Vault, "no_such_store"),
+            Self::Unsealable { .. } => Diagnostic::new(Kind::Vault, "vault_damaged"),
             Self::Backend(_) => Diagnostic::new(Kind::Failed, "store"),
         }
     }

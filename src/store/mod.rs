@@ -1,4 +1,4 @@
-//! Storage of a workspace: the traits, and the SQLite implementation.
+//! Storage of a workspace: the traits, and their implementations in SQLite and in PostgreSQL.
 //!
 //! Each trait is one aggregate, with types of [`crate::model`] in and out. A write is one transaction, and durable when
 //! its future resolves; a future that is dropped before may or may not have written. Errors are [`StoreError`] throughout.
@@ -24,6 +24,7 @@ mod inbox;
 mod links;
 mod locks;
 mod outbox;
+mod postgres;
 mod record_hasher;
 mod records;
 mod sandbox;
@@ -54,6 +55,7 @@ pub use inbox::{Events, Subscriptions, Webhooks};
 pub use links::Links;
 pub use locks::{Fence, LEASE_DURATION, Lease, LockKey, Locks};
 pub use outbox::{Endpoints, EventTypes, Outbox};
+pub use postgres::{PostgresServer, PostgresServerError, PostgresStore};
 pub use record_hasher::RecordHasher;
 pub use records::{Jobs, Records, Schedules, Streams};
 pub use sandbox::{Sandbox, state_key};
@@ -138,6 +140,12 @@ pub trait Store: Send + Sync {
 
     /// Commits an empty write, so that whatever would stop a later one is found before a vendor is asked.
     async fn ensure_writable(&self) -> Result<(), StoreError>;
+
+    /// Prepares the store for the next days and removes what it no longer needs. To be called now and then by a process that
+    /// runs on.
+    async fn maintain(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
 
     /// Returns the number of the last commit. Records that change later get greater versions.
     async fn version(&self) -> Result<u64, StoreError>;

@@ -102,6 +102,7 @@ impl Worker for RetentionWorker<'_> {
         }
         let has_more = match &self.scope {
             RetentionScope::All => {
+                self.workspace.store().await?.maintain().await?;
                 self.workspace.store().await?.sign_ins().prune(now).await?;
                 self.prune_idempotency_keys(now).await?;
                 self.prune_events(None, now).await?

@@ -173,6 +173,11 @@ pub fn from_keyring_entry(stored: &StoredGrant, id: ConnectionId, entry: &str) -
     Ok((secrets.of == Some((id.0, stored.generation))).then(|| whole(&stored.metadata, secrets)))
 }
 
+/// Returns the grant whose secrets are in a text that [`secrets_text`] has written.
+pub(in crate::store) fn grant_from_text(metadata: &GrantMetadata, text: &str) -> Result<Grant, StoreError> {
+    Ok(whole(metadata, from_json(text)?))
+}
+
 fn whole(metadata: &GrantMetadata, secrets: SecretsJson<'_>) -> Grant {
     let secret = |text: Cow<'_, str>| Secret::new(text.into_owned());
     let client_secret = secrets.client_secret.map(secret);
@@ -236,7 +241,8 @@ fn current_generation(sqlite: &Sqlite, id: ConnectionId) -> Result<Option<u64>, 
     Ok(statement.query_row([id.0], |row| row.get("generation")).optional()?)
 }
 
-fn secrets_text(grant: &Grant, of: Option<(i64, u64)>) -> Result<Zeroizing<String>, StoreError> {
+/// Writes the secrets of a grant, and the row and generation that they are of.
+pub(in crate::store) fn secrets_text(grant: &Grant, of: Option<(i64, u64)>) -> Result<Zeroizing<String>, StoreError> {
     let text = SecretsJson {
         of,
         access_token: Cow::Borrowed(grant.access_token.expose()),

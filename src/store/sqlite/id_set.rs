@@ -19,7 +19,7 @@ impl IdSet {
 }
 
 /// Ids as differences, each in seven-bit groups, the lowest first (LEB128), zigzagged.
-pub(super) fn pack(ids: &[i64]) -> Vec<u8> {
+pub(in crate::store) fn pack(ids: &[i64]) -> Vec<u8> {
     let mut packed = Vec::with_capacity(ids.len() + 8);
     let mut last = 0_i64;
     for id in ids {
@@ -35,7 +35,8 @@ pub(super) fn pack(ids: &[i64]) -> Vec<u8> {
     packed
 }
 
-pub(super) fn unpack(packed: &[u8], mut each: impl FnMut(i64)) {
+/// Reads what [`pack`] has written.
+pub(in crate::store) fn unpack(packed: &[u8], mut each: impl FnMut(i64)) {
     let (mut last, mut rest, mut shift) = (0_i64, 0_u64, 0);
     for byte in packed {
         rest |= u64::from(byte & 0x7f).checked_shl(shift).unwrap_or(0);

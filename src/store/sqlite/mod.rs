@@ -73,6 +73,8 @@ use async_trait::async_trait;
 use rusqlite::{Connection, Transaction};
 
 pub use grants::{from_keyring_entry, keyring_entry};
+pub(in crate::store) use grants::{grant_from_text, secrets_text};
+pub(in crate::store) use id_set::{pack, unpack};
 pub use meta::Meta;
 pub use open::{LostWritesPolicy, StoreKey};
 pub use sequence::IntegrityWarning;

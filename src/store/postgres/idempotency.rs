@@ -1,0 +1,86 @@
+//! Idempotency keys and the responses of their requests.
+
+use async_trait::async_trait;
+use tokio_postgres::Row;
+
+use super::PostgresStore;
+use super::row::{SealedRow, get, optional_number};
+use super::seal::{Column, Sealer, column};
+use super::value::Value;
+use crate::clock::Timestamp;
+use crate::model::{IdempotencyClaim, IdempotencyKey, IdempotencyRequest, StoredResponse};
+use crate::store::{IdempotencyKeys, StoreError};
+
+const LOCATION: Column = column("idempotency_keys", "location");
+const BODY: Column = column("idempotency_keys", "body");
+
+#[async_trait]
+impl IdempotencyKeys for PostgresStore {
+    async fn claim(&self, request: &IdempotencyRequest) -> Result<IdempotencyClaim, StoreError> {
+        let IdempotencyRequest { key, digest, now, claimed_until } = request;
+        let digest = self.sealer.hash("requests", &[digest.as_slice()]);
+        let transaction = self.begin().await?;
+        // The row decides between concurrent requests: the others wait for its commit here.
+        let sql = "INSERT INTO integ.idempotency_keys (workspace_id, caller, key, digest, claimed_at, claimed_until)
+                   VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (workspace_id, caller, key) DO NOTHING";
+        let (now, claimed_until) = (now.as_millisecond(), claimed_until.as_millisecond());
+        let values: [Value<'_>; 5] = [&key.caller, &key.key, &digest, &now, &claimed_until];
+        if transaction.execute(sql, &values).await? == 1 {
+            transaction.commit().await?;
+            return Ok(IdempotencyClaim::Claimed);
+        }
+        let sql = "SELECT digest, claimed_until, status, content_type, location, body FROM integ.idempotency_keys
+                   WHERE workspace_id = $1 AND caller = $2 AND key = $3 FOR UPDATE";
+        let Some(row) = transaction.first(sql, &[&key.caller, &key.key]).await? else {
+            // It was released meanwhile: to the caller it is as if its request were running still.
+            return Ok(IdempotencyClaim::Running);
+        };
+        if get::<&[u8]>(&row, "digest")? != digest {
+            return Ok(IdempotencyClaim::OtherRequest);
+        }
+        if let Some(response) = response(&transaction.sealer, &row, key)? {
+            return Ok(IdempotencyClaim::Done(response));
+        }
+        if get::<i64>(&row, "claimed_until")? > now {
+            return Ok(IdempotencyClaim::Running);
+        }
+        let sql = "UPDATE integ.idempotency_keys SET claimed_until = $4
+                   WHERE workspace_id = $1 AND caller = $2 AND key = $3";
+        transaction.execute(sql, &[&key.caller, &key.key, &claimed_until]).await?;
+        transaction.commit().await?;
+        Ok(IdempotencyClaim::Claimed)
+    }
+
+    async fn finish(&self, key: &IdempotencyKey, response: &StoredResponse) -> Result<(), StoreError> {
+        let row = (key.caller.as_str(), key.key.as_str());
+        let location = self.sealer.seal_optional(LOCATION, row, response.location.as_ref())?;
+        let body = self.sealer.seal(BODY, row, &response.body)?;
+        let sql = "UPDATE integ.idempotency_keys SET status = $4, content_type = $5, location = $6, body = $7
+                   WHERE workspace_id = $1 AND caller = $2 AND key = $3";
+        let status = i64::from(response.status);
+        let values: [Value<'_>; 6] = [&key.caller, &key.key, &status, &response.content_type, &location, &body];
+        self.execute(sql, &values).await.map(drop)
+    }
+
+    async fn release(&self, key: &IdempotencyKey) -> Result<(), StoreError> {
+        let sql = "DELETE FROM integ.idempotency_keys
+                   WHERE workspace_id = $1 AND caller = $2 AND key = $3 AND status IS NULL";
+        self.execute(sql, &[&key.caller, &key.key]).await.map(drop)
+    }
+
+    async fn prune(&self, before: Timestamp) -> Result<u64, StoreError> {
+        let sql = "DELETE FROM integ.idempotency_keys WHERE workspace_id = $1 AND claimed_at < $2";
+        self.execute(sql, &[&before.as_millisecond()]).await
+    }
+}
+
+fn response(sealer: &Sealer, row: &Row, key: &IdempotencyKey) -> Result<Option<StoredResponse>, StoreError> {
+    let Some(status) = optional_number(row, "status")? else { return Ok(None) };
+    let sealed = SealedRow::new(sealer, row, (key.caller.as_str(), key.key.as_str()));
+    Ok(Some(StoredResponse {
+        status,
+        content_type: get(row, "content_type")?,
+        location: sealed.text(LOCATION)?,
+        body: sealed.bytes(BODY)?.unwrap_or_default(),
+    }))
+}

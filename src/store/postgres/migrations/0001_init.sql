@@ -1,0 +1,962 @@
+-- The schema of workspaces in PostgreSQL. The tables are those of the SQLite store (`sqlite/migrations`), whose comments
+-- say what their columns mean; the comments here say what differs.
+--
+-- - A row belongs to a workspace, and every key begins with it. Statements name the workspace; row-level security is
+--   the second barrier.
+-- - "Sealed" columns are ciphertext (`seal.rs`); names, times, types, states and counts are in the clear. Digests of
+--   contents are keyed: who reads the database can confirm no guess.
+-- - Times are Unix seconds unless the SQLite schema says milliseconds. Lists in the clear are JSON.
+-- - Ids are taken from a sequence before their row is written, because a sealed value is bound to its row.
+
+CREATE TABLE integ.workspaces (
+    workspace_id BIGINT PRIMARY KEY,
+    -- Sealed: the key of all keyed hashes. It stays the same when the workspace gets another key, and shows that a key is a wrong one.
+    index_key    BYTEA NOT NULL,
+    created_at   BIGINT NOT NULL,
+    restored_at  BIGINT
+);
+
+-- The version of the last commit that changed records, and the id of the last event. A writer locks the row until it
+-- commits, so that numbers become visible in their order: a reader that has seen one has missed none before it.
+CREATE TABLE integ.counters (
+    workspace_id BIGINT NOT NULL REFERENCES integ.workspaces ON DELETE CASCADE,
+    name         TEXT NOT NULL CHECK (name IN ('records', 'events')),
+    value        BIGINT NOT NULL,
+    PRIMARY KEY (workspace_id, name)
+) WITH (fillfactor = 50);
+
+CREATE SEQUENCE integ.connections_id;
+CREATE SEQUENCE integ.health_checks_id;
+CREATE SEQUENCE integ.subscriptions_id;
+CREATE SEQUENCE integ.event_conflicts_id;
+CREATE SEQUENCE integ.bindings_id;
+CREATE SEQUENCE integ.binding_failures_id;
+CREATE SEQUENCE integ.links_id;
+CREATE SEQUENCE integ.entity_writes_id;
+CREATE SEQUENCE integ.deliveries_id;
+CREATE SEQUENCE integ.attempts_id;
+CREATE SEQUENCE integ.streams_id;
+CREATE SEQUENCE integ.partitions_id;
+CREATE SEQUENCE integ.cursor_history_id;
+CREATE SEQUENCE integ.records_id;
+CREATE SEQUENCE integ.seen_ids_id;
+CREATE SEQUENCE integ.jobs_id;
+CREATE SEQUENCE integ.schedules_id;
+CREATE SEQUENCE integ.consents_number;
+
+CREATE TABLE integ.connections (
+    workspace_id       BIGINT NOT NULL REFERENCES integ.workspaces ON DELETE CASCADE,
+    id                 BIGINT NOT NULL,
+    connector          TEXT COLLATE "C" NOT NULL,
+    account            TEXT COLLATE "C" NOT NULL DEFAULT '',
+    mode               TEXT NOT NULL CHECK (mode IN ('live', 'sandbox')),
+    auth               TEXT NOT NULL,
+    origin             TEXT,
+    -- Sealed.
+    params             BYTEA NOT NULL,
+    metadata           BYTEA NOT NULL,
+    account_id         TEXT,
+    account_name       TEXT,
+    scopes_requested   TEXT NOT NULL,
+    scopes_granted     TEXT,
+    grant_status       TEXT NOT NULL CHECK (grant_status IN ('active', 'needs_reauth', 'disconnected')),
+    -- Sealed.
+    status_reason      BYTEA,
+    connected_at       BIGINT NOT NULL,
+    connected_by       TEXT,
+    user_id            TEXT COLLATE "C",
+    reveal             TEXT NOT NULL DEFAULT 'allowed' CHECK (reveal IN ('allowed', 'never')),
+    checked_at         BIGINT,
+    check_passed       BOOLEAN,
+    check_unauthorized BOOLEAN NOT NULL DEFAULT FALSE,
+    error_count        BIGINT NOT NULL DEFAULT 0,
+    -- Sealed.
+    last_error         BYTEA,
+    PRIMARY KEY (workspace_id, id),
+    UNIQUE (workspace_id, connector, account)
+);
+
+CREATE TABLE integ.health_checks (
+    workspace_id  BIGINT NOT NULL,
+    id            BIGINT NOT NULL,
+    connection_id BIGINT NOT NULL,
+    at            BIGINT NOT NULL,
+    outcome       TEXT NOT NULL
+        CHECK (outcome IN ('healthy', 'forbidden', 'unchecked', 'needs_reauth', 'temporary', 'failed')),
+    duration_ms   BIGINT,
+    http_status   BIGINT,
+    -- Sealed.
+    error         BYTEA,
+    PRIMARY KEY (workspace_id, id),
+    FOREIGN KEY (workspace_id, connection_id) REFERENCES integ.connections ON DELETE CASCADE
+);
+CREATE INDEX health_checks_connection ON integ.health_checks (workspace_id, connection_id, id);
+
+CREATE TABLE integ.alerts (
+    workspace_id BIGINT NOT NULL REFERENCES integ.workspaces ON DELETE CASCADE,
+    kind         TEXT NOT NULL,
+    subject      TEXT NOT NULL,
+    began_at     BIGINT NOT NULL,
+    PRIMARY KEY (workspace_id, kind, subject)
+);
+
+CREATE TABLE integ.grants (
+    workspace_id       BIGINT NOT NULL,
+    connection_id      BIGINT NOT NULL,
+    -- Sealed.
+    secrets            BYTEA,
+    in_keyring         BOOLEAN NOT NULL DEFAULT FALSE,
+    client_id          TEXT,
+    issued_at          BIGINT NOT NULL,
+    expires_at         BIGINT,
+    refresh_expires_at BIGINT,
+    refresh_method     TEXT NOT NULL
+        CHECK (refresh_method IN ('none', 'refresh_token', 'reusable_refresh_token', 'client_credentials', 'key')),
+    generation         BIGINT NOT NULL,
+    refresh_started_at BIGINT,
+    refresh_generation BIGINT,
+    from_backup        BOOLEAN NOT NULL DEFAULT FALSE,
+    PRIMARY KEY (workspace_id, connection_id),
+    FOREIGN KEY (workspace_id, connection_id) REFERENCES integ.connections ON DELETE CASCADE,
+    CHECK (secrets IS NOT NULL OR in_keyring)
+);
+
+CREATE TABLE integ.apps (
+    workspace_id  BIGINT NOT NULL REFERENCES integ.workspaces ON DELETE CASCADE,
+    connector     TEXT COLLATE "C" NOT NULL,
+    server        TEXT COLLATE "C" NOT NULL,
+    client_id     TEXT NOT NULL,
+    -- Sealed.
+    client_secret BYTEA,
+    updated_at    BIGINT NOT NULL,
+    PRIMARY KEY (workspace_id, connector, server)
+);
+
+CREATE TABLE integ.connect_links (
+    workspace_id BIGINT NOT NULL REFERENCES integ.workspaces ON DELETE CASCADE,
+    id           TEXT COLLATE "C" NOT NULL,
+    secret_hash  BYTEA NOT NULL,
+    connector    TEXT NOT NULL,
+    account      TEXT,
+    auth         TEXT,
+    scopes       TEXT NOT NULL,
+    -- Sealed.
+    params       BYTEA NOT NULL,
+    user_id      TEXT COLLATE "C",
+    mode         TEXT NOT NULL CHECK (mode IN ('live', 'sandbox')),
+    display      TEXT NOT NULL CHECK (display IN ('redirect', 'popup')),
+    return_to    TEXT,
+    is_guarded   BOOLEAN NOT NULL,
+    created_at   BIGINT NOT NULL,
+    expires_at   BIGINT NOT NULL,
+    uses_left    BIGINT NOT NULL CHECK (uses_left >= 0),
+    revoked_at   BIGINT,
+    PRIMARY KEY (workspace_id, id),
+    UNIQUE (workspace_id, secret_hash)
+);
+
+CREATE TABLE integ.sign_ins (
+    workspace_id       BIGINT NOT NULL REFERENCES integ.workspaces ON DELETE CASCADE,
+    id                 TEXT COLLATE "C" NOT NULL,
+    state_hash         BYTEA,
+    connector          TEXT NOT NULL,
+    account            TEXT NOT NULL,
+    -- Sealed.
+    details            BYTEA,
+    poll_interval_secs BIGINT,
+    polled_at          BIGINT NOT NULL,
+    user_id            TEXT COLLATE "C",
+    link_id            TEXT COLLATE "C",
+    return_to          TEXT,
+    created_at         BIGINT NOT NULL,
+    expires_at         BIGINT NOT NULL,
+    taken_at           BIGINT,
+    -- Sealed.
+    result             BYTEA,
+    ended_at           BIGINT,
+    PRIMARY KEY (workspace_id, id),
+    UNIQUE (workspace_id, state_hash),
+    FOREIGN KEY (workspace_id, link_id) REFERENCES integ.connect_links ON DELETE CASCADE
+);
+CREATE INDEX sign_ins_link ON integ.sign_ins (workspace_id, link_id) WHERE link_id IS NOT NULL;
+
+CREATE TABLE integ.sandbox_state (
+    workspace_id BIGINT NOT NULL REFERENCES integ.workspaces ON DELETE CASCADE,
+    key          TEXT COLLATE "C" NOT NULL,
+    -- Sealed.
+    value        BYTEA NOT NULL,
+    PRIMARY KEY (workspace_id, key)
+);
+
+CREATE TABLE integ.webhooks (
+    workspace_id  BIGINT NOT NULL,
+    connection_id BIGINT NOT NULL,
+    -- Sealed: who knows the path of a service that signs nothing can send.
+    path          BYTEA NOT NULL,
+    public_url    BYTEA,
+    port          BIGINT,
+    -- Sealed; NULL for none.
+    params        BYTEA,
+    secrets       BYTEA,
+    PRIMARY KEY (workspace_id, connection_id),
+    FOREIGN KEY (workspace_id, connection_id) REFERENCES integ.connections ON DELETE CASCADE
+);
+
+-- The inbox, in a partition for each day. The id says the day: 2026112900000001 is the first of 29 November 2026, and
+-- never decreases, whatever the clock does. A day is therefore read, and dropped, without looking into the others.
+CREATE TABLE integ.events (
+    workspace_id       BIGINT NOT NULL,
+    id                 BIGINT NOT NULL,
+    connection_id      BIGINT NOT NULL,
+    -- Sealed: the delivery id, account, resource and actor.
+    details            BYTEA NOT NULL,
+    has_delivery_id    BOOLEAN NOT NULL DEFAULT TRUE,
+    -- Keyed hashes, as in `event_keys`.
+    dedup_key          BYTEA NOT NULL,
+    signed_dedup_key   BYTEA,
+    -- A keyed hash; empty for an event that was fetched.
+    digest             BYTEA NOT NULL,
+    verification       TEXT NOT NULL DEFAULT 'verified'
+        CHECK (verification IN ('verified', 'unsigned', 'unconfirmed', 'rejected')),
+    kind               TEXT NOT NULL,
+    occurred_at        BIGINT,
+    received_at        BIGINT NOT NULL,
+    -- Sealed: headers and query. NULL once the content is pruned.
+    request            BYTEA,
+    -- Sealed. Only the first event of a batch has it.
+    body               BYTEA,
+    batch_event_id     BIGINT,
+    -- Sealed.
+    batch_item         BYTEA,
+    status             TEXT NOT NULL CHECK (status IN ('pending', 'processed', 'failed', 'dead')),
+    attempts           BIGINT NOT NULL DEFAULT 0,
+    completed_handlers BIGINT NOT NULL DEFAULT 0,
+    due_at             BIGINT,
+    -- Sealed.
+    last_error         BYTEA,
+    PRIMARY KEY (workspace_id, id),
+    FOREIGN KEY (workspace_id, connection_id) REFERENCES integ.connections ON DELETE CASCADE
+) PARTITION BY RANGE (id);
+CREATE INDEX events_queued ON integ.events (workspace_id, connection_id, due_at, id)
+    WHERE status IN ('pending', 'failed');
+CREATE INDEX events_unconfirmed ON integ.events (workspace_id, connection_id, id) WHERE verification = 'unconfirmed';
+CREATE INDEX events_prunable ON integ.events (workspace_id, connection_id, received_at)
+    WHERE status IN ('processed', 'dead') AND request IS NOT NULL;
+CREATE INDEX events_batch ON integ.events (workspace_id, batch_event_id) WHERE batch_event_id IS NOT NULL;
+-- Events of a moved workspace, and of a day whose partition was not created in time.
+CREATE TABLE integ.events_other PARTITION OF integ.events DEFAULT;
+
+-- Index of the deliveries seen so far. Narrow, and not of the inbox's partitions: a repeated delivery is looked for in
+-- one place, whenever the first one came.
+CREATE TABLE integ.event_keys (
+    workspace_id  BIGINT NOT NULL,
+    -- The first 16 bytes of a keyed hash of the connection and the delivery id, or of the signed bytes.
+    key           BYTEA NOT NULL,
+    event_id      BIGINT NOT NULL,
+    connection_id BIGINT NOT NULL,
+    PRIMARY KEY (workspace_id, key, event_id),
+    FOREIGN KEY (workspace_id, connection_id) REFERENCES integ.connections ON DELETE CASCADE
+);
+CREATE INDEX event_keys_connection ON integ.event_keys (workspace_id, connection_id);
+
+CREATE TABLE integ.event_conflicts (
+    workspace_id  BIGINT NOT NULL,
+    id            BIGINT NOT NULL,
+    event_id      BIGINT NOT NULL,
+    received_at   BIGINT NOT NULL,
+    digest        BYTEA NOT NULL,
+    signed_dedup_key BYTEA,
+    verification  TEXT NOT NULL,
+    kind          TEXT NOT NULL,
+    occurred_at   BIGINT,
+    -- Sealed, as in `events`.
+    details       BYTEA NOT NULL,
+    request       BYTEA NOT NULL,
+    body          BYTEA NOT NULL,
+    batch_item    BYTEA,
+    PRIMARY KEY (workspace_id, id),
+    FOREIGN KEY (workspace_id, event_id) REFERENCES integ.events ON DELETE CASCADE
+);
+CREATE INDEX event_conflicts_event ON integ.event_conflicts (workspace_id, event_id);
+
+CREATE TABLE integ.event_attempts (
+    workspace_id BIGINT NOT NULL,
+    event_id     BIGINT NOT NULL,
+    number       BIGINT NOT NULL,
+    attempt      BIGINT NOT NULL,
+    handler      TEXT NOT NULL,
+    started_at   BIGINT NOT NULL,
+    duration_ms  BIGINT NOT NULL,
+    status       BIGINT,
+    -- Sealed.
+    error        BYTEA,
+    output       BYTEA,
+    PRIMARY KEY (workspace_id, event_id, number),
+    FOREIGN KEY (workspace_id, event_id) REFERENCES integ.events ON DELETE CASCADE
+);
+
+CREATE TABLE integ.subscriptions (
+    workspace_id    BIGINT NOT NULL,
+    id              BIGINT NOT NULL,
+    connection_id   BIGINT NOT NULL,
+    status          TEXT NOT NULL CHECK (status IN ('creating', 'active', 'deleting')),
+    -- Sealed: it ends in the path of the webhook.
+    url             BYTEA NOT NULL,
+    events          TEXT NOT NULL,
+    -- Sealed.
+    params          BYTEA NOT NULL,
+    idempotency_key TEXT NOT NULL,
+    -- Sealed; NULL before the vendor has answered.
+    metadata        BYTEA,
+    secret          BYTEA,
+    created_at      BIGINT NOT NULL,
+    renewed_at      BIGINT NOT NULL,
+    expires_at      BIGINT,
+    failures        BIGINT NOT NULL DEFAULT 0,
+    last_failed_at  BIGINT,
+    -- Sealed.
+    last_error      BYTEA,
+    PRIMARY KEY (workspace_id, id),
+    FOREIGN KEY (workspace_id, connection_id) REFERENCES integ.connections ON DELETE CASCADE
+);
+CREATE INDEX subscriptions_connection ON integ.subscriptions (workspace_id, connection_id);
+
+CREATE TABLE integ.bindings (
+    workspace_id     BIGINT NOT NULL REFERENCES integ.workspaces ON DELETE CASCADE,
+    id               BIGINT NOT NULL,
+    name             TEXT COLLATE "C" NOT NULL,
+    connector        TEXT NOT NULL,
+    account          TEXT,
+    stream           TEXT,
+    event            TEXT,
+    -- Sealed.
+    text             BYTEA NOT NULL,
+    created_at       BIGINT NOT NULL,
+    changed_at       BIGINT NOT NULL,
+    dropped_failures BIGINT NOT NULL DEFAULT 0,
+    PRIMARY KEY (workspace_id, id),
+    UNIQUE (workspace_id, name),
+    CHECK ((stream IS NULL) <> (event IS NULL))
+);
+
+CREATE TABLE integ.links (
+    workspace_id  BIGINT NOT NULL,
+    id            BIGINT NOT NULL,
+    connection_id BIGINT NOT NULL,
+    user_id       TEXT COLLATE "C" NOT NULL DEFAULT '',
+    entity_type   TEXT COLLATE "C" NOT NULL,
+    entity_id     TEXT COLLATE "C" NOT NULL,
+    resource      TEXT COLLATE "C" NOT NULL,
+    object_id     TEXT COLLATE "C" NOT NULL,
+    merged_into   TEXT,
+    created_at    BIGINT NOT NULL,
+    changed_at    BIGINT NOT NULL,
+    PRIMARY KEY (workspace_id, id),
+    UNIQUE (workspace_id, user_id, entity_type, entity_id, connection_id, resource),
+    UNIQUE (workspace_id, connection_id, resource, object_id),
+    FOREIGN KEY (workspace_id, connection_id) REFERENCES integ.connections ON DELETE CASCADE
+);
+CREATE INDEX links_entity ON integ.links (workspace_id, entity_type, entity_id);
+
+CREATE TABLE integ.event_creations (
+    workspace_id  BIGINT NOT NULL,
+    connection_id BIGINT NOT NULL,
+    entity_type   TEXT NOT NULL,
+    entity_id     TEXT NOT NULL,
+    key           TEXT NOT NULL,
+    calendar      TEXT,
+    starts_at     BIGINT NOT NULL,
+    ends_at       BIGINT NOT NULL,
+    created_at    BIGINT NOT NULL,
+    PRIMARY KEY (workspace_id, connection_id, entity_type, entity_id),
+    FOREIGN KEY (workspace_id, connection_id) REFERENCES integ.connections ON DELETE CASCADE
+);
+
+CREATE TABLE integ.idempotency_keys (
+    workspace_id  BIGINT NOT NULL REFERENCES integ.workspaces ON DELETE CASCADE,
+    caller        TEXT NOT NULL,
+    key           TEXT NOT NULL,
+    -- A keyed hash.
+    digest        BYTEA NOT NULL,
+    claimed_at    BIGINT NOT NULL,
+    claimed_until BIGINT NOT NULL,
+    status        BIGINT,
+    content_type  TEXT,
+    -- Sealed.
+    location      BYTEA,
+    body          BYTEA,
+    PRIMARY KEY (workspace_id, caller, key)
+);
+CREATE INDEX idempotency_keys_claimed ON integ.idempotency_keys (workspace_id, claimed_at);
+
+CREATE TABLE integ.entity_states (
+    workspace_id    BIGINT NOT NULL,
+    binding_id      BIGINT NOT NULL,
+    link_id         BIGINT NOT NULL,
+    -- Sealed.
+    agreed          BYTEA NOT NULL,
+    ours            BYTEA NOT NULL,
+    ours_changed_at BIGINT,
+    -- Sealed.
+    conflicts       BYTEA NOT NULL,
+    has_conflicts   BOOLEAN NOT NULL,
+    is_deleted      BOOLEAN NOT NULL,
+    seen_version    BIGINT NOT NULL,
+    changed_at      BIGINT NOT NULL,
+    PRIMARY KEY (workspace_id, binding_id, link_id),
+    FOREIGN KEY (workspace_id, binding_id) REFERENCES integ.bindings ON DELETE CASCADE,
+    FOREIGN KEY (workspace_id, link_id) REFERENCES integ.links ON DELETE CASCADE
+);
+CREATE INDEX entity_states_link ON integ.entity_states (workspace_id, link_id);
+CREATE INDEX entity_states_conflicts ON integ.entity_states (workspace_id, binding_id, link_id) WHERE has_conflicts;
+
+CREATE TABLE integ.entity_writes (
+    workspace_id  BIGINT NOT NULL,
+    id            BIGINT NOT NULL,
+    binding_id    BIGINT NOT NULL,
+    connection_id BIGINT NOT NULL,
+    user_id       TEXT COLLATE "C" NOT NULL DEFAULT '',
+    entity_type   TEXT NOT NULL,
+    entity_id     TEXT NOT NULL,
+    kind          TEXT NOT NULL CHECK (kind IN ('create', 'update', 'delete')),
+    link_id       BIGINT,
+    action        TEXT NOT NULL,
+    -- Sealed.
+    params        BYTEA NOT NULL,
+    key           TEXT NOT NULL,
+    -- Sealed.
+    fields        BYTEA NOT NULL,
+    started_at    BIGINT NOT NULL,
+    PRIMARY KEY (workspace_id, id),
+    UNIQUE (workspace_id, binding_id, connection_id, user_id, entity_type, entity_id),
+    FOREIGN KEY (workspace_id, binding_id) REFERENCES integ.bindings ON DELETE CASCADE,
+    FOREIGN KEY (workspace_id, connection_id) REFERENCES integ.connections ON DELETE CASCADE,
+    FOREIGN KEY (workspace_id, link_id) REFERENCES integ.links ON DELETE CASCADE
+);
+CREATE INDEX entity_writes_link ON integ.entity_writes (workspace_id, link_id) WHERE link_id IS NOT NULL;
+CREATE INDEX entity_writes_connection ON integ.entity_writes (workspace_id, connection_id);
+
+CREATE TABLE integ.event_types (
+    workspace_id BIGINT NOT NULL REFERENCES integ.workspaces ON DELETE CASCADE,
+    kind         TEXT COLLATE "C" NOT NULL,
+    description  TEXT NOT NULL,
+    -- Sealed.
+    sample       BYTEA,
+    PRIMARY KEY (workspace_id, kind)
+);
+
+CREATE TABLE integ.endpoints (
+    workspace_id    BIGINT NOT NULL REFERENCES integ.workspaces ON DELETE CASCADE,
+    id              TEXT COLLATE "C" NOT NULL,
+    -- Sealed: receivers put secrets into URLs.
+    url             BYTEA NOT NULL,
+    description     TEXT,
+    events          TEXT NOT NULL,
+    -- Sealed.
+    secrets         BYTEA NOT NULL,
+    backoff         TEXT NOT NULL CHECK (backoff IN ('exponential', 'linear', 'none')),
+    max_attempts    BIGINT NOT NULL,
+    ttl_secs        BIGINT NOT NULL,
+    timeout_secs    BIGINT NOT NULL,
+    rate_requests   BIGINT,
+    rate_secs       BIGINT,
+    disabled_reason TEXT CHECK (disabled_reason IN ('user', 'gone', 'failing')),
+    disabled_at     BIGINT,
+    failing_since   BIGINT,
+    last_failed_at  BIGINT,
+    paused_until    BIGINT,
+    created_at      BIGINT NOT NULL,
+    PRIMARY KEY (workspace_id, id)
+);
+
+CREATE TABLE integ.messages (
+    workspace_id BIGINT NOT NULL REFERENCES integ.workspaces ON DELETE CASCADE,
+    id           TEXT COLLATE "C" NOT NULL,
+    kind         TEXT NOT NULL,
+    -- Sealed.
+    body         BYTEA NOT NULL,
+    created_at   BIGINT NOT NULL,
+    PRIMARY KEY (workspace_id, id)
+);
+CREATE INDEX messages_created ON integ.messages (workspace_id, created_at);
+
+CREATE TABLE integ.deliveries (
+    workspace_id BIGINT NOT NULL,
+    id           BIGINT NOT NULL,
+    message_id   TEXT COLLATE "C" NOT NULL,
+    endpoint_id  TEXT COLLATE "C" NOT NULL,
+    status       TEXT NOT NULL CHECK (status IN ('pending', 'failed', 'delivered', 'dead')),
+    attempts     BIGINT NOT NULL DEFAULT 0,
+    due_at       BIGINT,
+    expires_at   BIGINT NOT NULL,
+    created_at   BIGINT NOT NULL,
+    -- Sealed.
+    last_error   BYTEA,
+    PRIMARY KEY (workspace_id, id),
+    UNIQUE (workspace_id, message_id, endpoint_id),
+    FOREIGN KEY (workspace_id, message_id) REFERENCES integ.messages ON DELETE CASCADE,
+    FOREIGN KEY (workspace_id, endpoint_id) REFERENCES integ.endpoints ON DELETE CASCADE
+);
+CREATE INDEX deliveries_due ON integ.deliveries (workspace_id, endpoint_id, due_at) WHERE status IN ('pending', 'failed');
+CREATE INDEX deliveries_endpoint ON integ.deliveries (workspace_id, endpoint_id, created_at);
+
+CREATE TABLE integ.attempts (
+    workspace_id    BIGINT NOT NULL,
+    id              BIGINT NOT NULL,
+    delivery_id     BIGINT NOT NULL,
+    started_at      BIGINT NOT NULL,
+    duration_ms     BIGINT NOT NULL,
+    -- Sealed.
+    request_headers BYTEA NOT NULL,
+    response_status BIGINT,
+    -- Sealed.
+    response_body   BYTEA,
+    error           BYTEA,
+    PRIMARY KEY (workspace_id, id),
+    FOREIGN KEY (workspace_id, delivery_id) REFERENCES integ.deliveries ON DELETE CASCADE
+);
+CREATE INDEX attempts_delivery ON integ.attempts (workspace_id, delivery_id);
+
+CREATE TABLE integ.streams (
+    workspace_id  BIGINT NOT NULL,
+    id            BIGINT NOT NULL,
+    connection_id BIGINT NOT NULL,
+    name          TEXT COLLATE "C" NOT NULL,
+    -- Sealed; NULL for none.
+    params        BYTEA,
+    PRIMARY KEY (workspace_id, id),
+    UNIQUE (workspace_id, connection_id, name),
+    FOREIGN KEY (workspace_id, connection_id) REFERENCES integ.connections ON DELETE CASCADE
+);
+
+CREATE TABLE integ.partitions (
+    workspace_id        BIGINT NOT NULL,
+    id                  BIGINT NOT NULL,
+    stream_id           BIGINT NOT NULL,
+    -- A keyed hash, by which a partition is found, and the values, sealed.
+    params_hash         BYTEA NOT NULL,
+    params              BYTEA NOT NULL,
+    parent_record_id    BIGINT,
+    parent_version      BIGINT,
+    -- Sealed.
+    cursor              BYTEA,
+    checkpoint          BYTEA,
+    backfill_checkpoint BYTEA,
+    synced_at           BIGINT,
+    PRIMARY KEY (workspace_id, id),
+    UNIQUE (workspace_id, stream_id, params_hash),
+    FOREIGN KEY (workspace_id, stream_id) REFERENCES integ.streams ON DELETE CASCADE
+);
+CREATE INDEX partitions_parent ON integ.partitions (workspace_id, parent_record_id);
+
+CREATE TABLE integ.cursor_history (
+    workspace_id BIGINT NOT NULL,
+    id           BIGINT NOT NULL,
+    partition_id BIGINT NOT NULL,
+    -- Sealed.
+    cursor       BYTEA,
+    replaced_at  BIGINT NOT NULL,
+    PRIMARY KEY (workspace_id, id),
+    FOREIGN KEY (workspace_id, partition_id) REFERENCES integ.partitions ON DELETE CASCADE
+);
+CREATE INDEX cursor_history_partition ON integ.cursor_history (workspace_id, partition_id);
+
+CREATE TABLE integ.records (
+    workspace_id      BIGINT NOT NULL,
+    id                BIGINT NOT NULL,
+    stream_id         BIGINT NOT NULL,
+    partition_id      BIGINT NOT NULL,
+    -- A keyed hash of the record's key, which is in the sealed body: keys may be addresses of people.
+    key_hash          BYTEA NOT NULL,
+    -- Keyed (`RecordHasher`).
+    hash              BYTEA NOT NULL,
+    version           BIGINT NOT NULL,
+    added_version     BIGINT NOT NULL,
+    first_seen_at     BIGINT NOT NULL,
+    changed_at        BIGINT NOT NULL,
+    deleted_at        BIGINT,
+    -- Sealed.
+    deleted_cursor    BYTEA,
+    vendor_updated_at BIGINT,
+    vendor_event_id   BIGINT,
+    PRIMARY KEY (workspace_id, id),
+    UNIQUE (workspace_id, stream_id, key_hash),
+    FOREIGN KEY (workspace_id, partition_id) REFERENCES integ.partitions ON DELETE CASCADE
+);
+CREATE INDEX records_version ON integ.records (workspace_id, stream_id, version, id);
+CREATE INDEX records_partition ON integ.records (workspace_id, partition_id, version, deleted_at);
+CREATE INDEX records_stream ON integ.records (workspace_id, stream_id, id);
+
+ALTER TABLE integ.partitions ADD FOREIGN KEY (workspace_id, parent_record_id) REFERENCES integ.records
+    ON DELETE SET NULL (parent_record_id);
+
+CREATE TABLE integ.record_bodies (
+    workspace_id BIGINT NOT NULL,
+    record_id    BIGINT NOT NULL,
+    -- Sealed: the key and the JSON.
+    body         BYTEA NOT NULL,
+    PRIMARY KEY (workspace_id, record_id),
+    FOREIGN KEY (workspace_id, record_id) REFERENCES integ.records ON DELETE CASCADE
+);
+
+CREATE TABLE integ.seen_ids (
+    workspace_id BIGINT NOT NULL,
+    id           BIGINT NOT NULL,
+    partition_id BIGINT NOT NULL,
+    ids          BYTEA NOT NULL,
+    PRIMARY KEY (workspace_id, id),
+    FOREIGN KEY (workspace_id, partition_id) REFERENCES integ.partitions ON DELETE CASCADE
+);
+CREATE INDEX seen_ids_partition ON integ.seen_ids (workspace_id, partition_id);
+
+CREATE TABLE integ.binding_failures (
+    workspace_id BIGINT NOT NULL,
+    id           BIGINT NOT NULL,
+    binding_id   BIGINT NOT NULL,
+    record_id    BIGINT,
+    event_id     BIGINT,
+    -- Sealed.
+    reason       BYTEA NOT NULL,
+    failed_at    BIGINT NOT NULL,
+    PRIMARY KEY (workspace_id, id),
+    UNIQUE (workspace_id, binding_id, record_id),
+    UNIQUE (workspace_id, binding_id, event_id),
+    FOREIGN KEY (workspace_id, binding_id) REFERENCES integ.bindings ON DELETE CASCADE,
+    FOREIGN KEY (workspace_id, record_id) REFERENCES integ.records ON DELETE CASCADE,
+    FOREIGN KEY (workspace_id, event_id) REFERENCES integ.events ON DELETE CASCADE,
+    CHECK ((record_id IS NULL) <> (event_id IS NULL))
+);
+CREATE INDEX binding_failures_record ON integ.binding_failures (workspace_id, record_id) WHERE record_id IS NOT NULL;
+CREATE INDEX binding_failures_event ON integ.binding_failures (workspace_id, event_id) WHERE event_id IS NOT NULL;
+
+CREATE TABLE integ.jobs (
+    workspace_id     BIGINT NOT NULL,
+    id               BIGINT NOT NULL,
+    stream_id        BIGINT NOT NULL,
+    mode             TEXT NOT NULL CHECK (mode IN ('incremental', 'full', 'backfill')),
+    status           TEXT NOT NULL
+        CHECK (status IN ('running', 'done', 'skipped', 'failed', 'rate_limited', 'cancelled')),
+    since            TEXT,
+    until            TEXT,
+    started_at       BIGINT NOT NULL,
+    started_by       TEXT,
+    ended_at         BIGINT,
+    resumes_at       BIGINT,
+    added            BIGINT NOT NULL DEFAULT 0,
+    changed          BIGINT NOT NULL DEFAULT 0,
+    deleted          BIGINT NOT NULL DEFAULT 0,
+    unchanged        BIGINT NOT NULL DEFAULT 0,
+    requests         BIGINT NOT NULL DEFAULT 0,
+    retries          BIGINT NOT NULL DEFAULT 0,
+    bytes            BIGINT NOT NULL DEFAULT 0,
+    -- Sealed.
+    error            BYTEA,
+    error_code       TEXT,
+    cancel_requested BOOLEAN NOT NULL DEFAULT FALSE,
+    PRIMARY KEY (workspace_id, id),
+    FOREIGN KEY (workspace_id, stream_id) REFERENCES integ.streams ON DELETE CASCADE
+);
+CREATE INDEX jobs_stream ON integ.jobs (workspace_id, stream_id, id);
+
+CREATE TABLE integ.schedules (
+    workspace_id  BIGINT NOT NULL,
+    id            BIGINT NOT NULL,
+    connection_id BIGINT NOT NULL,
+    stream        TEXT NOT NULL DEFAULT '',
+    rule          TEXT NOT NULL,
+    jitter_secs   BIGINT NOT NULL DEFAULT 0,
+    next_at       BIGINT NOT NULL,
+    last_at       BIGINT,
+    PRIMARY KEY (workspace_id, id),
+    UNIQUE (workspace_id, connection_id, stream),
+    FOREIGN KEY (workspace_id, connection_id) REFERENCES integ.connections ON DELETE CASCADE
+);
+
+-- Leases. Unlike SQLite's, a row alone says whether a lock is held, by this server's clock: in milliseconds.
+CREATE TABLE integ.locks (
+    workspace_id BIGINT NOT NULL REFERENCES integ.workspaces ON DELETE CASCADE,
+    key          TEXT NOT NULL,
+    -- Empty once it is released.
+    holder       TEXT NOT NULL,
+    fence        BIGINT NOT NULL,
+    expires_at   BIGINT NOT NULL,
+    PRIMARY KEY (workspace_id, key)
+) WITH (fillfactor = 50);
+
+CREATE TABLE integ.api_token_trusts (
+    workspace_id BIGINT NOT NULL REFERENCES integ.workspaces ON DELETE CASCADE,
+    name         TEXT COLLATE "C" NOT NULL,
+    issuer       TEXT NOT NULL,
+    audience     TEXT NOT NULL,
+    claims       TEXT NOT NULL,
+    scopes       TEXT NOT NULL,
+    approve      TEXT NOT NULL CHECK (approve IN ('none', 'destroy', 'write')),
+    lifetime     BIGINT NOT NULL,
+    created_at   BIGINT NOT NULL,
+    PRIMARY KEY (workspace_id, name)
+);
+
+CREATE TABLE integ.api_token_trust_connections (
+    workspace_id  BIGINT NOT NULL,
+    trust         TEXT COLLATE "C" NOT NULL,
+    connection_id BIGINT NOT NULL,
+    PRIMARY KEY (workspace_id, trust, connection_id),
+    FOREIGN KEY (workspace_id, trust) REFERENCES integ.api_token_trusts ON DELETE CASCADE,
+    FOREIGN KEY (workspace_id, connection_id) REFERENCES integ.connections ON DELETE CASCADE
+);
+CREATE INDEX api_token_trust_connections_connection ON integ.api_token_trust_connections (workspace_id, connection_id);
+
+CREATE TABLE integ.api_token_exchanges (
+    workspace_id   BIGINT NOT NULL REFERENCES integ.workspaces ON DELETE CASCADE,
+    digest         BYTEA NOT NULL,
+    accepted_until BIGINT NOT NULL,
+    PRIMARY KEY (workspace_id, digest)
+);
+
+CREATE TABLE integ.api_tokens (
+    workspace_id   BIGINT NOT NULL REFERENCES integ.workspaces ON DELETE CASCADE,
+    id             TEXT COLLATE "C" NOT NULL,
+    name           TEXT COLLATE "C" NOT NULL,
+    user_id        TEXT COLLATE "C",
+    hash           BYTEA NOT NULL,
+    previous_hash  BYTEA,
+    previous_until BIGINT,
+    scopes         TEXT NOT NULL,
+    is_limited     BOOLEAN NOT NULL,
+    tier           TEXT NOT NULL CHECK (tier IN ('free', 'pro', 'enterprise')),
+    parent_id      TEXT COLLATE "C",
+    root_id        TEXT COLLATE "C" NOT NULL,
+    is_enabled     BOOLEAN NOT NULL,
+    created_at     BIGINT NOT NULL,
+    rotated_at     BIGINT NOT NULL,
+    expires_at     BIGINT NOT NULL,
+    rotate_after   BIGINT,
+    last_used_at   BIGINT,
+    approve        TEXT NOT NULL DEFAULT 'none' CHECK (approve IN ('none', 'destroy', 'write')),
+    trust          TEXT COLLATE "C",
+    PRIMARY KEY (workspace_id, id),
+    UNIQUE (workspace_id, name),
+    UNIQUE (workspace_id, hash),
+    UNIQUE (workspace_id, previous_hash),
+    FOREIGN KEY (workspace_id, parent_id) REFERENCES integ.api_tokens ON DELETE CASCADE,
+    FOREIGN KEY (workspace_id, root_id) REFERENCES integ.api_tokens ON DELETE CASCADE,
+    FOREIGN KEY (workspace_id, trust) REFERENCES integ.api_token_trusts ON DELETE CASCADE,
+    CHECK ((previous_hash IS NULL) = (previous_until IS NULL))
+);
+CREATE INDEX api_tokens_parent ON integ.api_tokens (workspace_id, parent_id) WHERE parent_id IS NOT NULL;
+CREATE INDEX api_tokens_root ON integ.api_tokens (workspace_id, root_id);
+CREATE INDEX api_tokens_trust ON integ.api_tokens (workspace_id, trust) WHERE trust IS NOT NULL;
+
+CREATE TABLE integ.api_token_connections (
+    workspace_id  BIGINT NOT NULL,
+    token_id      TEXT COLLATE "C" NOT NULL,
+    connection_id BIGINT NOT NULL,
+    PRIMARY KEY (workspace_id, token_id, connection_id),
+    FOREIGN KEY (workspace_id, token_id) REFERENCES integ.api_tokens ON DELETE CASCADE,
+    FOREIGN KEY (workspace_id, connection_id) REFERENCES integ.connections ON DELETE CASCADE
+);
+CREATE INDEX api_token_connections_connection ON integ.api_token_connections (workspace_id, connection_id);
+
+CREATE FUNCTION integ.disable_unconnected_token() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog AS $$
+BEGIN
+    UPDATE integ.api_tokens SET is_enabled = FALSE
+        WHERE workspace_id = old.workspace_id AND id = old.token_id AND is_limited
+        AND NOT EXISTS (SELECT 1 FROM integ.api_token_connections c
+            WHERE c.workspace_id = old.workspace_id AND c.token_id = old.token_id);
+    RETURN NULL;
+END $$;
+CREATE TRIGGER api_token_connections_deleted AFTER DELETE ON integ.api_token_connections
+    FOR EACH ROW EXECUTE FUNCTION integ.disable_unconnected_token();
+
+CREATE TABLE integ.approvals (
+    workspace_id BIGINT NOT NULL,
+    id           TEXT COLLATE "C" NOT NULL,
+    token_id     TEXT COLLATE "C" NOT NULL,
+    operation    TEXT NOT NULL,
+    effect       TEXT NOT NULL CHECK (effect IN ('read', 'write', 'destroy')),
+    connection   TEXT,
+    -- A keyed hash of the request's digest, which is itself sealed with it.
+    digest       BYTEA NOT NULL,
+    -- Sealed.
+    summary      BYTEA NOT NULL,
+    request      BYTEA NOT NULL,
+    request_digest BYTEA NOT NULL,
+    status       TEXT NOT NULL CHECK (status IN ('pending', 'granted', 'denied', 'used', 'expired')),
+    use_limit    TEXT NOT NULL CHECK (use_limit IN ('once', 'repeated')),
+    requested_at BIGINT NOT NULL,
+    expires_at   BIGINT NOT NULL,
+    decided_at   BIGINT,
+    used_at      BIGINT,
+    PRIMARY KEY (workspace_id, id),
+    FOREIGN KEY (workspace_id, token_id) REFERENCES integ.api_tokens ON DELETE CASCADE
+);
+CREATE UNIQUE INDEX approvals_open ON integ.approvals (workspace_id, token_id, digest)
+    WHERE status IN ('pending', 'granted', 'denied');
+CREATE INDEX approvals_requested ON integ.approvals (workspace_id, requested_at, id);
+
+CREATE TABLE integ.rate_requests (
+    workspace_id BIGINT NOT NULL,
+    token_id     TEXT COLLATE "C" NOT NULL,
+    number       BIGINT NOT NULL,
+    at           BIGINT NOT NULL,
+    PRIMARY KEY (workspace_id, token_id, number),
+    FOREIGN KEY (workspace_id, token_id) REFERENCES integ.api_tokens ON DELETE CASCADE
+);
+
+CREATE TABLE integ.api_usage (
+    workspace_id BIGINT NOT NULL,
+    token_id     TEXT COLLATE "C" NOT NULL,
+    day          TEXT COLLATE "C" NOT NULL,
+    operation    TEXT COLLATE "C" NOT NULL,
+    outcome      TEXT COLLATE "C" NOT NULL CHECK (outcome IN ('succeeded', 'failed', 'denied', 'rate_limited')),
+    count        BIGINT NOT NULL,
+    PRIMARY KEY (workspace_id, token_id, day, operation, outcome),
+    FOREIGN KEY (workspace_id, token_id) REFERENCES integ.api_tokens ON DELETE CASCADE
+);
+
+CREATE TABLE integ.audit_entries (
+    workspace_id BIGINT NOT NULL REFERENCES integ.workspaces ON DELETE CASCADE,
+    sequence     BIGINT NOT NULL,
+    at           BIGINT NOT NULL,
+    actor        TEXT NOT NULL CHECK (actor IN ('local', 'api_token', 'operator', 'worker')),
+    actor_id     TEXT,
+    operation    TEXT NOT NULL,
+    effect       TEXT NOT NULL CHECK (effect IN ('read', 'write', 'destroy')),
+    connection   TEXT,
+    user_id      TEXT,
+    consent_id   TEXT,
+    source       TEXT,
+    request_id   TEXT,
+    detail       TEXT,
+    outcome      TEXT NOT NULL CHECK (outcome IN ('started', 'done', 'refused', 'failed')),
+    error_code   TEXT,
+    previous     BYTEA NOT NULL,
+    hash         BYTEA NOT NULL,
+    PRIMARY KEY (workspace_id, sequence)
+);
+
+CREATE TABLE integ.audit_state (
+    workspace_id     BIGINT PRIMARY KEY REFERENCES integ.workspaces ON DELETE CASCADE,
+    -- Sealed.
+    signing_seed     BYTEA NOT NULL,
+    sequence         BIGINT NOT NULL DEFAULT 0,
+    hash             BYTEA NOT NULL,
+    pruned_sequence  BIGINT,
+    pruned_hash      BYTEA,
+    pruned_at        BIGINT,
+    pruned_signature BYTEA
+);
+
+CREATE TABLE integ.consents (
+    workspace_id   BIGINT NOT NULL REFERENCES integ.workspaces ON DELETE CASCADE,
+    id             TEXT COLLATE "C" NOT NULL,
+    -- The order in which they were granted.
+    number         BIGINT NOT NULL DEFAULT nextval('integ.consents_number'),
+    user_id        TEXT COLLATE "C" NOT NULL,
+    consent_type   TEXT NOT NULL CHECK (consent_type IN ('third_party', 'data_sharing', 'data_processing', 'marketing')),
+    resource_type  TEXT,
+    resource_id    TEXT,
+    purpose        TEXT NOT NULL,
+    policy_version BIGINT NOT NULL,
+    description    TEXT,
+    granted_at     BIGINT NOT NULL,
+    revoked_at     BIGINT,
+    PRIMARY KEY (workspace_id, id),
+    CHECK ((resource_type IS NULL) = (resource_id IS NULL))
+);
+CREATE INDEX consents_user ON integ.consents (workspace_id, user_id);
+
+-- The first id of a day's events.
+CREATE FUNCTION integ.first_event_of(day DATE) RETURNS BIGINT LANGUAGE sql STABLE SET search_path = pg_catalog AS $$
+    SELECT to_char(day, 'YYYYMMDD')::bigint * 100000000
+$$;
+
+-- Creates the partitions of so many days from today, and returns how many. Nodes may call it although they own no
+-- table. A day whose events lie in the default partition already gets none.
+CREATE FUNCTION integ.create_event_partitions(days INTEGER) RETURNS INTEGER
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
+DECLARE
+    today DATE := (clock_timestamp() AT TIME ZONE 'UTC')::date;
+    day DATE;
+    name TEXT;
+    created INTEGER := 0;
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtext('integ'), hashtext('partitions'));
+    FOR day IN SELECT today + n FROM generate_series(0, least(days, 31) - 1) n LOOP
+        name := 'events_' || to_char(day, 'YYYYMMDD');
+        IF to_regclass('integ.' || name) IS NULL THEN
+            BEGIN
+                EXECUTE format('CREATE TABLE integ.%I PARTITION OF integ.events FOR VALUES FROM (%s) TO (%s)',
+                    name, integ.first_event_of(day), integ.first_event_of(day + 1));
+                created := created + 1;
+            EXCEPTION WHEN check_violation THEN
+                NULL;
+            END;
+        END IF;
+    END LOOP;
+    RETURN created;
+END $$;
+
+-- Drops the partitions of days before the last one in which nothing is left, and returns how many.
+CREATE FUNCTION integ.drop_empty_event_partitions() RETURNS INTEGER
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
+DECLARE
+    yesterday TEXT := 'events_' || to_char((clock_timestamp() AT TIME ZONE 'UTC')::date - 1, 'YYYYMMDD');
+    name TEXT;
+    is_used BOOLEAN;
+    dropped INTEGER := 0;
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtext('integ'), hashtext('partitions'));
+    FOR name IN SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+        WHERE i.inhparent = 'integ.events'::regclass AND c.relname ~ '^events_\d{8}$' AND c.relname < yesterday LOOP
+        EXECUTE format('SELECT EXISTS (SELECT 1 FROM integ.%I)', name) INTO is_used;
+        IF NOT is_used THEN
+            EXECUTE format('ALTER TABLE integ.events DETACH PARTITION integ.%I', name);
+            EXECUTE format('DROP TABLE integ.%I', name);
+            dropped := dropped + 1;
+        END IF;
+    END LOOP;
+    RETURN dropped;
+END $$;
+
+-- The second barrier: a transaction sees and writes the rows of the workspace that it has named, and none without. FORCE
+-- holds the owner of the tables to it as well.
+DO $$
+DECLARE
+    name TEXT;
+BEGIN
+    FOR name IN SELECT c.relname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
+        WHERE c.relnamespace = 'integ'::regnamespace AND c.relkind IN ('r', 'p') AND a.attname = 'workspace_id' LOOP
+        EXECUTE format('ALTER TABLE integ.%I ENABLE ROW LEVEL SECURITY', name);
+        EXECUTE format('ALTER TABLE integ.%I FORCE ROW LEVEL SECURITY', name);
+        EXECUTE format('CREATE POLICY workspace ON integ.%I USING (workspace_id = '
+            || 'nullif(current_setting(''integ.workspace'', TRUE), '''')::bigint)', name);
+    END LOOP;
+END $$;
+
+-- What nodes may do: read and write rows through the tables, and create and drop partitions through the functions.
+-- A login role of a node is made a member of `integ_node`.
+DO $$
+BEGIN
+    CREATE ROLE integ_node NOLOGIN;
+EXCEPTION WHEN duplicate_object OR unique_violation OR insufficient_privilege THEN
+    NULL;
+END $$;
+DO $$
+DECLARE
+    name TEXT;
+BEGIN
+    REVOKE ALL ON ALL FUNCTIONS IN SCHEMA integ FROM PUBLIC;
+    IF NOT EXISTS (SELECT 1 FROM pg_roles WHERE rolname = 'integ_node') THEN
+        RETURN;
+    END IF;
+    GRANT USAGE ON SCHEMA integ TO integ_node;
+    GRANT USAGE ON ALL SEQUENCES IN SCHEMA integ TO integ_node;
+    GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA integ TO integ_node;
+    -- The partitions themselves are reached through `events` alone.
+    FOR name IN SELECT c.relname FROM pg_class c WHERE c.relnamespace = 'integ'::regnamespace
+        AND c.relkind IN ('r', 'p') AND NOT c.relispartition LOOP
+        EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON integ.%I TO integ_node', name);
+    END LOOP;
+    REVOKE INSERT, UPDATE, DELETE ON integ.schema_versions FROM integ_node;
+END $$;

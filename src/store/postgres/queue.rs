@@ -1,0 +1,184 @@
+//! The queue of events to handle, and the results of handlers.
+
+use std::time::Duration;
+
+use tokio_postgres::Row;
+
+use super::PostgresStore;
+use super::events::LAST_ERROR;
+use super::row::{SealedRow, get, get_millis, get_word, number, optional_millis, optional_number};
+use super::seal::{Column, Sealer, column};
+use super::transaction::Transaction;
+use super::value::Value;
+use crate::clock::Timestamp;
+use crate::model::{AttemptResult, ConnectionId, DueEvents, EventId, EventProgress, HandlerRun, QueuedEvent};
+use crate::store::StoreError;
+
+/// Runs that are stored of one event: who queues it again and again must not fill the disk.
+const MAX_RUNS: i64 = 64;
+
+const ERROR: Column = column("event_attempts", "error");
+const OUTPUT: Column = column("event_attempts", "output");
+
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT id, due_at, attempts, completed_handlers, verification FROM integ.events
+             WHERE workspace_id = $1 AND status IN ('pending', 'failed') ",
+            $rest
+        )
+    };
+}
+
+impl PostgresStore {
+    /// Returns the first waiting events in the order of arrival.
+    pub(super) async fn list_queued(
+        &self,
+        connection: ConnectionId,
+        limit: u32,
+    ) -> Result<Vec<QueuedEvent>, StoreError> {
+        // Of each part of the index its first ones. The events of the first part lie in the order of their ids there.
+        let sql = concat!(
+            "(",
+            select!("AND connection_id = $2 AND due_at IS NULL ORDER BY due_at, id LIMIT $3"),
+            ") UNION ALL (",
+            select!("AND connection_id = $2 AND due_at IS NOT NULL ORDER BY id LIMIT $3"),
+            ") ORDER BY id LIMIT $3"
+        );
+        self.rows(sql, &[&connection.0, &i64::from(limit)]).await?.iter().map(from_row).collect()
+    }
+
+    /// Returns one event that waits.
+    pub(super) async fn find_waiting(&self, id: EventId) -> Result<Option<QueuedEvent>, StoreError> {
+        self.row(select!("AND id = $2"), &[&id.0]).await?.as_ref().map(from_row).transpose()
+    }
+
+    /// Returns what handlers did with an event.
+    pub(super) async fn list_handler_runs(&self, id: EventId) -> Result<Vec<HandlerRun>, StoreError> {
+        let sql = "SELECT number, attempt, handler, started_at, duration_ms, status, error, output
+                   FROM integ.event_attempts WHERE workspace_id = $1 AND event_id = $2 ORDER BY number";
+        let rows = self.rows(sql, &[&id.0]).await?;
+        rows.iter().map(|row| run_from_row(&self.sealer, row, id)).collect()
+    }
+}
+
+/// Returns the events that are to be handled, leaving out those that the vendor must still confirm.
+pub(super) async fn due(
+    transaction: &Transaction,
+    connection: ConnectionId,
+    now: Timestamp,
+    longest: Duration,
+    limit: u32,
+) -> Result<DueEvents, StoreError> {
+    let (now_ms, latest) = (now.as_millisecond(), now.checked_add(longest).unwrap_or(Timestamp::MAX));
+    let (id, limit) = (connection.0, i64::from(limit));
+    let new = select!(
+        "AND connection_id = $2 AND due_at IS NULL AND verification IN ('verified', 'unsigned')
+         ORDER BY due_at, id LIMIT $3"
+    );
+    let overdue = select!(
+        "AND connection_id = $2 AND due_at <= $4 AND verification IN ('verified', 'unsigned')
+         ORDER BY due_at, id LIMIT $3"
+    );
+    let from_fast_clock = select!(
+        "AND connection_id = $2 AND due_at > $4 AND verification IN ('verified', 'unsigned')
+         ORDER BY due_at, id LIMIT $3"
+    );
+    let new = transaction.query(new, &[&id, &limit]).await?;
+    let mut retries = transaction.query(overdue, &[&id, &limit, &now_ms]).await?;
+    retries.extend(transaction.query(from_fast_clock, &[&id, &limit, &latest.as_millisecond()]).await?);
+    let sql = "SELECT min(due_at) AS due_at FROM integ.events
+               WHERE workspace_id = $1 AND connection_id = $2 AND due_at > $3 AND status IN ('pending', 'failed')";
+    let next = transaction.first(sql, &[&id, &now_ms]).await?;
+    Ok(DueEvents {
+        new: new.iter().map(from_row).collect::<Result<_, _>>()?,
+        retries: retries.iter().map(from_row).collect::<Result<_, _>>()?,
+        next_at: next.map_or(Ok(None), |row| optional_millis(&row, "due_at"))?,
+    })
+}
+
+/// Records an attempt with what its handlers did.
+pub(super) async fn record(transaction: &Transaction, attempt: &AttemptResult) -> Result<(), StoreError> {
+    let id = attempt.id.0;
+    let error = transaction.sealer.seal_optional(LAST_ERROR, id, attempt.error.as_ref())?;
+    let sql = "UPDATE integ.events SET status = $3, due_at = $4, last_error = $5, completed_handlers = $6,
+                   attempts = attempts + 1
+               WHERE workspace_id = $1 AND id = $2
+               RETURNING (SELECT coalesce(max(a.number), 0) FROM integ.event_attempts a
+                   WHERE a.workspace_id = $1 AND a.event_id = $2) AS number";
+    let values: [Value<'_>; 5] = [
+        &id,
+        &attempt.status.as_str(),
+        &attempt.due_at.map(Timestamp::as_millisecond),
+        &error,
+        &i64::from(attempt.completed_handlers),
+    ];
+    // Its connection may have been removed meanwhile.
+    let Some(row) = transaction.first(sql, &values).await? else { return Ok(()) };
+    let mut last: i64 = get(&row, "number")?;
+    for run in &attempt.runs {
+        last += 1;
+        insert_run(transaction, id, last, run).await?;
+    }
+    if last > MAX_RUNS {
+        let sql = "DELETE FROM integ.event_attempts WHERE workspace_id = $1 AND event_id = $2 AND number <= $3";
+        transaction.execute(sql, &[&id, &(last - MAX_RUNS)]).await?;
+    }
+    Ok(())
+}
+
+async fn insert_run(transaction: &Transaction, event: i64, number: i64, run: &HandlerRun) -> Result<(), StoreError> {
+    let sql =
+        "INSERT INTO integ.event_attempts (workspace_id, event_id, number, attempt, handler, started_at, duration_ms,
+                   status, error, output) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+    let output = &run.output[..run.output.len().min(HandlerRun::MAX_OUTPUT_BYTES)];
+    let place = (event, number);
+    let values: [Value<'_>; 9] = [
+        &event,
+        &number,
+        &i64::from(run.attempt),
+        &run.handler.as_str(),
+        &run.started_at.as_millisecond(),
+        &i64::try_from(run.duration.as_millis()).unwrap_or(i64::MAX),
+        &run.status.map(i64::from),
+        &transaction.sealer.seal_optional(ERROR, place, run.error.as_ref())?,
+        &transaction.sealer.seal_optional(OUTPUT, place, Some(output).filter(|output| !output.is_empty()))?,
+    ];
+    transaction.execute(sql, &values).await.map(drop)
+}
+
+/// Records what was done with an event without an attempt that counts.
+pub(super) async fn record_progress(transaction: &Transaction, progress: &EventProgress) -> Result<(), StoreError> {
+    let id = progress.id.0;
+    let error = transaction.sealer.seal_optional(LAST_ERROR, id, progress.error.as_ref())?;
+    let sql = "UPDATE integ.events SET completed_handlers = $3, last_error = coalesce($4, last_error),
+                   due_at = coalesce($5, due_at) WHERE workspace_id = $1 AND id = $2";
+    let due_at = progress.due_at.map(Timestamp::as_millisecond);
+    transaction.execute(sql, &[&id, &i64::from(progress.completed_handlers), &error, &due_at]).await.map(drop)
+}
+
+fn run_from_row(sealer: &Sealer, row: &Row, event: EventId) -> Result<HandlerRun, StoreError> {
+    let sealed = SealedRow::new(sealer, row, (event.0, get::<i64>(row, "number")?));
+    Ok(HandlerRun {
+        handler: get_word(row, "handler")?,
+        attempt: number(row, "attempt")?,
+        started_at: get_millis(row, "started_at")?,
+        duration: Duration::from_millis(number(row, "duration_ms")?),
+        status: optional_number(row, "status")?,
+        error: sealed.text(ERROR)?,
+        output: sealed.bytes(OUTPUT)?.unwrap_or_default(),
+    })
+}
+
+fn from_row(row: &Row) -> Result<QueuedEvent, StoreError> {
+    // A time that cannot be read must not hold up the queue: the event is due at once.
+    let due_at: Option<i64> = get(row, "due_at")?;
+    let due_at = Timestamp::from_millisecond(due_at.unwrap_or_default()).unwrap_or(Timestamp::UNIX_EPOCH);
+    Ok(QueuedEvent {
+        id: EventId(get(row, "id")?),
+        due_at,
+        verification: get_word(row, "verification")?,
+        attempts: number(row, "attempts")?,
+        completed_handlers: number(row, "completed_handlers")?,
+    })
+}

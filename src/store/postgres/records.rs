@@ -1,0 +1,230 @@
+//! Records as the vendor wrote them, with their changes.
+//!
+//! Invariants:
+//! - The records of a page, and how far the list has come by it, are one commit ([`Records::commit_pages`]), which pages
+//!   that wait for each other share.
+//! - Who changes records holds the row of their counter ([`RecordVersions`]) until the commit.
+
+use std::collections::HashMap;
+
+use async_trait::async_trait;
+use tokio_postgres::Row;
+
+use super::PostgresStore;
+use super::jobs::progress;
+use super::locks::check_fence;
+use super::row::{SealedRow, get, get_seconds, number, optional_seconds, signed};
+use super::seal::{Column, Sealer, column};
+use super::sweep;
+use super::upsert::{self, RecordVersions};
+use super::value::Value;
+use crate::clock::Timestamp;
+use crate::model::{
+    CompletedList, EventId, JobId, NewPage, PartitionId, PushedRecord, RecordChange, RecordCounts, RecordId,
+    RecordSnapshot, RecordTotals, StoredRecord, StreamId, SweepResult,
+};
+use crate::store::{Fence, MalformedValue, Records, StoreError};
+
+pub(super) const BODY: Column = column("record_bodies", "body");
+pub(super) const DELETED_CURSOR: Column = column("records", "deleted_cursor");
+
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT r.id, r.version, r.added_version, r.first_seen_at, r.changed_at, r.deleted_at, r.partition_id,
+             r.vendor_updated_at, r.vendor_event_id, r.deleted_cursor, x.body
+             FROM integ.records r JOIN integ.record_bodies x ON x.workspace_id = $1 AND x.record_id = r.id
+             WHERE r.workspace_id = $1 AND r.stream_id = $2 ",
+            $rest
+        )
+    };
+}
+
+#[async_trait]
+impl Records for PostgresStore {
+    async fn commit_pages(&self, pages: Vec<NewPage>, fence: Fence) -> Result<(RecordCounts, bool), StoreError> {
+        let transaction = self.begin().await?;
+        check_fence(&transaction, fence).await?;
+        let mut versions = RecordVersions::read(&transaction).await?;
+        let (mut all, mut is_cancelled) = (RecordCounts::default(), false);
+        for page in &pages {
+            let counts = upsert::store_page(&transaction, page, &mut versions).await?;
+            is_cancelled |= progress(&transaction, page.job, counts, page.traffic).await?;
+            all += counts;
+        }
+        transaction.commit().await?;
+        Ok((all, is_cancelled))
+    }
+
+    async fn push(&self, record: PushedRecord, fence: Fence) -> Result<Option<RecordChange>, StoreError> {
+        let transaction = self.begin().await?;
+        check_fence(&transaction, fence).await?;
+        let change = upsert::push(&transaction, &record).await?;
+        transaction.commit().await?;
+        Ok(change)
+    }
+
+    async fn find(&self, stream: StreamId, key: &str) -> Result<Option<RecordSnapshot>, StoreError> {
+        let hash = key_hash(&self.sealer, stream, key);
+        let row = self.row(select!("AND r.key_hash = $3"), &[&stream.0, &hash]).await?;
+        row.map(|row| snapshot_from_row(&self.sealer, &row)).transpose()
+    }
+
+    async fn exist(&self, stream: StreamId, keys: &[String]) -> Result<Vec<bool>, StoreError> {
+        let hashes: Vec<Vec<u8>> = keys.iter().map(|key| key_hash(&self.sealer, stream, key)).collect();
+        let sql = "SELECT r.id IS NOT NULL AS is_there FROM unnest($3::bytea[]) WITH ORDINALITY AS k (hash, number)
+                   LEFT JOIN integ.records r ON r.workspace_id = $1 AND r.stream_id = $2 AND r.key_hash = k.hash
+                       AND r.deleted_at IS NULL ORDER BY k.number";
+        self.rows(sql, &[&stream.0, &hashes]).await?.iter().map(|row| get(row, "is_there")).collect()
+    }
+
+    async fn list(&self, stream: StreamId, after: RecordId, limit: u32) -> Result<Vec<StoredRecord>, StoreError> {
+        let sql = select!("AND r.id > $3 AND r.deleted_at IS NULL ORDER BY r.id LIMIT $4");
+        let rows = self.rows(sql, &[&stream.0, &after.0, &i64::from(limit)]).await?;
+        rows.iter().map(|row| from_row(&self.sealer, row)).collect()
+    }
+
+    async fn changes(
+        &self,
+        stream: StreamId,
+        since: u64,
+        after: Option<(u64, RecordId)>,
+        limit: u32,
+    ) -> Result<Vec<StoredRecord>, StoreError> {
+        let (version, id) = after.unwrap_or((since, RecordId(i64::MAX)));
+        let sql = select!("AND (r.version, r.id) > ($3, $4) ORDER BY r.version, r.id LIMIT $5");
+        let values: [Value<'_>; 4] = [&stream.0, &signed(version), &id.0, &i64::from(limit)];
+        let rows = self.rows(sql, &values).await?;
+        rows.iter().map(|row| from_row(&self.sealer, row)).collect()
+    }
+
+    async fn version_at(&self, stream: StreamId, time: Timestamp) -> Result<u64, StoreError> {
+        let sql = "SELECT coalesce(max(version), 0) AS version FROM integ.records
+                   WHERE workspace_id = $1 AND stream_id = $2 AND changed_at < $3";
+        self.row(sql, &[&stream.0, &time.as_second()]).await?.map_or(Ok(0), |row| number(&row, "version"))
+    }
+
+    async fn count(&self, stream: StreamId) -> Result<u64, StoreError> {
+        let sql = "SELECT count(*) AS count FROM integ.records
+                   WHERE workspace_id = $1 AND stream_id = $2 AND deleted_at IS NULL";
+        self.row(sql, &[&stream.0]).await?.map_or(Ok(0), |row| number(&row, "count"))
+    }
+
+    async fn totals(&self) -> Result<HashMap<StreamId, RecordTotals>, StoreError> {
+        let sql = "SELECT p.stream_id, coalesce(sum(c.stored), 0)::bigint AS stored,
+                       coalesce(sum(c.deleted), 0)::bigint AS deleted, max(p.synced_at) AS synced_at
+                   FROM integ.partitions p LEFT JOIN (SELECT partition_id, count(*) AS stored, count(deleted_at) AS deleted
+                       FROM integ.records WHERE workspace_id = $1 GROUP BY partition_id) c ON c.partition_id = p.id
+                   WHERE p.workspace_id = $1 GROUP BY p.stream_id";
+        let total = |row: &Row| {
+            let (stored, deleted): (u64, u64) = (number(row, "stored")?, number(row, "deleted")?);
+            let synced_at = optional_seconds(row, "synced_at")?;
+            let totals = RecordTotals { records: stored.saturating_sub(deleted), deleted, synced_at };
+            Ok((StreamId(get(row, "stream_id")?), totals))
+        };
+        self.rows(sql, &[]).await?.iter().map(total).collect()
+    }
+
+    async fn sweep(
+        &self,
+        job: JobId,
+        stream: StreamId,
+        lists: &[CompletedList],
+        limit: Option<u64>,
+        now: Timestamp,
+        fence: Fence,
+    ) -> Result<SweepResult, StoreError> {
+        if lists.is_empty() && !sweep::has_orphans(&self.snapshot().await?, stream).await? {
+            return Ok(SweepResult::Done { deleted: 0 });
+        }
+        let transaction = self.begin().await?;
+        check_fence(&transaction, fence).await?;
+        let result = sweep::sweep(&transaction, job, stream, lists, limit, now).await?;
+        transaction.commit().await?;
+        Ok(result)
+    }
+
+    async fn reset_list(&self, partition: PartitionId) -> Result<(), StoreError> {
+        let transaction = self.begin().await?;
+        sweep::discard_list(&transaction, partition).await?;
+        let sql = "UPDATE integ.partitions SET backfill_checkpoint = NULL WHERE workspace_id = $1 AND id = $2";
+        transaction.execute(sql, &[&partition.0]).await?;
+        transaction.commit().await
+    }
+
+    async fn begin_list(&self, partition: PartitionId) -> Result<u64, StoreError> {
+        let sql = "SELECT value, EXISTS (SELECT 1 FROM integ.seen_ids WHERE workspace_id = $1 AND partition_id = $2)
+                       AS has_seen_ids
+                   FROM integ.counters WHERE workspace_id = $1 AND name = 'records'";
+        let Some(row) = self.row(sql, &[&partition.0]).await? else { return Ok(0) };
+        if get(&row, "has_seen_ids")? {
+            // A list that goes on without the ids that were seen before would delete their records.
+            let transaction = self.begin().await?;
+            sweep::discard_list(&transaction, partition).await?;
+            transaction.commit().await?;
+        }
+        number(&row, "value")
+    }
+
+    async fn has_missing(&self, list: &CompletedList) -> Result<bool, StoreError> {
+        // The ids that were seen and the records, as they were at one moment.
+        Ok(!sweep::missing(&self.snapshot().await?, list).await?.is_empty())
+    }
+}
+
+/// Returns what a record is found by.
+pub(super) fn key_hash(sealer: &Sealer, stream: StreamId, key: &str) -> Vec<u8> {
+    sealer.short_hash("records", &[&stream.0.to_be_bytes(), key.as_bytes()])
+}
+
+/// Seals the body of a record: the length of its key, the key, and the JSON.
+pub(super) fn seal_body(sealer: &Sealer, id: i64, key: &str, json: &str) -> Result<Vec<u8>, StoreError> {
+    let length = u32::try_from(key.len()).unwrap_or(u32::MAX).to_be_bytes();
+    sealer.seal(BODY, id, [&length, key.as_bytes(), json.as_bytes()].concat())
+}
+
+/// Opens the body of a record in the column `body`, and returns its key and its JSON.
+pub(super) fn open_body(sealer: &Sealer, row: &Row, id: i64) -> Result<(String, String), StoreError> {
+    let damaged = || MalformedValue::EnumValue("body".to_owned());
+    let mut text = SealedRow::new(sealer, row, id).bytes(BODY)?.ok_or_else(damaged)?;
+    let length = text.first_chunk::<4>().map(|length| u32::from_be_bytes(*length) as usize).ok_or_else(damaged)?;
+    if text.len() < length + 4 {
+        return Err(damaged().into());
+    }
+    let json = String::from_utf8(text.split_off(length + 4)).map_err(|_| damaged())?;
+    let key = String::from_utf8(text.split_off(4)).map_err(|_| damaged())?;
+    Ok((key, json))
+}
+
+/// Returns the key of a record whose body is in the column `body`.
+pub(super) fn record_key(sealer: &Sealer, row: &Row, id: i64) -> Result<String, StoreError> {
+    Ok(open_body(sealer, row, id)?.0)
+}
+
+fn from_row(sealer: &Sealer, row: &Row) -> Result<StoredRecord, StoreError> {
+    let id: i64 = get(row, "id")?;
+    let (key, json) = open_body(sealer, row, id)?;
+    Ok(StoredRecord {
+        id: RecordId(id),
+        key,
+        json,
+        version: number(row, "version")?,
+        added_version: number(row, "added_version")?,
+        first_seen_at: get_seconds(row, "first_seen_at")?,
+        changed_at: get_seconds(row, "changed_at")?,
+        deleted_at: optional_seconds(row, "deleted_at")?,
+    })
+}
+
+fn snapshot_from_row(sealer: &Sealer, row: &Row) -> Result<RecordSnapshot, StoreError> {
+    let record = from_row(sealer, row)?;
+    let vendor_updated_at: Option<i64> = get(row, "vendor_updated_at")?;
+    let vendor_updated_at = vendor_updated_at.and_then(|at| Timestamp::from_millisecond(at).ok());
+    Ok(RecordSnapshot {
+        partition: PartitionId(get(row, "partition_id")?),
+        as_of: vendor_updated_at.unwrap_or(record.changed_at),
+        event: get::<Option<i64>>(row, "vendor_event_id")?.map(EventId),
+        deleted_cursor: SealedRow::new(sealer, row, record.id.0).text(DELETED_CURSOR)?,
+        record,
+    })
+}

@@ -1,0 +1,198 @@
+//! Connections to the server, and transactions.
+//!
+//! A transaction names its workspace and its limits with `SET LOCAL`, so that nothing outlives it in a connection that a
+//! pooler shares. Every statement is sent with the types of its values ([`super::value`]), and its first value, `$1`, is the
+//! workspace.
+
+use std::sync::Arc;
+
+use deadpool_postgres::{Object, Pool};
+use futures_util::FutureExt;
+use tokio_postgres::Row;
+
+use super::error::{failed, pool_failed};
+use super::row::{get, signed};
+use super::seal::Sealer;
+use super::value::{Value, with_workspace};
+use super::{PostgresStore, audit};
+use crate::model::AuditRecord;
+use crate::store::{PendingAudit, StoreError};
+
+/// What a transaction is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Access {
+    /// Each statement sees what was committed before it. Rows that are changed are locked first.
+    Write,
+    /// All statements see one moment.
+    Snapshot,
+}
+
+/// An open transaction. It is rolled back unless [`Self::commit`] ends it.
+pub(super) struct Transaction {
+    /// Absent once the transaction has ended.
+    client: Option<Object>,
+    pub(super) workspace: i64,
+    pub(super) sealer: Arc<Sealer>,
+    pending: Option<Arc<PendingAudit>>,
+}
+
+impl Drop for Transaction {
+    fn drop(&mut self) {
+        if let Some(client) = self.client.take() {
+            // The first poll sends it. The connection's next user waits for it in the queue of the connection.
+            let _ = client.batch_execute("ROLLBACK").now_or_never();
+        }
+    }
+}
+
+impl PostgresStore {
+    /// Begins a transaction that writes. The audit entries of the operation that the process runs are part of its commit.
+    pub(super) async fn begin(&self) -> Result<Transaction, StoreError> {
+        let mut transaction = self.open_transaction(Access::Write).await?;
+        transaction.pending = self.pending.get().cloned();
+        Ok(transaction)
+    }
+
+    /// Begins a transaction that only reads, for more than one statement.
+    pub(super) async fn snapshot(&self) -> Result<Transaction, StoreError> {
+        self.open_transaction(Access::Snapshot).await
+    }
+
+    async fn open_transaction(&self, access: Access) -> Result<Transaction, StoreError> {
+        let begin = begin_sql(self.workspace, access);
+        let transaction = |client| Transaction {
+            client: Some(client),
+            workspace: self.workspace,
+            sealer: Arc::clone(&self.sealer),
+            pending: None,
+        };
+        let first = transaction(connection(&self.pool).await?);
+        match first.client()?.batch_execute(&begin).await {
+            Ok(()) => return Ok(first),
+            // The server was restarted since the connection was last used.
+            Err(error) if error.is_closed() => {}
+            Err(error) => return Err(failed(error)),
+        }
+        let second = transaction(connection(&self.pool).await?);
+        second.client()?.batch_execute(&begin).await.map_err(failed)?;
+        Ok(second)
+    }
+
+    /// Reads the rows of one statement. Its transaction is sent in one go.
+    pub(super) async fn rows(&self, sql: &str, values: &[Value<'_>]) -> Result<Vec<Row>, StoreError> {
+        match self.read_once(sql, values).await {
+            Err(StoreError::Unreachable(_)) => self.read_once(sql, values).await,
+            read => read,
+        }
+    }
+
+    async fn read_once(&self, sql: &str, values: &[Value<'_>]) -> Result<Vec<Row>, StoreError> {
+        let client = connection(&self.pool).await?;
+        let values = with_workspace(&self.workspace, values);
+        let begin = begin_sql(self.workspace, Access::Snapshot);
+        let (begun, rows, ended) = tokio::join!(
+            client.batch_execute(&begin),
+            client.query_typed(sql, &values),
+            client.batch_execute("COMMIT")
+        );
+        begun.map_err(failed)?;
+        let rows = rows.map_err(failed)?;
+        ended.map_err(failed)?;
+        Ok(rows)
+    }
+
+    /// Reads the first row of one statement.
+    pub(super) async fn row(&self, sql: &str, values: &[Value<'_>]) -> Result<Option<Row>, StoreError> {
+        Ok(self.rows(sql, values).await?.into_iter().next())
+    }
+
+    /// Makes one statement a transaction, and returns the number of rows that it changed.
+    pub(super) async fn execute(&self, sql: &str, values: &[Value<'_>]) -> Result<u64, StoreError> {
+        let transaction = self.begin().await?;
+        let changed = transaction.execute(sql, values).await?;
+        transaction.commit().await?;
+        Ok(changed)
+    }
+}
+
+async fn connection(pool: &Pool) -> Result<Object, StoreError> {
+    pool.get().await.map_err(pool_failed)
+}
+
+/// Begins a transaction. A commit is durable before it is answered, whatever the server's default is, and no statement
+/// waits for long: a lock is held for as long as a commit takes.
+fn begin_sql(workspace: i64, access: Access) -> String {
+    let mode = match access {
+        Access::Write => "ISOLATION LEVEL READ COMMITTED READ WRITE",
+        Access::Snapshot => "ISOLATION LEVEL REPEATABLE READ READ ONLY",
+    };
+    format!(
+        "BEGIN {mode}; SET LOCAL integ.workspace = '{workspace}'; SET LOCAL synchronous_commit = on; \
+         SET LOCAL statement_timeout = '60s'; SET LOCAL lock_timeout = '15s'; \
+         SET LOCAL idle_in_transaction_session_timeout = '60s'"
+    )
+}
+
+impl Transaction {
+    fn client(&self) -> Result<&Object, StoreError> {
+        self.client.as_ref().ok_or(StoreError::Closed)
+    }
+
+    /// Runs a statement and returns its rows.
+    pub(super) async fn query(&self, sql: &str, values: &[Value<'_>]) -> Result<Vec<Row>, StoreError> {
+        self.client()?.query_typed(sql, &with_workspace(&self.workspace, values)).await.map_err(failed)
+    }
+
+    /// Runs a statement and returns its first row.
+    pub(super) async fn first(&self, sql: &str, values: &[Value<'_>]) -> Result<Option<Row>, StoreError> {
+        Ok(self.query(sql, values).await?.into_iter().next())
+    }
+
+    /// Runs a statement and returns the number of rows that it changed.
+    pub(super) async fn execute(&self, sql: &str, values: &[Value<'_>]) -> Result<u64, StoreError> {
+        self.client()?.execute_typed(sql, &with_workspace(&self.workspace, values)).await.map_err(failed)
+    }
+
+    /// Takes an id from the sequence of a table.
+    pub(super) async fn next_id(&self, table: &str) -> Result<i64, StoreError> {
+        Ok(self.next_ids(table, 1).await?.into_iter().next().unwrap_or_default())
+    }
+
+    /// Takes ids from the sequence of a table, in increasing order.
+    pub(super) async fn next_ids(&self, table: &str, count: usize) -> Result<Vec<i64>, StoreError> {
+        if count == 0 {
+            return Ok(Vec::new());
+        }
+        let sql = format!("SELECT nextval('integ.{table}_id') AS id FROM generate_series(1, $2)");
+        let rows = self.query(&sql, &[&signed(count as u64)]).await?;
+        let mut ids = rows.iter().map(|row| get(row, "id")).collect::<Result<Vec<i64>, _>>()?;
+        ids.sort_unstable();
+        Ok(ids)
+    }
+
+    /// Runs a statement without values.
+    pub(super) async fn run(&self, sql: &str) -> Result<(), StoreError> {
+        self.client()?.batch_execute(sql).await.map_err(failed)
+    }
+
+    /// Commits the transaction, and with it the audit entries of the operation, if nothing has recorded it before. They
+    /// come last: their chain is locked for as long as the commit takes.
+    pub(super) async fn commit(mut self) -> Result<(), StoreError> {
+        let pending = self.pending.take();
+        let records = pending.as_ref().and_then(|pending| pending.take_for_write());
+        let committed = self.commit_with(records.as_deref()).await;
+        if let (Err(_), Some(pending), Some(_)) = (&committed, pending, records) {
+            pending.put_back();
+        }
+        committed
+    }
+
+    async fn commit_with(&mut self, records: Option<&[AuditRecord]>) -> Result<(), StoreError> {
+        if let Some(records) = records {
+            audit::append(self, records).await?;
+        }
+        let client = self.client.take().ok_or(StoreError::Closed)?;
+        // A commit whose caller has left goes on.
+        client.batch_execute("COMMIT").await.map_err(failed)
+    }
+}

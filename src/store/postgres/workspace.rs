@@ -1,0 +1,115 @@
+//! Workspaces in a database: created, opened, maintained, deleted.
+
+use std::sync::{Arc, OnceLock};
+
+use deadpool_postgres::Pool;
+use zeroize::Zeroizing;
+
+use super::error::pool_failed;
+use super::inserting::InsertQueue;
+use super::row::get;
+use super::seal::{Column, Sealer, column};
+use super::server::PostgresServer;
+use super::{PostgresStore, audit, migrations};
+use crate::clock::{self, Timestamp};
+use crate::hex;
+use crate::secret::Secret;
+use crate::store::{StoreError, StoreKey};
+
+const INDEX_KEY: Column = column("workspaces", "index_key");
+
+/// The number of a workspace's first key.
+const FIRST_KEY: u16 = 1;
+
+/// Days for which partitions are created ahead. A server that nobody reaches for a week loses nothing: events whose day has
+/// no partition go into the default one.
+const DAYS_AHEAD: i64 = 7;
+
+impl PostgresStore {
+    /// Creates a workspace with a random id, and the schema if the database has none.
+    ///
+    /// # Errors
+    /// [`StoreError::Unreachable`]; [`StoreError::Newer`].
+    pub async fn create(server: &PostgresServer, key: &StoreKey, now: Timestamp) -> Result<Self, StoreError> {
+        let pool = server.pool()?;
+        migrate(&pool).await?;
+        // Positive, for a number that starts with a minus is an option to many a program.
+        let workspace = i64::from_be_bytes(clock::random::<8>()) & i64::MAX;
+        let index_key = Zeroizing::new(clock::random::<32>());
+        let sealer = Sealer::new(workspace, &[(FIRST_KEY, key.clone())]);
+        let sealed = sealer.seal(INDEX_KEY, 0_i64, index_key.as_slice())?;
+        let store = Self::assemble(pool, workspace, sealer.with_index_key(Secret::new(*index_key)));
+        let transaction = store.begin().await?;
+        let sql = "INSERT INTO integ.workspaces (workspace_id, index_key, created_at) VALUES ($1, $2, $3)";
+        transaction.execute(sql, &[&sealed, &now.as_second()]).await?;
+        let sql = "INSERT INTO integ.counters (workspace_id, name, value) VALUES ($1, 'records', 0), ($1, 'events', 0)";
+        transaction.execute(sql, &[]).await?;
+        audit::create(&transaction).await?;
+        transaction.commit().await?;
+        store.maintain_partitions().await?;
+        Ok(store)
+    }
+
+    /// Opens the workspace with an id, and brings the schema up to date.
+    ///
+    /// # Errors
+    /// [`StoreError::WorkspaceNotFound`]; [`StoreError::Unsealable`] if the key is another one's; those of [`Self::create`].
+    pub async fn open(server: &PostgresServer, id: &str, key: &StoreKey) -> Result<Self, StoreError> {
+        let missing = || StoreError::WorkspaceNotFound(id.to_owned());
+        let number = hex::decode(id).and_then(|bytes| bytes.try_into().ok()).map(i64::from_be_bytes);
+        let workspace = number.ok_or_else(missing)?;
+        let pool = server.pool()?;
+        migrate(&pool).await?;
+        let store = Self::assemble(pool, workspace, Sealer::new(workspace, &[(FIRST_KEY, key.clone())]));
+        let sql = "SELECT index_key FROM integ.workspaces WHERE workspace_id = $1";
+        let row = store.row(sql, &[]).await?.ok_or_else(missing)?;
+        let index_key = store.sealer.open(INDEX_KEY, 0_i64, get(&row, "index_key")?)?;
+        let index_key = index_key.as_slice().try_into().map_err(|_| missing())?;
+        let sealer = Sealer::new(workspace, &[(FIRST_KEY, key.clone())]).with_index_key(Secret::new(index_key));
+        Ok(Self { sealer: Arc::new(sealer), ..store })
+    }
+
+    fn assemble(pool: Pool, workspace: i64, sealer: Sealer) -> Self {
+        let holder = format!("{}-{}", std::process::id(), hex::encode(&clock::random::<4>()));
+        Self {
+            pool,
+            workspace,
+            id: hex::encode(&workspace.to_be_bytes()).into(),
+            sealer: Arc::new(sealer),
+            holder: holder.into(),
+            pending: Arc::new(OnceLock::new()),
+            inserts: Arc::new(InsertQueue::default()),
+        }
+    }
+
+    /// Deletes the workspace with everything that it contains. Without its row, which has the key of all hashes, and without
+    /// the key that the caller destroys, what is left in the server's log and backups is noise.
+    pub async fn delete(self) -> Result<(), StoreError> {
+        self.execute("DELETE FROM integ.workspaces WHERE workspace_id = $1", &[]).await.map(drop)
+    }
+
+    /// Creates the partitions of the next days, and drops those in which no event is left.
+    pub(super) async fn maintain_partitions(&self) -> Result<(), StoreError> {
+        // Apart, for dropping one waits for the readers of the inbox.
+        self.row_of_function("SELECT integ.create_event_partitions($2::integer)", DAYS_AHEAD).await?;
+        self.row_of_function("SELECT integ.drop_empty_event_partitions() WHERE $2 > 0", DAYS_AHEAD).await
+    }
+
+    async fn row_of_function(&self, sql: &str, days: i64) -> Result<(), StoreError> {
+        let transaction = self.begin().await?;
+        transaction.query(sql, &[&days]).await?;
+        transaction.commit().await
+    }
+
+    /// Returns the difference between the server's clock and a time, in milliseconds.
+    pub async fn clock_difference(&self, now: Timestamp) -> Result<i64, StoreError> {
+        let sql = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint - $2 AS difference";
+        let row = self.row(sql, &[&now.as_millisecond()]).await?;
+        row.map_or(Ok(0), |row| get(&row, "difference"))
+    }
+}
+
+async fn migrate(pool: &Pool) -> Result<(), StoreError> {
+    let client = pool.get().await.map_err(pool_failed)?;
+    migrations::migrate(&client).await
+}
