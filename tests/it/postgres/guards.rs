@@ -8,6 +8,7 @@ use integ::error;
 use integ::model::ConnectionId;
 use integ::runtime::LockGuard;
 use integ::store::LockKey;
+use tokio::runtime::Runtime;
 
 use super::{Subject, engine, on_both_stores};
 
@@ -56,14 +57,14 @@ fn a_guard_of_sqlite_is_released_within_its_drop() {
 }
 
 /// Runs commands that end with a lock in their hands, each on a runtime of its own that ends with it.
-fn end_with_a_lock(subject: &Subject) {
+fn end_with_a_lock(runtime: &Runtime, subject: &Subject) {
     let is_free = |what: &str| {
-        let held = subject.workspace().run(async {
-            Ok(subject.workspace().store().await?.locks().is_held(KEY, Clock::system().now_millis()).await?)
-        });
+        let workspace = runtime.block_on(subject.workspace());
+        let held = workspace
+            .run(async { Ok(workspace.store().await?.locks().is_held(KEY, Clock::system().now_millis()).await?) });
         assert!(!held.unwrap(), "{}: {what}", subject.name);
     };
-    let workspace = subject.workspace();
+    let workspace = runtime.block_on(subject.workspace());
     workspace
         .run(async {
             let _guard = workspace.try_lock(KEY).await?.unwrap();
@@ -71,7 +72,7 @@ fn end_with_a_lock(subject: &Subject) {
         })
         .unwrap();
     is_free("after a command");
-    let workspace = subject.workspace();
+    let workspace = runtime.block_on(subject.workspace());
     let interrupted: error::Result<()> = workspace.run(async {
         let _guard = workspace.try_lock(KEY).await?.unwrap();
         workspace.engine.shutdown.request();
@@ -83,17 +84,17 @@ fn end_with_a_lock(subject: &Subject) {
 
 #[test]
 fn a_command_ends_once_its_locks_are_released() {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let subjects = runtime.block_on(async { [Some(Subject::sqlite().await), Subject::postgres().await] });
-    subjects.iter().flatten().for_each(end_with_a_lock);
+    subjects.iter().flatten().for_each(|subject| end_with_a_lock(&runtime, subject));
 }
 
 #[test]
 fn a_guard_that_outlives_its_runtime_is_dropped_all_the_same() {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let subjects = runtime.block_on(async { [Some(Subject::sqlite().await), Subject::postgres().await] });
     for subject in subjects.iter().flatten() {
-        let workspace = subject.workspace();
+        let workspace = runtime.block_on(subject.workspace());
         let guard = workspace.run(workspace.try_lock(LockKey::Grant(ConnectionId(1)))).unwrap();
         drop(guard.unwrap());
     }

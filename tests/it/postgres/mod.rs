@@ -1,20 +1,15 @@
-//! A second implementation of the store's traits, in PostgreSQL, and what both must do: locks, grants, and one refresh of
-//! many processes. It exists for the tests alone, and shows that nothing above the traits depends on SQLite.
+//! What both stores must do: SQLite's, and that in PostgreSQL; and what is the latter's alone.
 
-mod absent;
-mod connections;
+mod barriers;
+mod contracts;
 mod grant_contract;
-mod grants;
 mod guards;
 mod lock_contract;
-mod locks;
 mod refresh;
 mod server;
-mod store;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use integ::clock::Timestamp;
 use integ::config::{Config, Folders, IdentityStorage};
@@ -24,9 +19,8 @@ use integ::model::{
 };
 use integ::runtime::{BoxFuture, Engine, Notify, Workspace};
 use integ::secret::Secret;
-use integ::store::Store;
+use integ::store::{PostgresServer, PostgresStore, Store, StoreKey};
 use integ::vault::{PassphrasePrompt, PassphraseSource};
-use store::PostgresStore;
 
 use crate::harness::Home;
 
@@ -43,7 +37,43 @@ struct Subject {
 
 enum SubjectKind {
     Sqlite,
-    Postgres { schema: String },
+    Postgres(PostgresWorkspace),
+}
+
+/// A workspace in the tests' server, as nodes reach it.
+struct PostgresWorkspace {
+    server: PostgresServer,
+    id: String,
+    key: StoreKey,
+}
+
+impl PostgresWorkspace {
+    /// Creates a workspace as the owner of the schema; `None` where PostgreSQL is not installed.
+    async fn create() -> Option<Self> {
+        let owner = PostgresServer::new(server::server()?).unwrap();
+        let key = StoreKey::random();
+        let store = PostgresStore::create(&owner, &key, at(1_700_000_000)).await.unwrap();
+        server::create_node_role().await;
+        let node = PostgresServer::new(server::node(&server::server()?)).unwrap();
+        Some(Self { server: node, id: store.id().to_owned(), key })
+    }
+
+    /// Opens it as another process does, with a node's rights.
+    async fn open(&self) -> PostgresStore {
+        PostgresStore::open(&self.server, &self.id, &self.key).await.unwrap()
+    }
+
+    /// Makes every token one that expired a day ago, as if time had passed.
+    async fn expire_tokens(&self) {
+        let sql = "UPDATE integ.grants SET issued_at = issued_at - 86400 - (expires_at - issued_at),
+                       expires_at = issued_at - 86400 WHERE workspace_id = ";
+        server::owner().await.batch_execute(&format!("{sql}{}", self.number())).await.unwrap();
+    }
+
+    /// Its number in the tables.
+    fn number(&self) -> i64 {
+        i64::from_str_radix(&self.id, 16).unwrap()
+    }
 }
 
 impl Subject {
@@ -60,13 +90,12 @@ impl Subject {
 
     /// `None` where PostgreSQL is not installed.
     async fn postgres() -> Option<Self> {
-        let server = server::server()?;
-        let schema = new_schema();
-        let stores = (0..HANDLES).map(|index| PostgresStore::new(server.clone(), &schema, &format!("handle {index}")));
-        let stores: Vec<_> = stores.collect();
-        stores[0].create().await.unwrap();
-        let handles = stores.into_iter().map(|store| Arc::new(store) as Arc<dyn Store>).collect();
-        Some(Self { name: "PostgreSQL", handles, home: Home::new(), kind: SubjectKind::Postgres { schema } })
+        let workspace = PostgresWorkspace::create().await?;
+        let mut handles = Vec::new();
+        for _ in 0..HANDLES {
+            handles.push(Arc::new(workspace.open().await) as Arc<dyn Store>);
+        }
+        Some(Self { name: "PostgreSQL", handles, home: Home::new(), kind: SubjectKind::Postgres(workspace) })
     }
 
     fn store(&self) -> &dyn Store {
@@ -78,15 +107,20 @@ impl Subject {
         &*self.handles[1]
     }
 
-    /// A workspace that is kept in the store, as a process of its own has it.
-    fn workspace(&self) -> Workspace {
+    /// A workspace that is in the store, as a process of its own has it.
+    async fn workspace(&self) -> Workspace {
         let (engine, name) = (engine(self.home.path()), WorkspaceName::default());
         match &self.kind {
             SubjectKind::Sqlite => Workspace::new(engine, name),
-            SubjectKind::Postgres { schema } => {
-                let store = PostgresStore::new(server::server().unwrap(), schema, "workspace");
-                Workspace::with_store(engine, name, Arc::new(store))
-            }
+            SubjectKind::Postgres(workspace) => Workspace::with_store(engine, name, Arc::new(workspace.open().await)),
+        }
+    }
+
+    /// Ends all leases, as if nobody had renewed them for a minute.
+    async fn expire_leases(&self) {
+        if let SubjectKind::Postgres(workspace) = &self.kind {
+            let sql = format!("UPDATE integ.locks SET expires_at = 1 WHERE workspace_id = {}", workspace.number());
+            server::owner().await.batch_execute(&sql).await.unwrap();
         }
     }
 
@@ -112,12 +146,6 @@ fn on_both_stores(contract: impl AsyncFn(&Subject)) {
             contract(&subject).await;
         }
     });
-}
-
-/// The name of a schema that no other test has.
-fn new_schema() -> String {
-    static COUNT: AtomicU32 = AtomicU32::new(0);
-    format!("integ_{}", COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
 /// The engine of a process with this home.

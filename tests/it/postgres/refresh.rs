@@ -15,15 +15,15 @@ use integ::clock::Clock;
 use integ::model::{ConnectionName, GrantStatus, NewConnection, SecretStorage, WorkspaceName};
 use integ::oauth::refresh::{Freshness, fresh_grant};
 use integ::runtime::Workspace;
-use integ::store::{Connections, LockKey, Locks, Store};
+use integ::store::{LockKey, PostgresServer, PostgresStore, Store, StoreKey};
 use serde_json::json;
 
-use super::store::PostgresStore;
-use super::{engine, new_schema, server};
+use super::{PostgresWorkspace, engine, server};
 use crate::fake::FakeProvider;
 use crate::flow::connected;
 
-/// Where a process of the race finds the socket's folder, the schema and the home, separated by line breaks.
+/// Where a process of the race finds the socket's folder, the workspace's id and key, and the home, separated by line
+/// breaks.
 const PLACES: &str = "INTEG_TEST_RACE";
 
 fn fake() -> ConnectionName {
@@ -54,16 +54,23 @@ async fn copy(from: &dyn Store, to: &dyn Store) {
     to.connections().connect(&new, &grant, SecretStorage::Store).await.unwrap();
 }
 
+/// A runtime whose tasks go on while nobody waits for them: connections to the server.
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
+}
+
 /// A process of the race: for each line of its stdin it wants a token that is good, and prints it.
 #[test]
 #[ignore = "a process of the race, which the race starts"]
 fn racer() {
     let Ok(places) = env::var(PLACES) else { return };
-    let [socket, schema, home] = *places.lines().collect::<Vec<_>>() else { panic!("{places}") };
-    let holder = format!("process {}", std::process::id());
+    let [socket, id, key, home] = *places.lines().collect::<Vec<_>>() else { panic!("{places}") };
+    let server = PostgresServer::new(server::node(&server::config(Path::new(socket)))).unwrap();
+    let key = StoreKey::from_hex(key).unwrap();
+    let runtime = runtime();
     for _ in std::io::stdin().lines() {
-        let store = Arc::new(PostgresStore::new(server::config(Path::new(socket)), schema, &holder));
-        let workspace = Workspace::with_store(engine(Path::new(home)), WorkspaceName::default(), store);
+        let store = runtime.block_on(PostgresStore::open(&server, id, &key)).unwrap();
+        let workspace = Workspace::with_store(engine(Path::new(home)), WorkspaceName::default(), Arc::new(store));
         let outcome = match workspace.run(fresh_grant(&workspace, &fake(), Freshness::Usable)) {
             Ok(found) => format!("token {}", found.grant.access_token.expose()),
             Err(error) => format!("error {}: {} {:?}", error.code(), error.message(), error.causes()),
@@ -126,20 +133,21 @@ fn one_refresh_of_many_processes_whose_grant_is_in_postgresql() {
     let home = connected(&provider);
     // Long enough that all of them want the token before there is one.
     provider.state().latency = Duration::from_millis(100);
-    let schema = new_schema();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let store = PostgresStore::new(config.clone(), &schema, "race");
-    runtime.block_on(async {
-        store.create().await.unwrap();
+    let runtime = runtime();
+    let created = runtime.block_on(PostgresWorkspace::create()).unwrap();
+    let store = runtime.block_on(async {
+        let store = created.open().await;
         let made = Workspace::new(engine(home.path()), WorkspaceName::default());
         copy(made.store().await.unwrap(), &store).await;
+        store
     });
     let [tokio_postgres::config::Host::Unix(socket), ..] = config.get_hosts() else { panic!("{config:?}") };
-    let places = format!("{}\n{schema}\n{}", socket.display(), home.path().display());
+    let (id, key) = (&created.id, created.key.hex());
+    let places = format!("{}\n{id}\n{key}\n{}", socket.display(), home.path().display());
     let mut racers: Vec<Racer> = (0..processes).map(|_| Racer::start(&places)).collect();
     let (started, mut longest) = (Instant::now(), Duration::ZERO);
     for round in 0..rounds {
-        runtime.block_on(store.expire()).unwrap();
+        runtime.block_on(created.expire_tokens());
         let (before, began) = (provider.state().refreshes(), Instant::now());
         racers.iter_mut().for_each(Racer::go);
         let tokens: BTreeSet<String> = racers.iter_mut().map(Racer::token).collect();
@@ -151,7 +159,7 @@ fn one_refresh_of_many_processes_whose_grant_is_in_postgresql() {
     }
     let seconds = started.elapsed().as_secs_f64();
     drop(racers);
-    let (connection, stored) = runtime.block_on(store.find_with_grant(&fake())).unwrap().unwrap();
+    let (connection, stored) = runtime.block_on(store.connections().find_with_grant(&fake())).unwrap().unwrap();
     let stored = stored.unwrap();
     assert_eq!(connection.grant_status, GrantStatus::Active);
     assert_eq!((stored.generation, stored.refresh_attempt), (1 + rounds as u64, None), "every answer was stored");
@@ -159,7 +167,10 @@ fn one_refresh_of_many_processes_whose_grant_is_in_postgresql() {
     let lost = u64::from(state.refreshes()) + 1 - stored.generation;
     assert_eq!(Some(stored.grant.unwrap().access_token.expose()), state.given.last());
     let key = LockKey::Grant(connection.id);
-    assert!(!runtime.block_on(store.is_held(key, Clock::system().now_millis())).unwrap(), "every lock was released");
+    assert!(
+        !runtime.block_on(store.locks().is_held(key, Clock::system().now_millis())).unwrap(),
+        "every lock was released"
+    );
     let figures = json!({
         "processes": processes, "rounds": rounds, "seconds": seconds, "longest_round_seconds": longest.as_secs_f64(),
         "refreshes": state.refreshes(), "presented_twice": state.doubles().len(), "answers_lost": lost,

@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use tokio_postgres::{Config, NoTls};
+use tokio_postgres::{Client, Config, NoTls};
 
 use crate::harness::{is_root, needs};
 
@@ -26,7 +26,7 @@ const SCRIPT: &str = r#"
 trap : INT TERM
 exec >"$1/log" 2>&1
 "$2/initdb" --pgdata="$1/data" --username=integ --auth=trust --encoding=UTF8 --locale=C --no-sync || exit 1
-options="-k $1 -c listen_addresses= -c max_connections=300 -c fsync=off -c shared_buffers=32MB"
+options="-k $1 -c listen_addresses= -c max_connections=800 -c fsync=off -c shared_buffers=32MB"
 "$2/pg_ctl" --pgdata="$1/data" --options="$options" --wait start </dev/null || exit 1
 cat >/dev/null
 "$2/pg_ctl" --pgdata="$1/data" --mode=immediate --wait stop && rm -rf "$1"
@@ -56,6 +56,38 @@ pub fn config(folder: &Path) -> Config {
     let mut config = Config::new();
     config.host_path(folder).user("integ").dbname("postgres");
     config
+}
+
+/// Returns how a node reaches it: with another role, which owns nothing.
+pub fn node(config: &Config) -> Config {
+    let mut config = config.clone();
+    config.user("node");
+    config
+}
+
+/// Connects as the owner of the schema, who is the superuser here.
+pub async fn owner() -> Client {
+    connect(&server().unwrap()).await
+}
+
+/// Connects with a configuration.
+pub async fn connect(config: &Config) -> Client {
+    let (client, connection) = config.connect(NoTls).await.unwrap();
+    // It ends with the runtime or with the client.
+    tokio::spawn(connection);
+    client
+}
+
+/// Creates the login role of nodes, once the schema is there.
+pub async fn create_node_role() {
+    let sql = "DO $$ BEGIN
+                   PERFORM pg_advisory_xact_lock(1);
+                   IF NOT EXISTS (SELECT 1 FROM pg_roles WHERE rolname = 'node') THEN
+                       CREATE ROLE node LOGIN;
+                   END IF;
+                   GRANT integ_node TO node;
+               END $$";
+    owner().await.batch_execute(sql).await.unwrap();
 }
 
 /// The programs of the newest version.

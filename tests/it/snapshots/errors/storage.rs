@@ -52,9 +52,24 @@ fn store() {
         OldSqlite => [E::OldSqlite("3.40.0")],
         Sqlite => [sqlite(ffi::SQLITE_ERROR)],
         Unreachable => [E::Unreachable(Box::new(io()))],
+        Contended => [E::Contended(Box::new(io()))],
+        WorkspaceNotFound => [E::WorkspaceNotFound("0011223344556677".to_owned())],
+        Unsealable => [E::Unsealable { table: "grants", column: "secrets" }],
         Backend => [E::Backend(Box::new(io()))],
     });
     assert_snap("errors_store", &text);
+}
+
+#[test]
+fn postgres_server() {
+    use integ::store::{PostgresServer, PostgresServerError};
+    let parse = |url: &str| PostgresServer::parse(url, None).unwrap_err();
+    let text = errors!(PostgresServerError {
+        Invalid => [parse("mysql://db.example/integ")],
+        PasswordInUrl => [parse("postgres://integ:secret@db.example/integ")],
+        TlsDisabled => [parse("postgres://integ@db.example/integ?sslmode=disable")],
+    });
+    assert_snap("errors_postgres_server", &text);
 }
 
 #[test]
