@@ -44,6 +44,10 @@ enum AuditCommand {
         /// Only entries of this user (default: all)
         #[arg(long, value_name = "ID")]
         user: Option<UserId>,
+        /// Only entries of this API token's ID or operator's name, or of a kind: local, api_token, operator or worker
+        /// (default: all)
+        #[arg(long, value_name = "ACTOR")]
+        actor: Option<String>,
         /// Only entries of this operation, such as 'webhook retry' (default: all)
         #[arg(long, value_name = "OPERATION")]
         operation: Option<String>,
@@ -71,10 +75,11 @@ enum AuditCommand {
 
 pub(super) fn run(workspace: &Workspace, ui: &Ui, args: AuditArgs) -> Result<u8> {
     match args.command {
-        AuditCommand::List { connection, user, operation, since, before, limit } => {
+        AuditCommand::List { connection, user, actor, operation, since, before, limit } => {
             let request = ListAuditRequest {
                 connection: connection.as_deref().map(|word| ui.project.resolve(word)).transpose()?,
                 user,
+                actor: actor.map(Into::into),
                 operation,
                 since: since.as_deref().map(|text| value_parser::time(workspace, text)).transpose()?,
                 before: before.map(AuditSequence),

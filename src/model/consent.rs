@@ -12,11 +12,11 @@ use super::words::words;
 use crate::clock::{self, Timestamp};
 use crate::error::{Diagnostic, Hint, Kind, Remedy};
 
-/// The longest part of a resource, purpose or description, in bytes.
-const MAX_PART_BYTES: usize = 256;
+/// The longest part of a resource, purpose or description, in characters.
+const MAX_PART_CHARS: usize = 256;
 
-/// The longest description, in bytes.
-const MAX_DESCRIPTION_BYTES: usize = 1_024;
+/// The longest description, in characters.
+const MAX_DESCRIPTION_CHARS: usize = 1_024;
 
 /// The id of a consent: `cns_` and up to 64 ASCII letters, digits or `_`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -84,9 +84,9 @@ impl Remedy for ConsentTextError {
         Diagnostic::new(Kind::Usage, "invalid_consent").hint(Hint::text(match self {
             Self::Resource(_) => "write a connection such as slack@work, connector:slack, or TYPE:ID".to_owned(),
             Self::Purpose(_) => {
-                format!("use sync, webhooks, deliver, call, or another text of 1 to {MAX_PART_BYTES} bytes")
+                format!("use sync, webhooks, deliver, call, or another text of 1 to {MAX_PART_CHARS} characters")
             }
-            Self::Description => format!("use one line of at most {MAX_DESCRIPTION_BYTES} bytes"),
+            Self::Description => format!("use one line of at most {MAX_DESCRIPTION_CHARS} characters"),
         }))
     }
 }
@@ -128,7 +128,7 @@ impl FromStr for ConsentPurpose {
         if let Some(known) = Self::KNOWN.into_iter().find(|known| known.as_str() == text) {
             return Ok(known);
         }
-        if is_id(text, MAX_PART_BYTES) {
+        if is_id(text, MAX_PART_CHARS) {
             Ok(Self::Other(text.to_owned()))
         } else {
             Err(ConsentTextError::Purpose(text.to_owned()))
@@ -160,7 +160,7 @@ impl ConsentResource {
     /// [`ConsentTextError::Resource`].
     pub fn new(kind: &str, id: &str) -> Result<Self, ConsentTextError> {
         let invalid = || ConsentTextError::Resource(format!("{kind}:{id}"));
-        if !is_id(kind, MAX_PART_BYTES) || kind.contains(':') || !is_id(id, MAX_PART_BYTES) {
+        if !is_id(kind, MAX_PART_CHARS) || kind.contains(':') || !is_id(id, MAX_PART_CHARS) {
             return Err(invalid());
         }
         match kind {
@@ -240,7 +240,7 @@ impl NewConsent {
     /// [`ConsentTextError::Description`].
     pub fn granted(self, at: Timestamp) -> Result<Consent, ConsentTextError> {
         let description = self.description.filter(|text| !text.is_empty());
-        if description.as_ref().is_some_and(|text| !is_id(text, MAX_DESCRIPTION_BYTES)) {
+        if description.as_ref().is_some_and(|text| !is_id(text, MAX_DESCRIPTION_CHARS)) {
             return Err(ConsentTextError::Description);
         }
         Ok(Consent {

@@ -11,6 +11,7 @@ pub mod calendar;
 pub mod connect_link;
 pub mod connection;
 pub mod consent;
+mod consent_condition;
 pub mod delivery;
 pub mod effect;
 pub mod endpoint;
@@ -21,6 +22,7 @@ pub mod figures;
 pub mod grant;
 pub mod health_check;
 pub mod idempotency;
+mod installed_connector;
 pub mod job;
 pub mod link;
 pub mod log;
@@ -51,8 +53,9 @@ pub use approval::{
     ApprovalStatus, ApprovalUse, MAX_APPROVAL_WINDOW, approval_summary,
 };
 pub use audit::{
-    AuditActor, AuditActorKind, AuditBounds, AuditCheckpoint, AuditEntry, AuditFilter, AuditHash, AuditOutcome,
-    AuditRecord, AuditSequence, ChainLink, ChainProblem, ChainProblemKind, ChainVerifier, CheckpointState,
+    AuditActor, AuditActorFilter, AuditActorKind, AuditBounds, AuditCheckpoint, AuditEntry, AuditFilter, AuditHash,
+    AuditOutcome, AuditRecord, AuditSequence, ChainLink, ChainProblem, ChainProblemKind, ChainVerifier,
+    CheckpointState,
 };
 pub use binding::{
     Binding, BindingChange, BindingFailure, BindingId, BindingInput, BindingName, BindingNameError, BindingOrigin,
@@ -68,6 +71,7 @@ pub use consent::{
     Consent, ConsentFilter, ConsentId, ConsentPurpose, ConsentResource, ConsentState, ConsentTextError, ConsentType,
     NewConsent, consent_state,
 };
+pub use consent_condition::{ConsentCondition, ConsentError};
 pub use delivery::{
     AttemptRecord, Delivery, DeliveryAttempt, DeliveryFilter, DeliveryId, DeliveryStatus, DeliveryUpdate,
     MessageInsertResult, RecordedAttempt,
@@ -91,6 +95,7 @@ pub use grant::{
 };
 pub use health_check::{HealthCheck, HealthCheckId, HealthOutcome, StoredHealthCheck, Uptime};
 pub use idempotency::{IdempotencyClaim, IdempotencyKey, IdempotencyRequest, StoredResponse};
+pub use installed_connector::InstalledConnector;
 pub use job::{Job, JobId, JobResult, JobStatus, NewJob, SyncMode};
 pub use link::{
     Entity, Link, LinkFilter, LinkId, LinkInsertResult, LinkPartError, LinkedObject, MergedObject, NewLink,

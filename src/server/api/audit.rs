@@ -35,6 +35,8 @@ struct ListQuery {
     /// Only entries of this connection, also of one that was removed.
     connection: Option<ConnectionName>,
     user: Option<UserId>,
+    /// Only entries of this API token's id or operator's name, or of a kind: `local`, `api_token`, `operator`, `worker`.
+    actor: Option<String>,
     /// The name of an operation, such as `webhook retry`.
     operation: Option<String>,
     #[schemars(with = "Option<Time>")]
@@ -45,9 +47,10 @@ struct ListQuery {
 }
 
 async fn list(call: Call<ListQuery, Unused>) -> Result<JsonReply<CursorPage<AuditEntryView>>> {
-    let ListQuery { connection, user, operation, since, limit, cursor } = call.query;
+    let ListQuery { connection, user, actor, operation, since, limit, cursor } = call.query;
     let before = cursor.map(|cursor| cursor.key().map(AuditSequence)).transpose()?;
-    let request = ListAuditRequest { connection, user, operation, since, before, limit: limit.with_next() };
+    let actor = actor.map(Into::into);
+    let request = ListAuditRequest { connection, user, actor, operation, since, before, limit: limit.with_next() };
     let entries = audit::list_entries(&call.workspace, request).await?.entries;
     Ok(JsonReply(CursorPage::new(entries, limit, |entry| entry.sequence.to_string())))
 }

@@ -123,7 +123,7 @@ mod tests {
         approvals: id token_id operation effect connection digest summary request status use_limit requested_at expires_at decided_at used_at
         apps: connector server client_id client_secret updated_at
         attempts: id delivery_id started_at duration_ms request_headers response_status response_body error
-        audit_entries: sequence at actor actor_id operation effect connection user_id consent_id source request_id detail outcome error_code previous hash
+        audit_entries: sequence at actor actor_id operation effect connection user_id consent_id source request_id detail outcome error_code previous hash latest_at
         audit_state: only_row signing_seed sequence hash pruned_sequence pruned_hash pruned_at pruned_signature
         binding_failures: id binding_id record_id event_id reason failed_at
         bindings: id name connector account stream event text created_at changed_at dropped_failures
@@ -144,6 +144,7 @@ mod tests {
         grants: connection_id secrets in_keyring client_id issued_at expires_at refresh_expires_at refresh_method generation refresh_started_at refresh_generation from_backup
         health_checks: id connection_id at outcome duration_ms http_status error
         idempotency_keys: caller key digest claimed_at claimed_until status content_type location body
+        installed_connectors: connector sha256 source installed_at installed_by user_id configuration
         jobs: id stream_id mode status since until started_at started_by ended_at resumes_at added changed deleted unchanged requests retries bytes error error_code cancel_requested
         links: id connection_id user_id entity_type entity_id resource object_id merged_into created_at changed_at
         locks: key holder fence expires_at

@@ -37,6 +37,7 @@ mod health_checks;
 mod id_set;
 mod idempotency;
 mod insert_events;
+mod installed_connectors;
 mod jobs;
 mod links;
 mod locks;
@@ -82,9 +83,9 @@ use self::readers::Readers;
 use self::writer::{WriteContext, Writer};
 use super::{
     Alerts, ApiTokenTrusts, ApiTokens, Approvals, Apps, AuditLog, Bindings, ConnectLinks, Connections, Consents,
-    Endpoints, EntityStates, EventCreations, EventTypes, Events, Figures, Grants, HealthChecks, IdempotencyKeys, Jobs,
-    Links, Locks, MalformedValue, Outbox, PendingAudit, Records, Sandbox, Schedules, SignIns, Store, StoreError,
-    Streams, Subscriptions, Users, Webhooks,
+    Endpoints, EntityStates, EventCreations, EventTypes, Events, Figures, Grants, HealthChecks, IdempotencyKeys,
+    InstalledConnectors, Jobs, Links, Locks, MalformedValue, Outbox, PendingAudit, Records, Sandbox, Schedules,
+    SignIns, Store, StoreError, Streams, Subscriptions, Users, Webhooks,
 };
 
 /// The version of the SQLite underneath.
@@ -214,6 +215,10 @@ impl Store for SqliteStore {
     }
 
     fn connect_links(&self) -> &dyn ConnectLinks {
+        self
+    }
+
+    fn installed_connectors(&self) -> &dyn InstalledConnectors {
         self
     }
 

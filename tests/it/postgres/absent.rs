@@ -14,9 +14,9 @@ use integ::model::*;
 use integ::secret::Secret;
 use integ::store::{
     Alerts, ApiTokenRotation, ApiTokenTrusts, ApiTokenWrite, ApiTokens, Approvals, Apps, AuditLog, Bindings,
-    ConnectLinks, Consents, Endpoints, EntityStates, EventCreations, EventTypes, Events, Fence, Figures, HealthChecks,
-    IdempotencyKeys, Jobs, Links, Outbox, Records, Sandbox, Schedules, SignIns, StoreError, Streams, Subscriptions,
-    Users, Webhooks,
+    CommitConditions, ConnectLinks, Consents, Endpoints, EntityStates, EventCreations, EventTypes, Events, Fence,
+    Figures, HealthChecks, IdempotencyKeys, InstalledConnectors, Jobs, Links, Outbox, Records, Sandbox, Schedules,
+    SignIns, StoreError, Streams, Subscriptions, Users, Webhooks,
 };
 use jiff::civil::Date;
 use serde_json::Value;
@@ -94,9 +94,17 @@ closed! {
         fn find_by_state(&[u8; 32]) -> Option<SignIn>;
         fn take(&SignInId, Timestamp) -> TakeSignInResult;
         fn finish(&SignInId, &SignInResult, Timestamp) -> ();
+        fn withdraw(&str) -> u64;
         fn claim_poll(&SignInId, Timestamp) -> bool;
         fn slow_down(&SignInId, u32) -> ();
         fn prune(Timestamp) -> usize;
+    }
+    InstalledConnectors {
+        fn add(&InstalledConnector, u32) -> bool;
+        fn list() -> Vec<InstalledConnector>;
+        fn get(&str) -> Option<InstalledConnector>;
+        fn configure(&str, &BTreeMap<String, String>) -> bool;
+        fn remove(&str) -> bool;
     }
     ConnectLinks {
         fn add(&ConnectLink, &[u8; 32]) -> ();
@@ -229,8 +237,8 @@ closed! {
         fn last_synced() -> HashMap<ConnectionId, Timestamp>;
     }
     Records {
-        fn commit_pages(Vec<NewPage>, Fence) -> (RecordCounts, bool);
-        fn push(PushedRecord, Fence) -> Option<RecordChange>;
+        fn commit_pages(Vec<NewPage>, &CommitConditions) -> (RecordCounts, bool);
+        fn push(PushedRecord, &CommitConditions) -> Option<RecordChange>;
         fn find(StreamId, &str) -> Option<RecordSnapshot>;
         fn exist(StreamId, &[String]) -> Vec<bool>;
         fn list(StreamId, RecordId, u32) -> Vec<StoredRecord>;
@@ -238,7 +246,7 @@ closed! {
         fn version_at(StreamId, Timestamp) -> u64;
         fn count(StreamId) -> u64;
         fn totals() -> HashMap<StreamId, RecordTotals>;
-        fn sweep(JobId, StreamId, &[CompletedList], Option<u64>, Timestamp, Fence) -> SweepResult;
+        fn sweep(JobId, StreamId, &[CompletedList], Option<u64>, Timestamp, &CommitConditions) -> SweepResult;
         fn reset_list(PartitionId) -> ();
         fn begin_list(PartitionId) -> u64;
         fn has_missing(&CompletedList) -> bool;

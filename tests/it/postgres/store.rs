@@ -9,9 +9,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use integ::store::{
     Alerts, ApiTokenTrusts, ApiTokens, Approvals, Apps, AuditLog, Bindings, ConnectLinks, Connections, Consents,
-    Endpoints, EntityStates, EventCreations, EventTypes, Events, Figures, Grants, HealthChecks, IdempotencyKeys, Jobs,
-    Links, Locks, MalformedValue, Outbox, PendingAudit, Records, Sandbox, Schedules, SignIns, Store, StoreError,
-    Streams, Subscriptions, Users, Webhooks,
+    Endpoints, EntityStates, EventCreations, EventTypes, Events, Figures, Grants, HealthChecks, IdempotencyKeys,
+    InstalledConnectors, Jobs, Links, Locks, MalformedValue, Outbox, PendingAudit, Records, Sandbox, Schedules,
+    SignIns, Store, StoreError, Streams, Subscriptions, Users, Webhooks,
 };
 use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard};
 use tokio_postgres::{Client, Config, NoTls};
@@ -145,6 +145,10 @@ impl Store for PostgresStore {
     }
 
     fn connect_links(&self) -> &dyn ConnectLinks {
+        self
+    }
+
+    fn installed_connectors(&self) -> &dyn InstalledConnectors {
         self
     }
 

@@ -125,6 +125,22 @@ CREATE TABLE apps (
     PRIMARY KEY (connector, server)
 ) STRICT, WITHOUT ROWID;
 
+-- Connectors that callers of the API installed in this workspace. Their files are shared by digest.
+CREATE TABLE installed_connectors (
+    connector     TEXT PRIMARY KEY,
+    -- The digest of the file, in hexadecimal.
+    sha256        TEXT NOT NULL,
+    -- The URL that it came from.
+    source        TEXT NOT NULL,
+    installed_at  INTEGER NOT NULL,
+    -- The id of an API token. No reference: a connector outlives the token that installed it.
+    installed_by  TEXT NOT NULL,
+    -- The user whom that token was limited to; cleared once the user is deleted.
+    user_id       TEXT,
+    -- JSON: values of the connector's parameters, used where a sign-in gives none.
+    configuration TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
 -- URLs with which somebody else connects an account.
 CREATE TABLE connect_links (
     id          TEXT PRIMARY KEY,
@@ -888,8 +904,19 @@ CREATE TABLE audit_entries (
     error_code TEXT,
     -- The hash of the entry before, and of this one, which covers it.
     previous   BLOB NOT NULL,
-    hash       BLOB NOT NULL
+    hash       BLOB NOT NULL,
+    -- The latest `at` up to this entry. It never decreases, although a clock can be set back, so that the entries since a
+    -- time are found by its index without leaving one out.
+    latest_at  INTEGER NOT NULL
 ) STRICT;
+
+-- What lists are filtered by. Entries of a value are in the order of the log, since an index ends with the row's key.
+CREATE INDEX audit_entries_connection ON audit_entries (connection) WHERE connection IS NOT NULL;
+CREATE INDEX audit_entries_user ON audit_entries (user_id) WHERE user_id IS NOT NULL;
+CREATE INDEX audit_entries_actor ON audit_entries (actor);
+CREATE INDEX audit_entries_actor_id ON audit_entries (actor_id) WHERE actor_id IS NOT NULL;
+CREATE INDEX audit_entries_operation ON audit_entries (operation);
+CREATE INDEX audit_entries_latest ON audit_entries (latest_at);
 
 -- The ends of the audit log, in one row.
 CREATE TABLE audit_state (
