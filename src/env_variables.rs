@@ -132,7 +132,7 @@ impl Credential {
     pub fn from_connection(workspace: &Workspace, loaded: &ConnectionWithGrant) -> Result<Self> {
         let connection = &loaded.connection;
         let id = connection.name.connector();
-        let connector = workspace.engine.catalogue.get(id)?;
+        let connector = workspace.catalogue().get(id)?;
         let (_, auth) = connector.auth_method(Some(&connection.auth))?;
         let parts = auth_method_parts(&connector, auth).filter_map(|part| {
             let plain = || connection.metadata.get(&part).or_else(|| connection.params.get(&part));
@@ -150,7 +150,7 @@ impl Credential {
             token: loaded.grant.access_token.clone(),
             parts: parts.collect(),
             secrets: std::iter::once(&loaded.grant.access_token).chain(fields).cloned().collect(),
-            approved_variables: workspace.engine.catalogue.approved_variables(id)?,
+            approved_variables: workspace.catalogue().approved_variables(id)?,
         })
     }
 

@@ -52,7 +52,7 @@ pub(super) async fn connector_of(
     name: &ConnectionName,
 ) -> Result<(Box<Connector>, Box<CalendarDefinition>)> {
     let connection = workspace.connection(name).await?;
-    let connector = workspace.engine.catalogue.get(connection.name.connector())?;
+    let connector = workspace.catalogue().get(connection.name.connector())?;
     let definition = connector.calendar.clone();
     let definition = definition.ok_or_else(|| CalendarError::NotACalendar { connection: name.clone() })?;
     Ok((Box::new(connector), definition))
@@ -64,7 +64,7 @@ pub(super) async fn connector_of(
 /// The store's; [`CalendarError::NoCalendars`] if there is none.
 pub async fn connections(workspace: &Workspace) -> Result<Vec<ConnectionName>> {
     let has_calendar = |name: &ConnectionName| {
-        workspace.engine.catalogue.get(name.connector()).is_ok_and(|connector| connector.calendar.is_some())
+        workspace.catalogue().get(name.connector()).is_ok_and(|connector| connector.calendar.is_some())
     };
     let names: Vec<_> = workspace.connection_names().await?.into_iter().filter(has_calendar).collect();
     if names.is_empty() { Err(CalendarError::NoCalendars.into()) } else { Ok(names) }

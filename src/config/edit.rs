@@ -343,6 +343,24 @@ pub const KEYS: &[ConfigKey] = &[
         },
     },
     ConfigKey {
+        name: "connectors.max_per_workspace",
+        purpose: "Connectors that callers of the API may install in a workspace",
+        expected: "a number from 1 to 10000",
+        get: |config| Some(config.connectors.max_per_workspace.to_string()),
+        set: |config, text| number(text, 10_000).map(|most| config.connectors.max_per_workspace = most),
+    },
+    ConfigKey {
+        name: "connectors.max_size",
+        purpose: "Maximum size of a connector's file that a caller of the API installs",
+        expected: "a size from 1KiB to 1MiB, such as 256KiB",
+        get: |config| Some(size::format(config.connectors.max_size)),
+        set: |config, text| {
+            let bytes = size::parse(text).filter(|bytes| (1 << 10..=1 << 20).contains(bytes))?;
+            config.connectors.max_size = bytes;
+            Some(())
+        },
+    },
+    ConfigKey {
         name: "health.interval",
         purpose: "How often `integ serve` tests each connection",
         expected: "a time of at least 1m, or off",

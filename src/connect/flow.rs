@@ -174,7 +174,7 @@ impl<'a> ConnectFlow<'a> {
         prompter: &'a dyn Prompter,
         callback: CallbackTarget<'a>,
     ) -> Result<Self> {
-        let connector = workspace.engine.catalogue.get(&request.connector)?;
+        let connector = workspace.catalogue().get(&request.connector)?;
         let name = ConnectionName::new(&connector.id, request.account.as_deref())?;
         if let Some(audit) = workspace.audit_entry() {
             audit.add_connection(&name, request.user.as_ref());
@@ -204,7 +204,7 @@ impl<'a> ConnectFlow<'a> {
 
     /// Chooses the method and its parameters, and returns the connection as it will be, with its route.
     pub(super) async fn new_session(&mut self) -> Result<Session> {
-        let connector = self.workspace.engine.catalogue.get(&self.request.connector)?;
+        let connector = self.workspace.catalogue().get(&self.request.connector)?;
         let name = ConnectionName::new(&connector.id, self.request.account.as_deref())?;
         let (auth_name, auth) = self.choose_auth(&connector)?;
         self.set_capabilities(auth);
@@ -376,7 +376,9 @@ impl<'a> ConnectFlow<'a> {
         auth: &str,
         params: BTreeMap<String, String>,
     ) -> Connection {
+        // Callers chose the hosts of what they installed.
         let is_guarded = self.request.is_guarded
+            || self.workspace.catalogue().is_of_workspace(name.connector())
             || self.previous.as_ref().is_some_and(|before| !self.reads_environment() && before.connection.is_guarded());
         let metadata = is_guarded.then(|| (GUARDED_HOSTS.to_owned(), "true".to_owned())).into_iter().collect();
         Connection {

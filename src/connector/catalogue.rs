@@ -75,6 +75,11 @@ pub enum ConnectorSource {
         path: PathBuf,
         replaces_built_in: bool,
     },
+    /// Installed by a caller of the workspace's API.
+    Workspace {
+        /// The file, which workspaces share.
+        path: PathBuf,
+    },
 }
 
 impl ConnectorSource {
@@ -82,16 +87,17 @@ impl ConnectorSource {
     pub fn path(&self) -> Option<&Path> {
         match self {
             Self::BuiltIn => None,
-            Self::UserFile(path) | Self::Installed { path, .. } => Some(path),
+            Self::UserFile(path) | Self::Installed { path, .. } | Self::Workspace { path } => Some(path),
         }
     }
 
-    /// `built-in`, `own` or `installed`.
+    /// `built-in`, `own`, `installed` or `workspace`.
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::BuiltIn => "built-in",
             Self::UserFile(_) => "own",
             Self::Installed { .. } => "installed",
+            Self::Workspace { .. } => "workspace",
         }
     }
 
@@ -105,12 +111,14 @@ impl ConnectorSource {
 #[derive(Clone, Debug)]
 pub struct Catalogue {
     folder: PathBuf,
+    /// The folder of the pins of one workspace's own connectors; absent for the catalogue of the machine.
+    pub(super) workspace: Option<PathBuf>,
 }
 
 impl Catalogue {
     /// Creates a catalogue with the user's connector folder, which need not exist; nothing is read yet.
     pub fn new(folder: &Path) -> Self {
-        Self { folder: folder.to_owned() }
+        Self { folder: folder.to_owned(), workspace: None }
     }
 
     /// The user's folder, which need not be there.
@@ -120,6 +128,10 @@ impl Catalogue {
 
     /// Whether a connector has this id. No connector is parsed.
     pub fn contains(&self, id: &str) -> bool {
+        self.contains_on_machine(id) || self.workspace_ids().iter().any(|known| known == id)
+    }
+
+    pub(super) fn contains_on_machine(&self, id: &str) -> bool {
         built_in(id).is_some() || (is_valid_id(id) && std::fs::symlink_metadata(self.path_of(id)).is_ok())
     }
 
@@ -153,6 +165,11 @@ impl Catalogue {
                 (_, false) => ConnectorSource::Installed { path, replaces_built_in: false },
             };
             ids.insert(id, source);
+        }
+        for id in self.workspace_ids() {
+            if let Ok(Some((_, source))) = self.workspace_file(&id) {
+                ids.entry(id).or_insert(source);
+            }
         }
         ids.into_iter().collect()
     }
@@ -196,6 +213,11 @@ impl Catalogue {
     pub fn text(&self, id: &str) -> Result<(String, ConnectorSource), ConnectorError> {
         let built_in = built_in(id);
         if let Some(found) = self.file(id, built_in.is_some())? {
+            return Ok(found);
+        }
+        if built_in.is_none()
+            && let Some(found) = self.workspace_file(id)?
+        {
             return Ok(found);
         }
         match built_in {

@@ -14,6 +14,7 @@ mod env_variables;
 mod hosts;
 mod install;
 mod model;
+mod of_workspace;
 mod openapi;
 mod paging;
 mod param_input;

@@ -30,7 +30,7 @@ pub const OPERATIONS: &[Operation] = &[
 /// Unknown connections.
 pub async fn list_actions(workspace: &Workspace, connection: ConnectionName) -> Result<ActionListView> {
     let connection = workspace.connection(&connection).await?;
-    let connector = workspace.engine.catalogue.get(connection.name.connector())?;
+    let connector = workspace.catalogue().get(connection.name.connector())?;
     Ok(ActionListView::new(&connection, &connector))
 }
 
@@ -66,7 +66,7 @@ impl ConnectionAction {
 /// # Errors
 /// Unknown connections, and [`ApiError::UnknownAction`].
 pub async fn find_action(workspace: &Workspace, connection: ConnectionName, action: &str) -> Result<ConnectionAction> {
-    let connector = workspace.engine.catalogue.get(workspace.connection(&connection).await?.name.connector())?;
+    let connector = workspace.catalogue().get(workspace.connection(&connection).await?.name.connector())?;
     let (name, action) = api::find_action(&connector, action)?;
     Ok(ConnectionAction { connection, name: name.to_owned(), action: action.clone(), names: connector.api.names })
 }
@@ -166,7 +166,7 @@ pub async fn call_path(
     let method = request.effective_method();
     let CallPathRequest { connection, method: _, path, fields, body, headers, idempotency_key, paginate } = request;
     let has_fields = !fields.is_empty();
-    let format = workspace.engine.catalogue.get(workspace.connection(&connection).await?.name.connector())?.api.body;
+    let format = workspace.catalogue().get(workspace.connection(&connection).await?.name.connector())?.api.body;
     let is_in_query = body.is_some() || method.is_bodiless() || format == ActionBody::Query;
     let document = Value::Object(fields);
     let query: Vec<(String, String)> = if is_in_query {

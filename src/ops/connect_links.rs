@@ -107,7 +107,7 @@ impl Remedy for ConnectLinkError {
 pub async fn create(workspace: &Workspace, request: CreateConnectLinkRequest) -> Result<NewConnectLinkView> {
     const SHORTEST: Duration = Duration::from_secs(60);
     let engine = &workspace.engine;
-    let connector = engine.catalogue.get(&request.connector)?;
+    let connector = workspace.catalogue().get(&request.connector)?;
     connector.auth_method(request.auth.as_deref())?;
     ConnectionName::new(&connector.id, request.account.as_deref())?;
     let lifetime = request.lifetime.unwrap_or(CONNECT_LINK_LIFETIME);
@@ -176,7 +176,7 @@ pub async fn revoke(workspace: &Workspace, id: &ConnectLinkId) -> Result<Revoked
 /// [`pending::start`](crate::connect::pending::start).
 pub async fn open(workspace: &Workspace, request: OpenConnectLinkRequest) -> Result<OpenedConnectLinkView> {
     let link = find(workspace, &request.secret).await?;
-    let connector = workspace.engine.catalogue.get(&link.connector)?;
+    let connector = workspace.catalogue().get(&link.connector)?;
     let (_, auth) = connector.auth_method(link.auth.as_deref())?;
     let fields = if link.mode == ConnectionMode::Sandbox { Vec::new() } else { form(&connector, auth, &link) };
     let is_missing = |field: &FormFieldView| field.is_required && !request.values.contains_key(&field.name);

@@ -447,7 +447,7 @@ struct ConnectorCache(HashMap<String, Option<Connector>>);
 impl ConnectorCache {
     fn get(&mut self, workspace: &Workspace, id: &str) -> Option<&Connector> {
         if !self.0.contains_key(id) {
-            self.0.insert(id.to_owned(), workspace.engine.catalogue.get(id).ok());
+            self.0.insert(id.to_owned(), workspace.catalogue().get(id).ok());
         }
         self.0.get(id).and_then(Option::as_ref)
     }

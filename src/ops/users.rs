@@ -144,8 +144,18 @@ pub async fn delete_user(workspace: &Workspace, request: DeleteUserRequest) -> R
     if let Some(reason) = reason {
         return Err(UserOperationError::NotRevoked { user, connections: failed, reason }.into());
     }
+    let installed = workspace.store().await?.installed_connectors().list().await?;
+    let connectors = installed.into_iter().filter(|row| row.user.as_ref() == Some(&user)).map(|row| row.connector);
+    let connectors = connectors.collect();
     let users = workspace.store().await?.users();
     users.erase(&user, &names).await?;
     let purged = users.purge().await?;
-    Ok(DeletedUserView { user, connections: erased, links: counts.links, consents: counts.consents, purged })
+    Ok(DeletedUserView {
+        user,
+        connections: erased,
+        links: counts.links,
+        consents: counts.consents,
+        connectors,
+        purged,
+    })
 }

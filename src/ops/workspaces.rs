@@ -169,6 +169,8 @@ pub async fn delete_workspace(engine: &Arc<Engine>, workspace: WorkspaceName) ->
     blocking(move || vault::check_destroyable(&checked)).await?;
     delete_keyring_entries(engine, folder.clone()).await;
     blocking(move || vault::destroy(&folder)).await?;
+    let (catalogue, name) = (engine.catalogue.clone(), workspace.to_string());
+    blocking(move || catalogue.remove_workspace(&name)).await?;
     Ok(DeletedWorkspaceView { workspace })
 }
 
@@ -237,7 +239,7 @@ impl Remedy for InvalidAppParam {
 
 /// Returns the server that a connector's parameters name: its issuer or token URL; absent if no parameter is given.
 pub fn app_server(workspace: &Workspace, connector: &str, params: Vec<(String, String)>) -> Result<Option<String>> {
-    let connector = workspace.engine.catalogue.get(connector)?;
+    let connector = workspace.catalogue().get(connector)?;
     let mut given = BTreeMap::new();
     for (name, value) in params {
         let value = parsed_param(&connector, &name, value)?;
@@ -320,7 +322,8 @@ pub struct RemoveAppRequest {
     pub scope: AppScope,
 }
 
-/// Removes an app. Connections made with it keep working.
+/// Removes an app, and withdraws the sign-ins of this workspace that were begun with the connector and not finished.
+/// Connections that were made with it keep a copy of its client of their own and go on working; the view names them.
 pub async fn remove_app(workspace: &Workspace, request: RemoveAppRequest) -> Result<RemovedAppView> {
     let RemoveAppRequest { connector, server, scope } = request;
     let store = match scope {
@@ -339,7 +342,19 @@ pub async fn remove_app(workspace: &Workspace, request: RemoveAppRequest) -> Res
         _ => apps.iter().find(|registered| registered.server == server).ok_or_else(not_found)?,
     };
     store.apps().remove(&connector, found.server.as_deref()).await?;
-    Ok(RemovedAppView { server: found.server.clone(), connector })
+    let mut connections = Vec::new();
+    let mut withdrawn_sign_ins = 0;
+    if workspace.has_vault() {
+        let own = workspace.store().await?;
+        withdrawn_sign_ins = own.sign_ins().withdraw(&connector).await?;
+        for (connection, grant) in own.grants().list().await? {
+            let is_of_app = grant.metadata.client_id.as_deref() == Some(&*found.client.id);
+            if is_of_app && connection.name.connector() == connector {
+                connections.push(connection.name);
+            }
+        }
+    }
+    Ok(RemovedAppView { server: found.server.clone(), connector, connections, withdrawn_sign_ins })
 }
 
 /// Returns every setting with its value.

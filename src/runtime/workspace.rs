@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::OnceCell;
 
 use super::{Engine, LockGuard, ProcessMetrics, RuntimeError, Session, live_route, new_runtime, shutdown};
+use crate::connector::Catalogue;
 use crate::env;
 use crate::error::{Error, Result};
 use crate::http::{self, Route};
@@ -194,6 +195,11 @@ impl Workspace {
         store
     }
 
+    /// Returns the connectors of the machine, and those that callers of the workspace's API installed.
+    pub fn catalogue(&self) -> Catalogue {
+        self.engine.catalogue.of_workspace(self.name.as_str())
+    }
+
     /// The folder of the workspace's vault.
     pub fn folder(&self) -> PathBuf {
         self.engine.folders.workspace(&self.name)
@@ -238,7 +244,7 @@ impl Workspace {
     pub async fn connection(&self, name: &ConnectionName) -> Result<Connection> {
         let unknown = |likely, mode| {
             // There may be no such connector either, and what the environment lacks is not connected here.
-            let known = self.engine.environment.is_none() && self.engine.catalogue.get(name.connector()).is_ok();
+            let known = self.engine.environment.is_none() && self.catalogue().get(name.connector()).is_ok();
             let connect = known.then(|| connect_command(name, mode, None));
             RuntimeError::ConnectionNotFound {
                 name: name.clone(),
@@ -329,7 +335,7 @@ impl Workspace {
     /// # Errors
     /// Unknown connectors or authentication methods, and errors that keep a sandbox from starting.
     pub async fn session(&self, connection: Connection) -> Result<Session> {
-        let connector = self.engine.catalogue.get(connection.name.connector())?;
+        let connector = self.catalogue().get(connection.name.connector())?;
         let (_, auth) = connector.auth_method(Some(&connection.auth))?;
         let auth = auth.clone();
         let route = match (&connection.origin, connection.mode) {

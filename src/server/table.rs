@@ -105,6 +105,6 @@ mod tests {
             assert!(exists || is_public || others.contains(&here), "{row}");
             rows += 1;
         }
-        assert_eq!(rows, 56);
+        assert_eq!(rows, 59);
     }
 }

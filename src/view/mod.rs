@@ -16,6 +16,7 @@ pub mod doctor;
 pub mod draft;
 pub mod endpoint;
 pub mod error;
+pub mod installed_connector;
 pub mod link;
 pub mod listen;
 pub mod log;

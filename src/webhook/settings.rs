@@ -143,7 +143,7 @@ impl WebhookSettings {
     /// [`WebhookSettingsError::NoWebhook`], unknown connections, the vault's errors.
     pub async fn load(workspace: &Workspace, name: &ConnectionName) -> Result<Self> {
         let connection = workspace.connection(name).await?;
-        let connector = workspace.engine.catalogue.get(name.connector())?;
+        let connector = workspace.catalogue().get(name.connector())?;
         rules(&connector)?;
         let stored = workspace.store().await?.webhooks().ensure(connection.id, &random_path()).await?;
         let mut setup = Self {

@@ -41,7 +41,7 @@ pub(super) async fn load_settings(
     }
     let connections = workspace.store().await?.connections().list().await?.into_iter();
     for connection in connections.filter(|connection| connection.grant_status != GrantStatus::Disconnected) {
-        if workspace.engine.catalogue.get(connection.name.connector())?.webhook.is_none() {
+        if workspace.catalogue().get(connection.name.connector())?.webhook.is_none() {
             continue;
         }
         match load_checked(workspace, &connection.name).await {
@@ -189,7 +189,7 @@ impl TargetLoader<'_> {
     /// Makes the target of a connection that is new or has changed. One that can no longer be judged is removed; where it
     /// cannot be said now, everything stays as it is until the next time.
     async fn load(&mut self, connection: Connection, mut version: TargetVersion) -> Result<()> {
-        let connector = self.workspace.engine.catalogue.get(connection.name.connector());
+        let connector = self.workspace.catalogue().get(connection.name.connector());
         if connector.is_ok_and(|connector| connector.webhook.is_some()) {
             let is_target = self.registry.of_connection(&self.workspace.name, connection.id).is_some();
             let mut settings = WebhookSettings::load(self.workspace, &connection.name).await?;

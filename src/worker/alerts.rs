@@ -62,7 +62,7 @@ impl<'a> AlertWorker<'a> {
 
     /// Returns that the client certificate of a connection expires soon. One that cannot be read is found by health checks.
     async fn certificate_expiry(&self, connection: &Connection, now: Timestamp) -> Option<Alert> {
-        let connector = self.workspace.engine.catalogue.get(connection.name.connector()).ok()?;
+        let connector = self.workspace.catalogue().get(connection.name.connector()).ok()?;
         let (_, auth) = connector.auth_method(Some(&connection.auth)).ok()?;
         let field = auth.tls.as_ref()?.certificate.clone();
         let vault = &self.workspace.engine.token_vault;

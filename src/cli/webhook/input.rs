@@ -30,7 +30,7 @@ pub(super) fn read_secret(path: &str) -> Result<Secret, WebhookArgumentError> {
 /// The connector of a connection that can have webhooks.
 pub(super) fn connector(workspace: &Workspace, name: &ConnectionName) -> Result<Connector> {
     let connection = workspace.run(workspace.connection(name))?;
-    let connector = workspace.engine.catalogue.get(connection.name.connector())?;
+    let connector = workspace.catalogue().get(connection.name.connector())?;
     rules(&connector)?;
     Ok(connector)
 }

@@ -27,7 +27,7 @@ pub const MAX_API_TOKEN_LIFETIME: Duration = Duration::from_secs(5 * 365 * 86_40
 pub const API_TOKEN_WARNING: Duration = Duration::from_secs(14 * 86_400);
 
 /// The longest name, in bytes.
-const MAX_NAME_BYTES: usize = 64;
+const MAX_NAME_CHARS: usize = 64;
 
 /// The public id of an API token: `tok_` and up to 64 ASCII letters, digits or `_`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -68,7 +68,7 @@ impl fmt::Display for ApiTokenId {
     }
 }
 
-/// The name of an API token, unique in its workspace: visible text of up to 64 bytes that is not an id.
+/// The name of an API token, unique in its workspace: visible text of up to 64 characters that is not an id.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ApiTokenName(String);
 
@@ -85,7 +85,7 @@ impl FromStr for ApiTokenName {
     fn from_str(text: &str) -> Result<Self, String> {
         // A command takes a name or an id, and neither may look like an option.
         let is_other = text.starts_with(ApiTokenId::PREFIX) || text.starts_with('-');
-        let is_name = super::link::is_id(text, MAX_NAME_BYTES) && !is_other;
+        let is_name = super::link::is_id(text, MAX_NAME_CHARS) && !is_other;
         if is_name { Ok(Self(text.to_owned())) } else { Err(format!("invalid name {text:?}")) }
     }
 }

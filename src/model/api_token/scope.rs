@@ -231,6 +231,11 @@ pub const API_SCOPES: &[(ApiScope, &str)] = &[
     (ApiScope::new(OperationScope::Connections, ApiVerb::Delete), "Disconnect accounts"),
     (ApiScope::new(OperationScope::Connections, ApiVerb::Call), "Call services with the credentials of connections"),
     (ApiScope::new(OperationScope::Connectors, ApiVerb::Read), "Read the catalogue of connectors"),
+    (
+        ApiScope::new(OperationScope::Connectors, ApiVerb::Write),
+        "Install connectors in the workspace and configure them",
+    ),
+    (ApiScope::new(OperationScope::Connectors, ApiVerb::Delete), "Remove installed connectors"),
     (ApiScope::new(OperationScope::Consents, ApiVerb::Read), "Read consents"),
     (ApiScope::new(OperationScope::Consents, ApiVerb::Write), "Grant and revoke consents"),
     (ApiScope::new(OperationScope::Consents, ApiVerb::Delete), "Delete consents"),

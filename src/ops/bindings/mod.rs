@@ -176,7 +176,7 @@ async fn find(workspace: &Workspace, name: &BindingName) -> Result<Binding> {
 
 /// The text of a connector's template, which must be for the same inputs.
 fn template_text(workspace: &Workspace, origin: &BindingOrigin, name: &str) -> Result<String> {
-    let connector = workspace.engine.catalogue.get(&origin.connector)?;
+    let connector = workspace.catalogue().get(&origin.connector)?;
     let is_for = |template: &BindingTemplate| match &origin.input {
         BindingInput::Stream(stream) => template.stream.as_ref() == Some(stream),
         BindingInput::Event(event) => template.event.as_ref() == Some(event),
@@ -191,7 +191,7 @@ fn template_text(workspace: &Workspace, origin: &BindingOrigin, name: &str) -> R
 
 /// Refuses an origin that a connector does not have.
 fn ensure_origin(workspace: &Workspace, origin: &BindingOrigin) -> Result<()> {
-    let connector = workspace.engine.catalogue.get(&origin.connector)?;
+    let connector = workspace.catalogue().get(&origin.connector)?;
     let near = |name: &str, known: Vec<&str>| closest(name, known).map(str::to_owned);
     match &origin.input {
         BindingInput::Stream(stream) if !connector.streams.contains_key(stream) => {

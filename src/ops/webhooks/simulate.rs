@@ -83,7 +83,7 @@ pub trait SimulationObserver {
 /// # Errors
 /// [`WebhookSettingsError::NoWebhook`].
 pub async fn list_sample_events(workspace: &Workspace, source: &ConnectionName) -> Result<SampleEventListView> {
-    let connector = workspace.engine.catalogue.get(source.connector())?;
+    let connector = workspace.catalogue().get(source.connector())?;
     rules(&connector)?;
     let sampled = connector.events.iter().filter(|(_, event)| event.sample.is_some());
     let item = |(event, known): (&String, &EventDefinition)| WebhookEventTypeView {
@@ -217,7 +217,7 @@ impl SimulationSource {
     }
 
     async fn of_connector(workspace: &Workspace, request: &SimulateEventsRequest) -> Result<Self> {
-        let connector = workspace.engine.catalogue.get(request.source.connector())?;
+        let connector = workspace.catalogue().get(request.source.connector())?;
         let seed = if workspace.has_vault() { workspace.sandbox_seed().await? } else { clock::random::<32>().to_vec() };
         let from_environment = env::secret(&env::WEBHOOK_SECRET);
         let is_known = request.secret.is_some() || from_environment.is_some();

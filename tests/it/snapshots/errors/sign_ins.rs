@@ -34,6 +34,7 @@ fn sign_ins() {
     });
     let requests = errors!(SignInRequestError {
         NoTarget => [E::NoTarget],
+        InvalidReturnAddress => [E::InvalidReturnAddress { reason: "relative URL without a base".into() }],
         ReturnNotAllowed => [E::ReturnNotAllowed {
             url: "https://app.example/done".into(),
             origin: "https://app.example".into(),
