@@ -19,7 +19,7 @@ pub(super) fn page(openapi: &Value) -> String {
                 continue;
             }
             let tag = operation["tags"][0].as_str().unwrap_or_default();
-            entry(groups.entry(tag).or_default(), method, path, operation);
+            entry(groups.entry(tag).or_default(), method, path, operation, openapi);
         }
     }
     let mut body = "<span class=\"name\">integ</span><h1>HTTP API</h1>\
@@ -32,7 +32,7 @@ pub(super) fn page(openapi: &Value) -> String {
     document("integ HTTP API", &body)
 }
 
-fn entry(out: &mut String, method: &str, path: &str, operation: &Value) {
+fn entry(out: &mut String, method: &str, path: &str, operation: &Value, openapi: &Value) {
     let text = |value: &Value| escape(value.as_str().unwrap_or_default());
     let _ = write!(
         out,
@@ -57,8 +57,8 @@ fn entry(out: &mut String, method: &str, path: &str, operation: &Value) {
         }
         out.push_str("</ul>");
     }
-    let body = &operation["requestBody"]["content"]["application/json"]["schema"];
-    if !body.is_null() {
+    let reference = operation["requestBody"]["content"]["application/json"]["schema"]["$ref"].as_str();
+    if let Some(body) = reference.and_then(|reference| openapi.pointer(reference.trim_start_matches('#'))) {
         let _ =
             write!(out, "<p>Body</p><pre>{}</pre>", escape(&serde_json::to_string_pretty(body).unwrap_or_default()));
     }

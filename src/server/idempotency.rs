@@ -22,7 +22,8 @@ const CONTENT_TYPES: [&str; 3] = [super::reply::JSON, "text/calendar; charset=ut
 /// [`RequestError::InvalidIdempotencyKey`].
 pub(super) fn key_of(head: &Parts) -> Result<Option<String>, RequestError> {
     let Some(value) = head.headers.get(HEADER) else { return Ok(None) };
-    let text = value.to_str().ok().filter(|text| (1..=255).contains(&text.len()));
+    let is_visible = |text: &&str| (1..=255).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
+    let text = value.to_str().ok().filter(is_visible);
     text.map(|text| Some(text.to_owned())).ok_or(RequestError::InvalidIdempotencyKey)
 }
 

@@ -16,12 +16,14 @@
 mod api;
 mod approval;
 mod authentication;
+mod bounded;
 mod call;
 mod docs;
 mod hosts;
 mod http;
 mod idempotency;
 mod openapi;
+mod openapi_schemas;
 mod operation;
 mod page;
 mod problem;

@@ -1,15 +1,13 @@
 //! The description of the API (OpenAPI 3.1), generated from the table of routes.
 
-use schemars::JsonSchema;
-use schemars::SchemaGenerator;
-use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
+use super::openapi_schemas::Schemas;
 use super::problem::ProblemView;
 use super::reply::{JSON, ReplyContent};
-use super::route::{ApiRoute, SchemaFunction};
+use super::route::ApiRoute;
 use super::table::ApiRouteTable;
-use crate::http::serve::Method;
+use crate::http::serve::{Method, StatusCode};
 use crate::ops::Effect;
 
 /// The failures of every route, with their meaning.
@@ -39,7 +37,7 @@ pub(super) fn document(table: &ApiRouteTable) -> Value {
         let path = paths.entry(route.path).or_insert_with(|| json!({}));
         path[route.method.as_str().to_ascii_lowercase()] = operation;
     }
-    let problem = schemas.response(ProblemView::json_schema);
+    let problem = schemas.response(|generator| generator.subschema_for::<ProblemView>());
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -75,7 +73,7 @@ pub(super) fn document(table: &ApiRouteTable) -> Value {
 
 fn operation(route: &ApiRoute, schemas: &mut Schemas) -> Value {
     let mut parameters: Vec<Value> = route.path_names().map(path_parameter).collect();
-    parameters.extend(route.query.iter().flat_map(|query| query_parameters(&schemas.request(*query))));
+    parameters.extend(route.query.iter().flat_map(|query| query_parameters(&schemas.query(*query))));
     if route.is_repeatable {
         parameters.push(json!({
             "name": "Idempotency-Key", "in": "header", "required": false,
@@ -89,13 +87,13 @@ fn operation(route: &ApiRoute, schemas: &mut Schemas) -> Value {
         if *status == 412 && route.operation.effect == Effect::Read {
             continue;
         }
-        let problem =
-            json!({ "application/problem+json": { "schema": { "$ref": "#/components/schemas/ProblemView" } } });
-        responses.insert(status.to_string(), json!({ "description": meaning, "content": problem }));
+        let problem = json!({ "$ref": "#/components/schemas/ProblemView" });
+        let content = json!({ "application/problem+json": { "schema": problem } });
+        responses.insert(status.to_string(), json!({ "description": meaning, "content": content }));
     }
-    let scope = route.operation.api_scope().to_string();
+    let (scope, id) = (route.operation.api_scope().to_string(), operation_id(route, &parameters));
     let mut operation = json!({
-        "operationId": operation_id(route),
+        "operationId": id,
         "summary": route.summary,
         "tags": [scope.split(':').next().unwrap_or_default()],
         "description": format!("Needs the scope `{scope}`. The same as `integ {}`.", route.operation.name),
@@ -106,28 +104,48 @@ fn operation(route: &ApiRoute, schemas: &mut Schemas) -> Value {
         "responses": responses,
     });
     if let Some(body) = route.body {
-        operation["requestBody"] =
-            json!({ "required": true, "content": { JSON: { "schema": schemas.request(body) } } });
+        let schema = schemas.body(&format!("{}Request", pascal_case(&id)), body);
+        operation["requestBody"] = json!({ "required": route.needs_body, "content": { JSON: { "schema": schema } } });
     }
     operation
 }
 
-/// A name for generated clients: the method and the path in words.
-fn operation_id(route: &ApiRoute) -> String {
-    let words = route.path.trim_start_matches("/v1/").split('/').map(|part| {
-        let (is_value, name) = (part.starts_with('{'), part.trim_matches(['{', '}']));
-        let name = name.replace(['-', '.'], "_");
-        if is_value { format!("by_{name}") } else { name }
-    });
-    let words: Vec<String> = words.collect();
+/// A name for generated clients: what the method does, and the path in words, with the names of values in place of the
+/// collections that they are of. `GET /v1/connections/{connection}/streams` is `get_connection_streams`.
+fn operation_id(route: &ApiRoute, parameters: &[Value]) -> String {
+    let parts: Vec<String> =
+        route.path.split('/').filter(|part| !part.is_empty() && *part != "v1").map(identifier).collect();
+    let is_collection = |index: usize| {
+        let singular = parts[index].strip_suffix("ies").map(|stem| format!("{stem}y"));
+        let singular = singular.or_else(|| parts[index].strip_suffix('s').map(str::to_owned));
+        singular.is_some() && parts.get(index + 1).map(|next| next.trim_matches(['{', '}'])) == singular.as_deref()
+    };
+    let words = parts.iter().enumerate().filter(|(index, _)| !is_collection(*index));
+    let mut words: Vec<&str> = words.map(|(_, part)| part.trim_matches(['{', '}'])).collect();
+    // Outside of /v1 there is the same in another format.
+    words.extend((!route.path.starts_with("/v1/")).then_some("text"));
     let verb = match route.method {
+        Method::GET if parameters.iter().any(|parameter| parameter["name"] == "limit") => "list",
         Method::GET => "get",
         Method::PUT => "put",
         Method::PATCH => "update",
         Method::DELETE => "delete",
+        _ if route.response.status == StatusCode::CREATED => "create",
         _ => "post",
     };
     format!("{verb}_{}", words.join("_"))
+}
+
+fn identifier(part: &str) -> String {
+    part.replace(['-', '.'], "_")
+}
+
+fn pascal_case(name: &str) -> String {
+    let word = |word: &str| match word.split_at_checked(1) {
+        Some((first, rest)) => first.to_ascii_uppercase() + rest,
+        None => String::new(),
+    };
+    name.split('_').map(word).collect()
 }
 
 fn success(route: &ApiRoute, schemas: &mut Schemas) -> Value {
@@ -199,37 +217,6 @@ fn without_null(schema: &mut Value) {
     }
     if let Some(Value::Array(words)) = object.get_mut("enum") {
         words.retain(|word| !word.is_null());
-    }
-}
-
-/// The schemas of requests, inlined, and of responses, which refer to components.
-struct Schemas {
-    requests: SchemaGenerator,
-    responses: SchemaGenerator,
-}
-
-impl Schemas {
-    fn new() -> Self {
-        let mut requests = SchemaSettings::draft2020_12().for_deserialize();
-        requests.inline_subschemas = true;
-        let mut responses = SchemaSettings::draft2020_12().for_serialize();
-        responses.definitions_path = "/components/schemas".into();
-        Self { requests: requests.into_generator(), responses: responses.into_generator() }
-    }
-
-    fn request(&mut self, schema: SchemaFunction) -> Value {
-        schema(&mut self.requests).to_value()
-    }
-
-    fn response(&mut self, schema: SchemaFunction) -> Value {
-        schema(&mut self.responses).to_value()
-    }
-
-    fn definitions(mut self) -> Value {
-        let mut definitions = self.responses.take_definitions(true);
-        let problem = ProblemView::json_schema(&mut self.responses).to_value();
-        definitions.insert("ProblemView".to_owned(), problem);
-        Value::Object(definitions)
     }
 }
 

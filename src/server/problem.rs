@@ -158,6 +158,9 @@ pub(super) enum RequestError {
     Query { at: String, reason: String },
     #[error("invalid body{at}: {reason}")]
     Body { at: String, reason: String },
+    /// The request is as described, but a value cannot be used.
+    #[error("invalid value{at}: {reason}")]
+    Value { at: String, reason: String },
     #[error("the body is not JSON")]
     NotJson,
     #[error("the body is larger than {} KiB", limit / 1024)]
@@ -196,9 +199,11 @@ impl RequestError {
             Self::RateLimited { .. } | Self::TooManyExchanges { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Overloaded | Self::NotAudited { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::Panicked => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::Query { .. } | Self::Body { .. } | Self::InvalidIdempotencyKey | Self::InvalidCursor => {
-                StatusCode::BAD_REQUEST
-            }
+            Self::Query { .. }
+            | Self::Body { .. }
+            | Self::Value { .. }
+            | Self::InvalidIdempotencyKey
+            | Self::InvalidCursor => StatusCode::BAD_REQUEST,
             Self::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
@@ -243,6 +248,7 @@ impl Remedy for RequestError {
             Self::Path { .. } => Diagnostic::new(Kind::NotFound, "invalid_path"),
             Self::Query { .. } => usage("invalid_query"),
             Self::Body { .. } => usage("invalid_body"),
+            Self::Value { .. } => usage("invalid_value"),
             Self::NotJson => usage("not_json").hint(Hint::text("send `Content-Type: application/json`")),
             Self::TooLarge { .. } => usage("body_too_large"),
             Self::TooSlow => Diagnostic::new(Kind::Temporary, "body_too_slow"),

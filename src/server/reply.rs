@@ -86,7 +86,7 @@ impl IntoReply for Lines {
 
 impl<T: Serialize + JsonSchema + Send + 'static> IntoReply for JsonReply<T> {
     fn shape() -> ReplyShape {
-        ReplyShape { status: StatusCode::OK, content: ReplyContent::Json(T::json_schema) }
+        ReplyShape { status: StatusCode::OK, content: ReplyContent::Json(|generator| generator.subschema_for::<T>()) }
     }
 
     fn into_reply(self) -> Reply {
@@ -96,7 +96,10 @@ impl<T: Serialize + JsonSchema + Send + 'static> IntoReply for JsonReply<T> {
 
 impl<T: Serialize + JsonSchema + Send + 'static> IntoReply for Created<T> {
     fn shape() -> ReplyShape {
-        ReplyShape { status: StatusCode::CREATED, content: ReplyContent::Json(T::json_schema) }
+        ReplyShape {
+            status: StatusCode::CREATED,
+            content: ReplyContent::Json(|generator| generator.subschema_for::<T>()),
+        }
     }
 
     fn into_reply(self) -> Reply {
@@ -106,7 +109,10 @@ impl<T: Serialize + JsonSchema + Send + 'static> IntoReply for Created<T> {
 
 impl<T: Serialize + JsonSchema + Send + 'static> IntoReply for Accepted<T> {
     fn shape() -> ReplyShape {
-        ReplyShape { status: StatusCode::ACCEPTED, content: ReplyContent::Json(T::json_schema) }
+        ReplyShape {
+            status: StatusCode::ACCEPTED,
+            content: ReplyContent::Json(|generator| generator.subschema_for::<T>()),
+        }
     }
 
     fn into_reply(self) -> Reply {

@@ -34,6 +34,8 @@ pub(super) struct ApiRoute {
     pub(super) summary: &'static str,
     pub(super) query: Option<SchemaFunction>,
     pub(super) body: Option<SchemaFunction>,
+    /// Whether an absent body, which is read as an empty object, is refused.
+    pub(super) needs_body: bool,
     pub(super) response: ReplyShape,
     /// Whether a repeated request with the same `Idempotency-Key` gets the first one's response.
     pub(super) is_repeatable: bool,
@@ -80,6 +82,7 @@ impl ApiRoute {
             summary,
             query: (Q::schema_name() != Unused::schema_name()).then_some(Q::json_schema as SchemaFunction),
             body: (B::schema_name() != Unused::schema_name()).then_some(B::json_schema as SchemaFunction),
+            needs_body: serde_json::from_str::<B>("{}").is_err(),
             response,
             handler: Box::new(handler),
             check: Box::new(|raw| Call::<Q, B>::parse(raw).map(drop)),

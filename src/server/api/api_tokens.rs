@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::super::bounded::Bounded;
 use super::super::call::Call;
 use super::super::page::{CursorPage, PageQuery};
 use super::super::reply::{Created, JsonReply};
@@ -53,8 +54,6 @@ async fn list(call: Call<PageQuery, Unused>) -> Result<JsonReply<CursorPage<ApiT
     Ok(JsonReply(CursorPage::of_list(tokens, cursor.as_ref(), limit, |token| token.id.to_string())?))
 }
 
-const DAY: u64 = 86_400;
-
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct CreateBody {
@@ -65,17 +64,14 @@ struct CreateBody {
     #[serde(default)]
     connections: Vec<ConnectionName>,
     user: Option<UserId>,
-    #[schemars(range(min = 1, max = 1825))]
-    expires_days: Option<u16>,
+    expires_days: Option<Bounded<1, 1825>>,
     /// After how many days its text should be replaced.
-    #[schemars(range(min = 1, max = 1825))]
-    rotate_after_days: Option<u16>,
+    rotate_after_days: Option<Bounded<1, 1825>>,
     /// Which of its requests need a person's approval: at least those of the caller's token that do.
     approve: Option<ApprovalPolicy>,
 }
 
 async fn create(call: Call<Unused, CreateBody>) -> Result<Created<NewApiTokenView>> {
-    let days = |days: u16| Duration::from_secs(u64::from(days) * DAY);
     let body = call.body;
     let request = CreateApiTokenRequest {
         name: body.name,
@@ -83,8 +79,8 @@ async fn create(call: Call<Unused, CreateBody>) -> Result<Created<NewApiTokenVie
         scopes: body.scopes,
         connections: body.connections,
         tier: None::<RateTier>,
-        expires_in: body.expires_days.map(days),
-        rotate_after: body.rotate_after_days.map(days),
+        expires_in: body.expires_days.map(Bounded::days),
+        rotate_after: body.rotate_after_days.map(Bounded::days),
         approve: body.approve,
     };
     let view = api_tokens::create_token(&call.workspace, request, Some(&call.caller)).await?;
@@ -133,15 +129,13 @@ async fn revoke(call: Call<Unused, Unused>) -> Result<JsonReply<RevokedApiTokens
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RotateBody {
-    /// Seconds for which the present text is accepted as well.
-    #[serde(default)]
-    #[schemars(range(max = 604_800))]
-    grace_secs: u32,
+    /// Seconds for which the present text is accepted as well; none if absent.
+    grace_secs: Option<Bounded<0, 604_800>>,
 }
 
 async fn rotate(call: Call<Unused, RotateBody>) -> Result<JsonReply<NewApiTokenView>> {
     let token = call.path("api_token")?;
-    let grace = Duration::from_secs(call.body.grace_secs.into());
+    let grace = call.body.grace_secs.map_or(Duration::ZERO, Bounded::seconds);
     let request = RotateApiTokenRequest { token, grace, expires_in: None };
     Ok(JsonReply(api_tokens::rotate_token(&call.workspace, request, Some(&call.caller)).await?))
 }
@@ -151,17 +145,16 @@ async fn rotate(call: Call<Unused, RotateBody>) -> Result<JsonReply<NewApiTokenV
 struct UsageQuery {
     /// The number of days, today included.
     #[serde(default = "month")]
-    #[schemars(range(min = 1, max = 366))]
-    days: u16,
+    days: Bounded<1, 366>,
 }
 
-fn month() -> u16 {
-    30
+fn month() -> Bounded<1, 366> {
+    Bounded::clamped(30)
 }
 
 async fn usage(call: Call<UsageQuery, Unused>) -> Result<JsonReply<ApiTokenUsageView>> {
     let token: String = call.path("api_token")?;
-    let days = Duration::from_secs(u64::from(call.query.days.clamp(1, 366) - 1) * DAY);
+    let days = call.query.days.days().saturating_sub(Bounded::<1, 1>::clamped(1).days());
     let since = call.workspace.engine.clock.now().checked_sub(days).unwrap_or(Timestamp::MIN);
     Ok(JsonReply(api_tokens::token_usage(&call.workspace, &token, since, Some(&call.caller)).await?))
 }

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::super::bounded::Bounded;
 use super::super::call::Call;
 use super::super::page::{CursorPage, PageQuery};
 use super::super::problem::RequestError;
@@ -85,7 +86,7 @@ async fn set(call: Call<Unused, SetBody>) -> Result<JsonReply<SetBindingView>> {
         SetBody { text: None, template: Some(ref template), .. } => BindingText::Template(template.clone()),
         _ => {
             let reason = "give `text` or `template`".to_owned();
-            return Err(RequestError::Body { at: String::new(), reason }.into());
+            return Err(RequestError::Value { at: String::new(), reason }.into());
         }
     };
     let request = SetBindingRequest { name, origin: call.body.origin, text };
@@ -102,9 +103,7 @@ struct PreviewBody {
     /// A text to try instead of the stored one.
     text: Option<String>,
     connection: Option<ConnectionName>,
-    #[serde(default)]
-    #[schemars(range(min = 1, max = 100))]
-    limit: Option<u32>,
+    limit: Option<Bounded<1, 100>>,
 }
 
 async fn preview(call: Call<Unused, PreviewBody>) -> Result<JsonReply<BindingPreviewView>> {
@@ -114,7 +113,7 @@ async fn preview(call: Call<Unused, PreviewBody>) -> Result<JsonReply<BindingPre
         Some(text) => BindingChoice::Changed { name, text },
         None => BindingChoice::Stored(name),
     };
-    let request = PreviewBindingRequest { binding, connection, limit: limit.unwrap_or(5).clamp(1, 100) };
+    let request = PreviewBindingRequest { binding, connection, limit: limit.map_or(5, Bounded::get) };
     Ok(JsonReply(bindings::preview_binding(&call.workspace, request).await?))
 }
 
@@ -226,7 +225,8 @@ enum ResolutionBody {
 async fn resolve(call: Call<Unused, ResolveBody>) -> Result<JsonReply<EntityOutcomesView>> {
     let name = binding(&call)?;
     let ResolveBody { entity, connection, resolution } = call.body;
-    let invalid = |error| RequestError::Body { at: " at entity".to_owned(), reason: crate::error::on_one_line(&error) };
+    let invalid =
+        |error| RequestError::Value { at: " at entity".to_owned(), reason: crate::error::on_one_line(&error) };
     let entity: Entity = entity.parse().map_err(invalid)?;
     let resolution = match resolution {
         ResolutionBody::Ours(fields) => Resolution::Side { side: SyncSide::Ours, fields },

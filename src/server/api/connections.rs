@@ -1,8 +1,8 @@
 //! Connections: their status, tests, tokens, and calls to their services.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -11,6 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::super::bounded::Bounded;
 use super::super::call::Call;
 use super::super::page::{Cursor, CursorPage, Limit};
 use super::super::problem::RequestError;
@@ -19,6 +20,7 @@ use super::{ApiRoute, DELETE, GET, PATCH, POST, Unused};
 use crate::connector::HttpMethod;
 use crate::error::Result;
 use crate::health::{ConnectionStatus, StatusSummary};
+use crate::http::serve::header::{HeaderName, HeaderValue};
 use crate::model::UserId;
 use crate::ops::Effect;
 use crate::ops::calls::{self, CallActionRequest, CallPathRequest};
@@ -150,12 +152,11 @@ async fn refresh(call: Call<Unused, Unused>) -> Result<JsonReply<RefreshListView
 #[serde(deny_unknown_fields)]
 struct TokenBody {
     /// Seconds that it must still be valid for.
-    #[schemars(range(max = 31_536_000))]
-    min_ttl: Option<u32>,
+    min_ttl: Option<Bounded<0, 31_536_000>>,
 }
 
 async fn token(call: Call<Unused, TokenBody>) -> Result<JsonReply<TokenView>> {
-    let min_ttl = call.body.min_ttl.map(|seconds| Duration::from_secs(seconds.into()));
+    let min_ttl = call.body.min_ttl.map(Bounded::seconds);
     let request = TokenRequest { connection: call.connection()?, min_ttl };
     Ok(JsonReply(Box::pin(tokens::token(&call.workspace, request)).await?))
 }
@@ -169,7 +170,7 @@ async fn actions(call: Call<Unused, Unused>) -> Result<JsonReply<ActionListView>
 struct ActionBody {
     /// Parameters by name, as `GET /v1/connections/{connection}/actions` lists them.
     #[serde(default)]
-    #[schemars(with = "std::collections::BTreeMap<String, Value>")]
+    #[schemars(with = "BTreeMap<String, Value>")]
     input: IndexMap<String, Value>,
     /// For actions of services that take one.
     idempotency_key: Option<String>,
@@ -212,7 +213,7 @@ struct RequestBody {
     body: Option<Value>,
     /// Headers beside the connection's own.
     #[serde(default)]
-    headers: std::collections::BTreeMap<String, String>,
+    headers: BTreeMap<String, String>,
     idempotency_key: Option<String>,
 }
 
@@ -227,9 +228,24 @@ struct ServiceResponseView {
     body_base64: Option<String>,
 }
 
+/// A header that cannot be sent is the caller's mistake.
+fn check_headers(headers: &BTreeMap<String, String>) -> Result<(), RequestError> {
+    let is_valid = |(name, value): (&String, &String)| {
+        HeaderName::try_from(name.as_str()).is_ok() && HeaderValue::try_from(value.as_str()).is_ok()
+    };
+    match headers.iter().find(|header| !is_valid(*header)) {
+        None => Ok(()),
+        Some((name, _)) => {
+            let reason = format!("{name:?} is not the name of a header, or its value cannot be sent");
+            Err(RequestError::Value { at: " at headers".to_owned(), reason })
+        }
+    }
+}
+
 fn path_request(call: Call<Unused, RequestBody>) -> Result<CallPathRequest> {
     let connection = call.connection()?;
     let RequestBody { method, path, fields, body, headers, idempotency_key } = call.body;
+    check_headers(&headers)?;
     Ok(CallPathRequest {
         connection,
         method,

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::super::bounded::Bounded;
 use super::super::call::Call;
 use super::super::page::{CursorPage, Limit};
 use super::super::problem::RequestError;
@@ -52,7 +53,7 @@ where
     T::Err: std::error::Error + 'static,
 {
     let invalid =
-        |error: T::Err| RequestError::Body { at: format!(" at {place}"), reason: crate::error::on_one_line(&error) };
+        |error: T::Err| RequestError::Value { at: format!(" at {place}"), reason: crate::error::on_one_line(&error) };
     Ok(text.map(|text| text.parse().map_err(invalid)).transpose()?)
 }
 
@@ -75,7 +76,7 @@ struct GrantBody {
     /// A connection such as `slack@work`, `connector:slack`, or `TYPE:ID`; everything of the user's if absent.
     resource: Option<String>,
     /// The setting `consents.policy_version` if absent.
-    policy_version: Option<u32>,
+    policy_version: Option<Bounded<0, { u32::MAX }>>,
     description: Option<String>,
 }
 
@@ -104,6 +105,7 @@ async fn grant(call: Call<Unused, GrantBody>) -> Result<Created<GrantedConsentVi
     let GrantBody { user, purpose, kind, resource, policy_version, description } = call.body;
     let purpose: ConsentPurpose = purpose.parse()?;
     let resource: Option<ConsentResource> = resource.map(|text| text.parse()).transpose()?;
+    let policy_version = policy_version.map(Bounded::get);
     let request = GrantConsentRequest { user, purpose, kind: kind.into(), resource, policy_version, description };
     let view = consents::grant_consent(&call.workspace, request).await?;
     Ok(Created("/v1/consents".to_owned(), view))

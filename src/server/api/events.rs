@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::super::bounded::Bounded;
 use super::super::call::Call;
 use super::super::page::{Cursor, CursorPage, Limit};
 use super::super::reply::{JsonReply, Octets};
@@ -88,8 +89,7 @@ async fn retry(call: Call<Unused, Unused>) -> Result<JsonReply<EventRetryView>> 
 struct ResolveBody {
     keep: ConflictChoiceBody,
     /// With `number`: counted from 1, in the order in which they came.
-    #[schemars(range(min = 1))]
-    number: Option<usize>,
+    number: Option<Bounded<1, 1000>>,
 }
 
 #[derive(Clone, Copy, Deserialize, JsonSchema)]
@@ -105,7 +105,9 @@ async fn resolve(call: Call<Unused, ResolveBody>) -> Result<JsonReply<ConflictRe
     let resolution = match call.body.keep {
         ConflictChoiceBody::First => ConflictResolution::KeepFirst,
         ConflictChoiceBody::All => ConflictResolution::KeepAll,
-        ConflictChoiceBody::Number => ConflictResolution::KeepNumber(call.body.number.unwrap_or(1)),
+        ConflictChoiceBody::Number => {
+            ConflictResolution::KeepNumber(call.body.number.map_or(1, |number| number.get() as usize))
+        }
     };
     Ok(JsonReply(webhooks::resolve_conflict(&call.workspace, ResolveConflictRequest { id, resolution }).await?))
 }

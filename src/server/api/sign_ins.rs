@@ -1,12 +1,11 @@
 //! Sign-ins that are started here and finished by a browser, and connect links for other people.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
-use url::Url;
 
+use super::super::bounded::Bounded;
 use super::super::call::Call;
 use super::super::reply::{Created, JsonReply};
 use super::{ApiRoute, DELETE, GET, POST, Unused};
@@ -86,15 +85,14 @@ struct LinkBody {
     #[serde(default)]
     popup: bool,
     /// Where the browser goes afterwards: an address of an origin in `serve.return_origins`.
-    #[schemars(with = "Option<String>")]
-    return_to: Option<Url>,
+    return_to: Option<String>,
     /// For how many seconds it is valid; a day if absent.
-    #[schemars(range(min = 60, max = 604_800))]
-    lifetime_secs: Option<u32>,
+    lifetime_secs: Option<Bounded<60, 604_800>>,
 }
 
 async fn create_link(call: Call<Unused, LinkBody>) -> Result<Created<NewConnectLinkView>> {
     let body = call.body;
+    let return_to = body.return_to.as_deref().map(sign_ins::parse_return_to).transpose()?;
     let request = CreateConnectLinkRequest {
         connector: body.connector,
         account: body.account,
@@ -104,8 +102,8 @@ async fn create_link(call: Call<Unused, LinkBody>) -> Result<Created<NewConnectL
         user: body.user,
         is_sandbox: body.is_sandbox,
         display: if body.popup { ConnectLinkMode::Popup } else { ConnectLinkMode::Redirect },
-        return_to: body.return_to,
-        lifetime: body.lifetime_secs.map(|seconds| Duration::from_secs(seconds.into())),
+        return_to,
+        lifetime: body.lifetime_secs.map(Bounded::seconds),
         is_guarded: true,
     };
     let view = connect_links::create(&call.workspace, request).await?;

@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::super::bounded::Bounded;
 use super::super::call::Call;
 use super::super::page::{Cursor, CursorPage, Limit, PageQuery};
 use super::super::reply::{Accepted, JsonReply, NoContent};
@@ -342,16 +343,18 @@ struct ScheduleBody {
     stream: Option<String>,
     /// An interval such as `every 15m`, or a cron expression.
     rule: String,
-    /// Runs are up to so many seconds later.
-    #[serde(default)]
-    #[schemars(range(max = 86_400))]
-    jitter_secs: u32,
+    /// Runs are up to so many seconds later; none if absent.
+    jitter_secs: Option<Bounded<0, 86_400>>,
 }
 
 async fn set_schedule(call: Call<Unused, ScheduleBody>) -> Result<JsonReply<ScheduleView>> {
     let connection = call.connection()?;
     let ScheduleBody { stream, rule, jitter_secs } = call.body;
-    let request = SetScheduleRequest { target: SyncTarget { connection, stream }, rule, jitter_secs };
+    let request = SetScheduleRequest {
+        target: SyncTarget { connection, stream },
+        rule,
+        jitter_secs: jitter_secs.map_or(0, Bounded::get),
+    };
     Ok(JsonReply(sync::set_schedule(&call.workspace, request).await?))
 }
 

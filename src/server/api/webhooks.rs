@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use url::Url;
 
+use super::super::bounded::Bounded;
 use super::super::call::Call;
 use super::super::reply::{Created, JsonReply};
 use super::{ApiRoute, DELETE, GET, POST, Unused};
@@ -107,15 +108,10 @@ struct SimulateBody {
     event: String,
     /// A payload to use instead of the sample's.
     data: Option<Value>,
-    #[serde(default = "one")]
-    #[schemars(range(min = 1, max = 100))]
-    count: u64,
+    /// How many; one if absent.
+    count: Option<Bounded<1, 100>>,
     /// Sends what must be rejected.
     invalid: Option<Corruption>,
-}
-
-fn one() -> u64 {
-    1
 }
 
 /// Events that were sent.
@@ -154,7 +150,7 @@ async fn simulate(call: Call<Unused, SimulateBody>) -> Result<JsonReply<Simulati
         set: Vec::new(),
         data: data.map(|data| data.to_string().into_bytes()),
         secret: None,
-        count: count.clamp(1, 100),
+        count: count.map_or(1, |count| count.get().into()),
         rate: None,
         corruption: invalid,
     };

@@ -1,6 +1,8 @@
 //! `integ serve` with the real program: its API over HTTP.
 
 pub(crate) mod client;
+mod connectors;
+mod generated_client;
 mod life;
 mod limits;
 mod monitoring;
