@@ -1,15 +1,13 @@
 //! Approvals: a person's yes to one exact request of an API token.
 
-use std::fmt;
-use std::str::FromStr;
 use std::time::Duration;
 
 use super::api_token::ApiTokenId;
 use super::effect::Effect;
 use super::name::ConnectionName;
+use super::random_id::random_id;
 use super::words::words;
-use crate::clock::{self, Timestamp};
-use crate::hex;
+use crate::clock::Timestamp;
 
 /// For how long a request waits for a decision, and for how long a decision about one request is valid.
 pub const APPROVAL_LIFETIME: Duration = Duration::from_secs(86_400);
@@ -20,40 +18,9 @@ pub const MAX_APPROVAL_WINDOW: Duration = Duration::from_secs(30 * 86_400);
 /// The longest summary, in bytes.
 const MAX_SUMMARY_BYTES: usize = 300;
 
-/// The id of an approval: `apr_` and 96 random bits in hexadecimal.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ApprovalId(String);
-
-impl ApprovalId {
-    const PREFIX: &str = "apr_";
-
-    /// Returns an id that no approval has.
-    pub fn random() -> Self {
-        Self(format!("{}{}", Self::PREFIX, hex::encode(&clock::random::<12>())))
-    }
-
-    /// Returns the id as it was given.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for ApprovalId {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let digits = text.strip_prefix(Self::PREFIX).and_then(hex::decode);
-        match digits {
-            Some(bytes) if bytes.len() == 12 => Ok(Self(text.to_owned())),
-            _ => Err(format!("{text:?} is not the ID of an approval (apr_…)")),
-        }
-    }
-}
-
-impl fmt::Display for ApprovalId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0)
-    }
+random_id! {
+    /// The id of an approval: `apr_` and 96 random bits in hexadecimal.
+    ApprovalId, "apr_", 12, "an approval"
 }
 
 /// Which requests of an API token need an approval. A greater policy is stricter.
