@@ -382,7 +382,7 @@ pub const KEYS: &[ConfigKey] = &[
     },
     ConfigKey {
         name: "alerts.expiry",
-        purpose: "How long before it expires a certificate, a grant or an API token is reported",
+        purpose: "How long before expiry a certificate, grant or API token is reported",
         expected: "a time of at least 1h, or off",
         get: |config| Some(format_or_off(config.alerts.expiry)),
         set: |config, text| {
