@@ -39,7 +39,7 @@ variables! {
     TOKEN = "INTEG_TOKEN";
     /// A secret that `connect` asks for: NAME is what `connector show` calls it.
     PARAM = "INTEG_PARAM_NAME";
-    /// Connections for a machine without a store, as `export` writes them; the identity opens it.
+    /// Connections for a machine without a store, as `export` writes them.
     BUNDLE = "INTEG_BUNDLE";
     /// The token of a connection, without a store: `INTEG_TOKEN_GITHUB` is that of github.
     CONNECTION_TOKEN = "INTEG_TOKEN_CONNECTION";
@@ -51,11 +51,11 @@ variables! {
     SERVER = "INTEG_SERVER";
     /// The seed of the sandbox's tokens, for the same ones in every run.
     SANDBOX_SEED = "INTEG_SANDBOX_SEED";
-    /// Names of the variables that `integ exec` has set: an `integ` inside does not pass them on.
+    /// Names of the variables that `integ exec` has set: an inner `integ` drops them.
     EXPORTED = "INTEG_EXPORTED";
-    /// The browser to open, before `BROWSER`; it gets a one-time page on 127.0.0.1 that redirects.
+    /// The browser to open, before `BROWSER`, with a one-time page that redirects.
     INTEG_BROWSER = "INTEG_BROWSER";
-    /// The browser to open: a command, or several separated by colons; `%s` stands for the URL.
+    /// The browser to open: commands separated by colons; `%s` stands for the URL.
     BROWSER = "BROWSER";
     /// Set in CI: nothing is asked and no browser is opened.
     CI = "CI";
