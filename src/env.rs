@@ -39,7 +39,7 @@ variables! {
     TOKEN = "INTEG_TOKEN";
     /// A secret that `connect` asks for: NAME is what `connector show` calls it.
     PARAM = "INTEG_PARAM_NAME";
-    /// Connections for a machine without a store, as `export` writes them; the identity opens it.
+    /// Connections for a machine without a store, as `export` writes them.
     BUNDLE = "INTEG_BUNDLE";
     /// The token of a connection, without a store: `INTEG_TOKEN_GITHUB` is that of github.
     CONNECTION_TOKEN = "INTEG_TOKEN_CONNECTION";
@@ -51,19 +51,19 @@ variables! {
     SERVER = "INTEG_SERVER";
     /// The seed of the sandbox's tokens, for the same ones in every run.
     SANDBOX_SEED = "INTEG_SANDBOX_SEED";
-    /// The names that an `integ exec` around this process set: programs do not inherit them.
+    /// Names of the variables that `integ exec` has set: an inner `integ` drops them.
     EXPORTED = "INTEG_EXPORTED";
-    /// The browser to open, before `BROWSER`; it gets a one-time page on 127.0.0.1 that leads on.
+    /// The browser to open, before `BROWSER`, with a one-time page that redirects.
     INTEG_BROWSER = "INTEG_BROWSER";
-    /// The browser to open: a command, or several separated by colons; `%s` stands for the URL.
+    /// The browser to open: commands separated by colons; `%s` stands for the URL.
     BROWSER = "BROWSER";
     /// Set in CI: nothing is asked and no browser is opened.
     CI = "CI";
-    /// `true` in GitHub Actions: `exec --mask` registers there what it hides.
+    /// `true` in GitHub Actions: `exec --mask` also registers there what it hides.
     GITHUB_ACTIONS = "GITHUB_ACTIONS";
     /// Where a job of GitHub Actions requests its identity token, for `api-token login`.
     ACTIONS_REQUEST_URL = "ACTIONS_ID_TOKEN_REQUEST_URL";
-    /// What it requests it with.
+    /// The token for that request.
     ACTIONS_REQUEST_TOKEN = "ACTIONS_ID_TOKEN_REQUEST_TOKEN";
     /// Any value turns colours off.
     NO_COLOR = "NO_COLOR";

@@ -193,15 +193,15 @@ pub fn refusal_error(session: &Session, what: &str, class: ErrorClass, answer: &
         ErrorClass::NotFound | ErrorClass::CursorExpired | ErrorClass::Fail => None,
     };
     let what = match class {
-        ErrorClass::Auth => format!("the vendor rejected the token for {what}"),
-        ErrorClass::Permission => format!("the vendor does not allow {what}"),
+        ErrorClass::Auth => format!("the service rejected the token for {what}"),
+        ErrorClass::Permission => format!("the service does not allow {what}"),
         ErrorClass::RateLimit => format!("the rate limit was reached by {what}"),
-        ErrorClass::Retry => format!("the vendor answered {} to {what}", answer.status),
-        ErrorClass::NotFound => format!("the vendor answered {} (not found) to {what}", answer.status),
+        ErrorClass::Retry => format!("the service answered {} to {what}", answer.status),
+        ErrorClass::NotFound => format!("the service answered {} (not found) to {what}", answer.status),
         ErrorClass::CursorExpired | ErrorClass::Fail => match (answer.is_success(), answer.json().is_some()) {
             (true, false) => format!("invalid JSON in the answer to {what}"),
-            (true, true) => format!("the vendor reported an error for {what}"),
-            (false, _) => format!("the vendor answered {} to {what}", answer.status),
+            (true, true) => format!("the service reported an error for {what}"),
+            (false, _) => format!("the service answered {} to {what}", answer.status),
         },
     };
     let said = answer.error_message(&session.connector.api.message);

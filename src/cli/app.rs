@@ -62,7 +62,7 @@ enum AppCommand {
         /// The server whose app is removed, if there are several: as `integ app list` prints it
         #[arg(long, value_name = "URL")]
         server: Option<String>,
-        /// Remove one of all workspaces
+        /// Remove the app that is stored for all workspaces
         #[arg(long)]
         global: bool,
     },

@@ -152,8 +152,9 @@ impl Topic {
 
 fn environment() -> String {
     let mut text = "Environment: variables that integ reads\n\n".to_owned();
+    let width = env::ALL.iter().map(|variable| variable.name.len()).max().unwrap_or_default();
     for variable in env::ALL {
-        let _ = writeln!(text, "    {:<26}{}", variable.name, variable.purpose.trim());
+        let _ = writeln!(text, "    {:<width$}  {}", variable.name, variable.purpose.trim());
     }
     text.push_str(
         "\nEvery flag has a variable too, made from its name: --json is INTEG_JSON,\n\
@@ -161,7 +162,7 @@ fn environment() -> String {
          looked for in CONNECTOR_CLIENT_ID and CONNECTOR_CLIENT_SECRET as well, as in\n\
          GITHUB_CLIENT_ID. If you choose the server (oidc, oauth2, your own GitLab),\n\
          they count only for the one that OIDC_ISSUER, OAUTH2_TOKEN_URL or GITLAB_URL\n\
-         names. Proxies may be named in small letters.\n",
+         names. Variables of proxies may be in lower case.\n",
     );
     text
 }

@@ -17,6 +17,7 @@ use crate::model::WorkspaceName;
 use crate::runtime::EnvironmentConnections;
 use crate::view::error::{ErrorDetailView, ErrorView};
 
+use super::escape::wrap_message;
 pub(super) use super::escape::{escape, escape_lines, harmless_json, settled};
 pub(super) use super::stdout::{is_reader_closed, note_reader, output_error};
 
@@ -208,12 +209,22 @@ impl Ui {
     /// A note on stderr: what happened.
     pub(super) fn note(&self, text: &str) {
         if !self.quiet {
-            eprint(&format!("{}\n", escape_lines(text)));
+            eprint(&format!("{}\n", self.message(text, 0)));
         }
     }
 
     pub(super) fn warning(&self, text: &str) {
-        eprint(&format!("{} {}\n", self.paint_err(Tone::Warn, "warning:"), escape_lines(text)));
+        let label = "warning:";
+        eprint(&format!("{} {}\n", self.paint_err(Tone::Warn, label), self.message(text, label.len() + 1)));
+    }
+
+    /// A message for stderr, with its lines broken between words on a terminal; the first one follows a label.
+    fn message(&self, text: &str, label: usize) -> String {
+        let text = escape_lines(text);
+        match self.width.filter(|_| self.stderr_is_terminal) {
+            Some(width) => wrap_message(&text, width, label),
+            None => text,
+        }
     }
 
     /// An error: what failed, why, and the command that fixes it.
@@ -229,12 +240,17 @@ impl Ui {
             };
             return eprint(&format!("{}\n", harmless_json(&versioned(&ErrorView { error: detail }))));
         }
-        eprint(&format!("{} {}\n", self.paint_err(Tone::Bad, "error:"), escape_lines(&error.message())));
+        let error_text = self.message(&error.message(), "error: ".len());
+        eprint(&format!("{} {error_text}\n", self.paint_err(Tone::Bad, "error:")));
         for cause in error.causes() {
-            eprint(&format!("  because: {}\n", escape_lines(&cause)));
+            eprint(&format!("  because: {}\n", self.message(&cause, "  because: ".len())));
         }
         if let Some(hint) = hint {
-            eprint(&format!("{} {}\n", self.paint_err(Tone::Good, "hint:"), escape_lines(&hint.to_string())));
+            // A hint that is only a command stays whole.
+            let is_command = hint.text.is_empty() && hint.command.is_some();
+            let text = hint.to_string();
+            let text = if is_command { escape_lines(&text) } else { self.message(&text, "hint: ".len()) };
+            eprint(&format!("{} {text}\n", self.paint_err(Tone::Good, "hint:")));
         }
     }
 

@@ -188,7 +188,7 @@ pub const KEYS: &[ConfigKey] = &[
     },
     ConfigKey {
         name: "serve.hosts",
-        purpose: "Further names that requests to the server may have in their Host header",
+        purpose: "Additional host names under which the server accepts requests",
         expected: "hosts such as api.internal or api.internal:8080",
         get: |config| join(config.serve.hosts.iter().cloned()),
         set: |config, text| {
@@ -351,7 +351,7 @@ pub const KEYS: &[ConfigKey] = &[
     },
     ConfigKey {
         name: "health.intervals",
-        purpose: "Other intervals, of connections and of connectors",
+        purpose: "Intervals of single connections or connectors",
         expected: "names with times of at least 1m, as in \"slack@work=5m, github=off\"",
         get: |config| join(config.health.intervals.iter().map(ToString::to_string)),
         set: |config, text| list(text).map(|intervals| config.health.intervals = intervals),
@@ -382,7 +382,7 @@ pub const KEYS: &[ConfigKey] = &[
     },
     ConfigKey {
         name: "alerts.expiry",
-        purpose: "How long before its end a certificate, a grant or an API token is reported",
+        purpose: "How long before expiry a certificate, grant or API token is reported",
         expected: "a time of at least 1h, or off",
         get: |config| Some(format_or_off(config.alerts.expiry)),
         set: |config, text| {

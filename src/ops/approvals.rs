@@ -41,7 +41,7 @@ pub enum ApprovalError {
     TooMany,
     #[error("approval {0} not found")]
     NotFound(ApprovalId),
-    #[error("approval {id} is {status}")]
+    #[error("approval {id} can no longer be decided: it is {status}")]
     Closed { id: ApprovalId, status: ApprovalStatus },
     #[error("an approval is valid for at least a second and at most 30 days")]
     InvalidWindow,

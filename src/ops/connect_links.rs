@@ -38,10 +38,10 @@ pub const OPERATIONS: &[Operation] = &[
 #[derive(Clone, Debug)]
 pub struct CreateConnectLinkRequest {
     pub connector: String,
-    /// The connection's account name; after the user or the account if absent.
+    /// The account's name in the connection; derived from the user or the account if absent.
     pub account: Option<String>,
     pub auth: Option<String>,
-    /// In place of the connector's defaults.
+    /// Scopes to request, instead of the connector's defaults.
     pub scopes: Vec<String>,
     pub params: BTreeMap<String, String>,
     pub user: Option<UserId>,

@@ -49,7 +49,7 @@ pub struct StartSignInRequest {
     pub account: Option<String>,
     /// The authentication method; the connector's first if absent.
     pub auth: Option<String>,
-    /// In place of the connector's defaults.
+    /// Scopes to request, instead of the connector's defaults.
     pub scopes: Vec<String>,
     /// Beside those that the connection has, or the defaults.
     pub added_scopes: Vec<String>,
@@ -113,7 +113,7 @@ pub enum SignInCallback {
 pub enum SignInRequestError {
     #[error("name one of `connector`, `url` and `reconnect`")]
     NoTarget,
-    #[error("{url} is not an address to return to")]
+    #[error("{url} is not an allowed address to return to")]
     ReturnNotAllowed { url: String, origin: String },
     #[error("the server has no public URL")]
     NoPublicUrl,

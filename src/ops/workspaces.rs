@@ -46,12 +46,12 @@ pub const OPERATIONS: &[Operation] = &[
 /// An error of finding or creating a workspace.
 #[derive(Debug, Error)]
 pub enum WorkspaceError {
-    #[error("workspace {0} not found")]
+    #[error("workspace \"{0}\" not found")]
     NotFound(WorkspaceName),
     /// A project's file or a setting names it, which does not create it.
-    #[error("workspace {0}, named by {1}, not found")]
+    #[error("workspace \"{0}\", named by {1}, not found")]
     NotCreated(WorkspaceName, &'static str),
-    #[error("workspace {0} already exists")]
+    #[error("workspace \"{0}\" already exists")]
     Exists(WorkspaceName),
 }
 

@@ -130,7 +130,7 @@ impl Problem {
 /// A request that is refused before its operation runs.
 #[derive(Debug, Error)]
 pub(super) enum RequestError {
-    #[error("the host {host:?} is not one of this server's")]
+    #[error("this server does not answer for the host {host:?}")]
     ForeignHost { host: String },
     #[error("requests from the origin {origin:?} are not accepted")]
     ForeignOrigin { origin: String },
@@ -150,7 +150,7 @@ pub(super) enum RequestError {
     TooManyExchanges { limit: u32 },
     #[error("too many requests are being answered")]
     Overloaded,
-    #[error("the request failed because of a mistake in integ")]
+    #[error("the request failed because of a bug in integ")]
     Panicked,
     #[error("{value:?} is not a valid {name}")]
     Path { name: &'static str, value: String },

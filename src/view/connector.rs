@@ -135,7 +135,7 @@ pub struct ConnectorFileView {
     pub connector: String,
     /// `built-in`, `own` or `installed`.
     pub source: &'static str,
-    /// TOML.
+    /// The text of the file, in TOML.
     pub text: String,
 }
 

@@ -248,7 +248,7 @@ fn a_credential_that_is_never_revealed_is_used_all_the_same() {
         }
         let ran = finish(command);
         assert_eq!(ran.code, 1, "{line}: {ran:?}");
-        assert!(ran.stderr.contains("never revealed") && ran.stdout.is_empty(), "{line}: {ran:?}");
+        assert!(ran.stderr.contains("never reveal") && ran.stdout.is_empty(), "{line}: {ran:?}");
     }
     let key = "age1lggyhqrw2nlhcxprm67z43rta597azn8gknawjehu9d9dl0jq3yqqvfafg";
     assert_eq!(home.run(&format!("export slack --to {key} --json")).error_code(), "never_revealed");

@@ -12,7 +12,7 @@ use crate::ops::api_tokens::{self as ops, ApiTokenLoginRequest, IdentitySource};
 use crate::runtime::Workspace;
 use crate::view::api_token::ApiTokenLoginView;
 
-/// Get an API token for a CI job from a server, and print it, once
+/// Get an API token for a CI job from a server and print it; it is shown only once
 ///
 /// The job presents the identity token of its CI system (OIDC): in GitHub Actions it is requested, elsewhere it is read from
 /// stdin. The server must trust it; see `integ api-token trust add`.
@@ -32,7 +32,7 @@ pub(super) struct LoginArgs {
 /// Why a job cannot begin to sign in.
 #[derive(Debug, Error)]
 enum LoginInputError {
-    #[error("no server is named")]
+    #[error("no server was given")]
     NoServer,
     #[error("{name} is not a URL")]
     InvalidUrl { name: &'static str },
@@ -41,9 +41,8 @@ enum LoginInputError {
 impl Remedy for LoginInputError {
     fn diagnostic(&self) -> Diagnostic {
         match self {
-            Self::NoServer => {
-                Diagnostic::new(Kind::Usage, "no_server").hint(Hint::text("set INTEG_SERVER to the URL of the server"))
-            }
+            Self::NoServer => Diagnostic::new(Kind::Usage, "no_server")
+                .hint(Hint::text("give its URL with --server, or set INTEG_SERVER")),
             Self::InvalidUrl { .. } => Diagnostic::new(Kind::Usage, "invalid_url"),
         }
     }
@@ -65,7 +64,7 @@ pub(super) fn run(workspace: &Workspace, ui: &Ui, args: LoginArgs) -> Result<u8>
     let request = ApiTokenLoginRequest { server, source, audience: args.audience };
     let login = workspace.run(ops::log_in(workspace, request))?;
     ui.show(&login)?;
-    ui.note(&format!("The token {} ends at {}.", login.id, login.expires_at));
+    ui.note(&format!("The token {} expires at {}.", login.id, login.expires_at));
     Ok(0)
 }
 

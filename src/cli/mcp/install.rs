@@ -49,7 +49,7 @@ struct TargetArgs {
     /// Settings to edit: those of the user, or of the project in the current folder
     #[arg(long, value_name = "SCOPE", default_value = "user")]
     scope: ScopeName,
-    /// What the client calls the server (default: the connection's account, as `linear` of mcp@linear)
+    /// Name of the server in the client (default: the connection's account, such as `linear` for mcp@linear)
     #[arg(long)]
     name: Option<String>,
     /// Do not ask for confirmation

@@ -155,7 +155,7 @@ fn check_param(action: &Action, body: ActionBody, name: &str, param: &ActionPara
             say(".in", "the action does not say how the message is sent: add message".to_owned());
         }
         if !MESSAGE_PARTS.contains(&name) {
-            say("", format!("is not a part of a message; there are: {}", MESSAGE_PARTS.join(", ")));
+            say("", format!("is not a part of a message; expected one of: {}", MESSAGE_PARTS.join(", ")));
         }
     }
     let sends_files = matches!(body, ActionBody::Multipart | ActionBody::Related);

@@ -40,19 +40,34 @@ pub(super) fn routes() -> Vec<ApiRoute> {
             "Revoke a connection's grant, and delete the connection with everything that belongs to it",
             disconnect,
         ),
-        ApiRoute::new((POST, "/v1/connections/{connection}/test"), "test", "Ask the service whether it works", test),
-        ApiRoute::new((POST, "/v1/connections/{connection}/refresh"), "refresh", "Refresh its token", refresh),
+        ApiRoute::new(
+            (POST, "/v1/connections/{connection}/test"),
+            "test",
+            "Check with the service that a connection works",
+            test,
+        ),
+        ApiRoute::new(
+            (POST, "/v1/connections/{connection}/refresh"),
+            "refresh",
+            "Refresh the token of a connection",
+            refresh,
+        ),
         ApiRoute::new(
             (POST, "/v1/connections/{connection}/token"),
             "token",
             "Return a valid access token, refreshing it first if needed",
             token,
         ),
-        ApiRoute::new((GET, "/v1/connections/{connection}/actions"), "call", "List its actions", actions),
+        ApiRoute::new(
+            (GET, "/v1/connections/{connection}/actions"),
+            "call",
+            "List the actions of a connection",
+            actions,
+        ),
         ApiRoute::new(
             (POST, "/v1/connections/{connection}/actions/{action}"),
             "call",
-            "Call an action of its service",
+            "Call an action of the connection's service",
             call_action,
         )
         .with_effect(call_effect),
@@ -63,8 +78,13 @@ pub(super) fn routes() -> Vec<ApiRoute> {
             preview_action,
         )
         .with_effect(|_: Call<Unused, ActionBody>| async { Ok(Effect::Read) }),
-        ApiRoute::new((POST, "/v1/connections/{connection}/request"), "api", "Send a request to its API", request)
-            .with_effect(request_effect),
+        ApiRoute::new(
+            (POST, "/v1/connections/{connection}/request"),
+            "api",
+            "Send a request to the API of a connection",
+            request,
+        )
+        .with_effect(request_effect),
     ]
 }
 
@@ -75,7 +95,7 @@ async fn status(call: Call<Unused, Unused>) -> Result<JsonReply<StatusSummary>> 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct ListQuery {
-    /// Only those of this user of yours.
+    /// Only those of this user.
     user: Option<UserId>,
     /// Only those of this connector.
     connector: Option<String>,
@@ -117,7 +137,7 @@ async fn rename(call: Call<Unused, RenameBody>) -> Result<JsonReply<RenameView>>
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct DisconnectQuery {
-    /// Forget the connection without revoking its grant.
+    /// Remove the connection without revoking its grant.
     #[serde(default)]
     local: bool,
 }
@@ -149,7 +169,7 @@ async fn refresh(call: Call<Unused, Unused>) -> Result<JsonReply<RefreshListView
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct TokenBody {
-    /// Seconds that it must still be valid for.
+    /// Minimum number of seconds for which it must still be valid.
     #[schemars(range(max = 31_536_000))]
     min_ttl: Option<u32>,
 }
@@ -171,7 +191,7 @@ struct ActionBody {
     #[serde(default)]
     #[schemars(with = "std::collections::BTreeMap<String, Value>")]
     input: IndexMap<String, Value>,
-    /// For actions of services that take one.
+    /// The idempotency key of the call, if the service supports one.
     idempotency_key: Option<String>,
 }
 
@@ -203,14 +223,14 @@ async fn preview_action(call: Call<Unused, ActionBody>) -> Result<JsonReply<Requ
 #[serde(deny_unknown_fields)]
 struct RequestBody {
     method: Option<HttpMethod>,
-    /// A path of the API, or a whole URL of one of its hosts.
+    /// A path of the API, or a full URL on one of its hosts.
     path: String,
-    /// Members of the JSON or form that is sent, or of the query where there is a body or the method has none.
+    /// Members of the JSON or form body; of the query if `body` is given or the method has no body.
     #[serde(default)]
     fields: Map<String, Value>,
-    /// A body as it is.
+    /// A body, sent unchanged.
     body: Option<Value>,
-    /// Headers beside the connection's own.
+    /// Headers in addition to those of the connection.
     #[serde(default)]
     headers: std::collections::BTreeMap<String, String>,
     idempotency_key: Option<String>,

@@ -18,12 +18,17 @@ pub(super) fn routes() -> Vec<ApiRoute> {
     vec![
         ApiRoute::new((GET, "/v1/events"), "webhook events", "List the events, the newest first", list),
         ApiRoute::new((GET, "/v1/events/{event}"), "webhook show", "Show an event with its payload and request", show),
-        ApiRoute::new((GET, "/v1/events/{event}/body"), "webhook show --body", "Return the exact body", body),
+        ApiRoute::new(
+            (GET, "/v1/events/{event}/body"),
+            "webhook show --body",
+            "Return the exact body of an event",
+            body,
+        ),
         ApiRoute::new((POST, "/v1/events/{event}/retry"), "webhook retry", "Queue an event to be handled again", retry),
         ApiRoute::new(
             (POST, "/v1/events/{event}/resolve"),
             "webhook resolve",
-            "Choose among the bodies that came under one delivery id",
+            "Decide which bodies are events, if several were received under one delivery id",
             resolve,
         ),
     ]
@@ -34,13 +39,13 @@ pub(super) fn routes() -> Vec<ApiRoute> {
 struct ListQuery {
     /// Only those of this connection.
     connection: Option<ConnectionName>,
-    /// Only those of connections of this user of yours.
+    /// Only those of connections of this user.
     user: Option<UserId>,
     status: Option<EventStatus>,
     /// A type, or a pattern such as `charge.*`.
     #[serde(rename = "type")]
     kind: Option<String>,
-    /// Only those with other bodies under their delivery id.
+    /// Only those for which other bodies were received under the same delivery id.
     #[serde(default)]
     conflicts: bool,
     /// Only those received at this time or later.
@@ -87,7 +92,7 @@ async fn retry(call: Call<Unused, Unused>) -> Result<JsonReply<EventRetryView>> 
 #[serde(deny_unknown_fields)]
 struct ResolveBody {
     keep: ConflictChoiceBody,
-    /// With `number`: counted from 1, in the order in which they came.
+    /// The body to keep, with `number`: counted from 1, in the order of receipt.
     #[schemars(range(min = 1))]
     number: Option<usize>,
 }

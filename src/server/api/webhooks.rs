@@ -110,7 +110,7 @@ struct SimulateBody {
     #[serde(default = "one")]
     #[schemars(range(min = 1, max = 100))]
     count: u64,
-    /// Sends what must be rejected.
+    /// Corrupt the request, so that the receiver must reject it.
     invalid: Option<Corruption>,
 }
 
@@ -125,7 +125,7 @@ struct SimulationView {
     #[schemars(with = "String")]
     to: Url,
     sent: u64,
-    /// Those that were not answered as they should be.
+    /// Those that did not get the expected response.
     unexpected: u64,
     events: Vec<SentEventView>,
 }
