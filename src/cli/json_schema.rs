@@ -215,6 +215,7 @@ const OUTPUTS: &[(&str, Output)] = &[
     ("man", Other("a manual page")),
     ("mcp install", Objects(&[document::<ServerEntryView>()])),
     ("mcp proxy", Other("messages of the Model Context Protocol")),
+    ("mcp serve", Other("messages of the Model Context Protocol")),
     ("mcp uninstall", Objects(&[document::<ServerEntryView>()])),
     ("metrics", Objects(&[document::<WorkspaceMetricsView>(), document::<ConnectionMetricsView>()])),
     ("reconnect", Objects(&[line::<ConnectEventView>()])),

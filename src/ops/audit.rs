@@ -25,6 +25,7 @@ pub const UNRECORDED: &[(&str, &str)] = &[
     ("connector new", "it writes a draft"),
     ("connector remove", "connectors belong to all workspaces"),
     ("mcp install", "it changes the settings of another program"),
+    ("mcp serve", "each call of a tool has an entry of its own"),
     ("mcp uninstall", "it changes the settings of another program"),
     ("vault check", "it has to work with a store that is damaged"),
     ("vault lock", "it ends a process and changes nothing that is stored"),

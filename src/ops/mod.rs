@@ -4,6 +4,7 @@
 //! `cli` reads files and arguments first. Each module declares its operations in a constant; [`operations`] lists all
 //! of them.
 
+pub mod agents;
 pub mod api_tokens;
 pub mod approvals;
 pub mod audit;
@@ -96,6 +97,7 @@ impl Operation {
 /// Every operation, module by module.
 pub fn operations() -> impl Iterator<Item = &'static Operation> {
     let modules = [
+        agents::OPERATIONS,
         api_tokens::OPERATIONS,
         approvals::OPERATIONS,
         audit::OPERATIONS,
