@@ -41,6 +41,7 @@ mod man;
 mod mcp;
 mod metrics;
 mod owner;
+mod proxy;
 mod reconnect;
 mod refresh;
 mod rename;
@@ -185,6 +186,7 @@ fn needs_workspace(command: &CliCommand) -> Option<bool> {
         | CliCommand::Export(_)
         | CliCommand::GitCredential(_)
         | CliCommand::Mcp(_)
+        | CliCommand::Proxy(_)
         | CliCommand::Api(_)
         | CliCommand::Calendar(_)
         | CliCommand::Call(_)
@@ -329,6 +331,7 @@ fn run_in(workspace: Workspace, ui: &mut Ui, command: CliCommand, agents: &dyn A
         CliCommand::Export(args) => export::run(&workspace, ui, &args),
         CliCommand::GitCredential(args) => git_credential::run(&workspace, ui, &args),
         CliCommand::Mcp(args) => mcp::run(&workspace, ui, args, agents),
+        CliCommand::Proxy(args) => proxy::run(&workspace, ui, args),
         CliCommand::Api(args) => api::run(&workspace, ui, &args),
         CliCommand::Calendar(args) => calendar::run(&workspace, ui, *args),
         CliCommand::Call(args) => call::run(&workspace, ui, &args),

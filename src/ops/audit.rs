@@ -27,6 +27,7 @@ pub const UNRECORDED: &[(&str, &str)] = &[
     ("mcp install", "it changes the settings of another program"),
     ("mcp serve", "each call of a tool has an entry of its own"),
     ("mcp uninstall", "it changes the settings of another program"),
+    ("proxy", "each request has an entry of its own"),
     ("vault check", "it has to work with a store that is damaged"),
     ("vault lock", "it ends a process and changes nothing that is stored"),
     ("vault unlock", "it starts a process and changes nothing that is stored"),

@@ -23,6 +23,7 @@ pub mod links;
 pub mod logs;
 pub mod mcp;
 pub mod metrics;
+pub mod proxy;
 pub mod reveal;
 pub mod sandbox;
 #[cfg(test)]
@@ -115,6 +116,7 @@ pub fn operations() -> impl Iterator<Item = &'static Operation> {
         logs::OPERATIONS,
         mcp::OPERATIONS,
         metrics::OPERATIONS,
+        proxy::OPERATIONS,
         reveal::OPERATIONS,
         sandbox::OPERATIONS,
         sign_ins::OPERATIONS,

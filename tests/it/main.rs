@@ -49,6 +49,7 @@ mod oidc;
 mod output;
 mod postgres;
 mod provider;
+mod proxy;
 mod push;
 mod race;
 mod receiver;

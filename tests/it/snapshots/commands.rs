@@ -35,6 +35,7 @@ const WITHOUT_SESSION: &[(&str, &str)] = &[
     ("git-credential", "it reads its request from stdin: see `bundle`"),
     ("mcp proxy", "its client is a program: see `mcp_proxy`"),
     ("mcp serve", "its client is a program: see `agents`"),
+    ("proxy", "it runs until it is ended: see `proxy`"),
     ("sandbox run", "it runs until it is ended: see `servers`"),
     ("serve", "it runs until it is ended: see `server`"),
 ];
