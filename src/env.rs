@@ -47,6 +47,8 @@ variables! {
     WEBHOOK_SECRET = "INTEG_WEBHOOK_SECRET";
     /// The secret that signs the POST of `notify.url` (`whsec_…`).
     NOTIFY_SECRET = "INTEG_NOTIFY_SECRET";
+    /// The token that programs present to `integ proxy`, in place of one that it creates.
+    PROXY_TOKEN = "INTEG_PROXY_TOKEN";
     /// The URL of the server that `api-token login` gets a token from.
     SERVER = "INTEG_SERVER";
     /// The seed of the sandbox's tokens, for the same ones in every run.

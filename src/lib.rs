@@ -7,7 +7,7 @@
 //!
 //! | module | purpose |
 //! | --- | --- |
-//! | [`cli`], [`server`] | arguments, dispatch, tables and JSON, prompts; the HTTP API and its workers |
+//! | [`cli`], [`server`], [`mcp_server`] | arguments, dispatch, tables and JSON, prompts; the HTTP API and its workers; tools for agents |
 //! | [`ops`], [`view`] | one function per operation, and the results of operations |
 //! | [`doctor`] | finds problems of integ on this machine |
 //! | [`connect`] | connects and disconnects accounts |
@@ -91,6 +91,15 @@
 //!    workspaces, or of a listener (`webhook::listen`).
 //! 3. The store records what is due and what is done. Locks and claims keep two processes from doing the same work.
 //!
+//! # The path of an agent's call
+//!
+//! 1. `mcp_server::handler` gets a call from a client on standard input, or from `server::agents`, which has checked host,
+//!    origin, API token and scope. Each request has its [`ops::agents::AgentSession`]: named connections, allowed effects.
+//! 2. [`ops::agents::AgentSession::call`] finds whether the call needs a person's approval, uses it up, commits the audit
+//!    entry, and calls the action as `integ call` would.
+//! 3. `mcp_server::output` masks every credential of the workspace in the result ([`ops::agents::CredentialRegistry`]), and
+//!    cuts it.
+//!
 //! # Connecting an account
 //!
 //! `connect::connect` chooses an authentication method of the connector, finds the OAuth client, binds the loopback listener
@@ -138,6 +147,7 @@ pub mod json;
 pub mod mapping;
 pub mod mask;
 pub mod mcp_client;
+pub mod mcp_server;
 pub mod mcp_settings;
 pub mod model;
 mod near;

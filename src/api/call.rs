@@ -14,7 +14,7 @@ use crate::clock::random;
 use crate::connector::{Action, ErrorClass, HttpMethod, Pagination, ParamKind};
 use crate::error::Result;
 use crate::http::{Request, Response};
-use crate::model::{ConnectionName, ConsentPurpose, Grant};
+use crate::model::{ConnectionName, ConsentPurpose, Effect, Grant};
 use crate::oauth::refresh::{self, Freshness};
 use crate::runtime::{Session, Workspace};
 use crate::{audit, consent, hex};
@@ -75,7 +75,7 @@ pub async fn try_call(workspace: &Workspace, order: &ActionCall<'_>) -> Result<C
     let call = prepare(workspace, &session, order).map_err(built)?;
     let action = call.action;
     check_allowed(&session, call.name, &action.auth, &action.scopes).map_err(built)?;
-    begin(workspace, &session, call.name, action.method).await.map_err(SendError::Build)?;
+    begin(workspace, &session, call.name, action.effect()).await.map_err(SendError::Build)?;
     let loaded =
         refresh::fresh_grant(workspace, order.connection, Freshness::Usable).await.map_err(SendError::Grant)?;
     let mut token = GrantToken::from(&loaded);
@@ -89,12 +89,12 @@ pub async fn try_call(workspace: &Workspace, order: &ActionCall<'_>) -> Result<C
 }
 
 /// Checks that the connection's user allows calls, and records the call before it is made.
-async fn begin(workspace: &Workspace, session: &Session, what: &str, method: HttpMethod) -> Result<()> {
+async fn begin(workspace: &Workspace, session: &Session, what: &str, effect: Effect) -> Result<()> {
     consent::ensure(workspace, &session.connection, &ConsentPurpose::Call).await?;
     if let Some(audit) = workspace.audit_entry() {
         audit.set_detail(what);
     }
-    audit::before_service_write(workspace, method.effect()).await
+    audit::before_service_write(workspace, effect).await
 }
 
 /// Finds the action of an order and checks its parameters. Whether the connection may call it is for the caller to check.
@@ -182,7 +182,7 @@ pub async fn fetch(workspace: &Workspace, ask: &PathCall<'_>, mut sink: impl Pag
     let what = format!("{} {}", ask.method.as_str(), ask.path);
     // A query may hold anything, secrets included.
     let path_alone = what.split(['?', '#']).next().unwrap_or_default();
-    begin(workspace, &session, path_alone, ask.method).await?;
+    begin(workspace, &session, path_alone, ask.method.effect()).await?;
     let (size, extent) = match (ask.paginate, ask.method) {
         (true, HttpMethod::Get) => (PageSize::Usual, PageExtent::All),
         (true, _) => (PageSize::AsRequested, PageExtent::All),
@@ -215,7 +215,7 @@ pub async fn list(
     let call = prepare(workspace, &session, order)?;
     let action = call.action;
     check_allowed(&session, call.name, &action.auth, &action.scopes)?;
-    begin(workspace, &session, call.name, action.method).await?;
+    begin(workspace, &session, call.name, action.effect()).await?;
     let paged = PagedCall {
         workspace,
         session: &session,

@@ -6,6 +6,7 @@
 
 mod body;
 mod call;
+mod effect;
 mod input;
 mod pager;
 mod paging;
@@ -20,6 +21,7 @@ use thiserror::Error;
 
 pub use body::form;
 pub use call::{ActionCall, CompletedCall, PageSink, PathCall, call, dry_run, fetch, list, try_call, usage_command};
+pub use effect::{known_effect, method_override, path_effect};
 pub use input::{Attachment, Input, Parameters, parse_scalar};
 pub use pager::{PagePosition, Pager, apply_page_token};
 pub(crate) use paging::records;
@@ -33,7 +35,7 @@ use crate::connector::{Action, Connector, ErrorClass, TemplateError, is_shell_sa
 use crate::error::{Diagnostic, Hint, Kind, Remedy};
 use crate::http::Response;
 use crate::json::{Json, JsonError};
-use crate::model::{ConnectionName, connect_command, reconnect_command};
+use crate::model::{Connection, ConnectionName, connect_command, reconnect_command};
 use crate::near::closest;
 use crate::runtime::{Session, SessionError};
 
@@ -145,6 +147,12 @@ pub fn find_action<'c>(connector: &'c Connector, name: &str) -> Result<(&'c str,
         action: name.to_owned(),
         suggestion: likely.map(str::to_owned),
     })
+}
+
+/// Returns whether a connection may call an action, by its authentication method and the scopes that it was granted.
+pub fn is_allowed(connection: &Connection, connector: &Connector, action: &Action) -> bool {
+    let has_auth = action.auth.is_empty() || action.auth.contains(&connection.auth);
+    has_auth && scopes::missing(connector, &action.scopes, connection.scopes_granted.as_deref()).is_empty()
 }
 
 /// Returns whether the connection may do it: its authentication method must be in `ways` if there are any, and by the

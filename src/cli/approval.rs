@@ -17,10 +17,11 @@ use crate::ops::approvals::{self as ops, ListApprovalsRequest};
 use crate::runtime::Workspace;
 use crate::view::approval::{ApprovalDetailView, ApprovalListView, ApprovalView};
 
-/// Grant or deny requests of API tokens that need a person's approval
+/// Grant or deny requests of API tokens and agents that need a person's approval
 ///
-/// `integ api-token create --approve` sets which requests of a token need one. An approval is for one exact request:
-/// the same method, path, query and body. `integ help api-tokens` has more.
+/// `integ api-token create --approve` sets which requests of a token need one, `integ mcp serve --allow` which calls of an
+/// agent. An approval is for one exact request: the same method, path, query and body. `integ help api-tokens` and
+/// `integ help agents` have more.
 #[derive(Debug, Args)]
 pub(super) struct ApprovalArgs {
     #[command(subcommand)]
@@ -91,9 +92,11 @@ fn question(shown: &ApprovalDetailView, window: Option<Duration>) -> String {
     format!("{}\nGranting it allows this request {how_often}.", request_text(shown))
 }
 
+/// Who asks.
 fn token_text(view: &ApprovalView) -> String {
+    let Some(token) = &view.token else { return "an agent on this machine".to_owned() };
     let name = view.token_name.as_ref().map(|name| format!("{name} ")).unwrap_or_default();
-    format!("{name}({})", view.token)
+    format!("{name}({token})")
 }
 
 /// The request in lines, as it would be made.

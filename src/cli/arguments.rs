@@ -13,8 +13,8 @@ use super::global::GlobalArgs;
 use super::{
     api, api_token, app, approval, audit, binding, calendar, call, completions, config, connect, connect_link,
     connector, consent, disconnect, doctor, endpoint, exec, export, git_credential, help, link, logs, man, mcp,
-    metrics, reconnect, refresh, rename, reveal, sandbox, serve, status, sync, test, token, user, vault, webhook,
-    workspace,
+    metrics, proxy, reconnect, refresh, rename, reveal, sandbox, serve, status, sync, test, token, user, vault,
+    webhook, workspace,
 };
 use crate::ops::Operation;
 use crate::ops::audit::find_operation;
@@ -48,6 +48,7 @@ pub(super) enum CliCommand {
     Export(export::ExportArgs),
     GitCredential(git_credential::GitCredentialArgs),
     Mcp(mcp::McpArgs),
+    Proxy(proxy::CredentialProxyArgs),
     Api(api::ApiArgs),
     Call(call::CallArgs),
     Calendar(Box<calendar::CalendarArgs>),

@@ -31,6 +31,7 @@ pub(super) struct HelpArgs {
 /// What can be explained beside commands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Topic {
+    Agents,
     ApiTokens,
     Calendar,
     Calls,
@@ -55,7 +56,8 @@ enum Topic {
 }
 
 impl Topic {
-    const ALL: [Self; 21] = [
+    const ALL: [Self; 22] = [
+        Self::Agents,
         Self::ApiTokens,
         Self::Calendar,
         Self::Calls,
@@ -81,6 +83,7 @@ impl Topic {
 
     fn name(self) -> &'static str {
         match self {
+            Self::Agents => "agents",
             Self::ApiTokens => "api-tokens",
             Self::Calls => "calls",
             Self::Calendar => "calendar",
@@ -108,6 +111,7 @@ impl Topic {
     /// The whole text, with its title as the first line.
     fn text(self) -> String {
         match self {
+            Self::Agents => include_str!("topics/agents.txt").to_owned(),
             Self::ApiTokens => {
                 include_str!("topics/api-tokens.txt").replace("{pattern}", crate::model::API_TOKEN_PATTERN)
             }

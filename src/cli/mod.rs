@@ -41,6 +41,7 @@ mod man;
 mod mcp;
 mod metrics;
 mod owner;
+mod proxy;
 mod reconnect;
 mod refresh;
 mod rename;
@@ -81,11 +82,19 @@ use crate::error::{Kind, Result};
 use crate::model::WorkspaceName;
 use crate::notify::Notifier;
 use crate::ops::Operation;
+use crate::ops::agents::AgentServer;
 use crate::ops::serving::WorkspaceServer;
 use crate::runtime::{Engine, EnvironmentConnections, EnvironmentError, Workspace};
 
-/// Parses the process's arguments and runs the command. `integ serve` starts `server`.
-pub fn run(server: &dyn WorkspaceServer) -> ExitCode {
+/// What the command line starts, and does not know otherwise.
+#[derive(Clone, Copy)]
+struct Servers<'a> {
+    workspaces: &'a dyn WorkspaceServer,
+    agents: &'a dyn AgentServer,
+}
+
+/// Parses the process's arguments and runs the command. `integ serve` starts `workspaces`, `integ mcp serve` `agents`.
+pub fn run(workspaces: &dyn WorkspaceServer, agents: &dyn AgentServer) -> ExitCode {
     logging::harden();
     // The processes that evaluate jq expressions and that hold an unlocked identity are not commands for users.
     if std::env::args_os().nth(1).is_some_and(|first| first == crate::jq::WORKER_ARGUMENT) {
@@ -102,7 +111,7 @@ pub fn run(server: &dyn WorkspaceServer) -> ExitCode {
     };
     let mut ui = Ui::new(&cli.global);
     logging::start(cli.global.verbose, cli.global.quiet);
-    let done = dispatch(cli, operation, &mut ui, server)
+    let done = dispatch(cli, operation, &mut ui, Servers { workspaces, agents })
         .and_then(|code| ui::output_error().map_or(Ok(code), |lost| Err(lost.into())));
     match done {
         Ok(code) => ExitCode::from(code),
@@ -177,6 +186,7 @@ fn needs_workspace(command: &CliCommand) -> Option<bool> {
         | CliCommand::Export(_)
         | CliCommand::GitCredential(_)
         | CliCommand::Mcp(_)
+        | CliCommand::Proxy(_)
         | CliCommand::Api(_)
         | CliCommand::Calendar(_)
         | CliCommand::Call(_)
@@ -249,7 +259,7 @@ fn find_folders(environment: Option<&EnvironmentConnections>) -> Result<Folders>
     }
 }
 
-fn dispatch(cli: Cli, operation: Option<&Operation>, ui: &mut Ui, server: &dyn WorkspaceServer) -> Result<u8> {
+fn dispatch(cli: Cli, operation: Option<&Operation>, ui: &mut Ui, servers: Servers<'_>) -> Result<u8> {
     let Some(command) = cli.command else {
         let _ = command().print_help();
         return Ok(Kind::Usage.exit_code());
@@ -299,13 +309,13 @@ fn dispatch(cli: Cli, operation: Option<&Operation>, ui: &mut Ui, server: &dyn W
         workspace::ensure_exists(&workspace, chosen_by, makes)?;
     }
     match (command, listener) {
-        (CliCommand::Serve(args), Some(listener)) => serve::run(workspace, ui, *args, listener, server),
-        (command, _) => run_in(workspace, ui, command),
+        (CliCommand::Serve(args), Some(listener)) => serve::run(workspace, ui, *args, listener, servers.workspaces),
+        (command, _) => run_in(workspace, ui, command, servers.agents),
     }
 }
 
 /// Runs a command that works in a workspace.
-fn run_in(workspace: Workspace, ui: &mut Ui, command: CliCommand) -> Result<u8> {
+fn run_in(workspace: Workspace, ui: &mut Ui, command: CliCommand, agents: &dyn AgentServer) -> Result<u8> {
     audit::record_read(&workspace)?;
     let result = match command {
         CliCommand::Connect(args) => connect::run(&workspace, ui, *args),
@@ -320,7 +330,8 @@ fn run_in(workspace: Workspace, ui: &mut Ui, command: CliCommand) -> Result<u8> 
         CliCommand::Exec(args) => return exec::run(workspace, ui, &args),
         CliCommand::Export(args) => export::run(&workspace, ui, &args),
         CliCommand::GitCredential(args) => git_credential::run(&workspace, ui, &args),
-        CliCommand::Mcp(args) => mcp::run(&workspace, ui, args),
+        CliCommand::Mcp(args) => mcp::run(&workspace, ui, args, agents),
+        CliCommand::Proxy(args) => proxy::run(&workspace, ui, args),
         CliCommand::Api(args) => api::run(&workspace, ui, &args),
         CliCommand::Calendar(args) => calendar::run(&workspace, ui, *args),
         CliCommand::Call(args) => call::run(&workspace, ui, &args),

@@ -1,4 +1,4 @@
-//! Approvals: a person's yes to one exact request of an API token.
+//! Approvals: a person's yes to one exact request of an API token or of an agent on this machine.
 
 use std::time::Duration;
 
@@ -80,8 +80,8 @@ words!(ApprovalUse { Once => "once", Repeated => "repeated" });
 /// A request that needs an approval.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ApprovalRequest {
-    /// The token that asks.
-    pub token: ApiTokenId,
+    /// The token that asks; absent for an agent or a program on this machine.
+    pub token: Option<ApiTokenId>,
     pub operation: String,
     pub effect: Effect,
     pub connection: Option<ConnectionName>,
@@ -149,7 +149,7 @@ pub enum ApprovalClaim {
         is_new: bool,
     },
     Denied(Approval),
-    /// The token waits for too many approvals.
+    /// The requester waits for too many approvals.
     TooMany,
 }
 

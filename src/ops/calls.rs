@@ -17,7 +17,7 @@ use crate::view::call::{ActionListView, CallResultView, RequestPreviewView};
 /// The operations of this module. Their effect is the greatest that any action or path can have.
 pub const OPERATIONS: &[Operation] = &[
     Operation::local("call", OperationScope::Connections, Effect::Destroy)
-        .reachable_by(Reach::Api)
+        .reachable_by(Reach::Agent)
         .requires(ApiVerb::Call),
     Operation::local("api", OperationScope::Connections, Effect::Destroy)
         .reachable_by(Reach::Api)
@@ -76,7 +76,7 @@ pub async fn find_action(workspace: &Workspace, connection: ConnectionName, acti
 /// # Errors
 /// Those of [`find_action`].
 pub async fn action_effect(workspace: &Workspace, connection: ConnectionName, action: &str) -> Result<Effect> {
-    Ok(find_action(workspace, connection, action).await?.action.method.effect())
+    Ok(find_action(workspace, connection, action).await?.action.effect())
 }
 
 /// An action to call.
@@ -151,6 +151,24 @@ impl CallPathRequest {
         let has_content = self.body.is_some() || !self.fields.is_empty();
         self.method.unwrap_or(if has_content { HttpMethod::Post } else { HttpMethod::Get })
     }
+}
+
+/// Returns what a request to a path may do at the service. One that asks to be taken as another destroys.
+///
+/// # Errors
+/// Unknown connections.
+pub async fn request_effect(workspace: &Workspace, request: &CallPathRequest) -> Result<Effect> {
+    let connector =
+        workspace.engine.catalogue.get(workspace.connection(&request.connection).await?.name.connector())?;
+    let names = request.headers.iter().map(|(name, _)| name.as_str());
+    let query = request.path.split_once('?').map_or("", |(_, query)| query);
+    let fields = Value::Object(request.fields.clone()).to_string();
+    let bodies = [fields.as_bytes(), request.body.as_deref().unwrap_or_default()];
+    let is_other = |body: &&[u8]| api::method_override(names.clone(), query, "application/json", body).is_some();
+    if bodies.iter().any(is_other) {
+        return Ok(Effect::Destroy);
+    }
+    Ok(api::path_effect(&connector, request.effective_method(), &request.path))
 }
 
 /// Calls a path, and passes each page to `on_page` as it arrives, until that breaks. An error response is also passed

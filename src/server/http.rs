@@ -10,6 +10,7 @@ use hyper::body::Bytes;
 use hyper::http::request::Parts;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::agents::{AGENT_PATH, AgentDoor};
 use super::authentication::{Tenant, authenticate};
 use super::hosts::ServerHosts;
 use super::idempotency;
@@ -20,7 +21,10 @@ use super::table::{ApiRouteTable, NoRoute};
 use crate::clock::random;
 use crate::hex;
 use crate::http::peer::SocketPair;
-use crate::http::serve::{BodyReadError, FullResponse, Method, RequestHandler, header};
+use crate::http::serve::{
+    BodyReadError, FullResponse, Method, Request, RequestHandler, Response, StreamedBody, header, streamed,
+};
+use crate::ops::agents::AgentSession;
 use crate::webhook::inbound::receiver::AdmittedRequest;
 use crate::webhook::inbound::server::WebhookHandler;
 
@@ -38,6 +42,7 @@ pub(super) struct HttpServer {
     pub(super) routes: Arc<ApiRouteTable>,
     hosts: ServerHosts,
     pages: PublicPages,
+    agents: AgentDoor,
     concurrency: Arc<Semaphore>,
 }
 
@@ -46,12 +51,19 @@ pub(super) enum Admitted {
     Webhook(Arc<WebhookHandler>, AdmittedRequest),
     Public(PublicRequest),
     Api(Box<ApiRequest>, OwnedSemaphorePermit),
+    Agent(Box<AgentSession>, Box<Parts>),
 }
 
 impl HttpServer {
-    pub(super) fn new(tenants: Vec<Tenant>, hosts: ServerHosts, routes: ApiRouteTable, pages: PublicPages) -> Self {
+    pub(super) fn new(
+        tenants: Vec<Tenant>,
+        hosts: ServerHosts,
+        routes: ApiRouteTable,
+        pages: PublicPages,
+        agents: AgentDoor,
+    ) -> Self {
         let concurrency = Arc::new(Semaphore::new(MAX_CONCURRENT));
-        Self { tenants, routes: Arc::new(routes), hosts, pages, concurrency }
+        Self { tenants, routes: Arc::new(routes), hosts, pages, agents, concurrency }
     }
 
     /// Judges a request to the API by its head.
@@ -61,6 +73,10 @@ impl HttpServer {
             return Ok(Admitted::Public(request));
         }
         let path = head.uri.path();
+        if path == AGENT_PATH {
+            let agent = self.agents.admit(&self.tenants, head).await?;
+            return Ok(Admitted::Agent(Box::new(agent), Box::new(head.clone())));
+        }
         let found = self.routes.find(&head.method, path);
         if matches!(found, Err(NoRoute::Path)) && !path.starts_with("/v1/") {
             return Err(RequestError::UnknownPath.into());
@@ -107,6 +123,7 @@ fn list(methods: &[Method]) -> String {
 
 impl RequestHandler for HttpServer {
     type Admitted = (String, Admitted);
+    type Body = StreamedBody;
 
     async fn admit(&self, head: Parts) -> Result<((String, Admitted), usize), FullResponse> {
         let request_id = format!("req_{}", hex::encode(&random::<12>()));
@@ -127,28 +144,34 @@ impl RequestHandler for HttpServer {
         }
     }
 
-    async fn respond(&self, (id, admitted): (String, Admitted), body: Result<Bytes, BodyReadError>) -> FullResponse {
+    async fn respond(
+        &self,
+        (id, admitted): (String, Admitted),
+        body: Result<Bytes, BodyReadError>,
+    ) -> Response<StreamedBody> {
+        let unread = |unread: BodyReadError| match unread {
+            BodyReadError::TooLarge(limit) => RequestError::TooLarge { limit },
+            BodyReadError::TooSlow => RequestError::TooSlow,
+            BodyReadError::Overloaded => RequestError::Overloaded,
+        };
         let response = match admitted {
-            Admitted::Webhook(handler, admitted) => return handler.respond(admitted, body).await,
-            Admitted::Public(request) => self.pages.respond(request, &body.unwrap_or_default(), &id).await,
-            Admitted::Api(request, permit) => {
-                let body = body.map_err(|unread| match unread {
-                    BodyReadError::TooLarge(limit) => RequestError::TooLarge { limit },
-                    BodyReadError::TooSlow => RequestError::TooSlow,
-                    BodyReadError::Overloaded => RequestError::Overloaded,
-                });
-                match body {
-                    Ok(body) => request.run(body, permit).await,
-                    Err(error) => Problem::from(error).into_http(),
-                }
-            }
+            Admitted::Webhook(handler, admitted) => return streamed(handler.respond(admitted, body).await),
+            Admitted::Public(request) => streamed(self.pages.respond(request, &body.unwrap_or_default(), &id).await),
+            Admitted::Api(request, permit) => streamed(match body.map_err(unread) {
+                Ok(body) => request.run(body, permit).await,
+                Err(error) => Problem::from(error).into_http(),
+            }),
+            Admitted::Agent(agent, head) => match body.map_err(unread) {
+                Ok(body) => self.agents.respond(*agent, Request::from_parts(*head, body)).await,
+                Err(error) => streamed(Problem::from(error).into_http()),
+            },
         };
         with_id(response, &id)
     }
 }
 
 /// Adds the id under which the request is in the logs and in the audit log.
-fn with_id(mut response: FullResponse, id: &str) -> FullResponse {
+fn with_id<B>(mut response: Response<B>, id: &str) -> Response<B> {
     if let Ok(value) = header::HeaderValue::try_from(id) {
         response.headers_mut().insert(REQUEST_ID, value);
     }

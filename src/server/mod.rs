@@ -11,8 +11,10 @@
 //!    log has the request before anything is changed or returned.
 //! 4. Failures become problem details (`problem`).
 //!
-//! `openapi` describes the same table.
+//! `openapi` describes the same table. Requests of agents to `/mcp` pass the same checks in `agents`, and go to the MCP server,
+//! which `main` gives to this one.
 
+mod agents;
 mod api;
 mod approval;
 mod authentication;
@@ -41,6 +43,7 @@ use futures_util::FutureExt;
 use futures_util::future::join_all;
 use tokio::sync::oneshot;
 
+use self::agents::AgentDoor;
 use self::authentication::Tenant;
 use self::hosts::ServerHosts;
 use self::http::HttpServer;
@@ -49,6 +52,7 @@ use self::table::ApiRouteTable;
 use self::usage::{UsageLog, UsageWriter};
 use crate::error::Result;
 use crate::http::serve;
+use crate::ops::agents::{AgentServer, CredentialRegistry};
 use crate::ops::serving::{self, ServeError, ServeObserver, ServeRequest, WorkspaceServer};
 use crate::runtime::Workspace;
 use crate::runtime::worker::{RunUntil, WorkerSet};
@@ -67,8 +71,11 @@ use crate::worker::subscriptions::SubscriptionWorker;
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The HTTP server, as a part of the program.
-#[derive(Clone, Copy, Debug)]
-pub struct ApiServer;
+#[derive(Clone, Copy)]
+pub struct ApiServer {
+    /// What answers the requests of agents.
+    pub agents: &'static dyn AgentServer,
+}
 
 impl WorkspaceServer for ApiServer {
     fn serve<'a>(
@@ -77,11 +84,16 @@ impl WorkspaceServer for ApiServer {
         request: ServeRequest,
         observer: &'a dyn ServeObserver,
     ) -> Pin<Box<dyn Future<Output = Result<()>> + 'a>> {
-        Box::pin(run(workspaces, request, observer))
+        Box::pin(run(workspaces, request, observer, self.agents))
     }
 }
 
-async fn run(workspaces: &[Arc<Workspace>], request: ServeRequest, observer: &dyn ServeObserver) -> Result<()> {
+async fn run(
+    workspaces: &[Arc<Workspace>],
+    request: ServeRequest,
+    observer: &dyn ServeObserver,
+    agents: &dyn AgentServer,
+) -> Result<()> {
     let Some(engine) = workspaces.first().map(|workspace| Arc::clone(&workspace.engine)) else { return Ok(()) };
     let address = engine.config.serve.bind;
     let mut workers = WorkerSet::new();
@@ -95,13 +107,18 @@ async fn run(workspaces: &[Arc<Workspace>], request: ServeRequest, observer: &dy
     let hosts = ServerHosts::new(address, engine.config.serve.public_url.as_ref(), &engine.config.serve.hosts);
     let table = ApiRouteTable::new();
     let pages = PublicPages::new(&table, workspaces.to_vec());
-    let server = serve::Server::start_public(vec![request.listener], HttpServer::new(tenants, hosts, table, pages));
+    let door = AgentDoor::new(agents.endpoint());
+    let endpoint = door.endpoint();
+    let handler = HttpServer::new(tenants, hosts, table, pages, door);
+    let server = serve::Server::start_public(vec![request.listener], handler);
     let server = server.map_err(|source| ServeError::Bind { address, source })?;
     let names = workspaces.iter().map(|workspace| workspace.name.clone()).collect();
     observer.started(ServingView { url: format!("http://{address}"), workspaces: names })?;
     let (closed, stop_workers) = oneshot::channel::<()>();
     let closing = async move {
         engine.shutdown.requested().await;
+        // Streams of agents have no end of their own.
+        endpoint.close();
         server.finish(ANSWER_TIMEOUT).await;
         drop(closed);
     };
@@ -147,7 +164,8 @@ async fn start_workspace<'a>(
     workers.add(workspace, RetentionWorker::new(workspace, RetentionScope::All));
     let usage = Arc::new(UsageLog::default());
     workers.add(workspace, UsageWriter { workspace, log: Arc::clone(&usage) });
-    Ok((Tenant { workspace: Arc::clone(workspace), webhooks, usage }, display))
+    let credentials = Arc::new(CredentialRegistry::new(Arc::clone(workspace)));
+    Ok((Tenant { workspace: Arc::clone(workspace), webhooks, usage, credentials }, display))
 }
 
 async fn show_events(display: &mut EventDisplay, observer: &dyn ServeObserver) {

@@ -144,6 +144,8 @@ pub(super) enum RequestError {
     InvalidToken,
     #[error("the API token does not have the scope {scope}")]
     MissingScope { scope: String },
+    #[error("the API token is not limited to named connections, which agents need")]
+    NoNamedConnections,
     #[error("the API token has used up its {limit} requests per minute")]
     RateLimited { limit: u32 },
     #[error("this address has used up its {limit} exchanges per minute")]
@@ -189,7 +191,8 @@ impl RequestError {
 
     fn status(&self) -> StatusCode {
         match self {
-            Self::ForeignHost { .. } | Self::ForeignOrigin { .. } | Self::MissingScope { .. } => StatusCode::FORBIDDEN,
+            Self::ForeignHost { .. } | Self::ForeignOrigin { .. } => StatusCode::FORBIDDEN,
+            Self::MissingScope { .. } | Self::NoNamedConnections => StatusCode::FORBIDDEN,
             Self::UnknownPath | Self::Path { .. } => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::NoToken | Self::InvalidToken => StatusCode::UNAUTHORIZED,
@@ -235,6 +238,10 @@ impl Remedy for RequestError {
                 .hint(Hint::new("list the API tokens:", "integ api-token list")),
             Self::MissingScope { scope } => usage("missing_scope")
                 .hint(Hint::new("create a token with it:", format!("integ api-token create NAME --scope {scope}"))),
+            Self::NoNamedConnections => usage("no_named_connections").hint(Hint::new(
+                "create a token with it:",
+                "integ api-token create NAME --scope connections:call --connection CONNECTION",
+            )),
             Self::RateLimited { .. } | Self::TooManyExchanges { .. } => {
                 Diagnostic::new(Kind::Temporary, "rate_limited")
             }

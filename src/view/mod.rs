@@ -22,6 +22,7 @@ pub mod log;
 pub mod mcp;
 pub mod metrics;
 pub mod prometheus;
+pub mod proxy;
 pub mod records;
 pub mod sandbox;
 pub(crate) mod schema;

@@ -10,6 +10,7 @@ use crate::connector::{
     Action, ActionBody, ActionParam, Connector, HttpMethod, Idempotency, Pagination, PaginationKind, ParamKind,
     ParamLocation, Pointer,
 };
+use crate::model::Effect;
 use crate::near::did_you_mean_or_list;
 
 /// The parts that a MIME message is made of.
@@ -50,6 +51,9 @@ fn check(connector: &Connector, key: &str, action: &Action, found: &mut Diagnost
             Some(param) if param.required => say("one_of", format!("{name:?} is required anyway")),
             Some(_) => {}
         }
+    }
+    if action.method == HttpMethod::Delete && action.effect() != Effect::Destroy {
+        say("effect", "a DELETE can only be \"destroy\"".to_owned());
     }
     if !(200..300).contains(&action.status) {
         say("status", format!("{} is not a status of success: 200 to 299", action.status));

@@ -263,7 +263,8 @@ fn path_request(call: Call<Unused, RequestBody>) -> Result<CallPathRequest> {
 }
 
 async fn request_effect(call: Call<Unused, RequestBody>) -> Result<Effect> {
-    Ok(path_request(call)?.effective_method().effect())
+    let workspace = Arc::clone(&call.workspace);
+    calls::request_effect(&workspace, &path_request(call)?).await
 }
 
 async fn request(call: Call<Unused, RequestBody>) -> Result<JsonReply<ServiceResponseView>> {

@@ -6,6 +6,7 @@ mod limits;
 mod monitoring;
 mod rights;
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use crate::harness::{Home, Ran, Running};
@@ -37,6 +38,12 @@ impl Server {
         check_output(&["serve".to_owned()], &Ran { code: 0, stdout: line, stderr: String::new() });
         assert_eq!(started["event"], "serving", "{started}");
         Self { running, url: started["url"].as_str().unwrap().to_owned() }
+    }
+
+    /// Asks it to stop, and waits until it has.
+    pub(crate) fn stop(mut self) {
+        kill_process(Pid::from_child(&self.running.child), Signal::TERM).unwrap();
+        self.running.code();
     }
 
     pub(crate) fn client(&self, token: &str) -> Client {
