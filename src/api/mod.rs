@@ -19,7 +19,10 @@ use serde_json::Value;
 use thiserror::Error;
 
 pub use body::form;
-pub use call::{ActionCall, CompletedCall, PageSink, PathCall, call, dry_run, fetch, list, try_call, usage_command};
+pub use call::{
+    ActionCall, CompletedCall, FetchedPage, PageSink, PathCall, call, dry_run, fetch, fetch_page, list, try_call,
+    usage_command,
+};
 pub use input::{Attachment, Input, Parameters, parse_scalar};
 pub use pager::{PagePosition, Pager, apply_page_token};
 pub(crate) use paging::records;
