@@ -49,8 +49,18 @@ variables! {
     NOTIFY_SECRET = "INTEG_NOTIFY_SECRET";
     /// The token that programs present to `integ proxy`, in place of one that it creates.
     PROXY_TOKEN = "INTEG_PROXY_TOKEN";
-    /// The URL of the server that `api-token login` gets a token from.
+    /// The URL of an `integ serve` that some commands use in place of the local store, and that `api-token login` signs in to.
     SERVER = "INTEG_SERVER";
+    /// The API token for that server.
+    API_TOKEN = "INTEG_API_TOKEN";
+    /// A file with the API token for that server.
+    API_TOKEN_FILE = "INTEG_API_TOKEN_FILE";
+    /// Where `serve` notifies the service manager that it is ready, alive or ending (sd_notify(3)).
+    NOTIFY_SOCKET = "NOTIFY_SOCKET";
+    /// How many microseconds the service manager waits for a sign of life.
+    WATCHDOG_USEC = "WATCHDOG_USEC";
+    /// The process that the service manager waits for.
+    WATCHDOG_PID = "WATCHDOG_PID";
     /// The seed of the sandbox's tokens, for the same ones in every run.
     SANDBOX_SEED = "INTEG_SANDBOX_SEED";
     /// Names of the variables that `integ exec` has set: an inner `integ` drops them.
@@ -190,7 +200,10 @@ pub fn inherited_vars(inherit: EnvInheritance) -> Vec<(OsString, OsString)> {
 /// Whether a variable of this name is kept from a program.
 fn is_withheld(name: &str, inherit: EnvInheritance, exported: &str) -> bool {
     let own = (name.starts_with("INTEG_") && name != INTEG_HOME.name) || name.ends_with("_CLIENT_SECRET");
-    let token = name == EXPORTED.name || exported.split(',').any(|known| known == name);
+    // What the service manager gave to this process is for no other one.
+    let is_of_manager =
+        [NOTIFY_SOCKET.name, WATCHDOG_USEC.name, WATCHDOG_PID.name].contains(&name) || name.starts_with("LISTEN_");
+    let token = is_of_manager || name == EXPORTED.name || exported.split(',').any(|known| known == name);
     token || (own && inherit == EnvInheritance::Scrubbed)
 }
 

@@ -8,6 +8,7 @@
 //! | module | purpose |
 //! | --- | --- |
 //! | [`cli`], [`server`], [`mcp_server`] | arguments, dispatch, tables and JSON, prompts; the HTTP API and its workers; tools for agents |
+//! | [`remote`] | a server elsewhere in place of the store: the operations of commands over its HTTP API |
 //! | [`ops`], [`view`] | one function per operation, and the results of operations |
 //! | [`doctor`] | finds problems of integ on this machine |
 //! | [`connect`] | connects and disconnects accounts |
@@ -156,6 +157,7 @@ pub mod notify;
 pub mod oauth;
 pub mod ops;
 pub mod program;
+pub mod remote;
 pub mod runtime;
 pub mod sandbox;
 pub mod secret;

@@ -20,7 +20,10 @@ use serde_json::Value;
 use thiserror::Error;
 
 pub use body::form;
-pub use call::{ActionCall, CompletedCall, PageSink, PathCall, call, dry_run, fetch, list, try_call, usage_command};
+pub use call::{
+    ActionCall, CompletedCall, FetchedPage, PageSink, PathCall, call, dry_run, fetch, fetch_page, list, try_call,
+    usage_command,
+};
 pub use effect::{known_effect, method_override, path_effect};
 pub use input::{Attachment, Input, Parameters, parse_scalar};
 pub use pager::{PagePosition, Pager, apply_page_token};

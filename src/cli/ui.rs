@@ -4,6 +4,7 @@ use std::io::{self, IsTerminal, Write};
 
 use serde::Serialize;
 use serde_json::Value;
+use url::Url;
 
 use super::global::{ColorChoice, GlobalArgs};
 use super::stdout::{eprint, print, terminal_height, terminal_width};
@@ -48,6 +49,10 @@ pub(super) struct Ui {
     workspace: Option<WorkspaceName>,
     /// What takes the place of a workspace: hints do not lead to `connect` then.
     pub environment: Option<EnvironmentConnections>,
+    /// The server to use in place of the local store.
+    pub server: Option<Url>,
+    /// Whether stderr is a log of JSON objects, which notes and errors belong to.
+    pub logs_json: bool,
 }
 
 /// The colour that goes with a word; the word alone says as much.
@@ -79,6 +84,8 @@ impl Ui {
             project: ProjectConfig::default(),
             workspace: global.workspace.as_ref().and_then(|name| name.parse().ok()),
             environment: None,
+            server: global.server.clone(),
+            logs_json: false,
         }
     }
 
@@ -97,6 +104,8 @@ impl Ui {
             project: ProjectConfig::default(),
             workspace: None,
             environment: None,
+            server: None,
+            logs_json: false,
         }
     }
 
@@ -208,7 +217,9 @@ impl Ui {
 
     /// A note on stderr: what happened.
     pub(super) fn note(&self, text: &str) {
-        if !self.quiet {
+        if self.logs_json {
+            tracing::warn!("{text}");
+        } else if !self.quiet {
             eprint(&format!("{}\n", self.message(text, 0)));
         }
     }
@@ -230,6 +241,10 @@ impl Ui {
     /// An error: what failed, why, and the command that fixes it.
     pub(super) fn error(&self, error: &Error) {
         let hint = self.hint(error);
+        if self.logs_json {
+            let hint = hint.as_ref().map(ToString::to_string).unwrap_or_default();
+            return tracing::error!(code = error.code(), hint, "{}", error.on_one_line());
+        }
         if self.json {
             let detail = ErrorDetailView {
                 code: error.code(),
@@ -264,6 +279,7 @@ impl Ui {
         let hint = error.hint();
         if let (Some(command), Some(_)) =
             (hint.as_ref().and_then(|hint| hint.command.as_deref()), env::var_os(&env::CI))
+            && self.server.is_none()
             && command.starts_with("integ connect ")
             && !command.contains("--sandbox")
         {

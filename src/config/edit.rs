@@ -45,6 +45,7 @@ impl ConfigKey {
                 | "health.intervals"
                 | "serve.hosts"
                 | "serve.return_origins"
+                | "serve.trusted_proxies"
         )
     }
 }
@@ -202,6 +203,20 @@ pub const KEYS: &[ConfigKey] = &[
         expected: "origins such as https://app.example",
         get: |config| join(config.serve.return_origins.iter().map(ToString::to_string)),
         set: |config, text| list(text).map(|origins| config.serve.return_origins = origins),
+    },
+    ConfigKey {
+        name: "serve.trusted_proxies",
+        purpose: "Proxies whose Forwarded and X-Forwarded headers the server believes",
+        expected: "addresses and blocks, as in \"127.0.0.1, 10.0.0.0/8\"",
+        get: |config| join(config.serve.trusted_proxies.iter().map(ToString::to_string)),
+        set: |config, text| list(text).map(|proxies| config.serve.trusted_proxies = proxies),
+    },
+    ConfigKey {
+        name: "serve.log_format",
+        purpose: "How the server writes its log to stderr",
+        expected: "text or json",
+        get: |config| Some(config.serve.log_format.to_string()),
+        set: |config, text| text.trim().parse().ok().map(|format| config.serve.log_format = format),
     },
     ConfigKey {
         name: "notify.command",

@@ -492,8 +492,10 @@ fn connection_view(
     let connector = connectors.get(workspace, id);
     let missing_scopes =
         connector.map_or_else(Vec::new, |connector| scopes::missing(connector, &connection.scopes_requested, granted));
-    let auth =
-        connector.and_then(|connector| connector.auth.get(&connection.auth)).map_or("unknown", |auth| auth.kind());
+    let auth = connector
+        .and_then(|connector| connector.auth.get(&connection.auth))
+        .map_or("unknown", |auth| auth.kind())
+        .to_owned();
     ConnectionView {
         connection: connection.name.clone(),
         connector: id.to_owned(),

@@ -12,6 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::agents::{AGENT_PATH, AgentDoor};
 use super::authentication::{Tenant, authenticate};
+use super::forwarded::ReverseProxy;
 use super::hosts::ServerHosts;
 use super::idempotency;
 use super::operation::ApiRequest;
@@ -41,6 +42,7 @@ pub(super) struct HttpServer {
     pub(super) tenants: Vec<Tenant>,
     pub(super) routes: Arc<ApiRouteTable>,
     hosts: ServerHosts,
+    proxy: ReverseProxy,
     pages: PublicPages,
     agents: AgentDoor,
     concurrency: Arc<Semaphore>,
@@ -58,17 +60,33 @@ impl HttpServer {
     pub(super) fn new(
         tenants: Vec<Tenant>,
         hosts: ServerHosts,
+        proxy: ReverseProxy,
         routes: ApiRouteTable,
         pages: PublicPages,
         agents: AgentDoor,
     ) -> Self {
         let concurrency = Arc::new(Semaphore::new(MAX_CONCURRENT));
-        Self { tenants, routes: Arc::new(routes), hosts, pages, agents, concurrency }
+        Self { tenants, routes: Arc::new(routes), hosts, proxy, pages, agents, concurrency }
+    }
+
+    /// Finishes a response of the API or of a page: adds the id under which the request is in the logs and in the audit log,
+    /// and the path of the proxy to where it leads.
+    fn complete<B>(&self, mut response: Response<B>, id: &str) -> Response<B> {
+        let headers = response.headers_mut();
+        if let Ok(value) = header::HeaderValue::try_from(id) {
+            headers.insert(REQUEST_ID, value);
+        }
+        let location = headers.get(header::LOCATION).and_then(|value| value.to_str().ok());
+        let below = location.filter(|path| path.starts_with('/')).map(|path| format!("{}{path}", self.proxy.base_path));
+        if let Some(value) = below.and_then(|path| header::HeaderValue::try_from(path).ok()) {
+            headers.insert(header::LOCATION, value);
+        }
+        response
     }
 
     /// Judges a request to the API by its head.
     async fn admit_api(&self, head: &Parts, request_id: &str) -> Result<Admitted, Problem> {
-        self.hosts.check(&head.headers)?;
+        self.hosts.check(head)?;
         if let Some(request) = self.pages.find(head) {
             return Ok(Admitted::Public(request));
         }
@@ -125,14 +143,15 @@ impl RequestHandler for HttpServer {
     type Admitted = (String, Admitted);
     type Body = StreamedBody;
 
-    async fn admit(&self, head: Parts) -> Result<((String, Admitted), usize), FullResponse> {
+    async fn admit(&self, mut head: Parts) -> Result<((String, Admitted), usize), FullResponse> {
+        self.proxy.resolve(&mut head);
         let request_id = format!("req_{}", hex::encode(&random::<12>()));
         let path = head.uri.path();
         if path.starts_with("/webhooks/") {
             let handlers = self.tenants.iter().map(|tenant| &tenant.webhooks);
             let Some(handler) = handlers.clone().find(|handler| handler.receives(path)).or(handlers.clone().next())
             else {
-                return Err(with_id(Problem::from(RequestError::UnknownPath).into_http(), &request_id));
+                return Err(self.complete(Problem::from(RequestError::UnknownPath).into_http(), &request_id));
             };
             let handler = Arc::clone(handler);
             let (admitted, most) = handler.admit(head).await?;
@@ -140,7 +159,7 @@ impl RequestHandler for HttpServer {
         }
         match self.admit_api(&head, &request_id).await {
             Ok(admitted) => Ok(((request_id, admitted), MAX_BODY_BYTES)),
-            Err(problem) => Err(with_id(problem.into_http(), &request_id)),
+            Err(problem) => Err(self.complete(problem.into_http(), &request_id)),
         }
     }
 
@@ -166,16 +185,8 @@ impl RequestHandler for HttpServer {
                 Err(error) => streamed(Problem::from(error).into_http()),
             },
         };
-        with_id(response, &id)
+        self.complete(response, &id)
     }
-}
-
-/// Adds the id under which the request is in the logs and in the audit log.
-fn with_id<B>(mut response: Response<B>, id: &str) -> Response<B> {
-    if let Ok(value) = header::HeaderValue::try_from(id) {
-        response.headers_mut().insert(REQUEST_ID, value);
-    }
-    response
 }
 
 /// The address of a caller, as in logs.

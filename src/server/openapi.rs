@@ -5,12 +5,12 @@ use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
-use super::problem::ProblemView;
 use super::reply::{JSON, ReplyContent};
 use super::route::{ApiRoute, SchemaFunction};
 use super::table::ApiRouteTable;
 use crate::http::serve::Method;
 use crate::ops::Effect;
+use crate::view::problem::ProblemView;
 
 /// The failures of every route, with their meaning.
 const FAILURES: &[(u16, &str)] = &[
@@ -30,8 +30,8 @@ const FAILURES: &[(u16, &str)] = &[
     (503, "Temporary: the network, the service, the vault or this server is not available"),
 ];
 
-/// Returns the description of the API.
-pub(super) fn document(table: &ApiRouteTable) -> Value {
+/// Returns the description of the API. `base_path` is the path that a proxy has it below.
+pub(super) fn document(table: &ApiRouteTable, base_path: &str) -> Value {
     let mut schemas = Schemas::new();
     let mut paths = Map::new();
     for route in table.routes() {
@@ -50,7 +50,7 @@ pub(super) fn document(table: &ApiRouteTable) -> Value {
             "description": "Connections to services: their status, tokens, records, webhooks and calls. Each request needs an API token \
                             of the workspace (`integ api-token create`); a trusted CI job gets one from `POST /v1/api-token-exchanges`. Times are RFC 3339 in UTC, durations are seconds, sizes are bytes.",
         },
-        "servers": [{ "url": "/" }],
+        "servers": [{ "url": if base_path.is_empty() { "/" } else { base_path } }],
         "security": [{ "api_token": [] }],
         "paths": paths,
         "components": {
@@ -242,7 +242,7 @@ mod tests {
     #[test]
     fn every_route_is_described_once_under_a_name_of_its_own() {
         let table = ApiRouteTable::new();
-        let document = document(&table);
+        let document = document(&table, "");
         let ids: Vec<&str> = document["paths"]
             .as_object()
             .unwrap()
@@ -267,7 +267,7 @@ mod tests {
                 _ => {}
             }
         }
-        let document = document(&ApiRouteTable::new());
+        let document = document(&ApiRouteTable::new(), "");
         let mut found = BTreeSet::new();
         references(&document, &mut found);
         assert!(found.len() > 20, "{found:?}");

@@ -18,7 +18,6 @@ use crate::model::{AuditActor, WorkspaceName};
 use crate::oauth::callback_listener::fragment_page;
 use crate::oauth::outcome_page::sentence;
 use crate::ops::connect_links::{self, OpenConnectLinkRequest};
-use crate::ops::operations;
 use crate::ops::sign_ins::{self, FinishSignInRequest, SignInCallback, workspace_of_callback, workspace_of_token};
 use crate::runtime::Workspace;
 use crate::secret::Secret;
@@ -51,7 +50,7 @@ impl SignInPages {
             let request = FinishSignInRequest { query: Secret::new(query) };
             let caller =
                 AuditCaller { actor: AuditActor::Worker, source, request_id: Some(request_id), approval: None };
-            audited(&workspace, "connect finish", caller, sign_ins::finish(&workspace, request)).await
+            sign_ins::FINISH.begin(&workspace, caller).await?.run(sign_ins::finish(&workspace, request)).await
         });
         match task.await {
             Ok(Ok(SignInCallback::Finished(finished))) => outcome(&finished),
@@ -66,7 +65,13 @@ impl SignInPages {
     }
 
     /// Opens a connect link; `form` is what its form sent.
-    pub(super) async fn connect_link(&self, secret: String, form: &Bytes) -> FullResponse {
+    pub(super) async fn connect_link(
+        &self,
+        secret: String,
+        form: &Bytes,
+        source: Option<String>,
+        request_id: String,
+    ) -> FullResponse {
         let Some(workspace) = self.workspace(workspace_of_token(&secret)) else {
             return message(
                 StatusCode::NOT_FOUND,
@@ -79,7 +84,8 @@ impl SignInPages {
             .filter(|(_, value)| !value.is_empty())
             .collect();
         let request = OpenConnectLinkRequest { secret: Secret::new(secret), values };
-        match Box::pin(connect_links::open(&workspace, request)).await {
+        let caller = AuditCaller { actor: AuditActor::Worker, source, request_id: Some(request_id), approval: None };
+        match Box::pin(open_link(&workspace, request, caller)).await {
             Ok(OpenedConnectLinkView::Form(form)) => form_response(&form),
             Ok(OpenedConnectLinkView::Started(StartedSignInView::Redirect { authorization_url, .. })) => {
                 redirect(&authorization_url)
@@ -96,17 +102,15 @@ impl SignInPages {
     }
 }
 
-/// Runs an operation of a browser that has no token: its proof is in the URL.
-async fn audited<T>(
+/// Opens a connect link for a browser that has no token: its proof is in the URL. A link that does not exist is not recorded,
+/// so that nobody fills the log.
+async fn open_link(
     workspace: &Workspace,
-    operation: &str,
+    request: OpenConnectLinkRequest,
     caller: AuditCaller,
-    work: impl Future<Output = Result<T>>,
-) -> Result<T> {
-    match operations().find(|known| known.name == operation) {
-        Some(operation) => operation.begin(workspace, caller).await?.run(work).await,
-        None => work.await,
-    }
+) -> Result<OpenedConnectLinkView> {
+    connect_links::find(workspace, &request.secret).await?;
+    connect_links::OPEN.begin(workspace, caller).await?.run(connect_links::open(workspace, request)).await
 }
 
 fn outcome(finished: &FinishedSignInView) -> FullResponse {

@@ -21,6 +21,7 @@ pub mod listen;
 pub mod log;
 pub mod mcp;
 pub mod metrics;
+pub mod problem;
 pub mod prometheus;
 pub mod proxy;
 pub mod records;

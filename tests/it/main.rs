@@ -54,6 +54,7 @@ mod push;
 mod race;
 mod receiver;
 mod reconnect;
+mod remote;
 mod sandbox;
 mod sandbox_world;
 mod schemas;

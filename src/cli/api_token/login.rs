@@ -21,9 +21,6 @@ pub(super) struct LoginArgs {
     /// Sign in with the identity token of the CI system
     #[arg(long, required = true)]
     oidc: bool,
-    /// URL of the server (default: the variable INTEG_SERVER)
-    #[arg(long, value_name = "URL")]
-    server: Option<Url>,
     /// Audience to request in GitHub Actions (default: the URL of the server)
     #[arg(long, value_name = "AUDIENCE")]
     audience: Option<String>,
@@ -54,8 +51,7 @@ fn url_of(variable: &env::EnvVariable) -> Result<Option<Url>, LoginInputError> {
 }
 
 pub(super) fn run(workspace: &Workspace, ui: &Ui, args: LoginArgs) -> Result<u8> {
-    let server = args.server.map_or_else(|| url_of(&env::SERVER), |server| Ok(Some(server)))?;
-    let server = server.ok_or(LoginInputError::NoServer)?;
+    let server = ui.server.clone().ok_or(LoginInputError::NoServer)?;
     let actions = url_of(&env::ACTIONS_REQUEST_URL)?.zip(env::secret(&env::ACTIONS_REQUEST_TOKEN));
     let source = match actions {
         Some((url, request_token)) => IdentitySource::GitHubActions { url, request_token },

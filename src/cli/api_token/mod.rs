@@ -33,6 +33,11 @@ pub(super) struct ApiTokenArgs {
 }
 
 impl ApiTokenArgs {
+    /// Whether it signs in to a server, and needs nothing of this machine.
+    pub(super) fn is_login(&self) -> bool {
+        matches!(self.command, ApiTokenCommand::Login(_))
+    }
+
     /// Whether it may make the workspace that it works in; absent if it works in none.
     pub(super) fn makes_workspace(&self) -> Option<bool> {
         match self.command {

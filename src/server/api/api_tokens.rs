@@ -27,7 +27,8 @@ pub(super) fn routes() -> Vec<ApiRoute> {
             "api-token create",
             "Create an API token; the response is the only one that contains its text",
             create,
-        ),
+        )
+        .returning_secret(),
         ApiRoute::new((GET, "/v1/api-tokens/{api_token}"), "api-token show", "Show an API token with its scopes", show),
         ApiRoute::new((PATCH, "/v1/api-tokens/{api_token}"), "api-token update", "Change an API token", update),
         ApiRoute::new(

@@ -32,7 +32,8 @@ pub(super) fn routes() -> Vec<ApiRoute> {
             "connect-link create",
             "Create a link with which someone else connects an account",
             create_link,
-        ),
+        )
+        .returning_secret(),
         ApiRoute::new(
             (DELETE, "/v1/connect-links/{connect_link}"),
             "connect-link revoke",

@@ -4,7 +4,11 @@ pub(crate) mod client;
 mod life;
 mod limits;
 mod monitoring;
+mod pages;
+mod proxied;
+mod repeated;
 mod rights;
+mod service;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
@@ -31,7 +35,11 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start(home: &Home, words: &str) -> Self {
-        let words = format!("serve --bind 127.0.0.1:0 --json {words}");
+        Self::start_at(home, "127.0.0.1:0", words)
+    }
+
+    pub(crate) fn start_at(home: &Home, address: &str, words: &str) -> Self {
+        let words = format!("serve --bind {address} --json {words}");
         let mut running = Running::start(home.command(words.split_whitespace()));
         let line = running.line();
         let started: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("{line:?} is not JSON"));
