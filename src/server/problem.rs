@@ -170,6 +170,8 @@ pub(super) enum RequestError {
     OtherRequest,
     #[error("the first request with this idempotency key is still being answered")]
     StillRunning,
+    #[error("the first request with this idempotency key was interrupted after it had begun to change something")]
+    UnknownOutcome,
     #[error("invalid cursor")]
     InvalidCursor,
     #[error("the object has changed since it was read")]
@@ -203,7 +205,7 @@ impl RequestError {
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::OtherRequest => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::StillRunning => StatusCode::CONFLICT,
+            Self::StillRunning | Self::UnknownOutcome => StatusCode::CONFLICT,
             Self::Changed => StatusCode::PRECONDITION_FAILED,
         }
     }
@@ -251,6 +253,8 @@ impl Remedy for RequestError {
             }
             Self::OtherRequest => usage("idempotency_key_reused"),
             Self::StillRunning => Diagnostic::new(Kind::Temporary, "idempotency_key_in_use"),
+            Self::UnknownOutcome => Diagnostic::new(Kind::Conflict, "idempotency_outcome_unknown")
+                .hint(Hint::text("read whether it was done; if not, send it again with another key")),
             Self::InvalidCursor => usage("invalid_cursor").hint(Hint::text("use the `next_cursor` of the page before")),
             Self::Changed => usage("changed").hint(Hint::text("read it again, and send its new ETag in `If-Match`")),
             Self::NotAudited { .. } => Diagnostic::new(Kind::Vault, "audit_failed"),
