@@ -19,6 +19,7 @@ use super::{ApiRoute, DELETE, GET, PATCH, POST, Unused};
 use crate::connector::HttpMethod;
 use crate::error::Result;
 use crate::health::{ConnectionStatus, StatusSummary};
+use crate::http::serve::header::{HeaderName, HeaderValue};
 use crate::model::UserId;
 use crate::ops::Effect;
 use crate::ops::calls::{self, CallActionRequest, CallPathRequest};
@@ -230,6 +231,12 @@ struct ServiceResponseView {
 fn path_request(call: Call<Unused, RequestBody>) -> Result<CallPathRequest> {
     let connection = call.connection()?;
     let RequestBody { method, path, fields, body, headers, idempotency_key } = call.body;
+    let is_value = |text: &String| HeaderValue::try_from(text.as_str()).is_ok();
+    let is_header = |(name, value): (&String, &String)| HeaderName::try_from(name.as_str()).is_ok() && is_value(value);
+    if !headers.iter().all(is_header) || !idempotency_key.iter().all(is_value) {
+        let reason = "a name or value is not one of a header".to_owned();
+        return Err(RequestError::Body { at: " at headers".to_owned(), reason }.into());
+    }
     Ok(CallPathRequest {
         connection,
         method,

@@ -207,9 +207,14 @@ fn attack_m1_no_request_reaches_this_machine_or_its_network() {
             assert!(is_refused(&mcp), "{url}: {mcp:?}");
             let issuer = json!({ "connector": "oidc", "params": { "issuer": url } });
             assert!(is_refused(&api.post("/v1/connections", &issuer)), "{url}");
-            let key = json!({ "connector": "api-key", "keys": { "key": "k" }, "params": { "base": url } });
-            let keyed = api.post("/v1/connections", &key);
-            assert!(is_refused(&keyed), "{url}: {keyed:?}");
+            // The address of an API is kept as it is given, and refused when it is used.
+            let key =
+                json!({ "connector": "api-key", "account": "trap", "keys": { "key": "k" }, "params": { "base": url } });
+            if api.post("/v1/connections", &key).status == 201 {
+                let used = api.post("/v1/connections/api-key@trap/request", &json!({ "path": "/x" }));
+                assert!(used.status >= 400, "{url}: {used:?}");
+                expect(&api.delete("/v1/connections/api-key@trap?local=true"), 200);
+            }
             let returned = json!({ "reconnect": "github", "return_to": url });
             assert!(is_refused(&api.post("/v1/connections", &returned)), "{url}");
             let request = api.post("/v1/connections/github/request", &json!({ "path": url }));
