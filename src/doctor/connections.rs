@@ -1,6 +1,7 @@
 //! Checks stored connections, and the user's connectors.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::{DoctorContext, Finding};
 use crate::connector::scopes;
@@ -23,7 +24,7 @@ const MAX_FILE_SIZE: u64 = 1 << 20;
 pub(super) fn check_connections(connections: &[Connection], around: &DoctorContext) -> Vec<Finding> {
     let now = around.clock.now();
     let catalogue = around.catalogue();
-    let mut connectors: HashMap<&str, Option<Connector>> = HashMap::new();
+    let mut connectors: HashMap<&str, Option<Arc<Connector>>> = HashMap::new();
     let mut summary = StatusSummary::default();
     let (mut broken, mut weak) = (Vec::new(), Vec::new());
     for connection in connections {

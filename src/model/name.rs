@@ -85,7 +85,7 @@ impl fmt::Display for ConnectionName {
 }
 
 /// The name of a workspace, which is also the name of its folder.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct WorkspaceName(String);
 
 impl WorkspaceName {

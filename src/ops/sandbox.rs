@@ -207,7 +207,7 @@ pub async fn set_sandbox_records(
         return Err(SandboxError::stream_not_found(&connector, &stream).into());
     }
     change_state(workspace, &connector.id, |state| state.set_records(&stream, records)).await?;
-    Ok(SandboxRecordsView { connector: connector.id, stream, records })
+    Ok(SandboxRecordsView { connector: connector.id.clone(), stream, records })
 }
 
 /// Resets the state of an emulated service, or of all: rotated and revoked grants, faults, ticks and sizes.

@@ -333,7 +333,7 @@ fn connect_links_are_send(workspace: &Workspace) {
 }
 
 fn idempotency_is_send(workspace: &Workspace) {
-    check(|| idempotency::claim_key(workspace, any(), any()));
+    check(|| idempotency::claim_key(workspace, any(), "", any()));
     check(|| idempotency::finish_key(workspace, any(), any()));
 }
 

@@ -38,17 +38,19 @@ pub(super) struct ClaimedKey {
 /// Claims the key of a request.
 ///
 /// # Errors
-/// [`RequestError::OtherRequest`] and [`RequestError::StillRunning`].
+/// [`RequestError::OtherRequest`], [`RequestError::StillRunning`] and [`RequestError::UnknownOutcome`].
 pub(super) async fn claim(
     workspace: &Workspace,
     key: IdempotencyKey,
+    request_id: &str,
     request: &[&[u8]],
 ) -> Result<Result<ClaimedKey, Reply>, Problem> {
-    match idempotency::claim_key(workspace, key.clone(), sha256_of_parts(request)).await? {
+    match idempotency::claim_key(workspace, key.clone(), request_id, sha256_of_parts(request)).await? {
         IdempotencyClaim::Claimed => Ok(Ok(ClaimedKey { key })),
         IdempotencyClaim::Running => {
             Err(Problem::from(RequestError::StillRunning).with_header(header::RETRY_AFTER, &1))
         }
+        IdempotencyClaim::Interrupted => Err(RequestError::UnknownOutcome.into()),
         IdempotencyClaim::OtherRequest => Err(RequestError::OtherRequest.into()),
         IdempotencyClaim::Done(response) if response.content_type == WITHHELD => {
             let location = response.location.unwrap_or_default();

@@ -164,7 +164,7 @@ impl ApiRequest {
                 let key = IdempotencyKey { caller: self.token.id.to_string(), key };
                 let path = self.path.iter().map(|(name, value)| format!("{name}={value}\n")).collect::<String>();
                 let parts: [&[u8]; 4] = [route.path.as_bytes(), path.as_bytes(), self.query.as_bytes(), &body];
-                match idempotency::claim(&self.workspace, key, &parts).await? {
+                match idempotency::claim(&self.workspace, key, &self.request_id, &parts).await? {
                     Ok(claimed) => Some(claimed),
                     Err(reply) => return Ok(reply),
                 }

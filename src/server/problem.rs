@@ -129,6 +129,8 @@ pub(super) enum RequestError {
     SecretReturned,
     #[error("the path has no entity tag that If-Match could be compared with")]
     NoEntityTag,
+    #[error("the first request with this idempotency key was interrupted after it had begun to change something")]
+    UnknownOutcome,
     #[error("invalid cursor")]
     InvalidCursor,
     #[error("the object has changed since it was read")]
@@ -164,7 +166,7 @@ impl RequestError {
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::NoEntityTag => StatusCode::BAD_REQUEST,
             Self::OtherRequest => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::StillRunning | Self::SecretReturned => StatusCode::CONFLICT,
+            Self::StillRunning | Self::SecretReturned | Self::UnknownOutcome => StatusCode::CONFLICT,
             Self::Changed => StatusCode::PRECONDITION_FAILED,
         }
     }
@@ -220,6 +222,8 @@ impl Remedy for RequestError {
                 "if it did not arrive, remove what `Location` names, and create another with a new key",
             )),
             Self::NoEntityTag => usage("no_entity_tag").hint(Hint::text("leave out `If-Match`")),
+            Self::UnknownOutcome => Diagnostic::new(Kind::Conflict, "idempotency_outcome_unknown")
+                .hint(Hint::text("read whether it was done; if not, send it again with another key")),
             Self::InvalidCursor => usage("invalid_cursor").hint(Hint::text("use the `next_cursor` of the page before")),
             Self::Changed => usage("changed").hint(Hint::text("read it again, and send its new ETag in `If-Match`")),
             Self::NotAudited { .. } => Diagnostic::new(Kind::Vault, "audit_failed"),

@@ -1,5 +1,7 @@
 //! The webhook settings of a connection: its URL, values and secrets, and the sandbox vendor's keys.
 
+use std::sync::Arc;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use thiserror::Error;
@@ -62,7 +64,7 @@ words!(SecretSource {
 #[derive(Clone, Debug)]
 pub struct WebhookSettings {
     pub connection: Connection,
-    pub connector: Connector,
+    pub connector: Arc<Connector>,
     pub stored: crate::model::Webhook,
     pub keys: SigningContext,
     pub source: Option<SecretSource>,

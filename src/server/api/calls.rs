@@ -16,6 +16,7 @@ use super::{ApiRoute, GET, POST, Unused};
 use crate::api::{ApiError, Attachment, FetchedPage, Input, PagePosition};
 use crate::connector::HttpMethod;
 use crate::error::Result;
+use crate::http::serve::header::{HeaderName, HeaderValue};
 use crate::ops::Effect;
 use crate::ops::calls::{self, CallActionRequest, CallPathRequest};
 use crate::view::call::{ActionListView, CallResultView, CallableActionView, RequestPreviewView, ServiceResponseView};
@@ -208,6 +209,7 @@ fn path_request(call: &Call<Unused, RequestBody>) -> Result<CallPathRequest> {
         (None, Some(json)) => Some(json.to_string().into_bytes()),
         (None, None) => None,
     };
+    check_headers(&body.headers, body.idempotency_key.as_ref())?;
     Ok(CallPathRequest {
         connection: call.connection()?,
         method: body.method.map(HttpMethod::from),
@@ -218,6 +220,17 @@ fn path_request(call: &Call<Unused, RequestBody>) -> Result<CallPathRequest> {
         idempotency_key: body.idempotency_key.clone(),
         paginate: body.paginate,
     })
+}
+
+/// Checks that headers can be sent.
+fn check_headers(headers: &BTreeMap<String, String>, idempotency_key: Option<&String>) -> Result<(), RequestError> {
+    let is_value = |text: &String| HeaderValue::try_from(text.as_str()).is_ok();
+    let is_header = |(name, value): (&String, &String)| HeaderName::try_from(name.as_str()).is_ok() && is_value(value);
+    if headers.iter().all(is_header) && idempotency_key.is_none_or(is_value) {
+        return Ok(());
+    }
+    let reason = "a name or value is not one of a header".to_owned();
+    Err(RequestError::Body { at: " at headers".to_owned(), reason })
 }
 
 async fn request_effect(call: Call<Unused, RequestBody>) -> Result<Effect> {

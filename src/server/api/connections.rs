@@ -13,7 +13,9 @@ use super::{ApiRoute, DELETE, GET, PATCH, POST, Unused};
 use crate::error::Result;
 use crate::health::ConnectionStatus;
 use crate::model::UserId;
-use crate::ops::connections::{self, DisconnectRequest, RefreshRequest, RenameRequest, StatusRequest, TestRequest};
+use crate::ops::connections::{
+    self, DisconnectRequest, ListConnectionsRequest, RefreshRequest, RenameRequest, StatusRequest, TestRequest,
+};
 use crate::ops::tokens::{self, TokenRequest};
 use crate::view::connection::{
     ConnectionView, DisconnectView, RefreshListView, RenameView, StatusCountView, StatusView, TestListView,
@@ -86,13 +88,11 @@ struct ListQuery {
 
 async fn list(call: Call<ListQuery, Unused>) -> Result<JsonReply<CursorPage<ConnectionView>>> {
     let ListQuery { user, connector, status, limit, cursor } = call.query;
-    let request = StatusRequest { user, ..StatusRequest::default() };
-    let mut found = connections::status(&call.workspace, request).await?.connections;
-    found.retain(|view| {
-        connector.as_ref().is_none_or(|wanted| view.connector == *wanted)
-            && status.is_none_or(|wanted| view.status == wanted)
-    });
-    Ok(JsonReply(CursorPage::of_list(found, cursor.as_ref(), limit, |view| view.connection.to_string())?))
+    let after = cursor.map(|cursor| cursor.key()).transpose()?;
+    let most = usize::try_from(limit.with_next()).unwrap_or(usize::MAX);
+    let request = ListConnectionsRequest { user, connector, status, after, limit: most };
+    let found = connections::list(&call.workspace, request).await?;
+    Ok(JsonReply(CursorPage::new(found, limit, |view| view.connection.to_string())))
 }
 
 async fn show(call: Call<Unused, Unused>) -> Result<JsonReply<ConnectionView>> {

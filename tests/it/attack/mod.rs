@@ -7,7 +7,7 @@ mod custody;
 mod exec;
 mod modes;
 mod peers;
-mod proofs;
+pub mod proofs;
 mod restore;
 mod terminal;
 mod trusted_files;

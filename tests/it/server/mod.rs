@@ -1,6 +1,9 @@
 //! `integ serve` with the real program: its API over HTTP.
 
+mod attacks;
 pub(crate) mod client;
+mod faults;
+mod floods;
 mod life;
 mod limits;
 mod monitoring;

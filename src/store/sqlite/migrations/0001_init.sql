@@ -432,6 +432,10 @@ CREATE TABLE idempotency_keys (
     claimed_at    INTEGER NOT NULL,
     -- When another request may take over a claim that got no response, in milliseconds.
     claimed_until INTEGER NOT NULL,
+    -- The request that claimed it, and the end of the audit log then: an entry of a change behind it says that the request had
+    -- begun, and must not be made again.
+    request_id    TEXT NOT NULL,
+    audit_sequence INTEGER NOT NULL,
     -- NULL until the request has ended.
     status        INTEGER,
     content_type  TEXT,
