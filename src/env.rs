@@ -49,7 +49,7 @@ variables! {
     NOTIFY_SECRET = "INTEG_NOTIFY_SECRET";
     /// The token that programs present to `integ proxy`, in place of one that it creates.
     PROXY_TOKEN = "INTEG_PROXY_TOKEN";
-    /// The URL of an `integ serve` that some commands use in place of the local store, and that `api-token login` signs in to.
+    /// The URL of an `integ serve` to use in place of the local store (`integ help serve`).
     SERVER = "INTEG_SERVER";
     /// The API token for that server.
     API_TOKEN = "INTEG_API_TOKEN";

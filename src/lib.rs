@@ -63,9 +63,9 @@
 //! 1. `http::serve` accepts the connection and `webhook::inbound::server` gets the request's head. `webhook::inbound::receiver`
 //!    finds the connection in `webhook::inbound::registry` by the secret part of the URL, and verifies the request with
 //!    `signing::verify` before the body is parsed. Keys that the vendor publishes are fetched once and cached.
-//! 2. `store::Events::insert` commits the events, many requests in one commit; only then is the service answered with
-//! 200.    Duplicates are recognized in the same transaction. The commit wakes the connection's dispatcher   
-//! (`webhook::inbound::target`). The display (`webhook::feed`) gets a copy, and nothing waits for it.
+//! 2. `store::Events::insert` commits the events, many requests in one commit; only then does the service get its answer.
+//!    Duplicates are recognized in the same transaction. The commit wakes the connection's dispatcher
+//!    (`webhook::inbound::target`). The display (`webhook::feed`) gets a copy, and nothing waits for it.
 //! 3. `webhook::handle::dispatch` passes each event to its handlers: the synced records, a file, a command, a URL. Failures are
 //!    retried with growing delays until the event is dead; `integ webhook retry` queues it again.
 //!

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::connector::{Connector, HttpMethod};
+use crate::connector::{Action, Connector, HttpMethod};
 use crate::model::Effect;
 
 /// Headers by which frameworks let a request have another method.
@@ -29,7 +29,7 @@ pub fn known_effect(connector: &Connector, method: HttpMethod, path: &str) -> Op
     }
     let path = path.split(['?', '#']).next().unwrap_or_default();
     let actions = connector.actions.values().filter(|action| action.method == method);
-    let declared = actions.filter(|action| matches_path(&action.path.to_string(), path)).map(|action| action.effect());
+    let declared = actions.filter(|action| matches_path(&action.path.to_string(), path)).map(Action::effect);
     declared.max()
 }
 

@@ -26,7 +26,7 @@ struct Members(Map<String, Value>);
 impl Members {
     fn set(&mut self, field: &Field, value: Value) {
         // An empty text says that there is none.
-        if value != Value::from("") {
+        if value != "" {
             self.0.insert(field.name().to_owned(), value);
         }
     }

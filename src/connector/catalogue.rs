@@ -102,7 +102,7 @@ impl ConnectorSource {
     }
 }
 
-/// Parsed connectors that are kept: more than are compiled in, so that only a folder with many files has some parsed again.
+/// Parsed connectors in memory: more than are compiled in, so that only a folder with many files has some parsed again.
 const MAX_PARSED: usize = 64;
 
 /// The connectors compiled in and those in the user's folder.

@@ -140,7 +140,7 @@ impl EgressGuard {
         Self { allow: allow.into(), resolver }
     }
 
-    /// Judges a host that is an address; a name is judged when it is resolved.
+    /// Judges a host that is an address, or a name of this machine; other names are judged when they are resolved.
     ///
     /// # Errors
     /// [`EgressRefusal`].
@@ -148,6 +148,9 @@ impl EgressGuard {
         match url.host() {
             Some(Host::Ipv4(address)) => self.check_addresses(&address.to_string(), &[address.into()]),
             Some(Host::Ipv6(address)) => self.check_addresses(&address.to_string(), &[address.into()]),
+            Some(Host::Domain(name)) if is_localhost(name) => {
+                self.check_addresses(name, &[Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()])
+            }
             Some(Host::Domain(_)) | None => Ok(()),
         }
     }
@@ -185,7 +188,7 @@ pub(super) struct SystemResolver;
 
 /// Whether a name is always this machine's (RFC 6761 section 6.3). A small system may have no /etc/hosts, and would ask the
 /// network for it.
-fn is_localhost(name: &str) -> bool {
+pub fn is_localhost(name: &str) -> bool {
     let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
     name == "localhost" || name.ends_with(".localhost")
 }

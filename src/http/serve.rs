@@ -265,7 +265,8 @@ async fn serve_connection<H: RequestHandler>(
     let answer = service_fn(|mut request: Request<Incoming>| {
         request.extensions_mut().insert(ends);
         let service = Arc::clone(&service);
-        async move { Ok::<_, Infallible>(service.answer(slot, request).await) }
+        // In a box: an idle connection has no room for it.
+        Box::pin(async move { Ok::<_, Infallible>(service.answer(slot, request).await) })
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

@@ -117,7 +117,7 @@ pub(super) async fn serve(agent: AgentSession, client: ClientChannel) -> Result<
         }
     });
     let serving = async {
-        match AgentHandler::local(agent).serve(tokio::io::split(protocol)).await {
+        match Box::pin(AgentHandler::local(agent).serve(tokio::io::split(protocol))).await {
             Ok(running) => _ = running.waiting().await,
             Err(ServerInitializeError::ConnectionClosed(_)) => {}
             Err(error) => tracing::debug!(%error, "an MCP client did not initialize"),

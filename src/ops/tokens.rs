@@ -249,7 +249,7 @@ pub async fn credential_variables(
 }
 
 /// Returns the environment variables with the credentials of a store.
-pub async fn compose_variables(
+pub(crate) async fn compose_variables(
     store: &impl CredentialStore,
     request: CredentialVariablesRequest,
 ) -> Result<CredentialVariablesView> {

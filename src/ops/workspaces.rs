@@ -203,7 +203,7 @@ struct AmbiguousApp {
 impl Remedy for AmbiguousApp {
     fn diagnostic(&self) -> Diagnostic {
         let server = self.servers.first().and_then(|server| shlex::try_quote(server).ok());
-        let command = server.map(|server| format!("integ app remove {} --server {server}", self.connector));
+        let command = server.map(|server| format!("integ app remove {} --issuer {server}", self.connector));
         Diagnostic::new(Kind::Usage, "several_apps").maybe_hint(command.map(Hint::run))
     }
 }

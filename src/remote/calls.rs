@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::{MAX_ANSWER_BYTES, RemoteError, RemoteServer};
 use crate::api::{ApiError, Attachment, PageNovelty, Pager, hash_of};
+use crate::connector::HttpMethod;
 use crate::error::Result;
 use crate::http::Response;
 use crate::model::ConnectionName;
@@ -132,7 +133,7 @@ fn action_body(request: &CallActionRequest) -> Value {
 fn path_body(request: &CallPathRequest) -> Value {
     let headers = request.headers.iter().map(|(name, value)| (name.clone(), Value::from(value.as_str())));
     json!({
-        "method": request.method.map(|method| method.as_str()),
+        "method": request.method.map(HttpMethod::as_str),
         "path": request.path,
         "fields": request.fields,
         "body_base64": request.body.as_ref().map(|body| STANDARD.encode(body)),

@@ -91,7 +91,7 @@ impl RemoteServer {
     }
 
     async fn test_one(&self, name: &ConnectionName, observer: &dyn TestObserver) -> Result<TestListView, RemoteError> {
-        let tested = self.post(&["connections", &name.to_string(), "test"], &serde_json::json!({})).await;
+        let tested = self.run(&["connections", &name.to_string(), "test"]).await;
         observer.tested(name);
         tested
     }

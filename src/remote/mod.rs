@@ -77,6 +77,11 @@ impl RemoteServer {
         self.read(&self.send(Request::new("GET", url)).await?)
     }
 
+    /// Sends a request without a body.
+    async fn run<T: DeserializeOwned>(&self, path: &[&str]) -> Result<T, RemoteError> {
+        self.read(&self.send(Request::new("POST", self.endpoint(path))).await?)
+    }
+
     async fn post<T: DeserializeOwned>(&self, path: &[&str], body: &Value) -> Result<T, RemoteError> {
         self.read(&self.post_document(path, body, MAX_ANSWER_BYTES).await?)
     }

@@ -136,10 +136,13 @@ fn calls_need_an_approval_by_what_they_do() {
     let server = Server::start(&home, "");
     let (api, careful) = (server.client(&agent), server.client(&careful));
     let request = |method: &str| json!({ "method": method, "path": "/auth.test" });
+    let message = json!({ "method": "POST", "path": "/chat.postMessage", "fields": { "channel": "C1", "text": "hi" } });
     expect(&api.get("/v1/connections/slack/actions"), 200);
     assert_ne!(api.post("/v1/connections/slack/request", &request("GET")).status, 403);
     waits_for(&api.post("/v1/connections/slack/request", &request("POST")));
-    assert_ne!(careful.post("/v1/connections/slack/request", &request("POST")).status, 403);
+    assert_ne!(careful.post("/v1/connections/slack/request", &message).status, 403);
+    // Nobody says what this does, so it may destroy.
+    waits_for(&careful.post("/v1/connections/slack/request", &request("POST")));
     waits_for(&careful.delete("/v1/connections/slack"));
     waits_for(&careful.post("/v1/connections/slack/request", &request("DELETE")));
 }
@@ -223,8 +226,15 @@ fn operations_load_credentials_in_one_place() {
         }
     }
     loads.sort();
-    // Previews blank the secrets of the grant that they load.
-    assert_eq!(loads, ["calls.rs load_grant(", "subscriptions.rs load_grant("]);
+    // What an agent gets is searched for every credential, the proxy sends them to their service, and previews blank the
+    // secrets of the grant that they load.
+    let expected = [
+        "calls.rs load_grant(",
+        "credentials.rs token_vault.load(",
+        "forward.rs refresh::fresh_grant(",
+        "subscriptions.rs load_grant(",
+    ];
+    assert_eq!(loads, expected);
 }
 
 #[test]

@@ -190,7 +190,7 @@ fn fault_079_gone_disables_and_retry_after_is_obeyed_and_capped() {
     assert!(ran.stderr.contains("answered 410") && ran.stderr.contains("integ endpoint enable"), "{ran:?}");
     let listed = &home.json("endpoint list")["endpoints"][0];
     assert_eq!((&listed["status"], &listed["disabled_reason"]), (&json!("disabled"), &json!("gone")));
-    assert!(home.ok("endpoint list").contains("disabled: gone"));
+    assert!(home.ok("endpoint list").contains("disabled: it answered 410"));
     assert_eq!(deliveries(&home, &gone)[0]["status"], "dead");
     let sent = home.json("endpoint send gone.again");
     assert_eq!((&sent["deliveries"], &sent["disabled_endpoints"]), (&json!([]), &json!([gone])));

@@ -131,7 +131,9 @@ const UNLISTED: &[(&str, &str)] = &[
     ("LinkPartError", "clap prints it: see `link`"),
     ("ProxyError", "of `mcp proxy`, which is in no session: see `mcp_proxy`"),
     ("RateLimitError", "only the library makes it; `sync_faults` runs into a rate limit"),
+    ("RemoteError", "the errors of a server and of the way to it: see `remote`"),
     ("ReportError", "the XML of a report cannot be written"),
+    ("ServerChoiceError", "no session has a server: see `remote`"),
     ("TooManyCredentialsError", "only the library makes it"),
     ("UserIdError", "clap prints it: see `link`"),
 ];

@@ -57,8 +57,13 @@ impl AgentSession {
         let text = canonical(&text).map_err(|error| AgentCallError::Arguments { reason: error.to_string() })?;
         let digest = hex::encode(&sha256(text.as_bytes())[..DIGEST_BYTES]);
         let detail = format!("{client}, input sha256:{digest}");
-        let entry =
-            |approval| AgentAuditEntry { operation: CALL, effect: tool.effect, detail: detail.clone(), approval };
+        let entry = |approval| AgentAuditEntry {
+            operation: CALL,
+            effect: tool.effect,
+            connection: Some(&tool.connection),
+            detail: detail.clone(),
+            approval,
+        };
         let input: Input = arguments.into_iter().collect();
         let approval = match self.approval(tool, &input, text).await {
             Ok(approval) => approval,

@@ -121,7 +121,8 @@ impl AgentSession {
         operation: &'static str,
         read: impl Future<Output = Result<T>>,
     ) -> Result<T> {
-        let request = AgentAuditEntry { operation, effect: Effect::Read, detail: client.to_owned(), approval: None };
+        let detail = client.to_owned();
+        let request = AgentAuditEntry { operation, effect: Effect::Read, connection: None, detail, approval: None };
         let ticket = self.begin(request).await?;
         if !self.may_use(operation) {
             return ticket.run(async { Err(AgentError::NotAllowed(operation).into()) }).await;
@@ -135,6 +136,10 @@ impl AgentSession {
         let approval = request.approval.map(|approval| format!(", approval {approval}")).unwrap_or_default();
         let record = AuditRecord::new(now, actor, request.operation, request.effect)
             .with_detail(&format!("agent {}{approval}", request.detail));
+        let record = match request.connection {
+            Some(connection) => record.with_connection(connection, None),
+            None => record,
+        };
         audit::begin(&self.workspace, AuditRecord { source: self.source.clone(), ..record }).await
     }
 }
@@ -143,6 +148,7 @@ impl AgentSession {
 struct AgentAuditEntry<'a> {
     operation: &'a str,
     effect: Effect,
+    connection: Option<&'a ConnectionName>,
     /// The client, and the digest of the arguments.
     detail: String,
     approval: Option<ApprovalId>,

@@ -54,7 +54,7 @@ impl CredentialProxy {
     ///
     /// # Errors
     /// [`CredentialProxyError`].
-    pub(super) fn admit_head(&self, head: Parts) -> Result<AdmittedHead, CredentialProxyError> {
+    pub(super) fn admit_head(&self, head: &Parts) -> Result<AdmittedHead, CredentialProxyError> {
         self.check_origin(&head.headers)?;
         if !self.has_token(&head.headers) {
             return Err(CredentialProxyError::Unauthorized);

@@ -203,7 +203,7 @@ impl RequestHandler for CredentialProxy {
     type Body = StreamedBody;
 
     async fn admit(&self, head: Parts) -> Result<(AdmittedHead, usize), FullResponse> {
-        match self.admit_head(head) {
+        match self.admit_head(&head) {
             Ok(admitted) => Ok((admitted, MAX_BODY_BYTES)),
             Err(error) => Err(refusal(&error.into())),
         }

@@ -77,7 +77,7 @@ fn no_credential_of_the_workspace_is_in_a_result() {
                 for shown in [text, decoded.as_str()] {
                     assert!(!shown.contains(&form) && !shown.contains(secret.as_str()), "{form}: {shown}");
                 }
-                assert!(text.contains("***"), "{text}");
+                assert!(text.contains("***") || text.contains("it is an HTML page"), "{text}");
                 planted += 1;
             }
         }
@@ -116,7 +116,10 @@ fn records_events_and_pages_of_results_are_masked() {
     let next: Value = serde_json::from_str(&note[note.find('{').unwrap()..=note.find('}').unwrap()]).unwrap();
     let rest = client.call("read_result", &next);
     let whole = format!("{}{}", result.text(0), rest.text(0));
-    assert!(whole.contains("***") && !whole.contains(secret) && !whole.contains(&secret[8..]), "{rest:?}");
+    assert!(
+        whole.contains("***") && !whole.contains(secret) && !whole.contains(&secret[secret.len() / 2..]),
+        "{rest:?}"
+    );
     let server = Server::start(&home, "");
     home.ok(&format!("webhook simulate slack message --set event.text={}", secrets[1]));
     server.stop();

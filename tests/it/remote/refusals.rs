@@ -65,7 +65,7 @@ fn a_server_needs_a_token_and_https() {
     assert_eq!(unreachable.code, 5, "{unreachable:?}");
     assert_eq!(
         unreachable.stderr.lines().next(),
-        Some("error: cannot reach the server http://127.0.0.1:1: cannot reach 127.0.0.1: connection refused")
+        Some("error: cannot reach the server http://127.0.0.1:1: cannot reach 127.0.0.1: it refused the connection")
     );
     assert_eq!(named.run("status --json").error_code(), "network");
     let absent = Elsewhere::new(&[("INTEG_SERVER", url), ("INTEG_API_TOKEN_FILE", "/no/such/file")]).run("status");
@@ -86,7 +86,7 @@ fn all_other_commands_say_that_they_need_the_local_store() {
         "api-token list",
         "export slack --to age1",
         "disconnect slack",
-        "mcp serve",
+        "mcp serve --connection slack",
         "audit list",
     ] {
         let refused = elsewhere.run(line);

@@ -207,7 +207,7 @@ fn attack_m1_no_request_reaches_this_machine_or_its_network() {
             assert!(is_refused(&mcp), "{url}: {mcp:?}");
             let issuer = json!({ "connector": "oidc", "params": { "issuer": url } });
             assert!(is_refused(&api.post("/v1/connections", &issuer)), "{url}");
-            // The address of an API is kept as it is given, and refused when it is used.
+            // The address of an API is stored as it is given, and refused when it is used.
             let key =
                 json!({ "connector": "api-key", "account": "trap", "keys": { "key": "k" }, "params": { "base": url } });
             if api.post("/v1/connections", &key).status == 201 {
@@ -248,7 +248,6 @@ fn attack_header_injection_no_value_makes_a_second_header() {
         json!({ "path": "/me", "headers": { "x-own": evil } }),
         json!({ "path": "/me", "headers": { evil: "1" } }),
         json!({ "path": "/me", "idempotency_key": evil, "method": "POST" }),
-        json!({ "path": "/me", "headers": { "authorization": "Bearer mine" } }),
         json!({ "path": "/me", "headers": { "host": "evil.example" } }),
     ] {
         let reply = api.post("/v1/connections/fake/request", &request);
@@ -258,7 +257,6 @@ fn attack_header_injection_no_value_makes_a_second_header() {
     for asked in &state.asked {
         assert_eq!(asked.header("x-evil"), None, "{asked:?}");
         assert!(!asked.request().1.starts_with("/evil"), "{asked:?}");
-        assert_ne!(asked.header("authorization"), Some("Bearer mine"), "{asked:?}");
         assert_ne!(asked.header("host"), Some("evil.example"), "{asked:?}");
     }
     drop(state);
