@@ -55,7 +55,7 @@ variables! {
     API_TOKEN = "INTEG_API_TOKEN";
     /// A file with the API token for that server.
     API_TOKEN_FILE = "INTEG_API_TOKEN_FILE";
-    /// Where `serve` notifies the service manager that it is ready, alive or ending (sd_notify(3)).
+    /// The socket on which `serve` notifies the service manager (sd_notify(3)).
     NOTIFY_SOCKET = "NOTIFY_SOCKET";
     /// How many microseconds the service manager waits for a sign of life.
     WATCHDOG_USEC = "WATCHDOG_USEC";

@@ -140,7 +140,7 @@ impl EgressGuard {
         Self { allow: allow.into(), resolver }
     }
 
-    /// Judges a host that is an address, or a name of this machine; other names are judged when they are resolved.
+    /// Judges a host that is an address; a name is judged when it is resolved.
     ///
     /// # Errors
     /// [`EgressRefusal`].
@@ -148,10 +148,20 @@ impl EgressGuard {
         match url.host() {
             Some(Host::Ipv4(address)) => self.check_addresses(&address.to_string(), &[address.into()]),
             Some(Host::Ipv6(address)) => self.check_addresses(&address.to_string(), &[address.into()]),
+            Some(Host::Domain(_)) | None => Ok(()),
+        }
+    }
+
+    /// Judges a URL before it is stored: also a name that always means this machine.
+    ///
+    /// # Errors
+    /// [`EgressRefusal`].
+    pub fn check_new(&self, url: &Url) -> Result<(), EgressRefusal> {
+        match url.host() {
             Some(Host::Domain(name)) if is_localhost(name) => {
                 self.check_addresses(name, &[Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()])
             }
-            Some(Host::Domain(_)) | None => Ok(()),
+            _ => self.check(url),
         }
     }
 

@@ -16,7 +16,7 @@ use super::{ApiRoute, GET, POST, Unused};
 use crate::api::{ApiError, Attachment, FetchedPage, Input, PagePosition};
 use crate::connector::HttpMethod;
 use crate::error::Result;
-use crate::http::serve::header::{HeaderName, HeaderValue};
+use crate::http::serve::header::{HOST, HeaderName, HeaderValue};
 use crate::ops::Effect;
 use crate::ops::calls::{self, CallActionRequest, CallPathRequest};
 use crate::view::call::{ActionListView, CallResultView, CallableActionView, RequestPreviewView, ServiceResponseView};
@@ -222,14 +222,15 @@ fn path_request(call: &Call<Unused, RequestBody>) -> Result<CallPathRequest> {
     })
 }
 
-/// Checks that headers can be sent.
+/// Checks that headers can be sent. `Host` is that of the URL: another would lead the credential elsewhere.
 fn check_headers(headers: &BTreeMap<String, String>, idempotency_key: Option<&String>) -> Result<(), RequestError> {
     let is_value = |text: &String| HeaderValue::try_from(text.as_str()).is_ok();
-    let is_header = |(name, value): (&String, &String)| HeaderName::try_from(name.as_str()).is_ok() && is_value(value);
+    let is_name = |name: &str| HeaderName::try_from(name).is_ok_and(|name| name != HOST);
+    let is_header = |(name, value): (&String, &String)| is_name(name) && is_value(value);
     if headers.iter().all(is_header) && idempotency_key.is_none_or(is_value) {
         return Ok(());
     }
-    let reason = "a name or value is not one of a header".to_owned();
+    let reason = "a name or value is not one of a header that can be set".to_owned();
     Err(RequestError::Body { at: " at headers".to_owned(), reason })
 }
 

@@ -136,7 +136,7 @@ fn attack_b2_b3_the_api_has_no_operation_of_the_machines() {
     for name in &routed {
         let names_it = |one: &&str| name == one || (name.starts_with(one) && name[one.len()..].starts_with(' '));
         let is_allowed = matches!(*name, "connect start" | "connect show");
-        assert!(is_allowed || !local.iter().any(|one| names_it(&one)), "{name}");
+        assert!(is_allowed || !local.iter().any(|one| names_it(one)), "{name}");
     }
 }
 
