@@ -403,7 +403,8 @@ mod tests {
                     || crate::model::VARIABLES.iter().any(|(name, _)| *name == word)
                     || word.starts_with(env::TOKEN_PREFIX)
                     || word == "INTEG_EVENT_"
-                    || ["INTEG_JSON", "INTEG_CONNECT_TIMEOUT"].contains(&word);
+                    || ["INTEG_JSON", "INTEG_CONNECT_TIMEOUT", "INTEG_SERVE_BIND", "INTEG_SERVE_LOG_FORMAT"]
+                        .contains(&word);
                 assert!(known, "{}: {word}", topic.name());
             }
         }

@@ -188,6 +188,6 @@ fn check_url(url: &Url, config: &Config) -> Result<(), EndpointError> {
         return Err(wrong("a fragment is never sent"));
     }
     Route::Live.resolve(url)?;
-    EgressGuard::new(&config.http.allow).check_new(url).map_err(HttpError::from)?;
+    EgressGuard::new(&config.http.allow).check(url).map_err(HttpError::from)?;
     Ok(())
 }

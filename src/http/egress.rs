@@ -152,19 +152,6 @@ impl EgressGuard {
         }
     }
 
-    /// Judges a URL before it is stored: also a name that always means this machine.
-    ///
-    /// # Errors
-    /// [`EgressRefusal`].
-    pub fn check_new(&self, url: &Url) -> Result<(), EgressRefusal> {
-        match url.host() {
-            Some(Host::Domain(name)) if is_localhost(name) => {
-                self.check_addresses(name, &[Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()])
-            }
-            _ => self.check(url),
-        }
-    }
-
     /// Whether the host may be called at these addresses: at all of them, or not at all.
     fn check_addresses(&self, host: &str, addresses: &[IpAddr]) -> Result<(), EgressRefusal> {
         if self.allow.iter().any(|allowed| allowed.matches_host(host)) {

@@ -237,7 +237,7 @@ async fn backfill(call: Call<Unused, BackfillBody>) -> Result<JsonReply<Backfill
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct PruneBody {
-    /// For how many days events are kept; as the settings say if absent.
+    /// For how many days events are stored; as the settings say if absent.
     #[schemars(range(min = 3, max = 36_500))]
     keep_days: Option<u32>,
     /// Remove dead events as well.
