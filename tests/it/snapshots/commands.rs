@@ -142,7 +142,7 @@ fn mcp_clients() {
         mcp install vscode mcp --scope project --yes
         mcp install codex mcp --scope project --ignore-tool 'delete*' --yes
         mcp uninstall vscode mcp --scope project --yes
-        mcp install codex slack
+        mcp install codex slack --scope project
         mcp install emacs mcp",
     );
 }
