@@ -81,9 +81,11 @@ impl CredentialRegistry {
     async fn read_store(&self) -> Result<()> {
         let (workspace, now) = (&self.workspace, self.workspace.engine.clock.now());
         let (store, mut secrets) = (workspace.store().await?, Vec::new());
+        let mut webhooks: BTreeMap<_, _> =
+            store.webhooks().list().await?.into_iter().map(|webhook| (webhook.connection.0, webhook)).collect();
         for connection in workspace.connections().await? {
             secrets.extend(self.new_grant(&connection).await?);
-            if let Some(webhook) = store.webhooks().get(connection.id).await? {
+            if let Some(webhook) = webhooks.remove(&connection.id.0) {
                 secrets.extend(webhook.secrets(now));
                 secrets.extend(self.secret_params(&connection, &webhook));
                 secrets.push(Secret::new(webhook.path));
