@@ -2,7 +2,7 @@
 //! or second user of the machine must not achieve.
 
 pub mod clocks;
-mod connectors;
+pub mod connectors;
 mod custody;
 mod exec;
 mod modes;

@@ -1,13 +1,11 @@
 //! The attacks of `crate::attack` through `integ serve`: what a caller of the API, a sender of webhooks, or a second user of
 //! the machine must not achieve. The names carry the numbers of the same review.
 
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::io::Read;
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Stdio;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -18,6 +16,7 @@ use super::client::{Client, Reply};
 use super::rights::operations;
 use super::{Server, expect, home, token};
 use crate::attack::clocks::{at, faketime};
+use crate::attack::connectors::Trap;
 use crate::attack::proofs::{PayPal, forged, handled, replays, unproven, wait_for};
 use crate::fake::FakeProvider;
 use crate::flow::connected;
@@ -30,34 +29,9 @@ fn client(home: &Home, server: &Server) -> Client {
     server.client(&token(home, "test", EVERYTHING))
 }
 
-/// Whether the reply is a refusal that is the caller's to mend.
+/// Whether the reply is a client error (4xx).
 fn is_refused(reply: &Reply) -> bool {
     (400..500).contains(&reply.status)
-}
-
-/// A service on this machine that a caller aims at; counts who comes.
-struct Trap {
-    port: u16,
-    hits: Arc<AtomicUsize>,
-}
-
-impl Trap {
-    fn set() -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-        let (port, hits) = (listener.local_addr().unwrap().port(), Arc::new(AtomicUsize::new(0)));
-        let counted = Arc::clone(&hits);
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                counted.fetch_add(1, Ordering::SeqCst);
-                let _ = stream.map(|mut stream| stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"));
-            }
-        });
-        Self { port, hits }
-    }
-
-    fn hits(&self) -> usize {
-        self.hits.load(Ordering::SeqCst)
-    }
 }
 
 /// Where the server receives the webhooks of a connection.
@@ -232,7 +206,7 @@ fn attack_m1_no_request_reaches_this_machine_or_its_network() {
         let request = api.post("/v1/connections/github/request", &json!({ "path": path }));
         assert!(is_refused(&request), "{path}: {request:?}");
     }
-    // What is the owner's to choose is no member of any request.
+    // No request can set what only the owner chooses.
     for member in ["origin", "client_id", "client_secret", "redirect_uri", "files", "port"] {
         let reply = api.post("/v1/connections", &json!({ "connector": "slack", member: "x" }));
         assert_eq!((reply.status, reply.code()), (400, "invalid_body"), "{member}");
