@@ -1,7 +1,7 @@
 //! Requests that come through a reverse proxy: who really sent them, and to which path.
 //!
 //! Only a proxy that the settings trust is believed. It appends the address that it was called from to what it was given, so
-//! that the rightmost address that is no proxy is the caller's; what is left of it the caller may have written itself.
+//! that the rightmost address that is not a trusted proxy is the caller's. The caller may have written what is left of it.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -65,7 +65,7 @@ impl ReverseProxy {
         }
     }
 
-    /// Returns the rightmost address that is no trusted proxy; the leftmost if all are. An unreadable hop ends the search: the
+    /// Returns the rightmost address that is not a trusted proxy, or the leftmost if all are. An unreadable hop ends the search: the
     /// proxy that reported it is the last one that is known.
     fn rightmost(&self, proxy: IpAddr, hops: &[Option<IpAddr>]) -> IpAddr {
         let mut last = proxy;

@@ -49,7 +49,7 @@ fn an_approval_is_for_one_exact_call_once() {
         return;
     }
     grant(&home, &id);
-    // It is no yes to anything else.
+    // It allows nothing else.
     client.call(tool, &json!({ "folder": "new", "days": 30 })).approval();
     client.call("fake_notes_delete", &json!({ "note": "7" })).approval();
     assert_eq!(destroyed(&provider), 0);

@@ -176,7 +176,7 @@ fn fault_097_bodies_without_an_end_are_cut_off() {
         }
         for one in endless {
             let (number, status) = one.join().unwrap();
-            // Whoever is still sending may find the connection closed before the answer.
+            // A client that is still sending may find the connection closed before the answer.
             let expected: &[Option<u16>] =
                 if number % 2 == 0 { &[Some(413), Some(503), None] } else { &[Some(401), None] };
             assert!(expected.contains(&status), "body {number}: {status:?}");
