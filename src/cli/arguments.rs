@@ -13,8 +13,8 @@ use super::global::GlobalArgs;
 use super::{
     api, api_token, app, approval, audit, binding, calendar, call, completions, config, connect, connect_link,
     connector, consent, disconnect, doctor, endpoint, exec, export, git_credential, help, link, logs, man, mcp,
-    metrics, reconnect, refresh, rename, reveal, sandbox, serve, status, sync, test, token, user, vault, webhook,
-    workspace,
+    metrics, proxy, reconnect, refresh, rename, reveal, sandbox, serve, status, sync, test, token, user, vault,
+    webhook, workspace,
 };
 use crate::ops::Operation;
 use crate::ops::audit::find_operation;
@@ -48,6 +48,7 @@ pub(super) enum CliCommand {
     Export(export::ExportArgs),
     GitCredential(git_credential::GitCredentialArgs),
     Mcp(mcp::McpArgs),
+    Proxy(proxy::CredentialProxyArgs),
     Api(api::ApiArgs),
     Call(call::CallArgs),
     Calendar(Box<calendar::CalendarArgs>),
@@ -216,7 +217,7 @@ mod tests {
         let mut commands = Vec::new();
         leaves(&command(), "", &mut commands);
         // The parts of `connect` for callers of the API.
-        const OF_THE_API: [&str; 3] = ["connect start", "connect finish", "connect show"];
+        const OF_THE_API: [&str; 4] = ["connect start", "connect finish", "connect show", "connect-link open"];
         let changes = crate::ops::operations().filter(|operation| operation.effect != crate::model::Effect::Read);
         for operation in changes.filter(|operation| !OF_THE_API.contains(&operation.name)) {
             let (words, flag) = operation.name.split_once(" --").unwrap_or((operation.name, ""));

@@ -187,7 +187,7 @@ mod tests {
         // A new version of one leaves the other as it is.
         let newer = TEXT.replace("description = \"x\"", "description = \"y\"");
         one.install_in_workspace(&candidate(&newer), Timestamp::UNIX_EPOCH).unwrap();
-        assert_eq!((files(), one.get("acme").unwrap().description), (2, "y".to_owned()));
+        assert_eq!((files(), one.get("acme").unwrap().description.clone()), (2, "y".to_owned()));
         assert_eq!(two.get("acme").unwrap().description, "x");
         one.remove_from_workspace("acme").unwrap();
         assert!(!one.contains("acme") && two.contains("acme"));

@@ -30,6 +30,7 @@ pub mod mcp;
 pub mod message;
 pub mod name;
 pub mod notification;
+pub mod random_id;
 pub mod record;
 pub mod schedule;
 pub mod secrets;

@@ -4,6 +4,7 @@
 //! `cli` reads files and arguments first. Each module declares its operations in a constant; [`operations`] lists all
 //! of them.
 
+pub mod agents;
 pub mod api_tokens;
 pub mod approvals;
 pub mod audit;
@@ -22,6 +23,7 @@ pub mod links;
 pub mod logs;
 pub mod mcp;
 pub mod metrics;
+pub mod proxy;
 pub mod reveal;
 pub mod sandbox;
 #[cfg(test)]
@@ -96,6 +98,7 @@ impl Operation {
 /// Every operation, module by module.
 pub fn operations() -> impl Iterator<Item = &'static Operation> {
     let modules = [
+        agents::OPERATIONS,
         api_tokens::OPERATIONS,
         approvals::OPERATIONS,
         audit::OPERATIONS,
@@ -113,6 +116,7 @@ pub fn operations() -> impl Iterator<Item = &'static Operation> {
         logs::OPERATIONS,
         mcp::OPERATIONS,
         metrics::OPERATIONS,
+        proxy::OPERATIONS,
         reveal::OPERATIONS,
         sandbox::OPERATIONS,
         sign_ins::OPERATIONS,

@@ -8,6 +8,7 @@ use super::usage::UsageLog;
 use crate::error::Result;
 use crate::http::serve::header::{AUTHORIZATION, HeaderMap, WWW_AUTHENTICATE};
 use crate::model::{ApiToken, ConnectionAccess};
+use crate::ops::agents::CredentialRegistry;
 use crate::ops::api_tokens;
 use crate::runtime::Workspace;
 use crate::webhook::inbound::server::WebhookHandler;
@@ -19,6 +20,8 @@ pub(super) struct Tenant {
     pub(super) webhooks: Arc<WebhookHandler>,
     /// The requests of its tokens.
     pub(super) usage: Arc<UsageLog>,
+    /// What no agent gets to see.
+    pub(super) credentials: Arc<CredentialRegistry>,
 }
 
 /// A token with the connections that it may use now.
@@ -63,7 +66,7 @@ async fn access(workspace: &Workspace, token: &ApiToken) -> Result<ConnectionAcc
 }
 
 /// Returns the token of an `Authorization` header. The scheme's case does not matter (RFC 9110, section 11.1).
-fn bearer(value: &str) -> Option<&str> {
+pub(super) fn bearer(value: &str) -> Option<&str> {
     let (scheme, token) = value.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }

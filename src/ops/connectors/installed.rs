@@ -210,7 +210,7 @@ pub async fn configure_installed(
     configuration: BTreeMap<String, String>,
 ) -> Result<InstalledConnectorView> {
     let row = find(workspace, connector).await?;
-    check_configuration(&workspace.catalogue().get(connector)?, &configuration)?;
+    check_configuration(&*workspace.catalogue().get(connector)?, &configuration)?;
     workspace.store().await?.installed_connectors().configure(connector, &configuration).await?;
     view(workspace, InstalledConnector { configuration, ..row }).await
 }

@@ -14,14 +14,14 @@ docs = "https://acme.example"
 
 [params.region]
 prompt = "Region"
-optional = true
+default = "us"
 
 [auth.key]
 label = "API key"
 fields.key.prompt = "Key"
 
 [api]
-base = "https://api.acme.example"
+base = "https://{region}.acme.invalid"
 
 [health]
 path = "/me"
@@ -46,7 +46,11 @@ fn a_connector_is_reviewed_then_installed_and_removed_once_nothing_uses_it() {
     let api = server.client(&installer);
 
     let review = expect(&api.post("/v1/connector-reviews", &json!({ "url": url })), 200);
-    assert_eq!((&review["id"], &review["hosts"][0]["host"]), (&json!("acme"), &json!("api.acme.example")), "{review}");
+    assert_eq!(
+        (&review["id"], &review["hosts"][0]["host"]),
+        (&json!("acme"), &json!("{region}.acme.invalid")),
+        "{review}"
+    );
     expect(&api.get("/v1/connectors/acme"), 404);
     let install = |sha256: &str, configuration| {
         api.post("/v1/installed-connectors", &json!({ "url": url, "sha256": sha256, "configuration": configuration }))
@@ -63,6 +67,11 @@ fn a_connector_is_reviewed_then_installed_and_removed_once_nothing_uses_it() {
     // Another workspace does not have it.
     expect(&server.client(&other).get("/v1/connectors/acme"), 404);
     assert_eq!(expect(&server.client(&other).get("/v1/installed-connectors"), 200)["data"], json!([]));
+
+    // Whoever connects an account gets the configured value, unless they give another.
+    let connect = |arguments: &str| home.run_with_input(&format!("connect acme@cli --with-token {arguments}"), "key-1");
+    assert!(connect("").stderr.contains("eu.acme.invalid"), "{}", connect("").stderr);
+    assert!(connect("--param region=uk").stderr.contains("uk.acme.invalid"));
 
     home.ok("connect acme --sandbox --user u_1");
     home.ok("connect acme@other --sandbox");
