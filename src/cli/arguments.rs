@@ -216,8 +216,16 @@ mod tests {
         }
         let mut commands = Vec::new();
         leaves(&command(), "", &mut commands);
-        // The parts of `connect` for callers of the API.
-        const OF_THE_API: [&str; 4] = ["connect start", "connect finish", "connect show", "connect-link open"];
+        // The parts of `connect` and `connector install` for callers of the API.
+        const OF_THE_API: [&str; 7] = [
+            "connect start",
+            "connect finish",
+            "connect show",
+            "connect-link open",
+            "connector install-url",
+            "connector configure",
+            "connector uninstall",
+        ];
         let changes = crate::ops::operations().filter(|operation| operation.effect != crate::model::Effect::Read);
         for operation in changes.filter(|operation| !OF_THE_API.contains(&operation.name)) {
             let (words, flag) = operation.name.split_once(" --").unwrap_or((operation.name, ""));

@@ -5,6 +5,7 @@
 mod allow;
 mod directories;
 mod edit;
+mod keys;
 mod load;
 mod monitoring;
 mod project;
@@ -18,7 +19,8 @@ use url::Url;
 
 pub use allow::AllowedAddress;
 pub use directories::Folders;
-pub use edit::{ConfigKey, KEYS, find_key, set, unset};
+pub use edit::{set, unset};
+pub use keys::{ConfigKey, KEYS, find_key};
 pub use load::load;
 pub use monitoring::{AlertsConfig, CheckInterval, HealthConfig};
 pub use project::{ProjectConfig, ProjectError};

@@ -182,6 +182,13 @@ fn connectors_are_send(workspace: &Workspace) {
     check(|| connectors::write_draft(workspace, any()));
     check(|| connectors::discover_oauth2(workspace, ""));
     check(|| connectors::download_document(workspace, any(), 0));
+    check(|| connectors::review_connector_url(workspace, any()));
+    check(|| connectors::install_connector_url(workspace, any()));
+    check(|| connectors::list_installed(workspace));
+    check(|| connectors::show_installed(workspace, ""));
+    check(|| connectors::configure_installed(workspace, "", any()));
+    check(|| connectors::remove_installed(workspace, ""));
+    check(|| connectors::configured_params(workspace, "", any()));
 }
 
 fn endpoints_are_send(workspace: &Workspace) {

@@ -297,8 +297,8 @@ mod tests {
         for (since, expected) in [(6, vec![8, 6, 9]), (9, vec![9]), (10, vec![]), (0, vec![8, 6, 3, 9, 5])] {
             let filter = AuditFilter { since: Some(at(since)), ..AuditFilter::default() };
             let listed = store.audit().list(&filter, None, 9).await.unwrap();
-            let times: Vec<i64> = listed.iter().map(|entry| entry.record.at.as_second()).collect();
-            assert_eq!(times, expected, "since {since}");
+            let times: Vec<Timestamp> = listed.iter().map(|entry| entry.record.at).collect();
+            assert_eq!(times, expected.into_iter().map(at).collect::<Vec<_>>(), "since {since}");
         }
     }
 

@@ -210,7 +210,7 @@ mod tests {
             }
         };
         assert_eq!((commit(false).await, commit(true).await), (None, Some(ConsentState::Missing)));
-        let granted = consent("u_1", Some("slack"), ConsentPurpose::Sync, 1);
+        let granted = consent("u_1", Some("github"), ConsentPurpose::Sync, 1);
         other.consents().grant(&granted).await.unwrap();
         assert_eq!((commit(false).await, commit(true).await), (None, None));
         other.consents().revoke_one(&granted.id, at(2)).await.unwrap();

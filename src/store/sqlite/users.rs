@@ -167,7 +167,7 @@ mod tests {
         assert!(store.users().purge().await.unwrap());
         assert_eq!(store.users().counts(None).await.unwrap(), []);
         let after = pages(&store);
-        assert_eq!((count(&after, USER), count(&after, ACCOUNT)), (1, 0), "but for the audit entry");
+        assert_eq!((count(&after, USER), count(&after, ACCOUNT)), (2, 0), "but for the audit entry and its index");
         let log = std::fs::metadata(folder.path().join("vault.db-wal")).map_or(0, |metadata| metadata.len());
         assert_eq!(log, 0);
         store.ensure_writable().await.unwrap();
