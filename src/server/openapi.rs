@@ -1,5 +1,6 @@
 //! The description of the API (OpenAPI 3.1), generated from the table of routes.
 
+use schemars::SchemaGenerator;
 use serde_json::{Map, Value, json};
 
 use super::openapi_schemas::Schemas;
@@ -37,7 +38,7 @@ pub(super) fn document(table: &ApiRouteTable, base_path: &str) -> Value {
         let path = paths.entry(route.path).or_insert_with(|| json!({}));
         path[route.method.as_str().to_ascii_lowercase()] = operation;
     }
-    let problem = schemas.response(|generator| generator.subschema_for::<ProblemView>());
+    let problem = schemas.response(SchemaGenerator::subschema_for::<ProblemView>);
     json!({
         "openapi": "3.1.0",
         "info": {
