@@ -16,7 +16,7 @@ const ACCEPT: (&str, &str) = ("accept", "application/json, text/event-stream");
 const SCOPES: &str = "--scope connections:call --scope connections:read --tier enterprise";
 
 /// A session of an API token.
-struct Session {
+pub(super) struct Session {
     client: Client,
     id: String,
 }
@@ -36,7 +36,10 @@ fn initialize() -> Value {
 
 impl Session {
     fn begin(server: &Server, token: &str) -> Self {
-        let client = server.client(token);
+        Self::begin_with(server.client(token))
+    }
+
+    pub(super) fn begin_with(client: Client) -> Self {
         let reply = client.send("POST", "/mcp", &[ACCEPT], Some(&initialize()));
         assert_eq!(reply.status, 200, "{reply:?}");
         assert_eq!(message(&reply)["result"]["serverInfo"]["name"], "integ");
@@ -71,6 +74,14 @@ impl Session {
 
     fn call(&self, tool: &str, arguments: &Value) -> super::ToolResult {
         super::ToolResult(self.ask("tools/call", &json!({ "name": tool, "arguments": arguments })))
+    }
+
+    /// Calls a tool with arguments as they are written.
+    pub(super) fn call_raw(&self, tool: &str, arguments: &str) -> super::ToolResult {
+        let params = format!(r#"{{"name":"{tool}","arguments":{arguments}}}"#);
+        let text = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{params}}}"#);
+        let headers = [ACCEPT, ("mcp-session-id", self.id.as_str()), ("mcp-protocol-version", "2025-11-25")];
+        super::ToolResult(message(&self.client.send_bytes("POST", "/mcp", &headers, Some(text.as_bytes()))))
     }
 }
 
