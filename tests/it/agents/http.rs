@@ -262,6 +262,50 @@ fn a_name_of_a_connection_is_no_command() {
     assert_eq!(home.json("mcp install claude-code mcp --dry-run")["args"], json!(["mcp", "proxy", "mcp"]));
 }
 
+/// Request forgery: the host of a request is the connection's, whatever the arguments and the service's answers say.
+#[test]
+fn no_argument_and_no_answer_leads_to_another_host() {
+    let (provider, other) = (FakeProvider::start(), FakeProvider::start());
+    let home = connected(&provider);
+    let agent = agent(&home, "agent", "");
+    let server = Server::start(&home, "");
+    let session = Session::begin(&server, &agent);
+    for note in [
+        other.url("/api/notes/1"),
+        format!("//{}/x", other.origin().trim_start_matches("http://")),
+        "http://169.254.169.254/latest/meta-data".to_owned(),
+        "@evil.example/".to_owned(),
+        "..".to_owned(),
+        "../../me".to_owned(),
+        "%2e%2e/me".to_owned(),
+        "7?x=1#y".to_owned(),
+    ] {
+        session.call("fake_notes_get", &json!({ "note": note }));
+        let state = provider.state();
+        if let Some(last) = state.asked.last().map(|message| message.request().1).filter(|path| path.contains("notes"))
+        {
+            let rest = last.strip_prefix("/api/notes/").unwrap_or_else(|| panic!("{note}: {last}"));
+            assert!(!rest.contains(['/', '?', '#']), "{note}: {last}");
+        }
+    }
+    let elsewhere = |status: u16, to: String| Trouble::Instead(status, vec![("location", to)], Vec::new());
+    for status in [301, 302, 303, 307, 308] {
+        provider.trouble("/api/notes/1", [elsewhere(status, other.url("/api/notes/1"))]);
+        session.call("fake_notes_get", &json!({ "note": "1" }));
+    }
+    provider.trouble("/api/notes/1", [elsewhere(302, "http://169.254.169.254/latest/meta-data".to_owned())]);
+    session.call("fake_notes_get", &json!({ "note": "1" }));
+    // If a redirect is followed at all, then without the credential.
+    let credential = provider.state().given.last().unwrap().clone();
+    let asked = format!("{:?}", other.state().asked);
+    assert!(!asked.contains(&credential) && !asked.contains("authorization"), "{asked}");
+    let uris = ["file:///etc/passwd", "http://169.254.169.254/", "integ://events/slack", "integ://records/../status"];
+    for uri in uris {
+        let read = session.ask("resources/read", &json!({ "uri": uri }));
+        assert!(read["error"].is_object(), "{uri}: {read}");
+    }
+}
+
 #[test]
 fn the_server_stops_with_open_streams() {
     let provider = FakeProvider::start();
