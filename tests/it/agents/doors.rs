@@ -9,6 +9,7 @@ use super::{StdioClient, ToolResult, asked, connected, grant};
 use crate::fake::{FakeProvider, Trouble};
 use crate::flow::{Flow, connect_line};
 use crate::guided::ready;
+use crate::harness::Home;
 use crate::proxy::Proxy;
 use crate::server::client::{Client, Reply};
 use crate::server::{Server, expect, token};
@@ -73,9 +74,9 @@ impl Outcome {
 }
 
 /// A door to the action `notes.purge`, and what sends arguments through it.
-struct Door<'d> {
+struct Door {
     name: &'static str,
-    send: Box<dyn FnMut(&str) -> Outcome + 'd>,
+    send: Box<dyn FnMut(&str) -> Outcome>,
 }
 
 fn tool_call(client: &mut StdioClient, name: &str, arguments: &str) -> Outcome {
@@ -102,24 +103,18 @@ fn purged(provider: &FakeProvider) -> Value {
     serde_json::from_slice(&last.body).unwrap()
 }
 
-#[test]
-fn at_every_door_an_approval_is_for_one_exact_request_once() {
-    let provider = FakeProvider::start();
-    let home = connected(&provider);
-    for connector in ["github", "slack", "stripe"] {
-        home.ok(&format!("connect {connector} --sandbox"));
-    }
+/// Every door, each with a caller of its own but for the first two.
+fn doors(home: &Home, server: &Server) -> Vec<Door> {
     let words =
         "--scope connections:call --scope connections:delete --connection fake --approve destroy --tier enterprise";
-    let server_tokens = ["mcp", "actions", "fields", "body"].map(|name| token(&home, name, words));
-    let server = Server::start(&home, "");
+    let server_tokens = ["mcp", "actions", "fields", "body"].map(|name| token(home, name, words));
     let [mcp, actions, fields, body] = server_tokens.map(|token| server.client(&token));
     let session = Session::begin_with(mcp);
-    let proxy = Proxy::start(&home, "--allow-method POST");
-    let mut listed = StdioClient::start(&home, "--connection fake --allow destroy");
+    let proxy = Proxy::start(home, "--allow-method POST");
+    let mut listed = StdioClient::start(home, "--connection fake --allow destroy");
     let all = "--connection fake --connection github --connection slack --connection stripe";
-    let mut searched = StdioClient::start(&home, &format!("{all} --allow write --allow destroy"));
-    let mut doors = [
+    let mut searched = StdioClient::start(home, &format!("{all} --allow write --allow destroy"));
+    vec![
         Door { name: "tool", send: Box::new(move |arguments| tool_call(&mut listed, "fake_notes_purge", arguments)) },
         Door {
             name: "call_write_tool",
@@ -153,8 +148,19 @@ fn at_every_door_an_approval_is_for_one_exact_request_once() {
             }),
         },
         Door { name: "proxy", send: Box::new(move |arguments| post(&proxy.client(), "/purge", arguments)) },
-    ];
-    let wait = |door: &mut Door<'_>, arguments: &str| match (door.send)(arguments) {
+    ]
+}
+
+#[test]
+fn at_every_door_an_approval_is_for_one_exact_request_once() {
+    let provider = FakeProvider::start();
+    let home = connected(&provider);
+    for connector in ["github", "slack", "stripe"] {
+        home.ok(&format!("connect {connector} --sandbox"));
+    }
+    let server = Server::start(&home, "");
+    let mut doors = doors(&home, &server);
+    let wait = |door: &mut Door, arguments: &str| match (door.send)(arguments) {
         Outcome::Waits(id) => id,
         outcome => panic!("{} {arguments}: {outcome:?}", door.name),
     };
@@ -272,7 +278,7 @@ fn a_request_that_may_be_another_needs_an_approval() {
 /// Where each call can be a GET or a POST, a GET destroys as the POST does.
 #[test]
 fn a_get_destroys_where_the_service_takes_it_for_a_post() {
-    let home = crate::harness::Home::new();
+    let home = Home::new();
     home.ok("connect slack --sandbox");
     let careful =
         token(&home, "careful", "--scope connections:call --connection slack --approve destroy --tier enterprise");
@@ -334,7 +340,7 @@ fn every_operation_that_destroys_needs_an_approval() {
                 path.replace_range(start..=end, "1");
             }
             if template == "/v1/calendar/events" {
-                path.push_str("?entity=a/1");
+                path.push_str("?calendar=fake&event=1");
             }
             let at = bodies.iter().position(|(known, _)| known == template);
             assert_eq!(at.is_some(), !operation["requestBody"].is_null(), "{method} {template}: a body for it");
@@ -359,7 +365,12 @@ fn every_operation_that_destroys_needs_an_approval() {
                     assert_eq!(reply.status, plain, "{name} by {header}: {reply:?}");
                 }
             }
-            let reply = api.send("POST", &format!("{path}?_method={method}"), &[], body.as_ref());
+            let reply = api.send(
+                "POST",
+                &format!("{path}{}_method={method}", if path.contains('?') { '&' } else { '?' }),
+                &[],
+                body.as_ref(),
+            );
             assert!(reply.status >= 400, "{name} by a parameter: {reply:?}");
         }
     }
