@@ -53,6 +53,11 @@ enum Outcome {
 }
 
 impl Outcome {
+    /// The approval that a request waits for; empty if it does not.
+    fn id(&self) -> String {
+        if let Self::Waits(id) = self { id.clone() } else { String::new() }
+    }
+
     fn of_tool(result: &ToolResult) -> Self {
         if result.0["result"]["isError"] == false {
             return Self::Done;
@@ -206,20 +211,28 @@ fn at_every_door_an_approval_is_for_one_exact_request_once() {
 /// An approval names an account, not a word that may mean another one later.
 #[test]
 fn an_approval_is_none_for_another_account_of_the_same_name() {
-    if !ready() {
-        return;
-    }
     let provider = FakeProvider::start();
     let home = connected(&provider);
-    let mut client = StdioClient::start(&home, "--connection fake --allow destroy");
-    let id = client.call("fake_notes_purge", &json!({ "folder": "a" })).approval();
-    grant(&home, &id);
-    drop(client);
+    let careful = token(&home, "careful", "--scope admin:* --approve destroy --tier enterprise");
+    let server = Server::start(&home, "");
+    let api = server.client(&careful);
+    let purge = |home: &Home| {
+        let mut client = StdioClient::start(home, "--connection fake --allow destroy");
+        client.call("fake_notes_purge", &json!({ "folder": "a" })).approval()
+    };
+    let delete = || Outcome::of_reply(&api.delete("/v1/calendar/events?calendar=fake/main&event=1"));
+    let (id, of_calendar) = (purge(&home), delete());
+    assert!(matches!(of_calendar, Outcome::Waits(_)), "{of_calendar:?}");
+    assert_eq!((purge(&home), delete()), (id.clone(), Outcome::Waits(of_calendar.id())));
+    if ready() {
+        grant(&home, &id);
+        grant(&home, &of_calendar.id());
+    }
     home.ok("disconnect fake --yes");
     provider.account("other");
     Flow::start(&home, &connect_line(&provider)).allow();
-    let mut client = StdioClient::start(&home, "--connection fake --allow destroy");
-    assert_ne!(client.call("fake_notes_purge", &json!({ "folder": "a" })).approval(), id);
+    assert_ne!(purge(&home), id);
+    assert!(!["", &of_calendar.id()].contains(&delete().id().as_str()));
     assert_eq!(purges(&provider), 0);
 }
 
