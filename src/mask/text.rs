@@ -1,5 +1,5 @@
-//! Masks secrets in texts and JSON documents that are there as a whole, also under escapes that no list of forms covers:
-//! `%74oken`, `&#116;oken`, `\u0074oken`, and escapes of escapes.
+//! Masks secrets in texts and JSON documents that are there as a whole, also under escapes that no list of forms covers
+//! (`%74oken`, `&#116;oken`, `\u0074oken`, and escapes of escapes), and broken into lines.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -89,6 +89,29 @@ impl Decoded {
         }
         has_escapes.then_some(next)
     }
+
+    /// Joins the lines, without the blanks that begin the following ones; `None` if there is one line.
+    fn joined(&self) -> Option<Self> {
+        let mut next = Self { bytes: Vec::with_capacity(self.bytes.len()), places: Vec::new() };
+        let mut is_start = false;
+        for (byte, place) in self.bytes.iter().zip(&self.places) {
+            match byte {
+                b'\r' | b'\n' => is_start = true,
+                b' ' | b'\t' if is_start => {}
+                byte => {
+                    is_start = false;
+                    next.bytes.push(*byte);
+                    next.places.push(place.clone());
+                }
+            }
+        }
+        (next.bytes.len() < self.bytes.len()).then_some(next)
+    }
+
+    /// The places in the original text of these parts.
+    fn places_of(&self, parts: Vec<Range<usize>>) -> impl Iterator<Item = Range<usize>> {
+        parts.into_iter().map(|part| self.places[part.start].start..self.places[part.end - 1].end)
+    }
 }
 
 enum Character {
@@ -148,16 +171,19 @@ fn number(digits: &[u8], radix: u32) -> Option<u32> {
 impl SecretPatterns {
     /// Returns a whole text with its secrets masked, in every form that is known and under escapes.
     pub fn mask_text<'t>(&self, text: &'t str) -> Cow<'t, str> {
-        let mut found = self.ranges(text.as_bytes());
-        if text.contains(['%', '&', '\\']) {
-            let mut decoded = Decoded::of(text);
-            for _ in 0..MAX_DEPTH {
-                let Some(next) = decoded.unescaped() else { break };
-                decoded = next;
-                let places = &decoded.places;
-                let inside = self.ranges(&decoded.bytes).into_iter();
-                found.extend(inside.map(|range| places[range.start].start..places[range.end - 1].end));
+        let mut found = Vec::new();
+        if text.contains(['%', '&', '\\', '\n', '\r']) {
+            let mut layer = Decoded::of(text);
+            for _ in 0..=MAX_DEPTH {
+                found.extend(layer.places_of(self.ranges(&layer.bytes)));
+                if let Some(joined) = layer.joined() {
+                    found.extend(joined.places_of(self.ranges(&joined.bytes)));
+                }
+                let Some(next) = layer.unescaped() else { break };
+                layer = next;
             }
+        } else {
+            found = self.ranges(text.as_bytes());
         }
         if found.is_empty() {
             return Cow::Borrowed(text);
@@ -234,8 +260,28 @@ mod tests {
     }
 
     #[test]
+    fn a_secret_is_found_where_it_is_broken_into_lines() {
+        use base64::Engine as _;
+        let encoded = base64::engine::general_purpose::STANDARD.encode(format!("name:{TOKEN}:x"));
+        for whole in [TOKEN, &encoded] {
+            for columns in 1..whole.len() {
+                let lines: Vec<&str> =
+                    (0..whole.len()).step_by(columns).map(|at| &whole[at..whole.len().min(at + columns)]).collect();
+                for end in ["\n", "\r\n", "\n  \t", "\\n", "%0D%0A", "&#10;"] {
+                    let masked = patterns().mask_text(&format!("a {} b", lines.join(end))).into_owned();
+                    assert!(masked.contains("***"), "{columns} {end:?}: {masked}");
+                    let left = masked.replace(end, "");
+                    assert!(!left.contains(&whole[4..whole.len() - 4]), "{columns} {end:?}: {masked}");
+                }
+            }
+        }
+    }
+
+    #[test]
     fn other_text_stays_as_it_is() {
-        for text in ["", "100% &c. \\o/ &amp; %zz &#; &#x110000; \\u12 \\ud800 %", "\u{e9}%C3%A9"] {
+        for text in
+            ["tok\nen", "a\r\n b\n\nc\n", "", "100% &c. \\o/ &amp; %zz &#; &#x110000; \\u12 \\ud800 %", "\u{e9}%C3%A9"]
+        {
             assert_eq!(patterns().mask_text(text), text);
         }
     }

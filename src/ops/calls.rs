@@ -2,10 +2,10 @@
 
 use std::ops::ControlFlow;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::{Effect, Operation, OperationScope, Reach};
-use crate::api::{self, ActionCall, ApiError, Input, PagePosition, Parameters, PathCall};
+use crate::api::{self, ActionCall, ApiError, Input, PagePosition, PageToken, Parameters, PathCall};
 use crate::connector::{Action, ActionBody, HttpMethod, NameCase};
 use crate::error::Result;
 use crate::http::Response;
@@ -167,21 +167,55 @@ impl CallPathRequest {
     }
 }
 
-/// Returns what a request to a path may do at the service. One that asks to be taken as another destroys.
+/// Returns what a request to a path for a page may do at the service. One that asks to be taken as another destroys.
 ///
 /// # Errors
 /// Unknown connections.
-pub async fn request_effect(workspace: &Workspace, request: &CallPathRequest) -> Result<Effect> {
+pub async fn request_effect(
+    workspace: &Workspace,
+    request: &CallPathRequest,
+    position: &PagePosition,
+) -> Result<Effect> {
     let connector = workspace.catalogue().get(workspace.connection(&request.connection).await?.name.connector())?;
-    let names = request.headers.iter().map(|(name, _)| name.as_str());
-    let query = request.path.split_once('?').map_or("", |(_, query)| query);
-    let fields = Value::Object(request.fields.clone()).to_string();
-    let bodies = [fields.as_bytes(), request.body.as_deref().unwrap_or_default()];
-    let is_other = |body: &&[u8]| api::method_override(names.clone(), query, "application/json", body).is_some();
-    if bodies.iter().any(is_other) {
+    if asks_for_another_method(request, position) {
         return Ok(Effect::Destroy);
     }
-    Ok(api::path_effect(&connector, request.effective_method(), &request.path))
+    let effect = |path: &str| api::path_effect(&connector, request.effective_method(), path);
+    Ok(match &position.page_token {
+        // It takes the place of the path.
+        Some(PageToken::Url(url)) => effect(&request.path).max(effect(url.as_str())),
+        _ => effect(&request.path),
+    })
+}
+
+/// Whether anything of a request asks the service to take it as one with another method.
+fn asks_for_another_method(request: &CallPathRequest, position: &PagePosition) -> bool {
+    const FORM: &str = "application/x-www-form-urlencoded";
+    const JSON: &str = "application/json";
+    let is_found =
+        |query: &str, content_type: &str, body: &[u8]| api::method_override([], query, content_type, body).is_some();
+    let query_of = |path: &str| path.split_once('?').map_or(String::new(), |(_, query)| query.to_owned());
+    let names = request.headers.iter().map(|(name, _)| name.as_str());
+    let (fields, body) = (Value::Object(request.fields.clone()), request.body.as_deref().unwrap_or_default());
+    let content_types = request.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("content-type"));
+    let in_page = match &position.page_token {
+        Some(PageToken::Url(url)) => is_found(url.query().unwrap_or_default(), FORM, &[]),
+        Some(PageToken::Query(name, value)) => {
+            let pair = json!({ name.as_str(): value });
+            is_found("", JSON, pair.to_string().as_bytes())
+        }
+        Some(PageToken::Body(at, value)) => {
+            let mut document = Value::Null;
+            at.set(&mut document, value.clone());
+            is_found("", JSON, document.to_string().as_bytes())
+        }
+        Some(PageToken::Count(_)) | None => false,
+    };
+    api::method_override(names, &query_of(&request.path), FORM, &api::form(&fields)).is_some()
+        || is_found("", JSON, fields.to_string().as_bytes())
+        || is_found("", JSON, body)
+        || content_types.into_iter().any(|(_, content_type)| is_found("", content_type, body))
+        || in_page
 }
 
 /// Calls a path, and passes each page to `on_page` as it arrives, until that breaks. An error response is also passed

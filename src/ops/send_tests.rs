@@ -141,7 +141,7 @@ fn calendar_are_send(workspace: &Workspace) {
 
 fn calls_are_send(workspace: &Workspace) {
     check(|| calls::action_effect(workspace, any(), any()));
-    check(|| calls::request_effect(workspace, any()));
+    check(|| calls::request_effect(workspace, any(), any()));
     check(|| calls::call_page(workspace, any(), any()));
     check(|| calls::list_actions(workspace, any()));
     check(|| calls::find_action(workspace, any(), ""));

@@ -1,17 +1,35 @@
 //! What makes a request one exact request, for a person to approve.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::Value;
 
 use super::call::RawCall;
 use super::problem::RequestError;
 use super::route::ApiRoute;
 use crate::error::Result;
 use crate::json::canonical;
-use crate::model::{ApprovalRequest, Connection, Effect};
+use crate::model::{ApprovalRequest, Connection, ConnectionName, Effect};
 use crate::ops::approvals::{ExactRequest, MAX_APPROVED_BYTES};
 
 /// What is percent-encoded in a path: different values never make the same path.
 const PATH_VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'@');
+
+/// Members of queries and bodies that name a connection, alone or with one of its calendars.
+const CONNECTION_MEMBERS: [&str; 2] = ["connection", "calendar"];
+
+/// Finds the connection that a request names in its query or in its body: an approval is for that account.
+pub(super) async fn named_connection(raw: &RawCall) -> Option<Connection> {
+    let is_one = |name: &str| CONNECTION_MEMBERS.contains(&name);
+    let mut query = url::form_urlencoded::parse(raw.query.as_bytes());
+    let in_query = query.find(|(name, _)| is_one(name)).map(|(_, value)| value.into_owned());
+    let in_body = || {
+        let body: Value = serde_json::from_slice(&raw.body).ok()?;
+        CONNECTION_MEMBERS.iter().find_map(|name| body[name].as_str().map(str::to_owned))
+    };
+    let named = in_query.or_else(in_body)?;
+    let name: ConnectionName = named.split('/').next()?.parse().ok()?;
+    raw.workspace.connection(&name).await.ok()
+}
 
 /// Describes a request: its method, its path, its query in the order of names, and its body as canonical JSON.
 ///

@@ -8,7 +8,7 @@ use hyper::body::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
 use tracing::Instrument;
 
-use super::approval::approval_request;
+use super::approval::{approval_request, named_connection};
 use super::call::RawCall;
 use super::http::source_text;
 use super::idempotency;
@@ -190,7 +190,8 @@ impl ApiRequest {
         }
         // Nobody is asked about a request that would be refused.
         route.check(raw.clone())?;
-        let request = approval_request(route, effect, &raw, connection)?;
+        let named = if connection.is_none() { named_connection(&raw).await } else { None };
+        let request = approval_request(route, effect, &raw, connection.or(named.as_ref()))?;
         match approvals::claim_approval(&self.workspace, request).await {
             Ok(approval) => self.audited(Some(approval), route.handle(raw)).await,
             Err(error) => {

@@ -96,10 +96,7 @@ impl<T: Serialize + JsonSchema + Send + 'static> IntoReply for JsonReply<T> {
 
 impl<T: Serialize + JsonSchema + Send + 'static> IntoReply for Created<T> {
     fn shape() -> ReplyShape {
-        ReplyShape {
-            status: StatusCode::CREATED,
-            content: ReplyContent::Json(SchemaGenerator::subschema_for::<T>),
-        }
+        ReplyShape { status: StatusCode::CREATED, content: ReplyContent::Json(SchemaGenerator::subschema_for::<T>) }
     }
 
     fn into_reply(self) -> Reply {
@@ -109,10 +106,7 @@ impl<T: Serialize + JsonSchema + Send + 'static> IntoReply for Created<T> {
 
 impl<T: Serialize + JsonSchema + Send + 'static> IntoReply for Accepted<T> {
     fn shape() -> ReplyShape {
-        ReplyShape {
-            status: StatusCode::ACCEPTED,
-            content: ReplyContent::Json(SchemaGenerator::subschema_for::<T>),
-        }
+        ReplyShape { status: StatusCode::ACCEPTED, content: ReplyContent::Json(SchemaGenerator::subschema_for::<T>) }
     }
 
     fn into_reply(self) -> Reply {

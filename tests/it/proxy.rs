@@ -17,22 +17,26 @@ use crate::server::client::{Client, Reply};
 const TOKEN: &str = "a-token-of-my-own-0001";
 
 /// A proxy with [`TOKEN`].
-struct Proxy {
+pub(crate) struct Proxy {
     running: Running,
     url: String,
 }
 
 impl Proxy {
-    fn start(home: &Home, words: &str) -> Self {
-        let mut command = home.command(format!("proxy fake --json {words}").split_whitespace());
+    pub(crate) fn start(home: &Home, words: &str) -> Self {
+        Self::of(home, "fake", words)
+    }
+
+    pub(crate) fn of(home: &Home, connection: &str, words: &str) -> Self {
+        let mut command = home.command(format!("proxy {connection} --json {words}").split_whitespace());
         command.env("INTEG_PROXY_TOKEN", TOKEN);
         let mut running = Running::start(command);
         let started = running.event();
-        assert_eq!((&started["connection"], &started["token"]), (&json!("fake"), &json!(TOKEN)), "{started}");
+        assert_eq!((&started["connection"], &started["token"]), (&json!(connection), &json!(TOKEN)), "{started}");
         Self { running, url: started["base_url"].as_str().unwrap().to_owned() }
     }
 
-    fn client(&self) -> Client {
+    pub(crate) fn client(&self) -> Client {
         Client::new(&self.url, Some(TOKEN))
     }
 }

@@ -235,7 +235,7 @@ fn check_headers(headers: &BTreeMap<String, String>, idempotency_key: Option<&St
 }
 
 async fn request_effect(call: Call<Unused, RequestBody>) -> Result<Effect> {
-    calls::request_effect(&call.workspace, &path_request(&call)?).await
+    calls::request_effect(&call.workspace, &path_request(&call)?, &call.body.page).await
 }
 
 async fn request(call: Call<Unused, RequestBody>) -> Result<JsonReply<ServiceResponseView>> {

@@ -16,7 +16,7 @@ const ACCEPT: (&str, &str) = ("accept", "application/json, text/event-stream");
 const SCOPES: &str = "--scope connections:call --scope connections:read --tier enterprise";
 
 /// A session of an API token.
-struct Session {
+pub(super) struct Session {
     client: Client,
     id: String,
 }
@@ -36,7 +36,10 @@ fn initialize() -> Value {
 
 impl Session {
     fn begin(server: &Server, token: &str) -> Self {
-        let client = server.client(token);
+        Self::begin_with(server.client(token))
+    }
+
+    pub(super) fn begin_with(client: Client) -> Self {
         let reply = client.send("POST", "/mcp", &[ACCEPT], Some(&initialize()));
         assert_eq!(reply.status, 200, "{reply:?}");
         assert_eq!(message(&reply)["result"]["serverInfo"]["name"], "integ");
@@ -71,6 +74,14 @@ impl Session {
 
     fn call(&self, tool: &str, arguments: &Value) -> super::ToolResult {
         super::ToolResult(self.ask("tools/call", &json!({ "name": tool, "arguments": arguments })))
+    }
+
+    /// Calls a tool with arguments as they are written.
+    pub(super) fn call_raw(&self, tool: &str, arguments: &str) -> super::ToolResult {
+        let params = format!(r#"{{"name":"{tool}","arguments":{arguments}}}"#);
+        let text = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{params}}}"#);
+        let headers = [ACCEPT, ("mcp-session-id", self.id.as_str()), ("mcp-protocol-version", "2025-11-25")];
+        super::ToolResult(message(&self.client.send_bytes("POST", "/mcp", &headers, Some(text.as_bytes()))))
     }
 }
 
@@ -249,6 +260,50 @@ fn a_name_of_a_connection_is_no_command() {
     home.ok("connect mcp --sandbox");
     assert_eq!(home.run("mcp install claude-code mcp --allow write --dry-run --json").error_code(), "invalid_options");
     assert_eq!(home.json("mcp install claude-code mcp --dry-run")["args"], json!(["mcp", "proxy", "mcp"]));
+}
+
+/// Request forgery: the host of a request is the connection's, whatever the arguments and the service's answers say.
+#[test]
+fn no_argument_and_no_answer_leads_to_another_host() {
+    let (provider, other) = (FakeProvider::start(), FakeProvider::start());
+    let home = connected(&provider);
+    let agent = agent(&home, "agent", "");
+    let server = Server::start(&home, "");
+    let session = Session::begin(&server, &agent);
+    for note in [
+        other.url("/api/notes/1"),
+        format!("//{}/x", other.origin().trim_start_matches("http://")),
+        "http://169.254.169.254/latest/meta-data".to_owned(),
+        "@evil.example/".to_owned(),
+        "..".to_owned(),
+        "../../me".to_owned(),
+        "%2e%2e/me".to_owned(),
+        "7?x=1#y".to_owned(),
+    ] {
+        session.call("fake_notes_get", &json!({ "note": note }));
+        let state = provider.state();
+        if let Some(last) = state.asked.last().map(|message| message.request().1).filter(|path| path.contains("notes"))
+        {
+            let rest = last.strip_prefix("/api/notes/").unwrap_or_else(|| panic!("{note}: {last}"));
+            assert!(!rest.contains(['/', '?', '#']), "{note}: {last}");
+        }
+    }
+    let elsewhere = |status: u16, to: String| Trouble::Instead(status, vec![("location", to)], Vec::new());
+    for status in [301, 302, 303, 307, 308] {
+        provider.trouble("/api/notes/1", [elsewhere(status, other.url("/api/notes/1"))]);
+        session.call("fake_notes_get", &json!({ "note": "1" }));
+    }
+    provider.trouble("/api/notes/1", [elsewhere(302, "http://169.254.169.254/latest/meta-data".to_owned())]);
+    session.call("fake_notes_get", &json!({ "note": "1" }));
+    // If a redirect is followed at all, then without the credential.
+    let credential = provider.state().given.last().unwrap().clone();
+    let asked = format!("{:?}", other.state().asked);
+    assert!(!asked.contains(&credential) && !asked.contains("authorization"), "{asked}");
+    let uris = ["file:///etc/passwd", "http://169.254.169.254/", "integ://events/slack", "integ://records/../status"];
+    for uri in uris {
+        let read = session.ask("resources/read", &json!({ "uri": uri }));
+        assert!(read["error"].is_object(), "{uri}: {read}");
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Agents: `integ mcp serve` over standard input, and `/mcp` of `integ serve`.
 
+mod doors;
 mod http;
 mod rights;
 mod scrub;
