@@ -196,6 +196,9 @@ impl<'v> OpenApiOperation<'v> {
         if let Some(body) = &body {
             self.add_members(&mut chosen, body);
         }
+        if chosen.wire_names.iter().flatten().any(|name| name == "*") {
+            return Err(unfit("it has a parameter *, which a connector cannot name"));
+        }
         let (status, schema) = self.description.success(self.value);
         chosen.action.status = status;
         let members = self.description.members(schema);
