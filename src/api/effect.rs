@@ -1,6 +1,10 @@
 //! What a request to a path does at a service, before it is sent. Pure.
 
+use std::fmt;
+
 use percent_encoding::percent_decode_str;
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 
 use crate::connector::{Action, Connector, HttpMethod, Stream, Template};
@@ -98,9 +102,9 @@ pub fn method_override<'a>(
     }
     let content_type = content_type.to_ascii_lowercase();
     if content_type.contains("json") {
-        let document: Value = serde_json::from_slice(body).ok()?;
-        let mut members = document.as_object()?.iter();
-        return members.find(|(name, value)| is_override(name, value.as_str())).map(|(name, _)| name.clone());
+        let MemberList(members) = serde_json::from_slice(body).ok()?;
+        let mut members = members.into_iter();
+        return members.find(|(name, value)| is_override(name, value.as_str())).map(|(name, _)| name);
     }
     if content_type.starts_with("multipart/") {
         let text = String::from_utf8_lossy(body).to_ascii_lowercase();
@@ -111,6 +115,33 @@ pub fn method_override<'a>(
         return named.or((is_named("method") && has_method()).then_some("method")).map(str::to_owned);
     }
     in_form(body)
+}
+
+/// The members of a JSON object, also those of the same name: which of them counts is the service's choice.
+struct MemberList(Vec<(String, Value)>);
+
+impl<'de> Deserialize<'de> for MemberList {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members;
+
+        impl<'de> Visitor<'de> for Members {
+            type Value = MemberList;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(MemberList(members))
+            }
+        }
+
+        deserializer.deserialize_map(Members)
+    }
 }
 
 fn in_form(text: &[u8]) -> Option<String> {
@@ -198,6 +229,7 @@ mod tests {
         assert_eq!(found("accept", "", "application/json", r#"{"a": {"_method": 1}}"#), "");
         assert_eq!(found("accept", "", "application/json", r#"{"method": "DELETE"}"#), "method");
         assert_eq!(found("accept", "", "application/json", r#"{"method": "card"}"#), "");
+        assert_eq!(found("accept", "", "application/json", r#"{"method": "DELETE", "method": "card"}"#), "method");
         let multipart = "multipart/form-data; boundary=x";
         assert_eq!(found("accept", "", multipart, "--x\r\nname=\"_method\"\r\n"), "_method");
         assert_eq!(found("accept", "", multipart, "--x\r\nname=\"method\"\r\n\r\nDELETE\r\n"), "method");
