@@ -48,13 +48,11 @@ macro_rules! text_schemas {
             }
 
             fn json_schema(_: &mut SchemaGenerator) -> Schema {
-                #[allow(unused_mut)]
-                let mut schema = json_schema!({ "type": "string", "description": $description });
-                $(
-                    schema.insert("pattern".to_owned(), $pattern.into());
-                    $(schema.insert("maxLength".to_owned(), $longest.into());)?
-                )?
-                schema
+                json_schema!({
+                    "type": "string",
+                    "description": $description,
+                    $("pattern": $pattern, $("maxLength": $longest,)?)?
+                })
             }
         })+
     };
