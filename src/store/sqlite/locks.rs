@@ -8,6 +8,8 @@ use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use rusqlite::{OptionalExtension, Transaction};
@@ -19,8 +21,11 @@ use crate::store::{Fence, LEASE_DURATION, Lease, LockKey, Locks};
 use crate::task::blocking;
 use crate::{files, hex};
 
-/// How often a file is tried that others look at: each look takes microseconds.
-const MAX_LOCK_ATTEMPTS: u32 = 1000;
+/// How long a file is tried that others look at. A look takes microseconds, unless its thread has to wait for a processor.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long to wait between two attempts.
+const LOOK_INTERVAL: Duration = Duration::from_micros(50);
 
 #[async_trait]
 impl Locks for SqliteStore {
@@ -162,7 +167,8 @@ fn is_file_locked(path: PathBuf) -> Result<bool, StoreError> {
 /// Locks a file unless somebody holds it. Those who only look lock it as well, for a moment and shared, and are not in the way:
 /// where no exclusive lock is held, a shared one can be had, and the file is tried again.
 fn lock_exclusively(file: File) -> io::Result<Option<LockedFile>> {
-    for _ in 0..MAX_LOCK_ATTEMPTS {
+    let waiting = Instant::now();
+    while waiting.elapsed() < LOOK_TIMEOUT {
         match file.try_lock() {
             Ok(()) => return Ok(Some(LockedFile(file))),
             Err(TryLockError::WouldBlock) => {}
@@ -173,7 +179,7 @@ fn lock_exclusively(file: File) -> io::Result<Option<LockedFile>> {
             Err(TryLockError::WouldBlock) => return Ok(None),
             Err(TryLockError::Error(error)) => return Err(error),
         }
-        std::thread::yield_now();
+        thread::sleep(LOOK_INTERVAL);
     }
     Ok(None)
 }
@@ -201,12 +207,20 @@ mod tests {
         drop(inherited);
     }
 
+    struct SetOnDrop<'a>(&'a AtomicBool);
+
+    impl Drop for SetOnDrop<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
     #[test]
     fn who_looks_at_a_lock_keeps_nobody_from_taking_it() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("stream.lock");
         let is_over = AtomicBool::new(false);
-        std::thread::scope(|scope| {
+        thread::scope(|scope| {
             let lookers: Vec<_> = (0..2)
                 .map(|_| {
                     scope.spawn(|| {
@@ -218,13 +232,15 @@ mod tests {
                     })
                 })
                 .collect();
+            // They also end if the test fails.
+            let over = SetOnDrop(&is_over);
             for round in 0..5000 {
                 let lock = lock_file(path.clone()).unwrap();
                 assert!(lock.is_some(), "refused in round {round}, and nobody else takes it");
                 assert!(is_file_locked(path.clone()).unwrap(), "round {round}");
                 assert!(lock_file(path.clone()).unwrap().is_none(), "taken twice in round {round}");
             }
-            is_over.store(true, Ordering::Relaxed);
+            drop(over);
             let held: Vec<u32> = lookers.into_iter().map(|looker| looker.join().unwrap()).collect();
             assert!(held.iter().any(|held| *held > 0), "nobody has looked while it was held: {held:?}");
         });
