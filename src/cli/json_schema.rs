@@ -44,6 +44,7 @@ use crate::view::listen::ListenEventView;
 use crate::view::log::LogEntryView;
 use crate::view::mcp::ServerEntryView;
 use crate::view::metrics::{ConnectionMetricsView, WorkspaceMetricsView};
+use crate::view::operator::{NewDashboardLinkView, OperatorListView, RemovedOperatorView, SetOperatorView};
 use crate::view::records::{StoredStreamListView, WrittenStreamListView};
 use crate::view::sandbox::{EmulatorView, FaultListView, SandboxAdvanceView, SandboxRecordsView};
 use crate::view::serving::ServingView;
@@ -180,6 +181,8 @@ const OUTPUTS: &[(&str, Output)] = &[
     ("cursor import", NOTHING),
     ("cursor set", NOTHING),
     ("disconnect", Objects(&[document::<DisconnectView>()])),
+    ("dashboard", Other("`event` (dashboard) and `url`, once, unless a browser opens it")),
+    ("dashboard link", Objects(&[document::<NewDashboardLinkView>()])),
     ("doctor", Objects(&[document::<DoctorReportView>()])),
     ("endpoint add", Objects(&[document::<EndpointDetailView>()])),
     ("endpoint deliver", Objects(&[line::<AttemptedView>()])),
@@ -217,6 +220,9 @@ const OUTPUTS: &[(&str, Output)] = &[
     ("mcp proxy", Other("messages of the Model Context Protocol")),
     ("mcp uninstall", Objects(&[document::<ServerEntryView>()])),
     ("metrics", Objects(&[document::<WorkspaceMetricsView>(), document::<ConnectionMetricsView>()])),
+    ("operator list", Objects(&[document::<OperatorListView>()])),
+    ("operator remove", Objects(&[document::<RemovedOperatorView>()])),
+    ("operator set", Objects(&[document::<SetOperatorView>()])),
     ("reconnect", Objects(&[line::<ConnectEventView>()])),
     ("records", Objects(&[document::<StoredStreamListView>(), document::<WrittenStreamListView>()])),
     ("refresh", Objects(&[document::<RefreshListView>()])),

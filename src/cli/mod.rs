@@ -21,6 +21,7 @@ mod connect_events;
 mod connect_link;
 mod connector;
 mod consent;
+mod dashboard;
 mod disconnect;
 mod doctor;
 mod endpoint;
@@ -40,6 +41,7 @@ mod logs;
 mod man;
 mod mcp;
 mod metrics;
+mod operator;
 mod owner;
 mod reconnect;
 mod refresh;
@@ -164,7 +166,8 @@ fn needs_workspace(command: &CliCommand) -> Option<bool> {
         CliCommand::Binding(args) => Some(args.makes_workspace()),
         CliCommand::Sandbox(args) => Some(args.makes_workspace()),
         CliCommand::Vault(args) => Some(args.makes_workspace()),
-        CliCommand::Serve(_) => Some(true),
+        CliCommand::Operator(args) => Some(args.makes_workspace()),
+        CliCommand::Serve(_) | CliCommand::Dashboard(_) => Some(true),
         CliCommand::Reconnect(_)
         | CliCommand::Rename(_)
         | CliCommand::Reveal(_)
@@ -288,6 +291,7 @@ fn dispatch(cli: Cli, operation: Option<&Operation>, ui: &mut Ui, server: &dyn W
     let pending = pending.and_then(|operation| audit::pending_entry(operation, &settings));
     let listener = match &command {
         CliCommand::Serve(args) => Some(serve::listen(args, &mut settings.serve)?),
+        CliCommand::Dashboard(args) => dashboard::listen(args, &mut settings.serve)?,
         _ => None,
     };
     let engine = Engine::new(folders, settings, Box::new(ui.terminal()), notifier)
@@ -300,6 +304,7 @@ fn dispatch(cli: Cli, operation: Option<&Operation>, ui: &mut Ui, server: &dyn W
     }
     match (command, listener) {
         (CliCommand::Serve(args), Some(listener)) => serve::run(workspace, ui, *args, listener, server),
+        (CliCommand::Dashboard(args), listener) => dashboard::run(workspace, ui, *args, listener, server),
         (command, _) => run_in(workspace, ui, command),
     }
 }
@@ -343,6 +348,7 @@ fn run_in(workspace: Workspace, ui: &mut Ui, command: CliCommand) -> Result<u8> 
         CliCommand::Logs(args) => logs::run(&workspace, ui, &args),
         CliCommand::Metrics(args) => metrics::run(&workspace, ui, &args),
         CliCommand::ConnectLink(args) => connect_link::run(&workspace, ui, args),
+        CliCommand::Operator(args) => operator::run(&workspace, ui, args),
         CliCommand::Sandbox(args) => sandbox::run(&workspace, ui, args),
         CliCommand::Workspace(args) => workspace::run(&workspace, ui, args),
         CliCommand::Vault(args) => vault::run(&workspace, ui, args),
@@ -351,6 +357,7 @@ fn run_in(workspace: Workspace, ui: &mut Ui, command: CliCommand) -> Result<u8> 
         | CliCommand::Doctor(_)
         | CliCommand::Help(_)
         | CliCommand::Man(_)
+        | CliCommand::Dashboard(_)
         | CliCommand::Serve(_) => Ok(0),
     };
     audit::record_outcome(&workspace, ui, &result);

@@ -67,7 +67,7 @@ fn json(view: &impl Serialize) -> Value {
     serde_json::to_value(view).unwrap_or_default()
 }
 
-fn public_url(text: &str) -> Result<Url, String> {
+pub(super) fn public_url(text: &str) -> Result<Url, String> {
     parse_public_url(text).ok_or_else(|| "use an https URL, or an http URL of this machine, without a query".to_owned())
 }
 

@@ -22,6 +22,7 @@ pub mod links;
 pub mod logs;
 pub mod mcp;
 pub mod metrics;
+pub mod operators;
 pub mod reveal;
 pub mod sandbox;
 #[cfg(test)]
@@ -44,13 +45,15 @@ pub use crate::model::{Effect, OperationScope};
 pub enum Reach {
     /// The owner at the machine.
     Local,
+    /// An operator who is signed in to the dashboard as well, but no program.
+    Operator,
     /// A token's holder as well.
     Api,
     /// An agent as well.
     Agent,
 }
 
-words!(Reach { Local => "local", Api => "api", Agent => "agent" });
+words!(Reach { Local => "local", Operator => "operator", Api => "api", Agent => "agent" });
 
 /// The declaration of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,6 +116,7 @@ pub fn operations() -> impl Iterator<Item = &'static Operation> {
         logs::OPERATIONS,
         mcp::OPERATIONS,
         metrics::OPERATIONS,
+        operators::OPERATIONS,
         reveal::OPERATIONS,
         sandbox::OPERATIONS,
         sign_ins::OPERATIONS,

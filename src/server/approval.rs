@@ -9,7 +9,7 @@ use super::route::ApiRoute;
 use crate::error::Result;
 use crate::hash::sha256_of_parts;
 use crate::json::canonical;
-use crate::model::{ApprovalRequest, Connection, Effect, approval_summary};
+use crate::model::{ApiTokenId, ApprovalRequest, Connection, Effect, approval_summary};
 
 /// Bytes of a request that needs an approval: nobody reads more before deciding.
 const MAX_BYTES: usize = 64 * 1024;
@@ -27,6 +27,7 @@ pub(super) fn approval_request(
     effect: Effect,
     raw: &RawCall,
     connection: Option<&Connection>,
+    token: &ApiTokenId,
 ) -> Result<ApprovalRequest> {
     let mut path = route.path.to_owned();
     for (name, value) in &raw.path {
@@ -50,7 +51,7 @@ pub(super) fn approval_request(
     }
     let id = connection.map_or(0, |connection| connection.id.0).to_be_bytes();
     Ok(ApprovalRequest {
-        token: raw.caller.id.clone(),
+        token: token.clone(),
         operation: route.operation.name.to_owned(),
         effect,
         connection: connection.map(|connection| connection.name.clone()),

@@ -51,6 +51,11 @@ impl ServerHosts {
         Self { hosts, origins }
     }
 
+    /// Whether requests may come from pages of an origin.
+    pub(super) fn allows_origin(&self, origin: &str) -> bool {
+        self.origins.iter().any(|known| known == origin)
+    }
+
     /// Checks the `Host` and `Origin` of a request.
     ///
     /// # Errors
@@ -62,7 +67,7 @@ impl ServerHosts {
             return Err(RequestError::ForeignHost { host });
         }
         match text(ORIGIN) {
-            Some(origin) if !self.origins.contains(&origin) => Err(RequestError::ForeignOrigin { origin }),
+            Some(origin) if !self.allows_origin(&origin) => Err(RequestError::ForeignOrigin { origin }),
             _ => Ok(()),
         }
     }

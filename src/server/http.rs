@@ -11,6 +11,7 @@ use hyper::http::request::Parts;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::authentication::{Tenant, authenticate};
+use super::dashboard::{Dashboard, DashboardRequest};
 use super::hosts::ServerHosts;
 use super::idempotency;
 use super::operation::ApiRequest;
@@ -18,9 +19,11 @@ use super::problem::{Problem, RequestError};
 use super::public::{PublicPages, PublicRequest};
 use super::table::{ApiRouteTable, NoRoute};
 use crate::clock::random;
+use crate::config::ServeConfig;
 use crate::hex;
 use crate::http::peer::SocketPair;
 use crate::http::serve::{BodyReadError, FullResponse, Method, RequestHandler, header};
+use crate::ops::Reach;
 use crate::webhook::inbound::receiver::AdmittedRequest;
 use crate::webhook::inbound::server::WebhookHandler;
 
@@ -38,6 +41,7 @@ pub(super) struct HttpServer {
     pub(super) routes: Arc<ApiRouteTable>,
     hosts: ServerHosts,
     pages: PublicPages,
+    dashboard: Arc<Dashboard>,
     concurrency: Arc<Semaphore>,
 }
 
@@ -45,13 +49,22 @@ pub(super) struct HttpServer {
 pub(super) enum Admitted {
     Webhook(Arc<WebhookHandler>, AdmittedRequest),
     Public(PublicRequest),
+    Dashboard(Box<DashboardRequest>, OwnedSemaphorePermit),
     Api(Box<ApiRequest>, OwnedSemaphorePermit),
 }
 
 impl HttpServer {
-    pub(super) fn new(tenants: Vec<Tenant>, hosts: ServerHosts, routes: ApiRouteTable, pages: PublicPages) -> Self {
+    pub(super) fn new(
+        tenants: Vec<Tenant>,
+        hosts: ServerHosts,
+        routes: ApiRouteTable,
+        pages: PublicPages,
+        settings: &ServeConfig,
+    ) -> Self {
         let concurrency = Arc::new(Semaphore::new(MAX_CONCURRENT));
-        Self { tenants, routes: Arc::new(routes), hosts, pages, concurrency }
+        let routes = Arc::new(routes);
+        let dashboard = Dashboard::new(tenants.clone(), Arc::clone(&routes), settings, hosts.clone());
+        Self { tenants, routes, hosts, pages, dashboard: Arc::new(dashboard), concurrency }
     }
 
     /// Judges a request to the API by its head.
@@ -60,12 +73,15 @@ impl HttpServer {
         if let Some(request) = self.pages.find(head) {
             return Ok(Admitted::Public(request));
         }
+        if let Some(request) = DashboardRequest::of(head, request_id) {
+            return Ok(Admitted::Dashboard(Box::new(request), self.permit()?));
+        }
         let path = head.uri.path();
         let found = self.routes.find(&head.method, path);
         if matches!(found, Err(NoRoute::Path)) && !path.starts_with("/v1/") {
             return Err(RequestError::UnknownPath.into());
         }
-        let (tenant, caller) = authenticate(&self.tenants, &head.headers).await?;
+        let (tenant, authenticated) = authenticate(&self.tenants, &head.headers).await?;
         let found = found.map_err(|missing| match missing {
             NoRoute::Path => RequestError::UnknownPath.into(),
             NoRoute::Method(methods) => {
@@ -73,14 +89,18 @@ impl HttpServer {
                 Problem::from(RequestError::MethodNotAllowed { method }).with_header(header::ALLOW, &list(&methods))
             }
         })?;
+        if self.routes.routes()[found.index].operation.reach < Reach::Api {
+            // Only operators have it.
+            return Err(RequestError::UnknownPath.into());
+        }
         let request = ApiRequest {
             table: Arc::clone(&self.routes),
             usage: Arc::clone(&tenant.usage),
             route: found.index,
             request_id: request_id.to_owned(),
             source: head.extensions.get::<SocketPair>().map(|pair| pair.remote),
-            workspace: Arc::new(tenant.workspace.limited_to(caller.access.clone())),
-            token: caller.token,
+            workspace: Arc::new(tenant.workspace.limited_to(authenticated.access)),
+            caller: Arc::new(authenticated.caller),
             path: found.path,
             query: head.uri.query().unwrap_or_default().to_owned(),
             idempotency_key: idempotency::key_of(head)?,
@@ -89,10 +109,12 @@ impl HttpServer {
             rate: None,
         };
         let request = request.authorize().await?;
+        Ok(Admitted::Api(Box::new(request), self.permit()?))
+    }
+
+    fn permit(&self) -> Result<OwnedSemaphorePermit, Problem> {
         let permit = Arc::clone(&self.concurrency).try_acquire_owned();
-        let permit =
-            permit.map_err(|_| Problem::from(RequestError::Overloaded).with_header(header::RETRY_AFTER, &1))?;
-        Ok(Admitted::Api(Box::new(request), permit))
+        permit.map_err(|_| Problem::from(RequestError::Overloaded).with_header(header::RETRY_AFTER, &1))
     }
 }
 
@@ -131,6 +153,14 @@ impl RequestHandler for HttpServer {
         let response = match admitted {
             Admitted::Webhook(handler, admitted) => return handler.respond(admitted, body).await,
             Admitted::Public(request) => self.pages.respond(request, &body.unwrap_or_default(), &id).await,
+            Admitted::Dashboard(request, permit) => {
+                let response = match body {
+                    Ok(body) => Arc::clone(&self.dashboard).respond(*request, body).await,
+                    Err(unread) => unread.answer(),
+                };
+                drop(permit);
+                response
+            }
             Admitted::Api(request, permit) => {
                 let body = body.map_err(|unread| match unread {
                     BodyReadError::TooLarge(limit) => RequestError::TooLarge { limit },

@@ -17,6 +17,7 @@ mod api;
 mod approval;
 mod authentication;
 mod call;
+mod dashboard;
 mod docs;
 mod hosts;
 mod http;
@@ -95,7 +96,8 @@ async fn run(workspaces: &[Arc<Workspace>], request: ServeRequest, observer: &dy
     let hosts = ServerHosts::new(address, engine.config.serve.public_url.as_ref(), &engine.config.serve.hosts);
     let table = ApiRouteTable::new();
     let pages = PublicPages::new(&table, workspaces.to_vec());
-    let server = serve::Server::start_public(vec![request.listener], HttpServer::new(tenants, hosts, table, pages));
+    let settings = &engine.config.serve;
+    let server = serve::Server::start_public(vec![request.listener], HttpServer::new(tenants, hosts, table, pages, settings));
     let server = server.map_err(|source| ServeError::Bind { address, source })?;
     let names = workspaces.iter().map(|workspace| workspace.name.clone()).collect();
     observer.started(ServingView { url: format!("http://{address}"), workspaces: names })?;

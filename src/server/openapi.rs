@@ -10,7 +10,7 @@ use super::reply::{JSON, ReplyContent};
 use super::route::{ApiRoute, SchemaFunction};
 use super::table::ApiRouteTable;
 use crate::http::serve::Method;
-use crate::ops::Effect;
+use crate::ops::{Effect, Reach};
 
 /// The failures of every route, with their meaning.
 const FAILURES: &[(u16, &str)] = &[
@@ -34,7 +34,7 @@ const FAILURES: &[(u16, &str)] = &[
 pub(super) fn document(table: &ApiRouteTable) -> Value {
     let mut schemas = Schemas::new();
     let mut paths = Map::new();
-    for route in table.routes() {
+    for route in table.routes().iter().filter(|route| route.operation.reach >= Reach::Api) {
         let operation = operation(route, &mut schemas);
         let path = paths.entry(route.path).or_insert_with(|| json!({}));
         path[route.method.as_str().to_ascii_lowercase()] = operation;

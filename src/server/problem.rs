@@ -8,6 +8,7 @@ use super::reply::protect;
 use crate::error::{Diagnostic, Error, Hint, Kind, Remedy};
 use crate::http::serve::{FullResponse, Response, StatusCode, header};
 use crate::ops::api_tokens::TokenExchangeError;
+use crate::model::OperatorRole;
 use crate::ops::approvals::ApprovalError;
 
 const PROBLEM_JSON: &str = "application/problem+json";
@@ -42,9 +43,9 @@ pub(super) struct ProblemView {
 /// A failure as a response.
 pub(super) struct Problem {
     pub(super) status: StatusCode,
-    code: &'static str,
-    detail: String,
-    hint: Option<Hint>,
+    pub(super) code: &'static str,
+    pub(super) detail: String,
+    pub(super) hint: Option<Hint>,
     connection: Option<String>,
     approval: Option<String>,
     headers: Vec<(header::HeaderName, header::HeaderValue)>,
@@ -144,6 +145,8 @@ pub(super) enum RequestError {
     InvalidToken,
     #[error("the API token does not have the scope {scope}")]
     MissingScope { scope: String },
+    #[error("the role {role} may not do this ({operation})")]
+    MissingRole { role: OperatorRole, operation: &'static str },
     #[error("the API token has used up its {limit} requests per minute")]
     RateLimited { limit: u32 },
     #[error("this address has used up its {limit} exchanges per minute")]
@@ -189,7 +192,10 @@ impl RequestError {
 
     fn status(&self) -> StatusCode {
         match self {
-            Self::ForeignHost { .. } | Self::ForeignOrigin { .. } | Self::MissingScope { .. } => StatusCode::FORBIDDEN,
+            Self::ForeignHost { .. }
+            | Self::ForeignOrigin { .. }
+            | Self::MissingScope { .. }
+            | Self::MissingRole { .. } => StatusCode::FORBIDDEN,
             Self::UnknownPath | Self::Path { .. } => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::NoToken | Self::InvalidToken => StatusCode::UNAUTHORIZED,
@@ -235,6 +241,8 @@ impl Remedy for RequestError {
                 .hint(Hint::new("list the API tokens:", "integ api-token list")),
             Self::MissingScope { scope } => usage("missing_scope")
                 .hint(Hint::new("create a token with it:", format!("integ api-token create NAME --scope {scope}"))),
+            Self::MissingRole { .. } => usage("missing_role")
+                .hint(Hint::new("at the machine of the server:", "integ operator set NAME --role editor")),
             Self::RateLimited { .. } | Self::TooManyExchanges { .. } => {
                 Diagnostic::new(Kind::Temporary, "rate_limited")
             }

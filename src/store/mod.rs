@@ -23,6 +23,7 @@ mod idempotency;
 mod inbox;
 mod links;
 mod locks;
+mod operators;
 mod outbox;
 mod record_hasher;
 mod records;
@@ -53,6 +54,7 @@ pub use idempotency::IdempotencyKeys;
 pub use inbox::{Events, Subscriptions, Webhooks};
 pub use links::Links;
 pub use locks::{Fence, LEASE_DURATION, Lease, LockKey, Locks};
+pub use operators::Operators;
 pub use outbox::{Endpoints, EventTypes, Outbox};
 pub use record_hasher::RecordHasher;
 pub use records::{Jobs, Records, Schedules, Streams};
@@ -106,6 +108,8 @@ pub trait Store: Send + Sync {
     fn api_token_trusts(&self) -> &dyn ApiTokenTrusts;
     /// Returns what persons allowed the tokens of the HTTP API to do.
     fn approvals(&self) -> &dyn Approvals;
+    /// Returns the operators of the dashboard, with their links and sessions.
+    fn operators(&self) -> &dyn Operators;
     /// Returns the bindings.
     fn bindings(&self) -> &dyn Bindings;
     /// Returns what two-way bindings know of linked entities.

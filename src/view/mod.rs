@@ -21,6 +21,7 @@ pub mod listen;
 pub mod log;
 pub mod mcp;
 pub mod metrics;
+pub mod operator;
 pub mod prometheus;
 pub mod records;
 pub mod sandbox;

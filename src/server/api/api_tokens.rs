@@ -49,7 +49,7 @@ pub(super) fn routes() -> Vec<ApiRoute> {
 
 async fn list(call: Call<PageQuery, Unused>) -> Result<JsonReply<CursorPage<ApiTokenView>>> {
     let PageQuery { limit, cursor } = call.query;
-    let tokens = api_tokens::list_tokens(&call.workspace, Some(&call.caller)).await?.tokens;
+    let tokens = api_tokens::list_tokens(&call.workspace, call.caller.token()).await?.tokens;
     Ok(JsonReply(CursorPage::of_list(tokens, cursor.as_ref(), limit, |token| token.id.to_string())?))
 }
 
@@ -77,6 +77,7 @@ struct CreateBody {
 async fn create(call: Call<Unused, CreateBody>) -> Result<Created<NewApiTokenView>> {
     let days = |days: u16| Duration::from_secs(u64::from(days) * DAY);
     let body = call.body;
+    call.caller.check_grants(&api_tokens::parse_scopes(&body.scopes)?)?;
     let request = CreateApiTokenRequest {
         name: body.name,
         user: body.user,
@@ -87,13 +88,13 @@ async fn create(call: Call<Unused, CreateBody>) -> Result<Created<NewApiTokenVie
         rotate_after: body.rotate_after_days.map(days),
         approve: body.approve,
     };
-    let view = api_tokens::create_token(&call.workspace, request, Some(&call.caller)).await?;
+    let view = api_tokens::create_token(&call.workspace, request, call.caller.token()).await?;
     Ok(Created(format!("/v1/api-tokens/{}", view.token.id), view))
 }
 
 async fn show(call: Call<Unused, Unused>) -> Result<JsonReply<ApiTokenView>> {
     let token: String = call.path("api_token")?;
-    Ok(JsonReply(api_tokens::show_token(&call.workspace, &token, Some(&call.caller)).await?))
+    Ok(JsonReply(api_tokens::show_token(&call.workspace, &token, call.caller.token()).await?))
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -112,6 +113,9 @@ struct UpdateBody {
 async fn update(call: Call<Unused, UpdateBody>) -> Result<JsonReply<ApiTokenView>> {
     let token = call.path("api_token")?;
     let UpdateBody { name, enabled, scopes, connections, approve } = call.body;
+    if let Some(scopes) = &scopes {
+        call.caller.check_grants(&api_tokens::parse_scopes(scopes)?)?;
+    }
     let request = UpdateApiTokenRequest {
         token,
         name,
@@ -122,12 +126,12 @@ async fn update(call: Call<Unused, UpdateBody>) -> Result<JsonReply<ApiTokenView
         rotate_after: None,
         approve,
     };
-    Ok(JsonReply(api_tokens::update_token(&call.workspace, request, Some(&call.caller)).await?))
+    Ok(JsonReply(api_tokens::update_token(&call.workspace, request, call.caller.token()).await?))
 }
 
 async fn revoke(call: Call<Unused, Unused>) -> Result<JsonReply<RevokedApiTokensView>> {
     let token: String = call.path("api_token")?;
-    Ok(JsonReply(api_tokens::revoke_token(&call.workspace, &token, Some(&call.caller)).await?))
+    Ok(JsonReply(api_tokens::revoke_token(&call.workspace, &token, call.caller.token()).await?))
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -140,10 +144,13 @@ struct RotateBody {
 }
 
 async fn rotate(call: Call<Unused, RotateBody>) -> Result<JsonReply<NewApiTokenView>> {
-    let token = call.path("api_token")?;
+    let token: String = call.path("api_token")?;
+    // Its new text is as good as one that is made.
+    let present = api_tokens::show_token(&call.workspace, &token, call.caller.token()).await?;
+    call.caller.check_grants(&present.scopes)?;
     let grace = Duration::from_secs(call.body.grace_secs.into());
     let request = RotateApiTokenRequest { token, grace, expires_in: None };
-    Ok(JsonReply(api_tokens::rotate_token(&call.workspace, request, Some(&call.caller)).await?))
+    Ok(JsonReply(api_tokens::rotate_token(&call.workspace, request, call.caller.token()).await?))
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -163,7 +170,7 @@ async fn usage(call: Call<UsageQuery, Unused>) -> Result<JsonReply<ApiTokenUsage
     let token: String = call.path("api_token")?;
     let days = Duration::from_secs(u64::from(call.query.days.clamp(1, 366) - 1) * DAY);
     let since = call.workspace.engine.clock.now().checked_sub(days).unwrap_or(Timestamp::MIN);
-    Ok(JsonReply(api_tokens::token_usage(&call.workspace, &token, since, Some(&call.caller)).await?))
+    Ok(JsonReply(api_tokens::token_usage(&call.workspace, &token, since, call.caller.token()).await?))
 }
 
 async fn scopes(_: Call<Unused, Unused>) -> Result<JsonReply<ApiScopeListView>> {

@@ -43,6 +43,7 @@ mod locks;
 mod meta;
 mod migrations;
 mod open;
+mod operators;
 mod outbox;
 mod prune;
 mod queue;
@@ -83,8 +84,8 @@ use self::writer::{WriteContext, Writer};
 use super::{
     Alerts, ApiTokenTrusts, ApiTokens, Approvals, Apps, AuditLog, Bindings, ConnectLinks, Connections, Consents,
     Endpoints, EntityStates, EventCreations, EventTypes, Events, Figures, Grants, HealthChecks, IdempotencyKeys, Jobs,
-    Links, Locks, MalformedValue, Outbox, PendingAudit, Records, Sandbox, Schedules, SignIns, Store, StoreError,
-    Streams, Subscriptions, Users, Webhooks,
+    Links, Locks, MalformedValue, Operators, Outbox, PendingAudit, Records, Sandbox, Schedules, SignIns, Store,
+    StoreError, Streams, Subscriptions, Users, Webhooks,
 };
 
 /// The version of the SQLite underneath.
@@ -250,6 +251,10 @@ impl Store for SqliteStore {
     }
 
     fn approvals(&self) -> &dyn Approvals {
+        self
+    }
+
+    fn operators(&self) -> &dyn Operators {
         self
     }
 

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use integ::store::{
     Alerts, ApiTokenTrusts, ApiTokens, Approvals, Apps, AuditLog, Bindings, ConnectLinks, Connections, Consents,
     Endpoints, EntityStates, EventCreations, EventTypes, Events, Figures, Grants, HealthChecks, IdempotencyKeys, Jobs,
-    Links, Locks, MalformedValue, Outbox, PendingAudit, Records, Sandbox, Schedules, SignIns, Store, StoreError,
+    Links, Locks, MalformedValue, Operators, Outbox, PendingAudit, Records, Sandbox, Schedules, SignIns, Store, StoreError,
     Streams, Subscriptions, Users, Webhooks,
 };
 use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard};
@@ -177,6 +177,10 @@ impl Store for PostgresStore {
     }
 
     fn api_token_trusts(&self) -> &dyn ApiTokenTrusts {
+        self
+    }
+
+    fn operators(&self) -> &dyn Operators {
         self
     }
 

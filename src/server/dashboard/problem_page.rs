@@ -1,0 +1,64 @@
+//! A failure as a page: what failed in full, and its fix.
+
+use maud::html;
+
+use super::context::DashboardContext;
+use super::fix::fix;
+use super::{DashboardPage, layout, page_reply};
+use crate::http::serve::{FullResponse, StatusCode};
+use crate::server::problem::Problem;
+
+/// Shows why a page cannot be shown.
+pub(super) fn respond(context: &DashboardContext, problem: Problem) -> FullResponse {
+    shown(context, problem, None, &[])
+}
+
+/// Shows why a form has done nothing. `back` is the page that it was on; long texts of it can be copied.
+pub(super) fn respond_to_form(
+    context: &DashboardContext,
+    problem: Problem,
+    back: &str,
+    fields: &[(String, String)],
+) -> FullResponse {
+    shown(context, problem, Some(back), fields)
+}
+
+fn shown(
+    context: &DashboardContext,
+    problem: Problem,
+    back: Option<&str>,
+    fields: &[(String, String)],
+) -> FullResponse {
+    let texts: Vec<&str> = fields.iter().map(|(_, text)| text.as_str()).filter(|text| text.contains('\n')).collect();
+    let title = match problem.status {
+        StatusCode::NOT_FOUND => "Not found",
+        StatusCode::FORBIDDEN => "Not allowed",
+        _ if back.is_some() => "Nothing was changed",
+        _ => "This page cannot be shown",
+    };
+    let hint = problem.hint.as_ref().map(ToString::to_string);
+    let body = html! {
+        h1 { (title) }
+        div .callout .bad role="alert" {
+            p { (sentence(&problem.detail)) }
+            @if let Some(hint) = hint { (fix(context, &hint)) }
+        }
+        p .hint { "Code: " code { (problem.code) } }
+        @for text in texts { h2 { "What you sent" } pre { (text) } }
+        @if let Some(back) = back { p { a .button href=(context.href(back)) { "Back" } } }
+    };
+    page_reply(
+        problem.status,
+        &layout::document(context, &DashboardPage { title: title.to_owned(), section: "", body }),
+    )
+}
+
+/// Returns a message of the API as a sentence.
+pub(super) fn sentence(message: &str) -> String {
+    let mut chars = message.chars();
+    match chars.next() {
+        Some(first) if !message.ends_with(['.', '!', '?']) => format!("{}{}.", first.to_uppercase(), chars.as_str()),
+        Some(first) => format!("{}{}", first.to_uppercase(), chars.as_str()),
+        None => String::new(),
+    }
+}
