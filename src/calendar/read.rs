@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
@@ -50,12 +51,12 @@ pub struct CalendarDescription {
 pub(super) async fn connector_of(
     workspace: &Workspace,
     name: &ConnectionName,
-) -> Result<(Box<Connector>, Box<CalendarDefinition>)> {
+) -> Result<(Arc<Connector>, Box<CalendarDefinition>)> {
     let connection = workspace.connection(name).await?;
     let connector = workspace.engine.catalogue.get(connection.name.connector())?;
     let definition = connector.calendar.clone();
     let definition = definition.ok_or_else(|| CalendarError::NotACalendar { connection: name.clone() })?;
-    Ok((Box::new(connector), definition))
+    Ok((connector, definition))
 }
 
 /// Returns the connections that have a calendar, by their names.

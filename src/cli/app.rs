@@ -61,8 +61,8 @@ enum AppCommand {
         connector: String,
         /// The server whose app is removed, if there are several: as `integ app list` prints it
         #[arg(long, value_name = "URL")]
-        server: Option<String>,
-        /// Remove one of all workspaces
+        issuer: Option<String>,
+        /// Remove the app that is stored for all workspaces
         #[arg(long)]
         global: bool,
     },
@@ -115,8 +115,8 @@ pub(super) fn run(workspace: &Workspace, ui: &Ui, args: AppArgs) -> Result<u8> {
             ));
         }
         AppCommand::List => ui.show(&workspace.run(workspaces::list_apps(workspace))?)?,
-        AppCommand::Remove { connector, server, global } => {
-            let request = RemoveAppRequest { connector, server, scope: scope(global) };
+        AppCommand::Remove { connector, issuer, global } => {
+            let request = RemoveAppRequest { connector, server: issuer, scope: scope(global) };
             let removed = workspace.run(workspaces::remove_app(workspace, request))?;
             ui.note(&format!("Removed the app of {}. Connections made with it keep working.", removed.connector));
         }

@@ -13,7 +13,8 @@ use super::global::GlobalArgs;
 use super::{
     api, api_token, app, approval, audit, binding, calendar, call, completions, config, connect, connect_link,
     connector, consent, dashboard, disconnect, doctor, endpoint, exec, export, git_credential, help, link, logs, man,
-    mcp, metrics, operator, reconnect, refresh, rename, reveal, sandbox, serve, status, sync, test, token, user, vault,
+    mcp, metrics, operator, proxy, reconnect, refresh, rename, reveal, sandbox, serve, status, sync, test, token, user,
+    vault,
     webhook, workspace,
 };
 use crate::ops::Operation;
@@ -48,6 +49,7 @@ pub(super) enum CliCommand {
     Export(export::ExportArgs),
     GitCredential(git_credential::GitCredentialArgs),
     Mcp(mcp::McpArgs),
+    Proxy(proxy::CredentialProxyArgs),
     Api(api::ApiArgs),
     Call(call::CallArgs),
     Calendar(Box<calendar::CalendarArgs>),
@@ -218,8 +220,14 @@ mod tests {
         let mut commands = Vec::new();
         leaves(&command(), "", &mut commands);
         // The parts of `connect` for callers of the API, and what browsers do.
-        const OF_THE_API: [&str; 5] =
-            ["connect start", "connect finish", "connect show", "dashboard sign-in", "dashboard sign-out"];
+        const OF_THE_API: [&str; 6] = [
+            "connect start",
+            "connect finish",
+            "connect show",
+            "connect-link open",
+            "dashboard sign-in",
+            "dashboard sign-out",
+        ];
         let changes = crate::ops::operations().filter(|operation| operation.effect != crate::model::Effect::Read);
         for operation in changes.filter(|operation| !OF_THE_API.contains(&operation.name)) {
             let (words, flag) = operation.name.split_once(" --").unwrap_or((operation.name, ""));

@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::input_file::read_input_file;
-use super::table::{TableCell, relative, table};
+use super::table::{TableCell, relative, remove_spare, table};
 use super::terminal::Terminal;
 use super::ui::{Render, Tone, Ui, is_reader_closed};
 use super::value_parser;
@@ -24,10 +24,10 @@ use crate::view::audit::{AuditEntryView, AuditListView, AuditVerificationView};
 
 /// Show and verify the audit log: who changed what
 ///
-/// Each change is recorded in the commit that makes it, or before a service is asked. Entries form a chain: an entry that
-/// was edited, removed or moved is found by `integ audit verify`. A checkpoint from `integ audit export`, stored
-/// elsewhere, also proves that nothing was cut off. With `integ config set audit.local true`, what you read is recorded as
-/// well.
+/// A change and its entry are one commit; a change at a service is recorded before the request is sent. Entries form a
+/// chain, so that `integ audit verify` finds every entry that was edited, removed or moved. A checkpoint from `integ
+/// audit export`, stored elsewhere, also proves that nothing was cut off. With `integ config set audit.local true`,
+/// what you read is recorded as well.
 #[derive(Debug, Args)]
 pub(super) struct AuditArgs {
     #[command(subcommand)]
@@ -176,8 +176,10 @@ impl Render for AuditListView {
                 outcome(entry),
             ]
         };
-        let headings = ["sequence", "at", "actor", "operation", "connection", "user", "outcome"];
-        table(ui, &headings, self.entries.iter().map(row).collect())
+        let mut headings = vec!["sequence", "at", "actor", "operation", "connection", "user", "outcome"];
+        let mut rows: Vec<Vec<TableCell>> = self.entries.iter().map(row).collect();
+        remove_spare(ui, &mut headings, &mut rows, &["user", "actor"]);
+        table(ui, &headings, rows)
     }
 }
 

@@ -10,8 +10,8 @@ use url::Url;
 
 use super::audit;
 use super::operator::confirm_role;
-use super::serve::public_url;
 use super::ui::{Render, Ui, escape};
+use super::value_parser::server_url;
 use super::vault::new_identity::new_identity_note;
 use crate::config::ServeConfig;
 use crate::connect::Prompter;
@@ -72,7 +72,7 @@ struct LinkArgs {
     #[arg(long, value_name = "ROLE")]
     role: Option<OperatorRole>,
     /// URL at which browsers reach the server (default: `serve.public_url`, or `serve.bind`)
-    #[arg(long, value_name = "URL", value_parser = public_url)]
+    #[arg(long, value_name = "URL", value_parser = server_url)]
     public_url: Option<Url>,
 }
 
@@ -80,14 +80,14 @@ struct LinkArgs {
 ///
 /// # Errors
 /// A port that cannot be used.
-pub(super) fn listen(args: &DashboardArgs, settings: &mut ServeConfig) -> Result<Option<TcpListener>> {
+pub(super) fn listen(args: &DashboardArgs, settings: &mut ServeConfig) -> Result<Option<Vec<TcpListener>>> {
     if args.command.is_some() {
         return Ok(None);
     }
     match serving::listen(settings.bind) {
-        Ok((listener, address)) => {
+        Ok((listeners, address)) => {
             settings.bind = address;
-            Ok(Some(listener))
+            Ok(Some(listeners))
         }
         Err(ServeError::Bind { source, .. }) if source.kind() == io::ErrorKind::AddrInUse => Ok(None),
         Err(error) => Err(error.into()),
@@ -98,7 +98,7 @@ pub(super) fn run(
     workspace: Workspace,
     ui: &Ui,
     args: DashboardArgs,
-    listener: Option<TcpListener>,
+    listeners: Option<Vec<TcpListener>>,
     server: &dyn WorkspaceServer,
 ) -> Result<u8> {
     if let Some(DashboardCommand::Link(args)) = args.command {
@@ -122,12 +122,12 @@ pub(super) fn run(
         ui.note(&new_identity_note(&workspace, location));
     }
     let opener = Opener { ui, link: RefCell::new(Some(created.url)), uses_browser: !args.no_browser };
-    let Some(listener) = listener else {
+    let Some(listeners) = listeners else {
         opener.open()?;
         return Ok(0);
     };
     let handlers = Handlers::new(&workspace.engine.config, EventSelection::default());
-    let request = ServeRequest { listener, max_attempts: ATTEMPTS, handlers: Arc::new(handlers) };
+    let request = ServeRequest { listeners, max_attempts: ATTEMPTS, handlers: Arc::new(handlers) };
     let workspace = Arc::new(workspace);
     workspace.run_to_end(server.serve(&[Arc::clone(&workspace)], request, &opener))?;
     Ok(Kind::Interrupted.exit_code())

@@ -45,6 +45,7 @@ use crate::view::log::LogEntryView;
 use crate::view::mcp::ServerEntryView;
 use crate::view::metrics::{ConnectionMetricsView, WorkspaceMetricsView};
 use crate::view::operator::{NewDashboardLinkView, OperatorListView, RemovedOperatorView, SetOperatorView};
+use crate::view::proxy::CredentialProxyView;
 use crate::view::records::{StoredStreamListView, WrittenStreamListView};
 use crate::view::sandbox::{EmulatorView, FaultListView, SandboxAdvanceView, SandboxRecordsView};
 use crate::view::serving::ServingView;
@@ -218,11 +219,13 @@ const OUTPUTS: &[(&str, Output)] = &[
     ("man", Other("a manual page")),
     ("mcp install", Objects(&[document::<ServerEntryView>()])),
     ("mcp proxy", Other("messages of the Model Context Protocol")),
+    ("mcp serve", Other("messages of the Model Context Protocol")),
     ("mcp uninstall", Objects(&[document::<ServerEntryView>()])),
     ("metrics", Objects(&[document::<WorkspaceMetricsView>(), document::<ConnectionMetricsView>()])),
     ("operator list", Objects(&[document::<OperatorListView>()])),
     ("operator remove", Objects(&[document::<RemovedOperatorView>()])),
     ("operator set", Objects(&[document::<SetOperatorView>()])),
+    ("proxy", Objects(&[line::<CredentialProxyView>()])),
     ("reconnect", Objects(&[line::<ConnectEventView>()])),
     ("records", Objects(&[document::<StoredStreamListView>(), document::<WrittenStreamListView>()])),
     ("refresh", Objects(&[document::<RefreshListView>()])),

@@ -45,6 +45,7 @@ impl ConfigKey {
                 | "health.intervals"
                 | "serve.hosts"
                 | "serve.return_origins"
+                | "serve.trusted_proxies"
         )
     }
 }
@@ -188,7 +189,7 @@ pub const KEYS: &[ConfigKey] = &[
     },
     ConfigKey {
         name: "serve.hosts",
-        purpose: "Further names that requests to the server may have in their Host header",
+        purpose: "Additional host names under which the server accepts requests",
         expected: "hosts such as api.internal or api.internal:8080",
         get: |config| join(config.serve.hosts.iter().cloned()),
         set: |config, text| {
@@ -202,6 +203,20 @@ pub const KEYS: &[ConfigKey] = &[
         expected: "origins such as https://app.example",
         get: |config| join(config.serve.return_origins.iter().map(ToString::to_string)),
         set: |config, text| list(text).map(|origins| config.serve.return_origins = origins),
+    },
+    ConfigKey {
+        name: "serve.trusted_proxies",
+        purpose: "Proxies whose Forwarded and X-Forwarded headers the server believes",
+        expected: "addresses and blocks, as in \"127.0.0.1, 10.0.0.0/8\"",
+        get: |config| join(config.serve.trusted_proxies.iter().map(ToString::to_string)),
+        set: |config, text| list(text).map(|proxies| config.serve.trusted_proxies = proxies),
+    },
+    ConfigKey {
+        name: "serve.log_format",
+        purpose: "How the server writes its log to stderr",
+        expected: "text or json",
+        get: |config| Some(config.serve.log_format.to_string()),
+        set: |config, text| text.trim().parse().ok().map(|format| config.serve.log_format = format),
     },
     ConfigKey {
         name: "notify.command",
@@ -351,7 +366,7 @@ pub const KEYS: &[ConfigKey] = &[
     },
     ConfigKey {
         name: "health.intervals",
-        purpose: "Other intervals, of connections and of connectors",
+        purpose: "Intervals of single connections or connectors",
         expected: "names with times of at least 1m, as in \"slack@work=5m, github=off\"",
         get: |config| join(config.health.intervals.iter().map(ToString::to_string)),
         set: |config, text| list(text).map(|intervals| config.health.intervals = intervals),
@@ -382,7 +397,7 @@ pub const KEYS: &[ConfigKey] = &[
     },
     ConfigKey {
         name: "alerts.expiry",
-        purpose: "How long before its end a certificate, a grant or an API token is reported",
+        purpose: "How long before expiry a certificate, grant or API token is reported",
         expected: "a time of at least 1h, or off",
         get: |config| Some(format_or_off(config.alerts.expiry)),
         set: |config, text| {

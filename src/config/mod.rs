@@ -22,7 +22,7 @@ pub use edit::{ConfigKey, KEYS, find_key, set, unset};
 pub use load::load;
 pub use monitoring::{AlertsConfig, CheckInterval, HealthConfig};
 pub use project::{ProjectConfig, ProjectError};
-pub use serve::{ServeConfig, WebOrigin, parse_public_url};
+pub use serve::{LogFormat, ProxyNetwork, ServeConfig, WebOrigin, parse_public_url};
 
 use crate::error::{Diagnostic, Hint, Kind, Remedy};
 use crate::files::TrustError;

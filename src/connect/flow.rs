@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use url::Url;
@@ -211,11 +212,11 @@ impl<'a> ConnectFlow<'a> {
         let params = self.resolve_params(&connector, auth_name, auth)?;
         let connection = self.draft_connection(name, auth_name, params);
         self.ensure_same_resource(auth, &connection)?;
-        self.session_of(connector.clone(), connection).await
+        self.session_of(Arc::clone(&connector), connection).await
     }
 
     /// Returns the session of a connection that is not stored yet.
-    pub(super) async fn session_of(&self, connector: Connector, connection: Connection) -> Result<Session> {
+    pub(super) async fn session_of(&self, connector: Arc<Connector>, connection: Connection) -> Result<Session> {
         let auth = connector.auth_method(Some(&connection.auth))?.1.clone();
         let (name, params) = (&connection.name, &connection.params);
         let route = match (&self.request.origin, self.request.is_sandbox) {

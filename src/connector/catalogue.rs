@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Deserialize;
 use toml::Spanned;
@@ -101,16 +102,27 @@ impl ConnectorSource {
     }
 }
 
+/// Parsed connectors in memory: more than are compiled in, so that only a folder with many files has some parsed again.
+const MAX_PARSED: usize = 64;
+
 /// The connectors compiled in and those in the user's folder.
 #[derive(Clone, Debug)]
 pub struct Catalogue {
     folder: PathBuf,
+    parsed: Arc<Mutex<BTreeMap<String, ParsedConnector>>>,
+}
+
+/// A connector, and the text that it was parsed from: a server uses one for many requests, and the file may change meanwhile.
+#[derive(Clone, Debug)]
+struct ParsedConnector {
+    text: String,
+    connector: Arc<Connector>,
 }
 
 impl Catalogue {
     /// Creates a catalogue with the user's connector folder, which need not exist; nothing is read yet.
     pub fn new(folder: &Path) -> Self {
-        Self { folder: folder.to_owned() }
+        Self { folder: folder.to_owned(), parsed: Arc::default() }
     }
 
     /// The user's folder, which need not be there.
@@ -169,13 +181,17 @@ impl Catalogue {
         Ok(Some(pin.map(|pin| pin.capabilities.variables).unwrap_or_default()))
     }
 
-    /// One connector, parsed.
+    /// Returns a connector, parsed. The file is read again each time, and parsed again if it has changed.
     ///
     /// # Errors
     /// [`ConnectorError::Unknown`] with the likely one, [`ConnectorError::Invalid`] with the first mistake,
     /// [`ConnectorError::ChecksumMismatch`] for an installed one that is not what was installed.
-    pub fn get(&self, id: &str) -> Result<Connector, ConnectorError> {
+    pub fn get(&self, id: &str) -> Result<Arc<Connector>, ConnectorError> {
         let (text, source) = self.text(id)?;
+        let mut parsed = self.parsed.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = parsed.get(id).filter(|known| known.text == text) {
+            return Ok(Arc::clone(&known.connector));
+        }
         let invalid =
             |first| ConnectorError::Invalid { id: id.to_owned(), first, path: source.path().map(Path::to_owned) };
         match parse(&text) {
@@ -183,7 +199,14 @@ impl Catalogue {
             Ok(connector) if connector.id != id => {
                 Err(invalid(format!("id: {:?} is not the name of its file", connector.id)))
             }
-            Ok(connector) => Ok(connector),
+            Ok(connector) => {
+                if parsed.len() >= MAX_PARSED {
+                    parsed.pop_first();
+                }
+                let connector = Arc::new(connector);
+                parsed.insert(id.to_owned(), ParsedConnector { text, connector: Arc::clone(&connector) });
+                Ok(connector)
+            }
             // The message with its line is worth the second parse: it is the user's own file.
             Err(first) => Err(invalid(validate(&text).first().map_or(first, ToString::to_string))),
         }

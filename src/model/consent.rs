@@ -7,9 +7,10 @@ use thiserror::Error;
 
 use super::link::is_id;
 use super::name::ConnectionName;
+use super::random_id::random_id;
 use super::user::UserId;
 use super::words::words;
-use crate::clock::{self, Timestamp};
+use crate::clock::Timestamp;
 use crate::error::{Diagnostic, Hint, Kind, Remedy};
 
 /// The longest part of a resource, purpose or description, in bytes.
@@ -18,36 +19,9 @@ const MAX_PART_BYTES: usize = 256;
 /// The longest description, in bytes.
 const MAX_DESCRIPTION_BYTES: usize = 1_024;
 
-/// The id of a consent: `cns_` and up to 64 ASCII letters, digits or `_`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ConsentId(String);
-
-impl ConsentId {
-    /// Creates a new id, short enough for a table.
-    pub fn random() -> Self {
-        Self(format!("cns_{:012x}", u64::from_be_bytes(clock::random::<8>()) >> 16))
-    }
-
-    /// Returns the id with its prefix `cns_`.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for ConsentId {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let own = text.strip_prefix("cns_").is_some_and(|rest| !rest.is_empty() && rest.len() <= 64);
-        let plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-        if own && plain { Ok(Self(text.to_owned())) } else { Err(format!("{text:?} is not a consent ID (cns_…)")) }
-    }
-}
-
-impl fmt::Display for ConsentId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
+random_id! {
+    /// The id of a consent: `cns_` and 48 random bits in hexadecimal.
+    ConsentId, "cns_", 6, "a consent"
 }
 
 /// What sort of processing a consent allows.

@@ -35,7 +35,7 @@ pub struct LinkedObject {
 /// A text that cannot be a part of a link.
 #[derive(Debug, Error)]
 pub enum LinkPartError {
-    #[error("invalid entity {0:?}")]
+    #[error("invalid entity {0:?}: write TYPE/ID, such as customer/42")]
     Entity(String),
     #[error("invalid object {id:?} of {resource:?}")]
     Object { resource: String, id: String },

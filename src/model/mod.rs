@@ -29,6 +29,7 @@ pub mod message;
 pub mod name;
 pub mod notification;
 pub mod operator;
+pub mod random_id;
 pub mod record;
 pub mod schedule;
 pub mod secrets;

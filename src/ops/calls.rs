@@ -5,19 +5,19 @@ use std::ops::ControlFlow;
 use serde_json::{Map, Value};
 
 use super::{Effect, Operation, OperationScope, Reach};
-use crate::api::{self, ActionCall, ApiError, Input, Parameters, PathCall};
+use crate::api::{self, ActionCall, ApiError, Input, PagePosition, Parameters, PathCall};
 use crate::connector::{Action, ActionBody, HttpMethod, NameCase};
 use crate::error::Result;
 use crate::http::Response;
 use crate::model::{ApiVerb, ConnectionName};
 use crate::oauth::refresh;
 use crate::runtime::Workspace;
-use crate::view::call::{ActionListView, CallResultView, RequestPreviewView};
+use crate::view::call::{ActionListView, CallResultView, CallableActionView, RequestPreviewView};
 
 /// The operations of this module. Their effect is the greatest that any action or path can have.
 pub const OPERATIONS: &[Operation] = &[
     Operation::local("call", OperationScope::Connections, Effect::Destroy)
-        .reachable_by(Reach::Api)
+        .reachable_by(Reach::Agent)
         .requires(ApiVerb::Call),
     Operation::local("api", OperationScope::Connections, Effect::Destroy)
         .reachable_by(Reach::Api)
@@ -45,6 +45,20 @@ pub struct ConnectionAction {
 }
 
 impl ConnectionAction {
+    /// Returns its view, from which [`Self::from_view`] makes an action with the same parameters.
+    pub fn view(&self) -> CallableActionView {
+        CallableActionView::new(self.connection.clone(), self.name.clone(), &self.action, self.names)
+    }
+
+    /// Returns what is needed to parse the parameters of an action on another machine.
+    ///
+    /// # Errors
+    /// A view that describes no action.
+    pub fn from_view(view: CallableActionView) -> Result<Self, serde_json::Error> {
+        let action = view.to_action()?;
+        Ok(Self { connection: view.connection, name: view.action, action, names: NameCase::Snake })
+    }
+
     /// Returns the action's declared parameters, with the case in which the API writes their names.
     pub fn parameters(&self) -> Parameters<'_> {
         Parameters { action: &self.action, names: self.names }
@@ -76,7 +90,7 @@ pub async fn find_action(workspace: &Workspace, connection: ConnectionName, acti
 /// # Errors
 /// Those of [`find_action`].
 pub async fn action_effect(workspace: &Workspace, connection: ConnectionName, action: &str) -> Result<Effect> {
-    Ok(find_action(workspace, connection, action).await?.action.method.effect())
+    Ok(find_action(workspace, connection, action).await?.action.effect())
 }
 
 /// An action to call.
@@ -153,6 +167,24 @@ impl CallPathRequest {
     }
 }
 
+/// Returns what a request to a path may do at the service. One that asks to be taken as another destroys.
+///
+/// # Errors
+/// Unknown connections.
+pub async fn request_effect(workspace: &Workspace, request: &CallPathRequest) -> Result<Effect> {
+    let connector =
+        workspace.engine.catalogue.get(workspace.connection(&request.connection).await?.name.connector())?;
+    let names = request.headers.iter().map(|(name, _)| name.as_str());
+    let query = request.path.split_once('?').map_or("", |(_, query)| query);
+    let fields = Value::Object(request.fields.clone()).to_string();
+    let bodies = [fields.as_bytes(), request.body.as_deref().unwrap_or_default()];
+    let is_other = |body: &&[u8]| api::method_override(names.clone(), query, "application/json", body).is_some();
+    if bodies.iter().any(is_other) {
+        return Ok(Effect::Destroy);
+    }
+    Ok(api::path_effect(&connector, request.effective_method(), &request.path))
+}
+
 /// Calls a path, and passes each page to `on_page` as it arrives, until that breaks. An error response is also passed
 /// on, and is then returned as an error.
 ///
@@ -163,35 +195,68 @@ pub async fn call_path(
     request: CallPathRequest,
     on_page: impl FnMut(&Response) -> Result<ControlFlow<()>> + Send,
 ) -> Result<()> {
-    let method = request.effective_method();
-    let CallPathRequest { connection, method: _, path, fields, body, headers, idempotency_key, paginate } = request;
-    let has_fields = !fields.is_empty();
-    let format = workspace.engine.catalogue.get(workspace.connection(&connection).await?.name.connector())?.api.body;
-    let is_in_query = body.is_some() || method.is_bodiless() || format == ActionBody::Query;
-    let document = Value::Object(fields);
-    let query: Vec<(String, String)> = if is_in_query {
-        url::form_urlencoded::parse(&api::form(&document)).into_owned().collect()
-    } else {
-        Vec::new()
-    };
-    let json = |bytes| ("application/json".to_owned(), bytes);
-    let body = match body {
-        Some(bytes) => Some(json(bytes)),
-        None if is_in_query || !has_fields => None,
-        None if format == ActionBody::Form => {
-            Some(("application/x-www-form-urlencoded".to_owned(), api::form(&document)))
+    let sent = PreparedPath::new(workspace, request).await?;
+    api::fetch(workspace, &sent.call(), on_page).await
+}
+
+/// Calls a path for one page, at a position that the page before led to. A caller who asks for each page follows
+/// [`FetchedPage::next`](api::FetchedPage::next).
+///
+/// # Errors
+/// [`ApiError`]. An error response is in the page.
+pub async fn call_page(
+    workspace: &Workspace,
+    request: CallPathRequest,
+    position: &PagePosition,
+) -> Result<api::FetchedPage> {
+    let sent = PreparedPath::new(workspace, request).await?;
+    api::fetch_page(workspace, &sent.call(), position).await
+}
+
+/// A request with its fields where the API has them.
+struct PreparedPath {
+    request: CallPathRequest,
+    method: HttpMethod,
+    query: Vec<(String, String)>,
+    body: Option<(String, Vec<u8>)>,
+}
+
+impl PreparedPath {
+    async fn new(workspace: &Workspace, mut request: CallPathRequest) -> Result<Self> {
+        let method = request.effective_method();
+        let connector = workspace.connection(&request.connection).await?.name;
+        let format = workspace.engine.catalogue.get(connector.connector())?.api.body;
+        let body = request.body.take();
+        let has_fields = !request.fields.is_empty();
+        let is_in_query = body.is_some() || method.is_bodiless() || format == ActionBody::Query;
+        let document = Value::Object(std::mem::take(&mut request.fields));
+        let query: Vec<(String, String)> = if is_in_query {
+            url::form_urlencoded::parse(&api::form(&document)).into_owned().collect()
+        } else {
+            Vec::new()
+        };
+        let json = |bytes| ("application/json".to_owned(), bytes);
+        let body = match body {
+            Some(bytes) => Some(json(bytes)),
+            None if is_in_query || !has_fields => None,
+            None if format == ActionBody::Form => {
+                Some(("application/x-www-form-urlencoded".to_owned(), api::form(&document)))
+            }
+            None => Some(json(document.to_string().into_bytes())),
+        };
+        Ok(Self { request, method, query, body })
+    }
+
+    fn call(&self) -> PathCall<'_> {
+        PathCall {
+            connection: &self.request.connection,
+            method: self.method,
+            path: &self.request.path,
+            query: &self.query,
+            headers: &self.request.headers,
+            body: self.body.clone(),
+            idempotency_key: self.request.idempotency_key.as_deref(),
+            paginate: self.request.paginate,
         }
-        None => Some(json(document.to_string().into_bytes())),
-    };
-    let call = PathCall {
-        connection: &connection,
-        method,
-        path: &path,
-        query: &query,
-        headers: &headers,
-        body,
-        idempotency_key: idempotency_key.as_deref(),
-        paginate,
-    };
-    api::fetch(workspace, &call, on_page).await
+    }
 }

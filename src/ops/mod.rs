@@ -4,6 +4,7 @@
 //! `cli` reads files and arguments first. Each module declares its operations in a constant; [`operations`] lists all
 //! of them.
 
+pub mod agents;
 pub mod api_tokens;
 pub mod approvals;
 pub mod audit;
@@ -23,6 +24,7 @@ pub mod logs;
 pub mod mcp;
 pub mod metrics;
 pub mod operators;
+pub mod proxy;
 pub mod reveal;
 pub mod sandbox;
 #[cfg(test)]
@@ -99,6 +101,7 @@ impl Operation {
 /// Every operation, module by module.
 pub fn operations() -> impl Iterator<Item = &'static Operation> {
     let modules = [
+        agents::OPERATIONS,
         api_tokens::OPERATIONS,
         approvals::OPERATIONS,
         audit::OPERATIONS,
@@ -117,6 +120,7 @@ pub fn operations() -> impl Iterator<Item = &'static Operation> {
         mcp::OPERATIONS,
         metrics::OPERATIONS,
         operators::OPERATIONS,
+        proxy::OPERATIONS,
         reveal::OPERATIONS,
         sandbox::OPERATIONS,
         sign_ins::OPERATIONS,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use thiserror::Error;
 
-use super::{Effect, Operation, OperationScope, Reach};
+use super::{Effect, Operation, OperationScope};
 use crate::connector::Connector;
 use crate::error::{Diagnostic, Hint, Kind, Remedy, Result};
 use crate::runtime::{Workspace, update_sandbox_state};
@@ -14,17 +14,17 @@ use crate::view::sandbox::{
     EmulatorEvent, EmulatorView, FaultListView, FaultView, SandboxAdvanceView, SandboxRecordsView, SandboxResetView,
 };
 
-const fn operation(name: &'static str, effect: Effect, reach: Reach) -> Operation {
-    Operation::local(name, OperationScope::Sandbox, effect).reachable_by(reach)
+const fn operation(name: &'static str, effect: Effect) -> Operation {
+    Operation::local(name, OperationScope::Sandbox, effect)
 }
 
 /// The operations of this module. `sandbox fault` without a fault only lists them.
 pub const OPERATIONS: &[Operation] = &[
-    operation("sandbox run", Effect::Write, Reach::Local),
-    operation("sandbox fault", Effect::Write, Reach::Api),
-    operation("sandbox advance", Effect::Write, Reach::Api),
-    operation("sandbox data", Effect::Write, Reach::Api),
-    operation("sandbox reset", Effect::Destroy, Reach::Api),
+    operation("sandbox run", Effect::Write),
+    operation("sandbox fault", Effect::Write),
+    operation("sandbox advance", Effect::Write),
+    operation("sandbox data", Effect::Write),
+    operation("sandbox reset", Effect::Destroy),
 ];
 
 /// Why an operation on the sandbox failed.
@@ -207,7 +207,7 @@ pub async fn set_sandbox_records(
         return Err(SandboxError::stream_not_found(&connector, &stream).into());
     }
     change_state(workspace, &connector.id, |state| state.set_records(&stream, records)).await?;
-    Ok(SandboxRecordsView { connector: connector.id, stream, records })
+    Ok(SandboxRecordsView { connector: connector.id.clone(), stream, records })
 }
 
 /// Resets the state of an emulated service, or of all: rotated and revoked grants, faults, ticks and sizes.

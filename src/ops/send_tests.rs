@@ -6,7 +6,7 @@ use super::sync::{self, SingerTarget};
 use super::webhooks::{self, ListenObserver, ListenStarted, SimulationObserver, SimulationTarget};
 use super::{
     Operation, api_tokens, approvals, audit, bindings, bundles, calendar, calls, connect_links, connections,
-    connectors, consents, endpoints, git_credential, idempotency, links, logs, mcp, metrics, operators, reveal,
+    connectors, consents, endpoints, git_credential, idempotency, links, logs, mcp, metrics, operators, proxy, reveal,
     sandbox, serving, sign_ins, tokens, users, vault, workspaces,
 };
 use crate::error::Result;
@@ -153,6 +153,8 @@ fn calendar_are_send(workspace: &Workspace) {
 
 fn calls_are_send(workspace: &Workspace) {
     check(|| calls::action_effect(workspace, any(), any()));
+    check(|| calls::request_effect(workspace, any()));
+    check(|| calls::call_page(workspace, any(), any()));
     check(|| calls::list_actions(workspace, any()));
     check(|| calls::find_action(workspace, any(), ""));
     check(|| calls::call_action(workspace, any()));
@@ -170,6 +172,10 @@ fn connections_are_send(workspace: &Workspace) {
     check(|| connections::list_connection_names(workspace));
     check(|| connections::refresh(workspace, any()));
     check(|| connections::test(workspace, any(), any()));
+}
+
+fn proxy_is_send(workspace: &Workspace) {
+    check(|| proxy::lend_connection(workspace, any(), |_| Ok(())));
 }
 
 fn connectors_are_send(workspace: &Workspace) {
@@ -271,6 +277,7 @@ fn tokens_are_send(workspace: &Workspace) {
     check(|| bundles::export(workspace, any()));
     check(|| git_credential::git_credential(workspace, any(), any()));
     check(|| tokens::access_token(workspace, any()));
+    check(|| tokens::credential(workspace, any()));
     check(|| tokens::id_token(workspace, any()));
     check(|| tokens::token(workspace, any()));
     check(|| tokens::token_headers(workspace, any()));
@@ -341,11 +348,12 @@ fn connect_links_are_send(workspace: &Workspace) {
     check(|| connect_links::create(workspace, any()));
     check(|| connect_links::list(workspace));
     check(|| connect_links::revoke(workspace, any()));
+    check(|| connect_links::find(workspace, any()));
     check(|| connect_links::open(workspace, any()));
 }
 
 fn idempotency_is_send(workspace: &Workspace) {
-    check(|| idempotency::claim_key(workspace, any(), any()));
+    check(|| idempotency::claim_key(workspace, any(), "", any()));
     check(|| idempotency::finish_key(workspace, any(), any()));
 }
 
@@ -356,7 +364,7 @@ fn serving_is_send(workspace: &Workspace) {
 
 #[test]
 fn no_operation_is_missing_here() {
-    let _: [fn(&Workspace); 25] = [
+    let _: [fn(&Workspace); 26] = [
         api_tokens_are_send,
         approvals_are_send,
         audit_are_send,
@@ -373,6 +381,7 @@ fn no_operation_is_missing_here() {
         mcp_are_send,
         monitoring_are_send,
         operators_are_send,
+        proxy_is_send,
         sandbox_are_send,
         serving_is_send,
         sign_ins_are_send,

@@ -25,10 +25,13 @@ pub use crate::connect::pending::{workspace_of_callback, workspace_of_token};
 
 const CONNECTIONS: OperationScope = OperationScope::Connections;
 
+/// Finishing a sign-in, which the callback does: the browser has no token, and its proof is in the URL.
+pub const FINISH: Operation = Operation::local("connect finish", CONNECTIONS, Effect::Write).reachable_by(Reach::Api);
+
 /// The operations of this module.
 pub const OPERATIONS: &[Operation] = &[
     Operation::local("connect start", CONNECTIONS, Effect::Write).reachable_by(Reach::Api),
-    Operation::local("connect finish", CONNECTIONS, Effect::Write).reachable_by(Reach::Api),
+    FINISH,
     // Asks the vendor whether a device code was entered, and stores the connection then.
     Operation::local("connect show", CONNECTIONS, Effect::Write).reachable_by(Reach::Api),
 ];
@@ -49,7 +52,7 @@ pub struct StartSignInRequest {
     pub account: Option<String>,
     /// The authentication method; the connector's first if absent.
     pub auth: Option<String>,
-    /// In place of the connector's defaults.
+    /// Scopes to request, instead of the connector's defaults.
     pub scopes: Vec<String>,
     /// Beside those that the connection has, or the defaults.
     pub added_scopes: Vec<String>,
@@ -113,7 +116,7 @@ pub enum SignInCallback {
 pub enum SignInRequestError {
     #[error("name one of `connector`, `url` and `reconnect`")]
     NoTarget,
-    #[error("{url} is not an address to return to")]
+    #[error("{url} is not an allowed address to return to")]
     ReturnNotAllowed { url: String, origin: String },
     #[error("the server has no public URL")]
     NoPublicUrl,
@@ -157,7 +160,9 @@ pub(super) async fn start_request(
     let target = SignInTarget { redirect_uri, return_to, link };
     Ok(match Box::pin(pending::start(workspace, request, &target)).await? {
         StartedSignIn::Redirect { id, authorization_url, expires_at } => {
-            StartedSignInView::Redirect { sign_in: id, authorization_url: authorization_url.to_string(), expires_at }
+            // The emulator of a sandbox connection listens on loopback, where the person's browser may not be.
+            let authorization_url = workspace.publish_sandbox_page(&authorization_url).to_string();
+            StartedSignInView::Redirect { sign_in: id, authorization_url, expires_at }
         }
         StartedSignIn::DeviceCode {
             id,
@@ -169,8 +174,9 @@ pub(super) async fn start_request(
         } => StartedSignInView::DeviceCode {
             sign_in: id,
             user_code,
-            verification_uri: verification_uri.to_string(),
-            verification_uri_complete: verification_uri_complete.as_ref().map(Url::to_string),
+            verification_uri: workspace.publish_sandbox_page(&verification_uri).to_string(),
+            verification_uri_complete: verification_uri_complete
+                .map(|complete| workspace.publish_sandbox_page(&complete).to_string()),
             interval: interval.as_secs(),
             expires_at,
         },

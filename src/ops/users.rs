@@ -22,7 +22,7 @@ pub const OPERATIONS: &[Operation] = &[
 /// Why an operation on a user cannot be done.
 #[derive(Debug, Error)]
 pub enum UserOperationError {
-    #[error("user {user} not found")]
+    #[error("user \"{user}\" not found")]
     NotFound { user: UserId },
     #[error("cannot revoke {} of user {user}: {reason}", connections.join(", "))]
     NotRevoked { user: UserId, connections: Vec<String>, reason: String },

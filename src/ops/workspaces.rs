@@ -46,12 +46,12 @@ pub const OPERATIONS: &[Operation] = &[
 /// An error of finding or creating a workspace.
 #[derive(Debug, Error)]
 pub enum WorkspaceError {
-    #[error("workspace {0} not found")]
+    #[error("workspace \"{0}\" not found")]
     NotFound(WorkspaceName),
     /// A project's file or a setting names it, which does not create it.
-    #[error("workspace {0}, named by {1}, not found")]
+    #[error("workspace \"{0}\", named by {1}, not found")]
     NotCreated(WorkspaceName, &'static str),
-    #[error("workspace {0} already exists")]
+    #[error("workspace \"{0}\" already exists")]
     Exists(WorkspaceName),
 }
 
@@ -203,7 +203,7 @@ struct AmbiguousApp {
 impl Remedy for AmbiguousApp {
     fn diagnostic(&self) -> Diagnostic {
         let server = self.servers.first().and_then(|server| shlex::try_quote(server).ok());
-        let command = server.map(|server| format!("integ app remove {} --server {server}", self.connector));
+        let command = server.map(|server| format!("integ app remove {} --issuer {server}", self.connector));
         Diagnostic::new(Kind::Usage, "several_apps").maybe_hint(command.map(Hint::run))
     }
 }

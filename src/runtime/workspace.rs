@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::OnceCell;
 
+use super::sandbox_pages::SandboxPageTable;
 use super::{Engine, LockGuard, ProcessMetrics, RuntimeError, Session, live_route, new_runtime, shutdown};
 use crate::env;
 use crate::error::{Error, Result};
@@ -43,6 +44,7 @@ struct WorkspaceState {
     opened: OnceCell<OpenStore>,
     /// The emulators that run for its sandbox connections, by connector and parameters.
     sandboxes: Mutex<HashMap<String, sandbox::RunningEmulator>>,
+    sandbox_pages: SandboxPageTable,
     rate_limiters: Mutex<HashMap<ConnectionId, Arc<http::RateLimiter>>>,
     metrics: Arc<ProcessMetrics>,
 }
@@ -359,6 +361,10 @@ impl Workspace {
         let budget = session.connector.rate.budget.filter(|_| session.connection.mode == ConnectionMode::Live);
         let new = || Arc::new(http::RateLimiter::new(budget));
         Arc::clone(paces.entry(session.connection.id).or_insert_with(new))
+    }
+
+    pub(super) fn sandbox_pages(&self) -> &SandboxPageTable {
+        &self.state.sandbox_pages
     }
 
     pub(super) fn sandboxes(&self) -> MutexGuard<'_, HashMap<String, sandbox::RunningEmulator>> {

@@ -8,6 +8,7 @@ use super::usage::UsageLog;
 use crate::error::Result;
 use crate::http::serve::header::{AUTHORIZATION, HeaderMap, WWW_AUTHENTICATE};
 use crate::model::{ApiScope, ApiToken, ApprovalPolicy, AuditActor, ConnectionAccess, Operator, ScopeGrant};
+use crate::ops::agents::CredentialRegistry;
 use crate::ops::api_tokens::{self, ApiTokenError};
 use crate::runtime::Workspace;
 use crate::webhook::inbound::server::WebhookHandler;
@@ -20,6 +21,8 @@ pub(super) struct Tenant {
     pub(super) webhooks: Arc<WebhookHandler>,
     /// The requests of its tokens.
     pub(super) usage: Arc<UsageLog>,
+    /// What no agent gets to see.
+    pub(super) credentials: Arc<CredentialRegistry>,
 }
 
 /// Who makes a request.
@@ -76,9 +79,9 @@ impl Caller {
     }
 }
 
-/// The holder of a token, with the connections that it may use now.
-pub(super) struct Authenticated {
-    pub(super) caller: Caller,
+/// A token with the connections that it may use now.
+pub(super) struct AuthenticatedToken {
+    pub(super) token: ApiToken,
     pub(super) access: ConnectionAccess,
 }
 
@@ -89,7 +92,7 @@ pub(super) struct Authenticated {
 pub(super) async fn authenticate<'t>(
     tenants: &'t [Tenant],
     headers: &HeaderMap,
-) -> Result<(&'t Tenant, Authenticated), Problem> {
+) -> Result<(&'t Tenant, AuthenticatedToken), Problem> {
     let presented = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(bearer);
     let Some(presented) = presented else {
         return Err(Problem::from(RequestError::NoToken).with_header(WWW_AUTHENTICATE, &"Bearer realm=\"integ\""));
@@ -97,7 +100,7 @@ pub(super) async fn authenticate<'t>(
     for tenant in tenants {
         if let Some(token) = api_tokens::authenticate(&tenant.workspace, presented).await? {
             let access = access(&tenant.workspace, &token).await?;
-            return Ok((tenant, Authenticated { caller: Caller::ApiToken(Box::new(token)), access }));
+            return Ok((tenant, AuthenticatedToken { token, access }));
         }
     }
     let challenge = "Bearer realm=\"integ\", error=\"invalid_token\"";
@@ -118,7 +121,7 @@ async fn access(workspace: &Workspace, token: &ApiToken) -> Result<ConnectionAcc
 }
 
 /// Returns the token of an `Authorization` header. The scheme's case does not matter (RFC 9110, section 11.1).
-fn bearer(value: &str) -> Option<&str> {
+pub(super) fn bearer(value: &str) -> Option<&str> {
     let (scheme, token) = value.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }

@@ -10,8 +10,10 @@ use hyper::body::Bytes;
 use hyper::http::request::Parts;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::authentication::{Tenant, authenticate};
+use super::agents::{AGENT_PATH, AgentDoor};
+use super::authentication::{AuthenticatedToken, Caller, Tenant, authenticate};
 use super::dashboard::{Dashboard, DashboardRequest};
+use super::forwarded::ReverseProxy;
 use super::hosts::ServerHosts;
 use super::idempotency;
 use super::operation::ApiRequest;
@@ -22,8 +24,11 @@ use crate::clock::random;
 use crate::config::ServeConfig;
 use crate::hex;
 use crate::http::peer::SocketPair;
-use crate::http::serve::{BodyReadError, FullResponse, Method, RequestHandler, header};
+use crate::http::serve::{
+    BodyReadError, FullResponse, Method, Request, RequestHandler, Response, StreamedBody, header, streamed,
+};
 use crate::ops::Reach;
+use crate::ops::agents::AgentSession;
 use crate::webhook::inbound::receiver::AdmittedRequest;
 use crate::webhook::inbound::server::WebhookHandler;
 
@@ -40,7 +45,9 @@ pub(super) struct HttpServer {
     pub(super) tenants: Vec<Tenant>,
     pub(super) routes: Arc<ApiRouteTable>,
     hosts: ServerHosts,
+    proxy: ReverseProxy,
     pages: PublicPages,
+    agents: AgentDoor,
     dashboard: Arc<Dashboard>,
     concurrency: Arc<Semaphore>,
 }
@@ -51,25 +58,43 @@ pub(super) enum Admitted {
     Public(PublicRequest),
     Dashboard(Box<DashboardRequest>, OwnedSemaphorePermit),
     Api(Box<ApiRequest>, OwnedSemaphorePermit),
+    Agent(Box<AgentSession>, Box<Parts>),
 }
 
 impl HttpServer {
     pub(super) fn new(
         tenants: Vec<Tenant>,
         hosts: ServerHosts,
+        proxy: ReverseProxy,
         routes: ApiRouteTable,
         pages: PublicPages,
+        agents: AgentDoor,
         settings: &ServeConfig,
     ) -> Self {
         let concurrency = Arc::new(Semaphore::new(MAX_CONCURRENT));
         let routes = Arc::new(routes);
-        let dashboard = Dashboard::new(tenants.clone(), Arc::clone(&routes), settings, hosts.clone());
-        Self { tenants, routes, hosts, pages, dashboard: Arc::new(dashboard), concurrency }
+        let dashboard = Arc::new(Dashboard::new(tenants.clone(), Arc::clone(&routes), settings));
+        Self { tenants, routes, hosts, proxy, pages, agents, dashboard, concurrency }
+    }
+
+    /// Finishes a response of the API or of a page: adds the id under which the request is in the logs and in the audit log,
+    /// and the path of the proxy to where it leads.
+    fn complete<B>(&self, mut response: Response<B>, id: &str) -> Response<B> {
+        let headers = response.headers_mut();
+        if let Ok(value) = header::HeaderValue::try_from(id) {
+            headers.insert(REQUEST_ID, value);
+        }
+        let location = headers.get(header::LOCATION).and_then(|value| value.to_str().ok());
+        let below = location.filter(|path| path.starts_with('/')).map(|path| format!("{}{path}", self.proxy.base_path));
+        if let Some(value) = below.and_then(|path| header::HeaderValue::try_from(path).ok()) {
+            headers.insert(header::LOCATION, value);
+        }
+        response
     }
 
     /// Judges a request to the API by its head.
     async fn admit_api(&self, head: &Parts, request_id: &str) -> Result<Admitted, Problem> {
-        self.hosts.check(&head.headers)?;
+        self.hosts.check(head)?;
         if let Some(request) = self.pages.find(head) {
             return Ok(Admitted::Public(request));
         }
@@ -77,11 +102,15 @@ impl HttpServer {
             return Ok(Admitted::Dashboard(Box::new(request), self.permit()?));
         }
         let path = head.uri.path();
+        if path == AGENT_PATH {
+            let agent = self.agents.admit(&self.tenants, head).await?;
+            return Ok(Admitted::Agent(Box::new(agent), Box::new(head.clone())));
+        }
         let found = self.routes.find(&head.method, path);
         if matches!(found, Err(NoRoute::Path)) && !path.starts_with("/v1/") {
             return Err(RequestError::UnknownPath.into());
         }
-        let (tenant, authenticated) = authenticate(&self.tenants, &head.headers).await?;
+        let (tenant, AuthenticatedToken { token, access }) = authenticate(&self.tenants, &head.headers).await?;
         let found = found.map_err(|missing| match missing {
             NoRoute::Path => RequestError::UnknownPath.into(),
             NoRoute::Method(methods) => {
@@ -99,8 +128,8 @@ impl HttpServer {
             route: found.index,
             request_id: request_id.to_owned(),
             source: head.extensions.get::<SocketPair>().map(|pair| pair.remote),
-            workspace: Arc::new(tenant.workspace.limited_to(authenticated.access)),
-            caller: Arc::new(authenticated.caller),
+            workspace: Arc::new(tenant.workspace.limited_to(access)),
+            caller: Arc::new(Caller::ApiToken(Box::new(token))),
             path: found.path,
             query: head.uri.query().unwrap_or_default().to_owned(),
             idempotency_key: idempotency::key_of(head)?,
@@ -129,15 +158,17 @@ fn list(methods: &[Method]) -> String {
 
 impl RequestHandler for HttpServer {
     type Admitted = (String, Admitted);
+    type Body = StreamedBody;
 
-    async fn admit(&self, head: Parts) -> Result<((String, Admitted), usize), FullResponse> {
+    async fn admit(&self, mut head: Parts) -> Result<((String, Admitted), usize), FullResponse> {
+        self.proxy.resolve(&mut head);
         let request_id = format!("req_{}", hex::encode(&random::<12>()));
         let path = head.uri.path();
         if path.starts_with("/webhooks/") {
             let handlers = self.tenants.iter().map(|tenant| &tenant.webhooks);
             let Some(handler) = handlers.clone().find(|handler| handler.receives(path)).or(handlers.clone().next())
             else {
-                return Err(with_id(Problem::from(RequestError::UnknownPath).into_http(), &request_id));
+                return Err(self.complete(Problem::from(RequestError::UnknownPath).into_http(), &request_id));
             };
             let handler = Arc::clone(handler);
             let (admitted, most) = handler.admit(head).await?;
@@ -145,44 +176,42 @@ impl RequestHandler for HttpServer {
         }
         match self.admit_api(&head, &request_id).await {
             Ok(admitted) => Ok(((request_id, admitted), MAX_BODY_BYTES)),
-            Err(problem) => Err(with_id(problem.into_http(), &request_id)),
+            Err(problem) => Err(self.complete(problem.into_http(), &request_id)),
         }
     }
 
-    async fn respond(&self, (id, admitted): (String, Admitted), body: Result<Bytes, BodyReadError>) -> FullResponse {
+    async fn respond(
+        &self,
+        (id, admitted): (String, Admitted),
+        body: Result<Bytes, BodyReadError>,
+    ) -> Response<StreamedBody> {
+        let unread = |unread: BodyReadError| match unread {
+            BodyReadError::TooLarge(limit) => RequestError::TooLarge { limit },
+            BodyReadError::TooSlow => RequestError::TooSlow,
+            BodyReadError::Overloaded => RequestError::Overloaded,
+        };
         let response = match admitted {
-            Admitted::Webhook(handler, admitted) => return handler.respond(admitted, body).await,
-            Admitted::Public(request) => self.pages.respond(request, &body.unwrap_or_default(), &id).await,
+            Admitted::Webhook(handler, admitted) => return streamed(handler.respond(admitted, body).await),
+            Admitted::Public(request) => streamed(self.pages.respond(request, &body.unwrap_or_default(), &id).await),
+            Admitted::Api(request, permit) => streamed(match body.map_err(unread) {
+                Ok(body) => request.run(body, permit).await,
+                Err(error) => Problem::from(error).into_http(),
+            }),
             Admitted::Dashboard(request, permit) => {
                 let response = match body {
                     Ok(body) => Arc::clone(&self.dashboard).respond(*request, body).await,
                     Err(unread) => unread.answer(),
                 };
                 drop(permit);
-                response
+                streamed(response)
             }
-            Admitted::Api(request, permit) => {
-                let body = body.map_err(|unread| match unread {
-                    BodyReadError::TooLarge(limit) => RequestError::TooLarge { limit },
-                    BodyReadError::TooSlow => RequestError::TooSlow,
-                    BodyReadError::Overloaded => RequestError::Overloaded,
-                });
-                match body {
-                    Ok(body) => request.run(body, permit).await,
-                    Err(error) => Problem::from(error).into_http(),
-                }
-            }
+            Admitted::Agent(agent, head) => match body.map_err(unread) {
+                Ok(body) => self.agents.respond(*agent, Request::from_parts(*head, body)).await,
+                Err(error) => streamed(Problem::from(error).into_http()),
+            },
         };
-        with_id(response, &id)
+        self.complete(response, &id)
     }
-}
-
-/// Adds the id under which the request is in the logs and in the audit log.
-fn with_id(mut response: FullResponse, id: &str) -> FullResponse {
-    if let Ok(value) = header::HeaderValue::try_from(id) {
-        response.headers_mut().insert(REQUEST_ID, value);
-    }
-    response
 }
 
 /// The address of a caller, as in logs.

@@ -5,12 +5,12 @@ use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
-use super::problem::ProblemView;
 use super::reply::{JSON, ReplyContent};
 use super::route::{ApiRoute, SchemaFunction};
 use super::table::ApiRouteTable;
 use crate::http::serve::Method;
 use crate::ops::{Effect, Reach};
+use crate::view::problem::ProblemView;
 
 /// The failures of every route, with their meaning.
 const FAILURES: &[(u16, &str)] = &[
@@ -18,20 +18,20 @@ const FAILURES: &[(u16, &str)] = &[
     (401, "The API token is missing, invalid, expired, disabled or revoked"),
     (403, "The token does not have the scope, the request needs an approval, or the Host or Origin is foreign"),
     (404, "The object does not exist, or the token may not use it"),
-    (408, "The body did not arrive in time"),
-    (409, "The present state does not allow it, such as a connection that needs to be reconnected"),
+    (408, "The body was not received in time"),
+    (409, "The current state does not allow it, for example because the connection needs to be reconnected"),
     (412, "The object has changed since it was read (If-Match)"),
     (413, "The body is too large"),
     (415, "The body is not JSON"),
     (422, "The idempotency key was used for another request"),
     (424, "The service rejected the request, or its response cannot be used"),
-    (429, "The rate limit of the token is used up"),
-    (500, "It failed at this end"),
+    (429, "The token has reached its rate limit"),
+    (500, "An error in this server"),
     (503, "Temporary: the network, the service, the vault or this server is not available"),
 ];
 
-/// Returns the description of the API.
-pub(super) fn document(table: &ApiRouteTable) -> Value {
+/// Returns the description of the API. `base_path` is the path that a proxy has it below.
+pub(super) fn document(table: &ApiRouteTable, base_path: &str) -> Value {
     let mut schemas = Schemas::new();
     let mut paths = Map::new();
     for route in table.routes().iter().filter(|route| route.operation.reach >= Reach::Api) {
@@ -50,7 +50,7 @@ pub(super) fn document(table: &ApiRouteTable) -> Value {
             "description": "Connections to services: their status, tokens, records, webhooks and calls. Each request needs an API token \
                             of the workspace (`integ api-token create`); a trusted CI job gets one from `POST /v1/api-token-exchanges`. Times are RFC 3339 in UTC, durations are seconds, sizes are bytes.",
         },
-        "servers": [{ "url": "/" }],
+        "servers": [{ "url": if base_path.is_empty() { "/" } else { base_path } }],
         "security": [{ "api_token": [] }],
         "paths": paths,
         "components": {
@@ -98,7 +98,7 @@ fn operation(route: &ApiRoute, schemas: &mut Schemas) -> Value {
         "operationId": operation_id(route),
         "summary": route.summary,
         "tags": [scope.split(':').next().unwrap_or_default()],
-        "description": format!("Needs the scope `{scope}`. The same as `integ {}`.", route.operation.name),
+        "description": format!("Needs the scope `{scope}`. Does the same as `integ {}`.", route.operation.name),
         "x-integ-operation": route.operation.name,
         "x-integ-effect": route.operation.effect.as_str(),
         "x-integ-scope": scope,
@@ -242,7 +242,7 @@ mod tests {
     #[test]
     fn every_route_is_described_once_under_a_name_of_its_own() {
         let table = ApiRouteTable::new();
-        let document = document(&table);
+        let document = document(&table, "");
         let ids: Vec<&str> = document["paths"]
             .as_object()
             .unwrap()
@@ -267,7 +267,7 @@ mod tests {
                 _ => {}
             }
         }
-        let document = document(&ApiRouteTable::new());
+        let document = document(&ApiRouteTable::new(), "");
         let mut found = BTreeSet::new();
         references(&document, &mut found);
         assert!(found.len() > 20, "{found:?}");

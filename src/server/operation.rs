@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use hyper::body::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
+use tracing::Instrument;
 
 use super::approval::approval_request;
 use super::authentication::Caller;
@@ -23,8 +24,8 @@ use crate::hash::sha256;
 use crate::hex;
 use crate::http::serve::{FullResponse, Method, StatusCode, header};
 use crate::model::{Admission, ApprovalId, ApprovalPolicy, Connection, IdempotencyKey};
+use crate::ops::api_tokens;
 use crate::ops::approvals::{self, ApprovalError};
-use crate::ops::{Effect, api_tokens};
 use crate::runtime::Workspace;
 
 /// A request to a route of the API.
@@ -57,11 +58,22 @@ impl ApiRequest {
     /// [`RequestError::RateLimited`], [`RequestError::MissingScope`], and [`RequestError::InvalidToken`] for a token that was
     /// revoked meanwhile.
     pub(super) async fn authorize(mut self) -> Result<Self, Problem> {
-        let checked = self.check_rights().await;
+        let span = self.span();
+        let checked = self.check_rights().instrument(span.clone()).await;
         if let Err(problem) = &checked {
-            self.record(problem.status);
+            span.in_scope(|| self.record(problem.status));
         }
         checked.map(|()| self)
+    }
+
+    /// What the log says of everything that happens for the request.
+    fn span(&self) -> tracing::Span {
+        tracing::trace_span!(
+            "request",
+            request_id = self.request_id,
+            workspace = self.workspace.name.as_str(),
+            connection = self.path.get("connection").map(String::as_str).unwrap_or_default()
+        )
     }
 
     fn record(&self, status: StatusCode) {
@@ -115,12 +127,14 @@ impl ApiRequest {
     pub(super) async fn run(self, body: Bytes, permit: OwnedSemaphorePermit) -> FullResponse {
         let rate = self.rate;
         let has_etag = self.route().method == Method::GET;
-        let task = tokio::spawn(async move {
+        let span = self.span();
+        let work = async move {
             let result = self.perform(body).await;
             self.record(result.as_ref().map_or_else(|problem| problem.status, |reply| reply.status));
             drop(permit);
             result
-        });
+        };
+        let task = tokio::spawn(work.instrument(span));
         let result = match task.await {
             Ok(result) => result,
             // A panic, which its hook has reported.
@@ -172,7 +186,7 @@ impl ApiRequest {
                 let key = IdempotencyKey { caller, key };
                 let path = self.path.iter().map(|(name, value)| format!("{name}={value}\n")).collect::<String>();
                 let parts: [&[u8]; 4] = [route.path.as_bytes(), path.as_bytes(), self.query.as_bytes(), &body];
-                match idempotency::claim(&self.workspace, key, &parts).await? {
+                match idempotency::claim(&self.workspace, key, &self.request_id, &parts).await? {
                     Ok(claimed) => Some(claimed),
                     Err(reply) => return Ok(reply),
                 }
@@ -180,7 +194,7 @@ impl ApiRequest {
         };
         let result = self.run_approved(self.raw_call(body), connection.as_ref()).await;
         if let Some(claim) = claim {
-            claim.finish(&self.workspace, &result).await?;
+            claim.finish(&self.workspace, &result, route.has_secret_reply).await?;
         }
         result
     }
@@ -255,15 +269,16 @@ impl ApiRequest {
         if is_json { Ok(()) } else { Err(RequestError::NotJson) }
     }
 
-    /// Compares `If-Match` with the object as `GET` returns it now (RFC 9110, section 13.1.1).
+    /// Compares `If-Match` with the object as `GET` returns it now (RFC 9110, section 13.1.1). What cannot be compared is
+    /// refused: the caller relies on it.
     async fn check_unchanged(&self) -> Result<(), Problem> {
         let Some(wanted) = &self.if_match else { return Ok(()) };
         let route = self.route();
         let reads = |other: &&ApiRoute| other.method == Method::GET && other.path == route.path;
-        let Some(read) = self.table.routes().iter().find(reads).filter(|_| route.operation.effect != Effect::Read)
-        else {
+        if route.method == Method::GET {
             return Ok(());
-        };
+        }
+        let Some(read) = self.table.routes().iter().find(reads) else { return Err(RequestError::NoEntityTag.into()) };
         let raw = RawCall { query: String::new(), body: Bytes::new(), has_body: false, ..self.raw_call(Bytes::new()) };
         let present = etag(&read.handle(raw).await?);
         let wanted = String::from_utf8_lossy(wanted);

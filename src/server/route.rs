@@ -37,6 +37,8 @@ pub(super) struct ApiRoute {
     pub(super) response: ReplyShape,
     /// Whether a repeated request with the same `Idempotency-Key` gets the first one's response.
     pub(super) is_repeatable: bool,
+    /// Whether the response holds a secret that is returned once: it is not stored for a repetition.
+    pub(super) has_secret_reply: bool,
     handler: Handler,
     check: Check,
     /// The effect of one request, if it can be less than the operation's.
@@ -74,6 +76,7 @@ impl ApiRoute {
         let response = R::shape();
         Self {
             is_repeatable: method == Method::POST && response.status != StatusCode::OK,
+            has_secret_reply: false,
             method,
             path,
             operation,
@@ -85,6 +88,12 @@ impl ApiRoute {
             check: Box::new(|raw| Call::<Q, B>::parse(raw).map(drop)),
             effect: None,
         }
+    }
+
+    /// Declares that the response holds a secret, which is returned once.
+    #[must_use]
+    pub(super) fn returning_secret(self) -> Self {
+        Self { has_secret_reply: true, ..self }
     }
 
     /// Sets the function that returns the effect of one request, for an operation whose requests differ.

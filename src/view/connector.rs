@@ -135,7 +135,7 @@ pub struct ConnectorFileView {
     pub connector: String,
     /// `built-in`, `own` or `installed`.
     pub source: &'static str,
-    /// TOML.
+    /// The text of the file, in TOML.
     pub text: String,
 }
 
@@ -474,7 +474,7 @@ pub struct SetupGuideView {
 
 impl SetupGuideView {
     /// Creates the view of a setup guide: what to register at the vendor and what to run then.
-    pub fn new(connector: Connector, guide: SetupGuide) -> Self {
+    pub fn new(connector: &Connector, guide: SetupGuide) -> Self {
         let prompt = |prompt: SetupPrompt| SetupPromptView {
             name: prompt.name,
             prompt: prompt.prompt,
@@ -486,9 +486,9 @@ impl SetupGuideView {
         let commands = guide.commands.into_iter();
         let other_methods = guide.other_methods.into_iter();
         Self {
-            connector: connector.id,
-            name: connector.name,
-            docs: connector.docs,
+            connector: connector.id.clone(),
+            name: connector.name.clone(),
+            docs: connector.docs.clone(),
             auth: guide.auth,
             label: guide.label,
             kind: match guide.kind {

@@ -107,6 +107,7 @@ word_schemas!(
     calendar::ParticipationStatus,
     calendar::Privacy,
     crate::connect::DisconnectResult,
+    crate::error::Kind,
     crate::doctor::Severity,
     crate::health::ConnectionStatus,
     crate::health::HealthOutcome,
@@ -167,9 +168,14 @@ text_inputs!(
     EventPattern,
     EventStatus,
     EventType,
+    RevealPolicy,
     SyncMode,
     UserId,
+    WorkspaceName,
+    crate::error::Kind,
     crate::health::ConnectionStatus,
+    crate::health::HealthOutcome,
+    crate::webhook::subscription::LeaseStatus,
     crate::webhook::simulate::corrupt::Corruption,
 );
 

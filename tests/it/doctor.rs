@@ -247,8 +247,8 @@ fn connections_that_do_not_work_are_named_with_the_command_that_mends_them() {
     assert_eq!(mend(&find(&findings, "connections", "warning", "its answer is not stored")), "integ refresh fake");
     assert_eq!(home.run("refresh fake").code, 4);
     let (findings, _) = doctor(&home);
-    assert_eq!(mend(&find(&findings, "connections", "error", "needs_reauth")), "integ reconnect fake");
-    find(&findings, "connections", "ok", "1 needs_reauth");
+    assert_eq!(mend(&find(&findings, "connections", "error", "needs reauth")), "integ reconnect fake");
+    find(&findings, "connections", "ok", "1 needs reauth");
     Flow::start(&home, &connect_line(&provider)).allow();
     provider.trouble("/token", [Trouble::error("temporarily_unavailable")]);
     let _ = home.run("refresh fake");

@@ -196,16 +196,24 @@ fn ensure_origin(workspace: &Workspace, origin: &BindingOrigin) -> Result<()> {
     match &origin.input {
         BindingInput::Stream(stream) if !connector.streams.contains_key(stream) => {
             let suggestion = near(stream, connector.streams.keys().map(String::as_str).collect());
-            Err(BindingOperationError::UnknownStream { connector: connector.id, stream: stream.clone(), suggestion }
-                .into())
+            Err(BindingOperationError::UnknownStream {
+                connector: connector.id.clone(),
+                stream: stream.clone(),
+                suggestion,
+            }
+            .into())
         }
         // A service may leave the types of its events to its users.
         BindingInput::Event(event)
             if !connector.events.is_empty() && !connector.events.keys().any(|known| matches_type(event, known)) =>
         {
             let suggestion = near(event, connector.events.keys().map(String::as_str).collect());
-            Err(BindingOperationError::UnknownEvent { connector: connector.id, event: event.clone(), suggestion }
-                .into())
+            Err(BindingOperationError::UnknownEvent {
+                connector: connector.id.clone(),
+                event: event.clone(),
+                suggestion,
+            }
+            .into())
         }
         _ => Ok(()),
     }

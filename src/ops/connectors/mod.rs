@@ -49,7 +49,7 @@ pub async fn list_connectors(workspace: &Workspace, category: Option<String>) ->
         let (name, category, description, auth) = match workspace.engine.catalogue.get(&id) {
             Ok(connector) => {
                 let auth = connector.auth.keys().cloned().collect();
-                (connector.name, format_word(connector.category), connector.description, auth)
+                (connector.name.clone(), format_word(connector.category), connector.description.clone(), auth)
             }
             Err(error) => (id.clone(), "invalid".to_owned(), Error::from(error).message(), Vec::new()),
         };
@@ -94,10 +94,12 @@ pub async fn show_connector_part(workspace: &Workspace, id: &str, name: &str) ->
     let unknown = api::find_action(&connector, name).err();
     let actions = descriptor(&connector).actions;
     match (unknown, actions.into_iter().find(|action| action.name == name)) {
-        (None, Some(action)) => Ok(ConnectorPartView::Action(ActionDetailView { connector: connector.id, action })),
+        (None, Some(action)) => {
+            Ok(ConnectorPartView::Action(ActionDetailView { connector: connector.id.clone(), action }))
+        }
         (Some(error), _) => Err(error.into()),
         (None, None) => {
-            let (connector, action) = (connector.id, name.to_owned());
+            let (connector, action) = (connector.id.clone(), name.to_owned());
             Err(api::ApiError::UnknownAction { connector, action, suggestion: None }.into())
         }
     }
@@ -108,7 +110,8 @@ pub async fn show_connector_part(workspace: &Workspace, id: &str, name: &str) ->
 /// # Errors
 /// Those of [`show_connector`].
 pub async fn describe_connector(workspace: &Workspace, id: &str) -> Result<Descriptor> {
-    Ok(descriptor(&workspace.engine.catalogue.get(id)?))
+    let connector = workspace.engine.catalogue.get(id)?;
+    Ok(descriptor(&connector))
 }
 
 /// Finds the connectors that have all of these words.
@@ -116,7 +119,7 @@ pub async fn describe_connector(workspace: &Workspace, id: &str) -> Result<Descr
 /// # Errors
 /// None today; connectors that cannot be read are named in the view.
 pub async fn search_connectors(workspace: &Workspace, words: &[String]) -> Result<SearchResultsView> {
-    let mut connectors: Vec<Connector> = Vec::new();
+    let mut connectors: Vec<Arc<Connector>> = Vec::new();
     let mut skipped = Vec::new();
     for (id, _) in workspace.engine.catalogue.ids() {
         match workspace.engine.catalogue.get(&id) {
@@ -124,7 +127,8 @@ pub async fn search_connectors(workspace: &Workspace, words: &[String]) -> Resul
             Err(error) => skipped.push((id, Error::from(error).message())),
         }
     }
-    let connectors = search(&connectors, words).iter().map(SearchHitView::new).collect();
+    let connectors =
+        search(connectors.iter().map(|connector| &**connector), words).iter().map(SearchHitView::new).collect();
     Ok(SearchResultsView { connectors, skipped })
 }
 
@@ -153,7 +157,9 @@ pub async fn validate_connectors(workspace: &Workspace, targets: Vec<ValidateTar
                 (id, text)
             }
         };
-        files.push(ValidationView::new(name, validate(&text)));
+        // A large or hostile file takes time, which others do not wait for.
+        let found = blocking(move || validate(&text)).await;
+        files.push(ValidationView::new(name, found));
     }
     Ok(ValidationListView { files })
 }
@@ -165,7 +171,7 @@ pub async fn validate_connectors(workspace: &Workspace, targets: Vec<ValidateTar
 pub async fn setup_guide(workspace: &Workspace, id: &str, auth: Option<&str>) -> Result<SetupGuideView> {
     let connector = workspace.engine.catalogue.get(id)?;
     let guide = setup(&connector, auth, workspace.engine.config.connect.port)?;
-    Ok(SetupGuideView::new(connector, guide))
+    Ok(SetupGuideView::new(&connector, guide))
 }
 
 /// Gets a document of at most `max_bytes`: a connector's file, or the description of an API.

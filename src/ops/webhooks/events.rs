@@ -31,7 +31,7 @@ pub struct ListEventsRequest {
     pub status: Option<EventStatus>,
     /// Types or patterns such as `charge.*`; all if empty.
     pub kinds: Vec<String>,
-    /// Only those with other bodies under their delivery id.
+    /// Only those for which other bodies were received under the same delivery id.
     pub only_conflicts: bool,
     /// Only those received at this time or later.
     pub since: Option<Timestamp>,

@@ -1,5 +1,6 @@
 //! Sends events as a vendor would, signed with the receiver's secret.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -177,7 +178,7 @@ impl SimulationResult {
 
 /// The simulated sender: its events, keys and target.
 struct SimulationSource {
-    connector: Connector,
+    connector: Arc<Connector>,
     keys: SigningContext,
     vendor: EmulatorKeys,
     to: Url,

@@ -25,19 +25,30 @@ pub(super) fn routes() -> Vec<ApiRoute> {
         ApiRoute::new(
             (POST, "/v1/api-tokens"),
             "api-token create",
-            "Create an API token; its text is returned once",
+            "Create an API token; the response is the only one that contains its text",
             create,
-        ),
+        )
+        .returning_secret(),
         ApiRoute::new((GET, "/v1/api-tokens/{api_token}"), "api-token show", "Show an API token with its scopes", show),
         ApiRoute::new((PATCH, "/v1/api-tokens/{api_token}"), "api-token update", "Change an API token", update),
         ApiRoute::new(
             (DELETE, "/v1/api-tokens/{api_token}"),
             "api-token revoke",
-            "Revoke an API token and those that were created with it",
+            "Revoke an API token and the tokens that were created with it",
             revoke,
         ),
-        ApiRoute::new((POST, "/v1/api-tokens/{api_token}/rotate"), "api-token rotate", "Replace its text", rotate),
-        ApiRoute::new((GET, "/v1/api-tokens/{api_token}/usage"), "api-token usage", "Count its requests by day", usage),
+        ApiRoute::new(
+            (POST, "/v1/api-tokens/{api_token}/rotate"),
+            "api-token rotate",
+            "Replace the text of an API token",
+            rotate,
+        ),
+        ApiRoute::new(
+            (GET, "/v1/api-tokens/{api_token}/usage"),
+            "api-token usage",
+            "Count the requests of an API token by day",
+            usage,
+        ),
         ApiRoute::new(
             (GET, "/v1/api-token-scopes"),
             "api-token scopes",
@@ -61,16 +72,16 @@ struct CreateBody {
     name: String,
     /// Scopes such as `connections:read`, and groups such as `read:*`.
     scopes: Vec<String>,
-    /// The connections that it is limited to; those of the caller's token if empty.
+    /// The connections that it is limited to; those of the calling token if empty.
     #[serde(default)]
     connections: Vec<ConnectionName>,
     user: Option<UserId>,
     #[schemars(range(min = 1, max = 1825))]
     expires_days: Option<u16>,
-    /// After how many days its text should be replaced.
+    /// Days after which a reminder to rotate it is shown.
     #[schemars(range(min = 1, max = 1825))]
     rotate_after_days: Option<u16>,
-    /// Which of its requests need a person's approval: at least those of the caller's token that do.
+    /// Which of its requests need a person's approval: at least those for which the calling token needs one.
     approve: Option<ApprovalPolicy>,
 }
 
@@ -102,11 +113,11 @@ async fn show(call: Call<Unused, Unused>) -> Result<JsonReply<ApiTokenView>> {
 struct UpdateBody {
     name: Option<String>,
     enabled: Option<bool>,
-    /// A part of the scopes that it has.
+    /// New scopes, all of which it already has.
     scopes: Option<Vec<String>>,
-    /// A part of the connections that it may use.
+    /// New connections, all of which it may already use.
     connections: Option<Vec<ConnectionName>>,
-    /// Which of its requests need a person's approval: those that do now, or more.
+    /// Which of its requests need a person's approval: the current ones, or more.
     approve: Option<ApprovalPolicy>,
 }
 
@@ -137,7 +148,7 @@ async fn revoke(call: Call<Unused, Unused>) -> Result<JsonReply<RevokedApiTokens
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RotateBody {
-    /// Seconds for which the present text is accepted as well.
+    /// Seconds for which the current text is still accepted.
     #[serde(default)]
     #[schemars(range(max = 604_800))]
     grace_secs: u32,

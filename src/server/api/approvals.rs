@@ -17,7 +17,12 @@ use crate::view::approval::{ApprovalDetailView, ApprovalView};
 
 pub(super) fn routes() -> Vec<ApiRoute> {
     vec![
-        ApiRoute::new((GET, "/v1/approvals"), "approval list", "List the approvals that were asked for", list),
+        ApiRoute::new(
+            (GET, "/v1/approvals"),
+            "approval list",
+            "List the requests that need or needed an approval",
+            list,
+        ),
         ApiRoute::new(
             (GET, "/v1/approvals/{approval}"),
             "approval show",

@@ -23,7 +23,7 @@ pub(super) fn routes() -> Vec<ApiRoute> {
         ApiRoute::new(
             (GET, "/v1/audit-export"),
             "audit export",
-            "Export the audit log, an entry on each line, with a signed checkpoint on the last one",
+            "Export the audit log, one entry per line; the last line is a signed checkpoint",
             export,
         ),
     ]
@@ -32,7 +32,7 @@ pub(super) fn routes() -> Vec<ApiRoute> {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct ListQuery {
-    /// Only entries of this connection, also of one that was removed.
+    /// Only entries of this connection, which may have been removed.
     connection: Option<ConnectionName>,
     user: Option<UserId>,
     /// The name of an operation, such as `webhook retry`.

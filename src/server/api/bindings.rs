@@ -29,19 +29,34 @@ pub(super) fn routes() -> Vec<ApiRoute> {
         ApiRoute::new(
             (POST, "/v1/bindings/{binding}/preview"),
             "binding preview",
-            "Map some records or events, also with a changed text, without storing anything",
+            "Show how a binding, or a changed text of it, maps some records or events; stores nothing",
             preview,
         ),
-        ApiRoute::new((POST, "/v1/bindings/{binding}/test"), "binding test", "Run its examples", test),
-        ApiRoute::new((POST, "/v1/bindings/{binding}/retry"), "binding retry", "Map what failed again", retry),
+        ApiRoute::new((POST, "/v1/bindings/{binding}/test"), "binding test", "Run the examples of a binding", test),
+        ApiRoute::new(
+            (POST, "/v1/bindings/{binding}/retry"),
+            "binding retry",
+            "Retry the records and events that a binding could not map",
+            retry,
+        ),
         ApiRoute::new(
             (POST, "/v1/bindings/{binding}/push"),
             "binding push",
             "Write your entities to the service, merged with what changed there",
             push,
         ),
-        ApiRoute::new((POST, "/v1/bindings/{binding}/sync"), "binding sync", "Sync both sides of a binding once", sync),
-        ApiRoute::new((GET, "/v1/binding-conflicts"), "binding conflicts", "List the open conflicts", conflicts),
+        ApiRoute::new(
+            (POST, "/v1/bindings/{binding}/sync"),
+            "binding sync",
+            "Update both sides of a two-way binding",
+            sync,
+        ),
+        ApiRoute::new(
+            (GET, "/v1/binding-conflicts"),
+            "binding conflicts",
+            "List the open conflicts of two-way bindings",
+            conflicts,
+        ),
         ApiRoute::new(
             (POST, "/v1/bindings/{binding}/resolve"),
             "binding resolve",
@@ -70,9 +85,9 @@ async fn show(call: Call<Unused, Unused>) -> Result<JsonReply<BindingView>> {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct SetBody {
-    /// What it maps; a binding that exists keeps it.
+    /// What it maps; may be omitted for a binding that exists.
     origin: Option<BindingOrigin>,
-    /// The text of the binding; or `template`.
+    /// The text of the binding; or give `template`.
     text: Option<String>,
     /// The name of a template of the connector.
     template: Option<String>,
@@ -138,7 +153,7 @@ struct EntityOutcomesView {
 struct PushBody {
     /// Your entities: objects with the fields of the binding.
     entities: Vec<Value>,
-    /// The connection, if the binding is one of a connector.
+    /// The connection, if the binding is for all connections of a connector.
     connection: Option<ConnectionName>,
     /// Return what would change, and change nothing.
     #[serde(default)]
@@ -166,7 +181,7 @@ struct SyncBody {
     /// Compare every record, not only those that changed.
     #[serde(default)]
     full: bool,
-    /// Also take over objects that have no entity yet.
+    /// Also return objects that are not linked with an entity.
     #[serde(default)]
     with_new: bool,
     /// Return what would change, and change nothing.
@@ -211,15 +226,15 @@ struct ResolveBody {
 #[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 enum ResolutionBody {
-    /// With your values of these fields, of all if empty.
+    /// Use your values for these fields; for all if empty.
     Ours(Vec<String>),
-    /// With the service's values of these fields, of all if empty.
+    /// Use the service's values for these fields; for all if empty.
     Theirs(Vec<String>),
-    /// With another value of a field.
+    /// Use another value for a field.
     Value { field: String, value: Value },
-    /// A write whose response was lost has created this object.
+    /// The interrupted creation succeeded: this is its object.
     Created { object: String },
-    /// A write whose response was lost has created nothing, and is sent again.
+    /// The interrupted creation created nothing: send it again.
     NotCreated {},
 }
 
@@ -252,7 +267,7 @@ async fn export(call: Call<Unused, Unused>) -> Result<JsonReply<BindingExportVie
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct ImportBody {
-    /// What `GET /v1/binding-export` returned, as text.
+    /// The response of `GET /v1/binding-export`, as text.
     text: String,
 }
 

@@ -68,9 +68,9 @@ struct RangeQuery {
     from: Timestamp,
     #[schemars(with = "Time")]
     to: Timestamp,
-    /// IANA time zone of the response and of its days; UTC if absent.
+    /// IANA time zone of the response and of day boundaries; UTC if absent.
     zone: Option<String>,
-    /// Read every calendar of connections that are named without one.
+    /// Read every calendar of the connections for which no calendar is named.
     #[serde(default)]
     all_calendars: bool,
 }
@@ -220,12 +220,12 @@ struct CreateBody {
     calendar: String,
     /// `2026-12-01T09:00:00+01:00`, a local time, or a date for an event of whole days.
     start: String,
-    /// The end, or `duration_secs`.
+    /// The end; or give `duration_secs`.
     end: Option<String>,
     duration_secs: Option<u32>,
     /// IANA time zone of local times; UTC if absent.
     zone: Option<String>,
-    /// Your entity, as `TYPE/ID`: a second request finds the event of the first.
+    /// Your entity, as `TYPE/ID`: a repeated request finds the event that the first one created.
     entity: Option<String>,
     /// An idempotency key for an event without an entity.
     event_key: Option<String>,
@@ -267,7 +267,7 @@ async fn create(call: Call<Unused, CreateBody>) -> Result<Created<ChangedEventVi
 struct UpdateBody {
     /// `CONNECTION` or `CONNECTION/CALENDAR`.
     calendar: String,
-    /// The event's id, or `entity`.
+    /// The event's id; or give `entity`.
     event: Option<String>,
     /// The entity that the event is linked to, as `TYPE/ID`.
     entity: Option<String>,
@@ -315,7 +315,7 @@ async fn update(call: Call<Unused, UpdateBody>) -> Result<JsonReply<ChangedEvent
 struct DeleteQuery {
     /// `CONNECTION` or `CONNECTION/CALENDAR`.
     calendar: String,
-    /// The event's id, or `entity`.
+    /// The event's id; or give `entity`.
     event: Option<String>,
     /// The entity that the event is linked to, as `TYPE/ID`.
     entity: Option<String>,

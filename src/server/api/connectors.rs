@@ -89,7 +89,7 @@ async fn setup(call: Call<SetupQuery, Unused>) -> Result<JsonReply<SetupGuideVie
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct SearchQuery {
-    /// Words that are all to be found.
+    /// Words to search for; all must match.
     q: String,
 }
 
@@ -103,7 +103,7 @@ async fn search(call: Call<SearchQuery, Unused>) -> Result<JsonReply<SearchResul
 struct ValidateBody {
     /// The connector's id, which is the name of its file.
     id: String,
-    /// TOML.
+    /// The text of the file, in TOML.
     text: String,
 }
 

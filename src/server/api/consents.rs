@@ -26,8 +26,13 @@ pub(super) fn routes() -> Vec<ApiRoute> {
             "Return what users allow, and what is missing",
             status,
         ),
-        ApiRoute::new((GET, "/v1/users"), "user list", "List your users who have something here", user_list),
-        ApiRoute::new((GET, "/v1/users/{user}"), "user show", "Show what a user has here", user_show),
+        ApiRoute::new(
+            (GET, "/v1/users"),
+            "user list",
+            "List your users with their numbers of connections, links and consents",
+            user_list,
+        ),
+        ApiRoute::new((GET, "/v1/users/{user}"), "user show", "Show what belongs to a user", user_show),
         ApiRoute::new(
             (DELETE, "/v1/users/{user}"),
             "user delete",
@@ -72,7 +77,7 @@ struct GrantBody {
     purpose: String,
     #[serde(default, rename = "type")]
     kind: ConsentTypeBody,
-    /// A connection such as `slack@work`, `connector:slack`, or `TYPE:ID`; everything of the user's if absent.
+    /// A connection such as `slack@work`, `connector:slack`, or `TYPE:ID`; all data of the user if absent.
     resource: Option<String>,
     /// The setting `consents.policy_version` if absent.
     policy_version: Option<u32>,
@@ -136,7 +141,7 @@ async fn user_show(call: Call<Unused, Unused>) -> Result<JsonReply<UserDetailVie
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct DeleteQuery {
-    /// Erase connections as well whose grants cannot be revoked.
+    /// Also erase connections whose grants cannot be revoked.
     #[serde(default)]
     force: bool,
 }

@@ -34,17 +34,27 @@ pub(super) fn routes() -> Vec<ApiRoute> {
         ApiRoute::new((GET, "/v1/endpoints/{endpoint}"), "endpoint show", "Show an endpoint", show),
         ApiRoute::new((PATCH, "/v1/endpoints/{endpoint}"), "endpoint update", "Change an endpoint", update),
         ApiRoute::new((DELETE, "/v1/endpoints/{endpoint}"), "endpoint remove", "Remove an endpoint", remove),
-        ApiRoute::new((POST, "/v1/endpoints/{endpoint}/rotate"), "endpoint rotate", "Replace its secret", rotate),
+        ApiRoute::new(
+            (POST, "/v1/endpoints/{endpoint}/rotate"),
+            "endpoint rotate",
+            "Replace the signing secret of an endpoint",
+            rotate,
+        ),
         ApiRoute::new((POST, "/v1/endpoints/{endpoint}/enable"), "endpoint enable", "Enable an endpoint", enable),
         ApiRoute::new((POST, "/v1/endpoints/{endpoint}/disable"), "endpoint disable", "Disable an endpoint", disable),
-        ApiRoute::new((POST, "/v1/messages"), "endpoint send", "Send a message to the endpoints", send),
+        ApiRoute::new(
+            (POST, "/v1/messages"),
+            "endpoint send",
+            "Send a message to every endpoint subscribed to its type",
+            send,
+        ),
         ApiRoute::new((GET, "/v1/deliveries"), "endpoint deliveries", "List deliveries, the newest first", deliveries),
         ApiRoute::new((GET, "/v1/deliveries/{delivery}"), "endpoint deliveries", "Show a delivery", delivery),
-        ApiRoute::new((POST, "/v1/deliveries/{delivery}/retry"), "endpoint retry", "Deliver again", retry),
+        ApiRoute::new((POST, "/v1/deliveries/{delivery}/retry"), "endpoint retry", "Retry a delivery", retry),
         ApiRoute::new(
             (POST, "/v1/delivery-retries"),
             "endpoint retry",
-            "Deliver again what failed since a time",
+            "Retry the deliveries that have failed since a time",
             retry_failed,
         ),
         ApiRoute::new((GET, "/v1/event-types"), "endpoint event list", "List your event types", event_types),
@@ -73,7 +83,7 @@ async fn list(call: Call<PageQuery, Unused>) -> Result<JsonReply<CursorPage<Endp
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct SettingsBody {
-    /// https.
+    /// An https URL.
     #[schemars(with = "Option<String>")]
     url: Option<Url>,
     /// Event types or patterns; all if empty.
@@ -82,7 +92,7 @@ struct SettingsBody {
     backoff: Option<BackoffPolicy>,
     #[schemars(range(min = 1, max = 50))]
     max_attempts: Option<u32>,
-    /// Seconds after which a message is not delivered any more.
+    /// Seconds after which integ stops trying to deliver a message.
     #[schemars(range(min = 1, max = 2_592_000))]
     ttl_secs: Option<u32>,
     #[schemars(range(min = 1, max = 60))]
@@ -109,7 +119,7 @@ impl From<SettingsBody> for EndpointChange {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct AddBody {
-    /// https.
+    /// An https URL.
     #[schemars(with = "String")]
     url: Url,
     /// Event types or patterns; all if absent.
@@ -146,7 +156,7 @@ async fn remove(call: Call<Unused, Unused>) -> Result<NoContent> {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RotateBody {
-    /// Seconds for which both secrets sign.
+    /// Seconds for which messages are also signed with the previous secret.
     #[serde(default)]
     #[schemars(range(max = 604_800))]
     overlap_secs: u32,
@@ -173,9 +183,9 @@ struct MessageBody {
     kind: EventType,
     #[serde(default)]
     data: Value,
-    /// An id of your own: a message with the same id is sent once.
+    /// An id of your own: a message with the same id is sent only once.
     id: Option<String>,
-    /// Only to this endpoint.
+    /// Send it to this endpoint only.
     endpoint: Option<EndpointId>,
 }
 

@@ -28,7 +28,7 @@ pub(super) fn routes() -> Vec<ApiRoute> {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct ListQuery {
-    /// Only those of this user of yours.
+    /// Only those of this user.
     user: Option<UserId>,
     /// Only those of entities of this type.
     entity_type: Option<String>,

@@ -44,7 +44,7 @@ async fn prometheus(call: Call<Unused, Unused>) -> Result<PrometheusText> {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct MetricsQuery {
-    /// The beginning of the time that counts are of; a day ago if absent.
+    /// Start of the time to count; a day ago if absent.
     #[schemars(with = "Option<Time>")]
     since: Option<Timestamp>,
 }

@@ -49,10 +49,10 @@ pub(super) fn routes() -> Vec<ApiRoute> {
             "Return what a sync would do",
             plan,
         ),
-        ApiRoute::new((GET, "/v1/jobs"), "job list", "List syncs, the newest first", jobs),
-        ApiRoute::new((GET, "/v1/jobs/{job}"), "job show", "Show a sync", job),
-        ApiRoute::new((POST, "/v1/jobs/{job}/retry"), "job retry", "Run a sync again", retry),
-        ApiRoute::new((POST, "/v1/jobs/{job}/cancel"), "job cancel", "Cancel a running sync", cancel),
+        ApiRoute::new((GET, "/v1/jobs"), "job list", "List sync jobs, the newest first", jobs),
+        ApiRoute::new((GET, "/v1/jobs/{job}"), "job show", "Show a sync job", job),
+        ApiRoute::new((POST, "/v1/jobs/{job}/retry"), "job retry", "Run the sync of a job again", retry),
+        ApiRoute::new((POST, "/v1/jobs/{job}/cancel"), "job cancel", "Cancel a running sync job", cancel),
         ApiRoute::new(
             (GET, "/v1/connections/{connection}/streams/{stream}/cursors"),
             "cursor get",
@@ -87,7 +87,7 @@ pub(super) fn routes() -> Vec<ApiRoute> {
         ApiRoute::new(
             (PUT, "/v1/connections/{connection}/schedule"),
             "schedule set",
-            "Set when a connection or one of its streams is synced",
+            "Set the schedule of a connection or of one of its streams",
             set_schedule,
         ),
         ApiRoute::new(
@@ -120,7 +120,7 @@ fn stream_name<Q, B>(call: &Call<Q, B>) -> Result<StreamName> {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RecordsQuery {
-    /// Only records that changed in a later version: the `version` of the last record that was read.
+    /// Only records that changed after this version: the `_version` of the last record that you read.
     since_version: Option<u64>,
     /// Only records that changed at this time or later.
     #[schemars(with = "Option<Time>")]
@@ -134,7 +134,7 @@ struct RecordsQuery {
 /// Records of a stream.
 #[derive(JsonSchema, Serialize)]
 struct RecordListView {
-    /// The service's objects, digit for digit, with `_key`, `_version` and what else integ knows of them.
+    /// The service's objects, digit for digit, with integ's own members such as `_key` and `_version`.
     #[schemars(with = "Vec<serde_json::Map<String, serde_json::Value>>")]
     data: Vec<Box<RawValue>>,
     /// Records that the binding could not map.
@@ -166,13 +166,13 @@ struct SyncBody {
     streams: Vec<String>,
     #[serde(default)]
     mode: SyncBodyMode,
-    /// Of a backfill: from this time on.
+    /// Start of a backfill.
     #[schemars(with = "Option<Time>")]
     since: Option<Timestamp>,
-    /// Of a backfill: until this time.
+    /// End of a backfill; now if absent.
     #[schemars(with = "Option<Time>")]
     until: Option<Timestamp>,
-    /// Values that streams ask for.
+    /// Parameters of the streams.
     #[serde(default)]
     params: StreamParams,
 }
@@ -208,7 +208,7 @@ const SYNC_WAIT: Duration = Duration::from_secs(25);
 /// A sync that has ended, or that goes on.
 #[derive(JsonSchema, Serialize)]
 struct StartedSyncView {
-    /// Null while it goes on: the jobs of the connection have its progress.
+    /// Null while it is running: see the jobs of the connection for its progress.
     result: Option<SyncListView>,
     /// The jobs of the connection.
     jobs_url: String,
@@ -248,7 +248,7 @@ async fn plan(call: Call<Unused, SyncBody>) -> Result<JsonReply<SyncPlanView>> {
 struct JobsQuery {
     /// Only those of this connection.
     connection: Option<ConnectionName>,
-    /// Only those of connections of this user of yours.
+    /// Only those of connections of this user.
     user: Option<UserId>,
     #[serde(default)]
     limit: Limit,
@@ -284,7 +284,7 @@ async fn cancel(call: Call<Unused, Unused>) -> Result<JsonReply<JobView>> {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct CursorsQuery {
-    /// With the cursors that were replaced.
+    /// Include the cursors that were replaced.
     #[serde(default)]
     history: bool,
 }
@@ -342,7 +342,7 @@ struct ScheduleBody {
     stream: Option<String>,
     /// An interval such as `every 15m`, or a cron expression.
     rule: String,
-    /// Runs are up to so many seconds later.
+    /// Random delay of each run, in seconds at most.
     #[serde(default)]
     #[schemars(range(max = 86_400))]
     jitter_secs: u32,
@@ -358,7 +358,7 @@ async fn set_schedule(call: Call<Unused, ScheduleBody>) -> Result<JsonReply<Sche
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct ScheduleQuery {
-    /// The stream, if the schedule is one of a stream.
+    /// The stream, if the schedule is for a stream.
     stream: Option<String>,
 }
 

@@ -1,8 +1,8 @@
 //! The cookies of the dashboard: the session, and a notice that is shown once.
 
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
-use url::Url;
 
+use crate::config::ServeConfig;
 use crate::http::serve::{FullResponse, header};
 use crate::model::SESSION_LIFETIME;
 use crate::secret::Secret;
@@ -15,7 +15,7 @@ const MAX_NOTICE_CHARS: usize = 300;
 /// What the cookies are called, and who gets them.
 pub(super) struct Cookies {
     session: String,
-    attributes: &'static str,
+    attributes: String,
 }
 
 /// What a form has led to, for the page that is shown next.
@@ -31,14 +31,19 @@ impl Notice {
 }
 
 impl Cookies {
-    /// Under https, the prefix keeps other hosts of the domain from setting the session (RFC 6265bis, section 4.1.3.2). Under
-    /// http the name has the port, which cookies do not distinguish.
-    pub(super) fn new(public_url: Option<&Url>, port: u16) -> Self {
-        if public_url.is_some_and(|url| url.scheme() == "https") {
-            Self { session: "__Host-integ_session".to_owned(), attributes: "; Path=/; Secure; HttpOnly; SameSite=Lax" }
-        } else {
-            Self { session: format!("integ_session_{port}"), attributes: "; Path=/; HttpOnly; SameSite=Lax" }
-        }
+    /// Under https, the prefix keeps other hosts of the domain from setting the session, or at least pages without https (RFC
+    /// 6265bis, section 4.1.3), if a proxy has other programs beside the path. Under http the name has the port, which cookies do
+    /// not distinguish.
+    pub(super) fn new(settings: &ServeConfig) -> Self {
+        let is_https = settings.public_url.as_ref().is_some_and(|url| url.scheme() == "https");
+        let session = match (is_https, settings.base_path()) {
+            (true, "") => "__Host-integ_session".to_owned(),
+            (true, _) => "__Secure-integ_session".to_owned(),
+            (false, _) => format!("integ_session_{}", settings.bind.port()),
+        };
+        let path = if settings.base_path().is_empty() { "/" } else { settings.base_path() };
+        let secure = if is_https { "; Secure" } else { "" };
+        Self { session, attributes: format!("; Path={path}{secure}; HttpOnly; SameSite=Lax") }
     }
 
     /// Returns the secret of the session of a request.
@@ -90,17 +95,26 @@ mod tests {
     use crate::http::serve::plain;
     use hyper::StatusCode;
 
+    fn cookies(public_url: Option<&str>) -> Cookies {
+        let public_url = public_url.map(|url| url.parse().unwrap());
+        Cookies::new(&ServeConfig { public_url, ..ServeConfig::default() })
+    }
+
     fn set_cookies(response: &FullResponse) -> Vec<&str> {
         response.headers().get_all(header::SET_COOKIE).iter().map(|value| value.to_str().unwrap()).collect()
     }
 
     #[test]
     fn a_session_of_https_cannot_be_set_by_another_host() {
-        let https = Cookies::new(Some(&Url::parse("https://integ.example/").unwrap()), 7420);
+        let https = cookies(Some("https://integ.example/"));
         let response = https.with_session(plain(StatusCode::OK, ""), &Secret::new("s".to_owned()));
         let expected = "__Host-integ_session=s; Max-Age=43200; Path=/; Secure; HttpOnly; SameSite=Lax";
         assert_eq!(set_cookies(&response), [expected]);
-        let http = Cookies::new(None, 7420);
+        let below = cookies(Some("https://integ.example/integ/"));
+        let response = below.with_session(plain(StatusCode::OK, ""), &Secret::new("s".to_owned()));
+        let expected = "__Secure-integ_session=s; Max-Age=43200; Path=/integ; Secure; HttpOnly; SameSite=Lax";
+        assert_eq!(set_cookies(&response), [expected]);
+        let http = cookies(None);
         let response = http.with_session(plain(StatusCode::OK, ""), &Secret::new("s".to_owned()));
         assert_eq!(set_cookies(&response), ["integ_session_7420=s; Max-Age=43200; Path=/; HttpOnly; SameSite=Lax"]);
         assert_eq!(http.session("a=b; integ_session_7420=s; c").unwrap().expose(), "s");
@@ -109,7 +123,7 @@ mod tests {
 
     #[test]
     fn a_notice_is_text_of_a_cookie() {
-        let response = Cookies::new(None, 1).with_notice(plain(StatusCode::OK, ""), "a; <b>\u{e9}");
+        let response = cookies(None).with_notice(plain(StatusCode::OK, ""), "a; <b>\u{e9}");
         let cookie = set_cookies(&response)[0].split(';').next().unwrap().to_owned();
         assert_eq!(Notice::of(&cookie), Some(Notice("a; <b>\u{e9}".to_owned())));
         assert_eq!(Notice::of("integ_notice=%ff"), None);

@@ -39,7 +39,6 @@ use std::sync::Arc;
 use hyper::body::Bytes;
 use hyper::http::request::Parts;
 use maud::{Markup, html};
-use url::Url;
 use url::form_urlencoded;
 
 use self::context::DashboardContext;
@@ -47,7 +46,6 @@ use self::cookies::{Cookies, Notice};
 use self::pages::PageHandler;
 use self::session::SignedIn;
 use super::authentication::Tenant;
-use super::hosts::ServerHosts;
 use super::problem::{Problem, RequestError};
 use super::table::ApiRouteTable;
 use crate::config::ServeConfig;
@@ -73,8 +71,7 @@ pub(super) struct Dashboard {
     table: Arc<ApiRouteTable>,
     pages: matchit::Router<PageHandler>,
     cookies: Cookies,
-    hosts: ServerHosts,
-    /// The path of the public URL without its last slash: what links begin with.
+    /// The path that a proxy has the server below: what links begin with.
     base: String,
     /// Whether browsers reach it only from this machine.
     is_local: bool,
@@ -119,6 +116,14 @@ impl DashboardRequest {
         })
     }
 
+    /// Whether a form is sent by a page of this server. Browsers name the origin of every form; [`ServerHosts::check`] has
+    /// refused others' by now.
+    ///
+    /// [`ServerHosts::check`]: super::hosts::ServerHosts::check
+    fn is_own_form(&self) -> bool {
+        self.origin.is_some() && self.fetch_site.as_deref().is_none_or(|site| site == "same-origin")
+    }
+
     fn source(&self) -> BrowserSource {
         let address = super::http::source_text(self.peer.map(|pair| pair.remote));
         BrowserSource { address, request_id: self.request_id.clone() }
@@ -130,21 +135,15 @@ impl DashboardRequest {
 }
 
 impl Dashboard {
-    pub(super) fn new(
-        tenants: Vec<Tenant>,
-        table: Arc<ApiRouteTable>,
-        settings: &ServeConfig,
-        hosts: ServerHosts,
-    ) -> Self {
-        let public_url = settings.public_url.as_ref();
+    pub(super) fn new(tenants: Vec<Tenant>, table: Arc<ApiRouteTable>, settings: &ServeConfig) -> Self {
+        let is_behind_proxy = settings.public_url.is_some() || !settings.trusted_proxies.is_empty();
         Self {
             tenants,
             table,
             pages: pages::router(),
-            cookies: Cookies::new(public_url, settings.bind.port()),
-            hosts,
-            base: public_url.map(Url::path).unwrap_or_default().trim_end_matches('/').to_owned(),
-            is_local: public_url.is_none() && settings.bind.ip().is_loopback(),
+            cookies: Cookies::new(settings),
+            base: settings.base_path().to_owned(),
+            is_local: !is_behind_proxy && settings.bind.ip().is_loopback(),
         }
     }
 
@@ -165,7 +164,7 @@ impl Dashboard {
             let problem = Problem::from(RequestError::MethodNotAllowed { method });
             return problem.with_header(header::ALLOW, &"GET, HEAD, POST").into_http();
         }
-        if !is_read && !self.is_own_form(&request) {
+        if !is_read && !request.is_own_form() {
             return session::refused_form(self);
         }
         if rest == session::SIGN_IN {
@@ -223,7 +222,7 @@ fn page_reply(status: StatusCode, document: &Markup) -> FullResponse {
     response
 }
 
-/// Leads a browser to a path after a form.
+/// Leads a browser to a path after a form; the server puts the path of a proxy before it.
 fn see_other(path: &str) -> FullResponse {
     let mut response = page_reply(StatusCode::SEE_OTHER, &html! { p { "Continue at " (path) } });
     if let Ok(location) = header::HeaderValue::try_from(path) {

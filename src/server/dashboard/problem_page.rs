@@ -36,14 +36,14 @@ fn shown(
         _ if back.is_some() => "Nothing was changed",
         _ => "This page cannot be shown",
     };
-    let hint = problem.hint.as_ref().map(ToString::to_string);
+    let hint = problem.view.hint.clone();
     let body = html! {
         h1 { (title) }
         div .callout .bad role="alert" {
-            p { (sentence(&problem.detail)) }
+            p { (sentence(&problem.view.detail)) }
             @if let Some(hint) = hint { (fix(context, &hint)) }
         }
-        p .hint { "Code: " code { (problem.code) } }
+        p .hint { "Code: " code { (problem.view.code) } }
         @for text in texts { h2 { "What you sent" } pre { (text) } }
         @if let Some(back) = back { p { a .button href=(context.href(back)) { "Back" } } }
     };

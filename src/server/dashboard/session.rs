@@ -6,7 +6,7 @@ use subtle::ConstantTimeEq;
 use url::form_urlencoded;
 
 use super::layout::bare;
-use super::{Dashboard, DashboardRequest, page_reply, see_other};
+use super::{DASHBOARD, Dashboard, DashboardRequest, page_reply, see_other};
 use crate::error::{Error, Hint};
 use crate::hash::hmac_sha256;
 use crate::hex;
@@ -17,7 +17,6 @@ use crate::ops::operators;
 use crate::ops::sign_ins::workspace_of_token;
 use crate::secret::Secret;
 use crate::server::authentication::Tenant;
-use crate::server::hosts::ServerHosts;
 
 pub(super) const SIGN_IN: &str = "/sign-in";
 pub(super) const SIGN_OUT: &str = "/sign-out";
@@ -46,13 +45,6 @@ impl SignedIn {
 }
 
 impl Dashboard {
-    /// Whether a form is sent by a page of this server. Browsers name the origin of every form.
-    pub(super) fn is_own_form(&self, request: &DashboardRequest) -> bool {
-        let is_known = |origin: &String| ServerHosts::allows_origin(&self.hosts, origin);
-        let is_same_site = request.fetch_site.as_deref().is_none_or(|site| site == "same-origin");
-        request.origin.as_ref().is_some_and(is_known) && is_same_site
-    }
-
     /// Finds the session of a request.
     pub(super) async fn signed_in(&self, request: &DashboardRequest) -> Option<SignedIn> {
         let secret = self.cookies.session(&request.cookies)?;
@@ -123,7 +115,7 @@ impl Dashboard {
             None => Err(operators::OperatorError::InvalidLink.into()),
         };
         match session {
-            Ok(secret) => self.cookies.with_session(see_other(&format!("{}/dashboard", self.base)), &secret),
+            Ok(secret) => self.cookies.with_session(see_other(DASHBOARD), &secret),
             Err(error) => self.refused_link(&error),
         }
     }

@@ -31,15 +31,17 @@ pub(super) async fn respond(
     context.here.clone_from(&return_to);
     match run(&context, request, &fields).await {
         Ok(FormOutcome::Notice { text, to }) => {
-            let to = context.href(to.as_deref().unwrap_or(&return_to));
-            let response =
-                if request.is_script { json(StatusCode::OK, &json!({ "location": to })) } else { see_other(&to) };
+            let to = to.as_deref().unwrap_or(&return_to);
+            let response = match request.is_script {
+                true => json(StatusCode::OK, &json!({ "location": context.href(to) })),
+                false => see_other(to),
+            };
             dashboard.cookies.with_notice(response, &text)
         }
         Ok(FormOutcome::Page(page)) => page_reply(StatusCode::OK, &layout::document(&context, &page)),
         Ok(FormOutcome::Leave { name, url }) => page_reply(StatusCode::OK, &leaving(&context, &name, &url)),
         Err(problem) if request.is_script => {
-            json(problem.status, &json!({ "error": problem.detail, "hint": problem.hint.map(|hint| hint.to_string()) }))
+            json(problem.status, &json!({ "error": problem.view.detail, "hint": problem.view.hint }))
         }
         Err(problem) => problem_page::respond_to_form(&context, problem, &return_to, &fields),
     }

@@ -19,6 +19,9 @@ use crate::store::{Fence, LEASE_DURATION, Lease, LockKey, Locks};
 use crate::task::blocking;
 use crate::{files, hex};
 
+/// How often a file is tried that others look at: each look takes microseconds.
+const MAX_LOCK_ATTEMPTS: u32 = 1000;
+
 #[async_trait]
 impl Locks for SqliteStore {
     async fn try_acquire(&self, key: LockKey, now: Timestamp) -> Result<Option<Lease>, StoreError> {
@@ -49,17 +52,13 @@ impl Locks for SqliteStore {
     }
 
     async fn is_held(&self, key: LockKey, _: Timestamp) -> Result<bool, StoreError> {
-        let path = match &self.file {
-            StoreFile::InMemory { locks, .. } => return Ok(locks.held().contains(&key)),
-            StoreFile::OnDisk { path, .. } => lock_path(path, key),
-        };
-        blocking(move || match files::open_existing(&path) {
-            Ok(file) => Ok(matches!(LockedFile(file).0.try_lock_shared(), Err(TryLockError::WouldBlock))),
-            // Nobody has ever taken it.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(source) => Err(StoreError::Lock { path, source }),
-        })
-        .await
+        match &self.file {
+            StoreFile::InMemory { locks, .. } => Ok(locks.held().contains(&key)),
+            StoreFile::OnDisk { path, .. } => {
+                let path = lock_path(path, key);
+                blocking(move || is_file_locked(path)).await
+            }
+        }
     }
 
     /// The row stays: the system tells the next holder that the lock is free, and the number must go on from here.
@@ -144,12 +143,39 @@ pub(super) fn check_fence(transaction: &Transaction<'_>, fence: Fence) -> Result
 }
 
 fn lock_file(path: PathBuf) -> Result<Option<LockedFile>, StoreError> {
-    let opened = files::open_lock(&path).and_then(|file| match file.try_lock() {
-        Ok(()) => Ok(Some(LockedFile(file))),
-        Err(TryLockError::WouldBlock) => Ok(None),
-        Err(TryLockError::Error(error)) => Err(error),
-    });
-    opened.map_err(|source| StoreError::Lock { path, source })
+    match files::open_lock(&path).and_then(lock_exclusively) {
+        Ok(locked) => Ok(locked),
+        Err(source) => Err(StoreError::Lock { path, source }),
+    }
+}
+
+/// Whether somebody has locked a file exclusively.
+fn is_file_locked(path: PathBuf) -> Result<bool, StoreError> {
+    match files::open_existing(&path) {
+        Ok(file) => Ok(matches!(LockedFile(file).0.try_lock_shared(), Err(TryLockError::WouldBlock))),
+        // Nobody has ever taken it.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(source) => Err(StoreError::Lock { path, source }),
+    }
+}
+
+/// Locks a file unless somebody holds it. Those who only look lock it as well, for a moment and shared, and are not in the way:
+/// where no exclusive lock is held, a shared one can be had, and the file is tried again.
+fn lock_exclusively(file: File) -> io::Result<Option<LockedFile>> {
+    for _ in 0..MAX_LOCK_ATTEMPTS {
+        match file.try_lock() {
+            Ok(()) => return Ok(Some(LockedFile(file))),
+            Err(TryLockError::WouldBlock) => {}
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+        match file.try_lock_shared() {
+            Ok(()) => file.unlock()?,
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+        std::thread::yield_now();
+    }
+    Ok(None)
 }
 
 fn expiry(now: Timestamp) -> Timestamp {
@@ -158,6 +184,8 @@ fn expiry(now: Timestamp) -> Timestamp {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use super::*;
 
     #[test]
@@ -171,5 +199,34 @@ mod tests {
         drop(held);
         assert!(lock_file(path).unwrap().is_some());
         drop(inherited);
+    }
+
+    #[test]
+    fn who_looks_at_a_lock_keeps_nobody_from_taking_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("stream.lock");
+        let is_over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let lookers: Vec<_> = (0..2)
+                .map(|_| {
+                    scope.spawn(|| {
+                        let mut held = 0;
+                        while !is_over.load(Ordering::Relaxed) {
+                            held += u32::from(is_file_locked(path.clone()).unwrap());
+                        }
+                        held
+                    })
+                })
+                .collect();
+            for round in 0..5000 {
+                let lock = lock_file(path.clone()).unwrap();
+                assert!(lock.is_some(), "refused in round {round}, and nobody else takes it");
+                assert!(is_file_locked(path.clone()).unwrap(), "round {round}");
+                assert!(lock_file(path.clone()).unwrap().is_none(), "taken twice in round {round}");
+            }
+            is_over.store(true, Ordering::Relaxed);
+            let held: Vec<u32> = lookers.into_iter().map(|looker| looker.join().unwrap()).collect();
+            assert!(held.iter().any(|held| *held > 0), "nobody has looked while it was held: {held:?}");
+        });
     }
 }

@@ -144,7 +144,7 @@ mod tests {
         events: id connection_id delivery_id has_delivery_id dedup_key digest signed_digest signed_dedup_key verification kind account resource actor occurred_at received_at headers query body batch_event_id batch_item status attempts completed_handlers due_at last_error
         grants: connection_id secrets in_keyring client_id issued_at expires_at refresh_expires_at refresh_method generation refresh_started_at refresh_generation from_backup
         health_checks: id connection_id at outcome duration_ms http_status error
-        idempotency_keys: caller key digest claimed_at claimed_until status content_type location body
+        idempotency_keys: caller key digest claimed_at claimed_until request_id audit_sequence status content_type location body
         jobs: id stream_id mode status since until started_at started_by ended_at resumes_at added changed deleted unchanged requests retries bytes error error_code cancel_requested
         links: id connection_id user_id entity_type entity_id resource object_id merged_into created_at changed_at
         locks: key holder fence expires_at

@@ -47,6 +47,7 @@ mod operators;
 mod outbox;
 mod prune;
 mod queue;
+mod reader_threads;
 mod readers;
 mod records;
 mod row;
@@ -66,9 +67,10 @@ mod users;
 mod webhooks;
 mod writer;
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use async_trait::async_trait;
 use rusqlite::{Connection, Transaction};
@@ -87,6 +89,7 @@ use super::{
     Links, Locks, MalformedValue, Operators, Outbox, PendingAudit, Records, Sandbox, Schedules, SignIns, Store,
     StoreError, Streams, Subscriptions, Users, Webhooks,
 };
+use crate::model::ApiTokenId;
 
 /// The version of the SQLite underneath.
 pub fn sqlite_version() -> &'static str {
@@ -104,6 +107,8 @@ pub struct SqliteStore {
     /// Names this process in the rows of its locks.
     holder: String,
     is_read_only: bool,
+    /// The API tokens whose last request was over their limit.
+    limited: Mutex<HashSet<ApiTokenId>>,
     /// The audit entries that the next write takes along.
     pending: OnceLock<Arc<PendingAudit>>,
     /// The vault's lock, let go after the connections are closed.
@@ -179,6 +184,7 @@ impl SqliteStore {
 
 impl Drop for SqliteStore {
     fn drop(&mut self) {
+        self.readers.stop();
         self.writer.close();
         self.readers.close();
     }

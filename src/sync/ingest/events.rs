@@ -46,7 +46,7 @@ pub struct EventIngest<'a> {
     workspace: &'a Workspace,
     store: Arc<dyn Store>,
     name: ConnectionName,
-    connector: Connector,
+    connector: Arc<Connector>,
     pending: Mutex<PendingSyncs>,
 }
 
@@ -65,7 +65,12 @@ impl SyncObserver for NoObserver {}
 
 impl<'a> EventIngest<'a> {
     /// Creates the ingest of one connection's events, with nothing pending.
-    pub fn new(workspace: &'a Workspace, store: Arc<dyn Store>, name: ConnectionName, connector: Connector) -> Self {
+    pub fn new(
+        workspace: &'a Workspace,
+        store: Arc<dyn Store>,
+        name: ConnectionName,
+        connector: Arc<Connector>,
+    ) -> Self {
         Self { workspace, store, name, connector, pending: Mutex::default() }
     }
 

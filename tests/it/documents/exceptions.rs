@@ -40,6 +40,7 @@ pub const EXCEPTIONS: &[(&str, Exception)] = &[
     ("integ endpoint deliver", Serves),
     ("integ sandbox run…", Serves),
     ("integ status --watch", Serves),
+    ("integ proxy…", Serves),
     ("integ serve…", Serves),
     ("integ webhook listen…", Serves),
 ];

@@ -115,6 +115,7 @@ closed! {
     }
     Webhooks {
         fn get(ConnectionId) -> Option<Webhook>;
+        fn list() -> Vec<Webhook>;
         fn ensure(ConnectionId, &str) -> Webhook;
         fn rotate_secret(ConnectionId, &Secret, Timestamp, Timestamp) -> ();
         fn set_public_url(ConnectionId, Option<&str>) -> ();

@@ -27,7 +27,7 @@ fn api_tokens() {
         ~ api-token list
         api-token rotate app
         api-token rotate app --grace 1h --expires 30d
-        api-token rotate app --expires 10d
+        api-token rotate app --expires 252h
         ~ api-token show app
         ~ api-token list
         api-token usage app --since 2026-01-01
@@ -55,7 +55,6 @@ fn connect_links() {
         let link = connect-link list --jq '.connect_links[]|select(.connector==\"gitlab\")|.connect_link'
         connect-link revoke {link}
         connect-link revoke {link}
-        sorted ~ connect-link list
         connect-link revoke cnl_0011223344556677
         connect-link create slack --expires 30d
         connect-link create slack --return-to https://evil.example/",

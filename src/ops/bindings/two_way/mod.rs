@@ -50,7 +50,7 @@ struct TwoWay<'a> {
     workspace: &'a Workspace,
     binding: Binding,
     connection: Connection,
-    connector: Box<Connector>,
+    connector: Arc<Connector>,
     stream: String,
     writing: RecordWriting,
     mapper: Arc<Mapper>,
@@ -100,7 +100,7 @@ impl<'a> TwoWay<'a> {
             return Err(BindingOperationError::NoRecords { name: name.clone(), origin: binding.origin }.into());
         };
         let rules = source.sync.clone().ok_or_else(|| BindingOperationError::NotTwoWay { name: name.clone() })?;
-        let connector = Box::new(workspace.engine.catalogue.get(&binding.origin.connector)?);
+        let connector = workspace.engine.catalogue.get(&binding.origin.connector)?;
         let definition = connector.streams.get(&stream).and_then(|stream| Some((stream, stream.write.as_deref()?)));
         let (definition, writing) = definition
             .map(|(stream, writing)| (stream.clone(), writing.clone()))

@@ -155,7 +155,7 @@ async fn show(context: &DashboardContext) -> Result<DashboardPage, Problem> {
     let body = html! {
         (head(context, &binding))
         (section("Preview", &html! {
-            @match &preview { Ok(preview) => (documents(preview)), Err(problem) => div .callout .warn { p { (sentence(&problem.detail)) } } }
+            @match &preview { Ok(preview) => (documents(preview)), Err(problem) => div .callout .warn { p { (sentence(&problem.view.detail)) } } }
         }))
         (editor(context, name, None, binding.text("text")))
         (failures(context, &binding))

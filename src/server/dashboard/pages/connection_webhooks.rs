@@ -37,7 +37,7 @@ async fn webhooks(context: &DashboardContext) -> Result<DashboardPage, Problem> 
         (head(context, &view, "/webhooks"))
         @match url {
             Ok(url) => (receiving(context, name, &url, secret.as_ref().ok())),
-            Err(problem) => (empty("No webhooks", &html! { p { (sentence(&problem.detail)) } })),
+            Err(problem) => (empty("No webhooks", &html! { p { (sentence(&problem.view.detail)) } })),
         }
         @if let Ok(samples) = &samples { (simulation(context, name, samples.items("events"))) }
         (section("Latest events", &event_table(context, events.items("data"))))

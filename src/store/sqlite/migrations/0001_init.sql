@@ -432,6 +432,10 @@ CREATE TABLE idempotency_keys (
     claimed_at    INTEGER NOT NULL,
     -- When another request may take over a claim that got no response, in milliseconds.
     claimed_until INTEGER NOT NULL,
+    -- The request that claimed it, and the end of the audit log then: an entry of a change behind it says that the request had
+    -- begun, and must not be made again.
+    request_id    TEXT NOT NULL,
+    audit_sequence INTEGER NOT NULL,
     -- NULL until the request has ended.
     status        INTEGER,
     content_type  TEXT,
@@ -823,10 +827,10 @@ WHEN NOT EXISTS (SELECT 1 FROM api_token_connections WHERE token_id = old.token_
     UPDATE api_tokens SET is_enabled = 0 WHERE id = old.token_id AND is_limited = 1;
 END;
 
--- A person's yes to one exact request of a token.
+-- A person's yes to one exact request of a token, or of an agent on this machine, which has none.
 CREATE TABLE approvals (
     id           TEXT PRIMARY KEY,
-    token_id     TEXT NOT NULL REFERENCES api_tokens (id) ON DELETE CASCADE,
+    token_id     TEXT REFERENCES api_tokens (id) ON DELETE CASCADE,
     operation    TEXT NOT NULL,
     effect       TEXT NOT NULL CHECK (effect IN ('read', 'write', 'destroy')),
     -- A name rather than a reference: the digest covers the id.
@@ -845,7 +849,7 @@ CREATE TABLE approvals (
 ) STRICT, WITHOUT ROWID;
 
 -- A repeated request finds the approval that it waits for.
-CREATE UNIQUE INDEX approvals_open ON approvals (token_id, digest) WHERE status IN ('pending', 'granted', 'denied');
+CREATE UNIQUE INDEX approvals_open ON approvals (ifnull(token_id, ''), digest) WHERE status IN ('pending', 'granted', 'denied');
 
 CREATE INDEX approvals_requested ON approvals (requested_at, id);
 

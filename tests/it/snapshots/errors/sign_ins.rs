@@ -31,6 +31,7 @@ fn sign_ins() {
             address: "127.0.0.1:7420".parse().unwrap(),
             source: std::io::ErrorKind::AddrInUse.into(),
         }],
+        InheritedSocket => [E::InheritedSocket { source: std::io::ErrorKind::InvalidInput.into() }],
     });
     let requests = errors!(SignInRequestError {
         NoTarget => [E::NoTarget],
