@@ -1,20 +1,24 @@
 //! Connectors and OAuth apps.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::super::call::Call;
 use super::super::page::{Cursor, CursorPage, Limit};
 use super::super::reply::JsonReply;
-use super::{ApiRoute, GET, POST, Unused};
+use super::{ApiRoute, DELETE, GET, POST, PUT, Unused};
 use crate::connector::Descriptor;
 use crate::error::Result;
 use crate::ops::connectors::{self, ValidateTarget};
-use crate::ops::workspaces;
+use crate::model::ClientCredentials;
+use crate::ops::workspaces::{self, RemoveAppRequest, SetAppRequest};
+use crate::secret::Secret;
 use crate::view::connector::{
     ConnectorDetailView, ConnectorSummaryView, SearchResultsView, SetupGuideView, ValidationListView,
 };
-use crate::view::workspace::AppListView;
+use crate::view::workspace::{AppListView, AppScope, AppView, RemovedAppView};
 
 pub(super) fn routes() -> Vec<ApiRoute> {
     vec![
@@ -45,6 +49,8 @@ pub(super) fn routes() -> Vec<ApiRoute> {
             validate,
         ),
         ApiRoute::new((GET, "/v1/apps"), "app list", "List the OAuth apps, without their secrets", apps),
+        ApiRoute::new((PUT, "/v1/apps/{connector}"), "app set", "Store the client ID and secret of an OAuth app", set_app),
+        ApiRoute::new((DELETE, "/v1/apps/{connector}"), "app remove", "Remove an OAuth app", remove_app),
     ]
 }
 
@@ -115,4 +121,38 @@ async fn validate(call: Call<Unused, ValidateBody>) -> Result<JsonReply<Validati
 
 async fn apps(call: Call<Unused, Unused>) -> Result<JsonReply<AppListView>> {
     Ok(JsonReply(workspaces::list_apps(&call.workspace).await?))
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct AppBody {
+    client_id: String,
+    /// Absent for a public client.
+    client_secret: Option<String>,
+    /// Values that name the server, such as `instance`.
+    #[serde(default)]
+    params: BTreeMap<String, String>,
+}
+
+async fn set_app(call: Call<Unused, AppBody>) -> Result<JsonReply<AppView>> {
+    let connector: String = call.path("connector")?;
+    let AppBody { client_id, client_secret, params } = call.body;
+    let server = workspaces::app_server(&call.workspace, &connector, params.into_iter().collect())?;
+    let secret = client_secret.map(Secret::trimmed).filter(|secret| !secret.is_empty());
+    let client = ClientCredentials { id: client_id.trim().to_owned(), secret };
+    let request = SetAppRequest { connector, server, client, scope: AppScope::Workspace };
+    Ok(JsonReply(workspaces::set_app(&call.workspace, request).await?))
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct RemoveAppQuery {
+    /// The server where it is registered, if the connector has several apps.
+    issuer: Option<String>,
+}
+
+async fn remove_app(call: Call<RemoveAppQuery, Unused>) -> Result<JsonReply<RemovedAppView>> {
+    let connector: String = call.path("connector")?;
+    let request = RemoveAppRequest { connector, server: call.query.issuer, scope: AppScope::Workspace };
+    Ok(JsonReply(workspaces::remove_app(&call.workspace, request).await?))
 }

@@ -153,6 +153,21 @@ impl DashboardContext {
         async move { Ok(json(&reply.await?)) }
     }
 
+    /// Reads a file from the API.
+    ///
+    /// # Errors
+    /// The problem that the API returns.
+    pub(super) async fn bytes(
+        &self,
+        path: &'static str,
+        values: &[(&'static str, &str)],
+        query: &[(&str, &str)],
+    ) -> Result<Bytes, Problem> {
+        let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(query).finish();
+        let (route, _) = self.route(&FormAction::get(path));
+        Ok(self.request(route, owned(values), query, Bytes::new()).await?.body)
+    }
+
     /// Sends a request to the API that has a body: to preview or verify something on a page.
     ///
     /// # Errors

@@ -9,11 +9,18 @@ use super::session::CSRF_FIELD;
 /// The beginning of the paths that forms are sent to; the path of the route follows.
 pub(super) const SUBMIT: &str = "/dashboard/do";
 
-/// The field with the method of the route, as browsers send only POST.
+/// The field with the method of the route, as browsers send only POST. A button that does another action sends it again, after that
+/// of its form.
 pub(super) const METHOD_FIELD: &str = "_method";
 
 /// The field with the page to return to.
 pub(super) const RETURN_FIELD: &str = "_return";
+
+/// The field with the values of [`EACH`]: the action runs once for each of them.
+pub(super) const EACH_FIELD: &str = "_each";
+
+/// Stands in the path of an action for each of several values.
+pub(super) const EACH: &str = "_each_";
 
 /// What the names of fields begin with that go into the query of the route, and not into its body.
 pub(super) const QUERY_PREFIX: &str = "query.";
@@ -47,6 +54,15 @@ pub(super) struct Form<'c> {
     style: ButtonStyle,
     return_to: Option<String>,
     cancel: Option<String>,
+    others: Vec<OtherAction>,
+    id: Option<&'static str>,
+}
+
+/// A further button of a form, which does something else with the same fields.
+struct OtherAction {
+    action: &'static FormAction,
+    path: String,
+    label: &'static str,
 }
 
 impl<'c> Form<'c> {
@@ -55,11 +71,35 @@ impl<'c> Form<'c> {
         action: &'static FormAction,
         values: &[(&'static str, &str)],
     ) -> Self {
-        let mut path = action.path.to_owned();
-        for (name, value) in values {
-            path = path.replace(&format!("{{{name}}}"), &segment(value));
+        Self {
+            context,
+            action,
+            path: filled(action, values),
+            fields: None,
+            style: ButtonStyle::Plain,
+            return_to: None,
+            cancel: None,
+            others: Vec::new(),
+            id: None,
         }
-        Self { context, action, path, fields: None, style: ButtonStyle::Plain, return_to: None, cancel: None }
+    }
+
+    /// Gives it a name, for fields that are elsewhere on the page.
+    pub(super) fn named(self, id: &'static str) -> Self {
+        Self { id: Some(id), ..self }
+    }
+
+    /// Adds a button that does another action with the same fields.
+    pub(super) fn or(
+        mut self,
+        action: &'static FormAction,
+        values: &[(&'static str, &str)],
+        label: &'static str,
+    ) -> Self {
+        if self.context.may(action) {
+            self.others.push(OtherAction { action, path: filled(action, values), label });
+        }
+        self
     }
 
     /// Adds what a person fills in; see [`text`] and the other functions of this module.
@@ -111,7 +151,7 @@ impl<'c> Form<'c> {
         let has_fields = self.fields.is_some();
         let name = about.map(|about| format!("{label} {about}"));
         html! {
-            form method="post" action={ (context.href(SUBMIT)) (self.path) } class=(if has_fields { "stack" } else { "inline" }) {
+            form method="post" action={ (context.href(SUBMIT)) (self.path) } class=(if has_fields { "stack" } else { "inline" }) id=[self.id] {
                 input type="hidden" name=(CSRF_FIELD) value=(context.csrf);
                 input type="hidden" name=(METHOD_FIELD) value=(self.action.method.as_str());
                 input type="hidden" name=(RETURN_FIELD) value=(return_to);
@@ -119,6 +159,10 @@ impl<'c> Form<'c> {
                 @if has_fields || self.cancel.is_some() {
                     div .actions {
                         button type="submit" class=(self.style.class()) aria-label=[name] { (label) }
+                        @for other in &self.others {
+                            button type="submit" name=(METHOD_FIELD) value=(other.action.method.as_str())
+                                formaction={ (context.href(SUBMIT)) (other.path) } { (other.label) }
+                        }
                         @if let Some(cancel) = self.cancel { a .button href=(context.href(&cancel)) { "Cancel" } }
                     }
                 } @else {
@@ -128,6 +172,12 @@ impl<'c> Form<'c> {
             }
         }
     }
+}
+
+/// Returns the path of an action with its values.
+fn filled(action: &FormAction, values: &[(&'static str, &str)]) -> String {
+    let fill = |path: String, (name, value): &(&str, &str)| path.replace(&format!("{{{name}}}"), &segment(value));
+    values.iter().fold(action.path.to_owned(), fill)
 }
 
 /// A field of a form.
@@ -198,6 +248,11 @@ impl<'a> Field<'a> {
     /// A number.
     pub(super) fn number(self) -> Markup {
         self.input("number")
+    }
+
+    /// A date and a time of day, without a time zone.
+    pub(super) fn moment(self) -> Markup {
+        self.input("datetime-local")
     }
 
     /// Several lines.

@@ -1,6 +1,6 @@
 //! A failure as a page: what failed in full, and its fix.
 
-use maud::html;
+use maud::{Markup, html};
 
 use super::context::DashboardContext;
 use super::fix::fix;
@@ -36,6 +36,7 @@ fn shown(
         _ if back.is_some() => "Nothing was changed",
         _ => "This page cannot be shown",
     };
+    let line = line_of(&problem.view.detail);
     let hint = problem.view.hint.clone();
     let body = html! {
         h1 { (title) }
@@ -44,13 +45,30 @@ fn shown(
             @if let Some(hint) = hint { (fix(context, &hint)) }
         }
         p .hint { "Code: " code { (problem.view.code) } }
-        @for text in texts { h2 { "What you sent" } pre { (text) } }
+        @for text in texts { h2 { "What you sent" } (numbered(text, line)) }
         @if let Some(back) = back { p { a .button href=(context.href(back)) { "Back" } } }
     };
     page_reply(
         problem.status,
         &layout::document(context, &DashboardPage { title: title.to_owned(), section: "", body }),
     )
+}
+
+/// The number of the line that a message names.
+fn line_of(message: &str) -> Option<usize> {
+    let rest = message.split("line ").nth(1)?;
+    rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+}
+
+/// A text with the numbers of its lines, of which one may have a mistake.
+fn numbered(text: &str, wrong: Option<usize>) -> Markup {
+    html! {
+        ol .lines {
+            @for (index, line) in text.lines().enumerate() {
+                li .wrong[wrong == Some(index + 1)] aria-current=[(wrong == Some(index + 1)).then_some("true")] { code { (line) } }
+            }
+        }
+    }
 }
 
 /// Returns a message of the API as a sentence.
@@ -60,5 +78,18 @@ pub(super) fn sentence(message: &str) -> String {
         Some(first) if !message.ends_with(['.', '!', '?']) => format!("{}{}.", first.to_uppercase(), chars.as_str()),
         Some(first) => format!("{}{}", first.to_uppercase(), chars.as_str()),
         None => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_with_the_mistake_is_marked() {
+        assert_eq!(line_of("invalid text at line 2, column 3: x"), Some(2));
+        assert_eq!(line_of("the line is bad"), None);
+        let shown = numbered("a\n<b>\nc", Some(2)).0;
+        assert!(shown.contains("<li class=\"wrong\" aria-current=\"true\"><code>&lt;b&gt;</code></li>"), "{shown}");
     }
 }

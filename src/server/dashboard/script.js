@@ -16,13 +16,14 @@ for (const button of document.querySelectorAll('[data-copy]')) {
 for (const form of document.querySelectorAll('form[action*="/dashboard/do/"]')) {
   form.addEventListener('submit', async (event) => {
     event.preventDefault();
-    const button = form.querySelector('button[type=submit]');
+    const button = event.submitter ?? form.querySelector('button[type=submit]');
     const note = form.querySelector('.formnote');
+    // A disabled button sends no value.
+    const body = new URLSearchParams(new FormData(form, event.submitter));
     button.disabled = true;
     note.textContent = '';
     try {
-      const body = new URLSearchParams(new FormData(form));
-      const response = await fetch(form.action, { method: 'POST', body, headers: { accept: 'application/json' } });
+      const response = await fetch(event.submitter?.formAction ?? form.action, { method: 'POST', body, headers: { accept: 'application/json' } });
       if (response.headers.get('content-type')?.startsWith('application/json')) {
         const answer = await response.json();
         if (answer.location) {
@@ -32,6 +33,8 @@ for (const form of document.querySelectorAll('form[action*="/dashboard/do/"]')) 
         }
         note.textContent = [answer.error, answer.hint].filter(Boolean).join(' — ');
         note.setAttribute('role', 'alert');
+        const line = /line (\d+)/.exec(answer.error ?? '');
+        if (line) select(form.querySelector('textarea'), Number(line[1]));
       } else {
         // A whole page: of a new token, or one that leads to a service.
         show(await response.text());
@@ -43,6 +46,15 @@ for (const form of document.querySelectorAll('form[action*="/dashboard/do/"]')) 
     }
     button.disabled = false;
   });
+}
+
+/** Selects a line of a text, in which there is a mistake. */
+function select(area, number) {
+  if (!area) return;
+  const lines = area.value.split('\n');
+  const start = lines.slice(0, number - 1).join('\n').length + (number > 1 ? 1 : 0);
+  area.focus();
+  area.setSelectionRange(start, start + (lines[number - 1] ?? '').length);
 }
 
 /** Shows a page that answers a form: its content takes the place of the present one. */

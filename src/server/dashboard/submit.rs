@@ -6,14 +6,17 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 use url::form_urlencoded;
 
-use super::context::{DashboardContext, json as reply_json};
-use super::form::{METHOD_FIELD, QUERY_PREFIX, RETURN_FIELD, SUBMIT};
+use super::context::{DashboardContext, json as reply_json, segment};
+use super::form::{EACH, EACH_FIELD, METHOD_FIELD, QUERY_PREFIX, RETURN_FIELD, SUBMIT};
 use super::pages::results::{FormOutcome, Success};
 use super::session::{SignedIn, refused_form};
 use super::{Dashboard, DashboardPage, DashboardRequest, layout, page_reply, problem_page, see_other};
 use crate::http::serve::{FullResponse, Method, Response, StatusCode, header};
 use crate::server::problem::{Problem, RequestError};
 use crate::server::route::SchemaFunction;
+
+/// Values that one form acts on at most.
+const MAX_EACH: usize = 50;
 
 /// Runs the action of a form, and leads to the page that shows what it has done.
 pub(super) async fn respond(
@@ -53,9 +56,29 @@ async fn run(
     fields: &[(String, String)],
 ) -> Result<FormOutcome, Problem> {
     let path = request.path.strip_prefix(SUBMIT).ok_or(RequestError::UnknownPath)?;
-    let method = field(fields, METHOD_FIELD).unwrap_or("POST");
+    let method = fields.iter().rfind(|(name, _)| name == METHOD_FIELD).map_or("POST", |(_, method)| method);
     let method = Method::from_bytes(method.as_bytes()).map_err(|_| RequestError::UnknownPath)?;
-    let (index, values) = context.find(&method, path)?;
+    if path.split('/').all(|segment| segment != EACH) {
+        return Ok(perform(context, &method, path, fields).await?.outcome(context));
+    }
+    let mut results = Vec::new();
+    let chosen = fields.iter().filter(|(name, value)| name == EACH_FIELD && !value.is_empty());
+    for (_, one) in chosen.take(MAX_EACH) {
+        let path = path.replace(EACH, &segment(one));
+        let done = perform(context, &method, &path, fields).await;
+        results.push((one.as_str(), done.map(|success| success.outcome(context))));
+    }
+    Ok(summary(&results))
+}
+
+/// Runs the route of a form once.
+async fn perform<'f>(
+    context: &DashboardContext,
+    method: &Method,
+    path: &str,
+    fields: &'f [(String, String)],
+) -> Result<Success<'f>, Problem> {
+    let (index, values) = context.find(method, path)?;
     let route = context.route_at(index);
     let (query, values_of_body): (Vec<_>, Vec<_>) = fields
         .iter()
@@ -71,8 +94,21 @@ async fn run(
     };
     let operation = route.operation.name;
     let reply = context.request(index, values.clone(), query, body).await?;
-    let success = Success { operation, values: &values, fields, reply: reply_json(&reply) };
-    Ok(success.outcome(context))
+    Ok(Success { operation, values, fields, reply: reply_json(&reply) })
+}
+
+/// What an action has done for several values: each failure, and how many went well.
+fn summary(results: &[(&str, Result<FormOutcome, Problem>)]) -> FormOutcome {
+    let text = |(name, result): &(&str, Result<FormOutcome, Problem>)| match result {
+        Ok(FormOutcome::Notice { text, .. }) => text.clone(),
+        Ok(_) => format!("{name}: done."),
+        Err(problem) => format!("{name}: {}.", problem.view.detail),
+    };
+    let text = match results {
+        [] => "Nothing was chosen.".to_owned(),
+        results => results.iter().map(text).collect::<Vec<_>>().join(" "),
+    };
+    FormOutcome::Notice { text, to: None }
 }
 
 fn field<'f>(fields: &'f [(String, String)], name: &str) -> Option<&'f str> {

@@ -27,6 +27,8 @@ pub struct Page {
 pub struct Form {
     pub action: String,
     pub fields: Vec<(String, String)>,
+    /// What its further buttons do in place of its action: method and path.
+    pub others: Vec<(String, String)>,
 }
 
 impl std::fmt::Debug for Page {
@@ -122,12 +124,22 @@ fn form_of(text: &str) -> Option<Form> {
         let (head, rest) = part.split_once('>')?;
         fields.push((attribute(head, "name")?, decoded(rest.split("</textarea>").next()?)));
     }
-    Some(Form { action: attribute(&head, "action")?, fields })
+    let buttons = tags(text, "button").into_iter();
+    let others = buttons.filter_map(|tag| Some((attribute(tag, "value")?, attribute(tag, "formaction")?))).collect();
+    Some(Form { action: attribute(&head, "action")?, fields, others })
 }
 
 impl Form {
     pub fn value(&self, name: &str) -> Option<&str> {
         self.fields.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The same as a further button sends it.
+    pub fn other(mut self, action: &str) -> Self {
+        let (method, action) = self.others.iter().find(|(_, known)| known == action).cloned().unwrap();
+        self.fields.push(("_method".to_owned(), method));
+        self.action = action;
+        self
     }
 
     /// The same with another value in a field.

@@ -3,19 +3,26 @@
 use std::collections::BTreeSet;
 
 use super::pages::{crawl, filled_home};
-use super::{Browser, signed_in};
+use super::browser::{Form, Page};
+use super::{Browser, signed_in, signed_in_as_approver};
 use crate::server::Server;
 
 #[test]
 fn every_form_needs_its_token_and_its_origin() {
     let home = filled_home();
     let server = Server::start(&home, "");
-    let mut browser = signed_in(&home, &server, "editor");
+    let mut browsers = vec![signed_in(&home, &server, "editor")];
+    browsers.extend(signed_in_as_approver(&home, &server));
     let mut stranger = Browser::new(&server.url);
     let (mut tried, mut actions) = (BTreeSet::new(), BTreeSet::new());
-    crawl(&mut browser, |browser, page| {
+    let mut check = |browser: &mut Browser, page: &Page| {
         let origin = browser.origin();
-        for form in page.forms() {
+        let forms = page.forms().into_iter();
+        let all = forms.flat_map(|form| {
+            let others: Vec<Form> = form.others.iter().map(|(_, action)| form.clone().other(action)).collect();
+            others.into_iter().chain([form])
+        });
+        for form in all {
             let method = form.value("_method").unwrap_or("POST").to_owned();
             if !tried.insert((form.action.clone(), method.clone())) {
                 continue;
@@ -38,8 +45,11 @@ fn every_form_needs_its_token_and_its_origin() {
             assert_eq!(stranger.send(&form, &own).status, 401, "{method} {}", form.action);
             actions.insert((method, form.action.clone()));
         }
-    });
-    assert!(actions.len() > 10, "{actions:?}");
+    };
+    for browser in &mut browsers {
+        crawl(browser, &mut check);
+    }
+    assert!(actions.len() > 25, "{actions:?}");
     assert_eq!(home.json("status")["summary"]["total"], 2, "nothing was changed");
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::json;
 
 use super::{Browser, signed_in};
-use crate::harness::Home;
+use crate::harness::{Home, finish};
 use crate::server::{Server, token};
 
 /// Bytes of a page with all that it loads.
@@ -20,7 +20,7 @@ pub fn crawl(browser: &mut Browser, mut visit: impl FnMut(&mut Browser, &super::
     let (mut seen, mut kinds) = (BTreeSet::new(), std::collections::BTreeMap::<String, usize>::new());
     while let Some(path) = waiting.pop() {
         let kind: String = path.split('?').next().unwrap().split('/').take(3).collect::<Vec<_>>().join("/");
-        let is_file = path.contains("/assets/") || path.ends_with(".csv") || path.ends_with("/body");
+        let is_file = path.contains("/assets/") || path.ends_with(".csv") || path.ends_with(".parquet") || path.ends_with("/body");
         if is_file || !path.starts_with("/dashboard") || !seen.insert(path.clone()) {
             continue;
         }
@@ -43,7 +43,14 @@ pub fn filled_home() -> Home {
     home.ok("connect slack --sandbox");
     home.ok("connect stripe --sandbox");
     home.ok("sync slack/users");
-    home.ok("schedule set slack --every 1h");
+    assert_eq!(finish(home.command(["schedule", "set", "slack", "every 1h"])).code, 0);
+    home.ok("connect google-calendar --sandbox");
+    home.ok("connect github --sandbox --user u-42");
+    home.ok("consent grant u-42 sync");
+    home.ok("endpoint add https://hooks.example.com/in --events invoice.*");
+    home.ok("connect-link create slack --sandbox --user u-42");
+    home.ok("link add customer/42 slack/users U1");
+    crate::two_way::set(&home, "person", "slack/users", "id = .id\nname? = .name\n");
     home
 }
 

@@ -122,25 +122,16 @@ fn naming(context: &DashboardContext, name: &str, origin: &str) -> Markup {
 /// The text of a binding, with what can be done with it before it is stored.
 fn editor(context: &DashboardContext, name: &str, origin: Option<&str>, text: &str) -> Markup {
     let values = [("binding", name)];
-    let fields = |with_origin: bool| {
-        html! {
-            @if let Some(origin) = origin.filter(|_| with_origin) { (hidden("origin", origin)) }
-            (Field::new("text", "Text").value(text).required().area(18))
-        }
+    let rows = u32::try_from(text.lines().count()).unwrap_or(u32::MAX).clamp(10, 30);
+    let fields = html! {
+        @if let Some(origin) = origin { (hidden("origin", origin)) }
+        (Field::new("text", "Text").hint("Preview maps real records with the text, and stores nothing.").value(text).required().area(rows))
     };
-    html! {
-        (section("Text", &html! {
-            @if context.may(&SET) {
-                (context.form(&SET, &values).fields(fields(true)).primary().returns_to(format!("{SECTION}/{}", segment(name))).button("Store"))
-            } @else { pre { (text) } }
-        }))
-        @if origin.is_none() {
-            (section("Try a change", &html! {
-                p .hint { "Maps real records with a changed text, and stores nothing." }
-                (context.form(&PREVIEW, &values).fields(fields(false)).button("Preview"))
-            }))
-        }
+    let mut form = context.form(&SET, &values).fields(fields).primary().returns_to(format!("{SECTION}/{}", segment(name)));
+    if origin.is_none() {
+        form = form.or(&PREVIEW, &values, "Preview");
     }
+    section("Text", &html! { @if context.may(&SET) { (form.button("Store")) } @else { pre { (text) } } })
 }
 
 async fn show(context: &DashboardContext) -> Result<DashboardPage, Problem> {

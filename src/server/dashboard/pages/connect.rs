@@ -4,6 +4,7 @@ use maud::{Markup, html};
 use serde_json::Value;
 
 use super::super::DashboardPage;
+use super::super::action::FormAction;
 use super::super::components::{code, empty, heading, mark, section, state, web_link};
 use super::super::context::{DashboardContext, segment};
 use super::super::fix::fix;
@@ -23,6 +24,8 @@ pub(super) const PAGES: &[(&str, PageHandler)] = &[
 ];
 
 const SECTION: &str = "/dashboard/connect";
+
+static SET_APP: FormAction = FormAction::put("/v1/apps/{connector}");
 
 /// The page that services lead back to.
 const DONE: &str = "/dashboard/connected";
@@ -146,7 +149,7 @@ fn live(context: &DashboardContext, detail: &Value, method: &Value, setup: &Valu
     let verb = if is_app { "Continue to sign in" } else { "Check and connect" };
     html! {
         @if detail.items("auth_methods").len() > 1 { (methods(context, detail, setup.text("auth"))) }
-        (steps(setup, is_app, app))
+        (steps(context, setup, is_app, app))
         (section(if is_app { "Sign in" } else { "Enter the key" }, &html! {
             @if context.may(&START) {
                 (context.form(&START, &[]).fields(fields).primary().button(verb))
@@ -215,15 +218,17 @@ fn scope_fields(method: &Value) -> Markup {
 }
 
 /// What to do at the service first.
-fn steps(setup: &Value, is_app: bool, app: Option<&Value>) -> Markup {
+fn steps(context: &DashboardContext, setup: &Value, is_app: bool, app: Option<&Value>) -> Markup {
     let title = if is_app { "Register an app at the service" } else { "Create a key at the service" };
     let place = setup.maybe("setup_url");
-    let set = format!("integ app set {} --client-id ID", setup.text("connector"));
     section(
         title,
         &html! {
             @if let (true, Some(app)) = (is_app, app) {
                 p { "The app " (code(app.text("client_id"))) " is registered. You can sign in below." }
+                @if context.may(&SET_APP) {
+                    details { summary { "Replace its secret, or use another app" } (app_form(context, setup.text("connector"))) }
+                }
             } @else {
                 ol .steps {
                     @if let Some(url) = place { li { "Open " (web_link(url, url)) @if let Some(note) = setup.maybe("note") { p .hint { (note) } } } }
@@ -237,11 +242,25 @@ fn steps(setup: &Value, is_app: bool, app: Option<&Value>) -> Markup {
                             ul .scopes { @for scope in setup.items("scopes") { li { code title=(scope.text("purpose")) { (scope.text("scope")) } } } }
                         }
                     }
-                    @if is_app { li { "Give the client ID and secret to integ, at the machine of the server: " (code(&set)) } }
+                    @if is_app {
+                        li {
+                            "Enter the client ID and secret that the service shows"
+                            @if context.may(&SET_APP) { (app_form(context, setup.text("connector"))) } @else { ": ask an editor." }
+                        }
+                    }
                 }
             }
         },
     )
+}
+
+/// What an app is stored with. The secret is never shown again.
+fn app_form(context: &DashboardContext, connector: &str) -> Markup {
+    let fields = html! {
+        (Field::new("client_id", "Client ID").required().text())
+        (Field::new("client_secret", "Client secret").hint("Left empty for a public client. It is stored encrypted and never shown again.").password())
+    };
+    context.form(&SET_APP, &[("connector", connector)]).fields(fields).button("Store the app")
 }
 
 fn capabilities(detail: &Value) -> Markup {

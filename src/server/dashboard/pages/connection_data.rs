@@ -20,6 +20,7 @@ pub(super) const PAGES: &[(&str, PageHandler)] = &[
     page!("/dashboard/connections/{connection}/data", data),
     page!("/dashboard/connections/{connection}/streams/{stream}", records),
     page!("/dashboard/connections/{connection}/streams/{stream}/records.csv", csv),
+    page!("/dashboard/connections/{connection}/streams/{stream}/records.parquet", parquet),
 ];
 
 pub(super) static SYNC: FormAction = FormAction::post("/v1/connections/{connection}/sync");
@@ -31,9 +32,6 @@ static CANCEL: FormAction = FormAction::post("/v1/jobs/{job}/cancel");
 
 /// Records that a page shows.
 const PAGE_SIZE: &str = "50";
-
-/// Records of a file at most.
-const FILE_SIZE: &str = "1000";
 
 /// Columns of a table of records.
 const COLUMNS: usize = 6;
@@ -180,10 +178,13 @@ async fn records(context: &DashboardContext) -> Result<DashboardPage, Problem> {
     );
     let (list, cursors) = (list?, cursors?);
     let records = list.items("data");
-    let download = format!("{}/records.csv", records_path(name, stream));
+    let download = |format: &str| context.href(&format!("{}/records.{format}", records_path(name, stream)));
     let actions = html! {
         (context.form(&SYNC, &[("connection", name)]).fields(hidden("streams", stream)).button("Sync now"))
-        @if !records.is_empty() { a .button href=(context.href(&download)) download { "Download CSV" } }
+        @if !records.is_empty() { 
+            a .button href=(download("csv")) download { "Download CSV" }
+            @if cfg!(feature = "parquet") { a .button href=(download("parquet")) download { "Download Parquet" } }
+        }
     };
     let body = html! {
         p .crumbs { a href=(context.href(&format!("{}/data", path(name)))) { (name) } }
@@ -258,57 +259,25 @@ fn record_table(records: &[Value]) -> Markup {
 }
 
 async fn csv(context: &DashboardContext) -> Result<Shown, Problem> {
-    let values = [("connection", context.param("connection")), ("stream", context.param("stream"))];
-    let list =
-        context.get("/v1/connections/{connection}/streams/{stream}/records", &values, &[("limit", FILE_SIZE)]).await?;
-    Ok(Shown::Other(file(context.param("stream"), &table_of(list.items("data")))))
+    file(context, "csv", "text/csv; charset=utf-8").await
 }
 
-/// Writes records as CSV (RFC 4180), a column for each member that any of them has.
-fn table_of(records: &[Value]) -> Vec<u8> {
-    let mut names: Vec<&str> = Vec::new();
-    for name in records.iter().filter_map(Value::as_object).flat_map(|record| record.keys()) {
-        if !names.contains(&name.as_str()) {
-            names.push(name);
-        }
-    }
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    let cell = |value: &Value| match value {
-        Value::Null => String::new(),
-        // A spreadsheet would run what begins like a formula.
-        Value::String(text) if text.starts_with(['=', '+', '-', '@', '\t', '\r']) => format!("'{text}"),
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    };
-    let _ = writer.write_record(&names);
-    for record in records {
-        let _ = writer.write_record(names.iter().map(|name| cell(&record[*name])));
-    }
-    writer.into_inner().unwrap_or_default()
+async fn parquet(context: &DashboardContext) -> Result<Shown, Problem> {
+    file(context, "parquet", "application/vnd.apache.parquet").await
 }
 
-fn file(stream: &str, bytes: &[u8]) -> FullResponse {
-    let mut response = Response::new(bytes.to_vec().into());
+/// Returns all records of the stream as a file.
+async fn file(context: &DashboardContext, format: &str, content_type: &'static str) -> Result<Shown, Problem> {
+    let stream = context.param("stream");
+    let values = [("connection", context.param("connection")), ("stream", stream)];
+    let bytes = context.bytes("/v1/connections/{connection}/streams/{stream}/file", &values, &[("format", format)]).await?;
+    let mut response: FullResponse = Response::new(bytes.into());
     let name: String = stream.chars().filter(|c| c.is_ascii_alphanumeric() || "-_.".contains(*c)).collect();
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static("text/csv; charset=utf-8"));
-    if let Ok(value) = header::HeaderValue::try_from(format!("attachment; filename=\"{name}.csv\"")) {
+    headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static(content_type));
+    if let Ok(value) = header::HeaderValue::try_from(format!("attachment; filename=\"{name}.{format}\"")) {
         headers.insert(header::CONTENT_DISPOSITION, value);
     }
     crate::server::reply::protect(headers);
-    response
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn a_file_has_a_column_for_each_member_and_no_formulas() {
-        let records = [json!({ "_key": "1", "name": "=1+1" }), json!({ "_key": "2", "tags": ["a"], "name": "b\"c" })];
-        let text = String::from_utf8(table_of(&records)).unwrap();
-        assert_eq!(text, "_key,name,tags\n1,'=1+1,\n2,\"b\"\"c\",\"[\"\"a\"\"]\"\n");
-    }
+    Ok(Shown::Other(response))
 }

@@ -7,19 +7,21 @@ use super::super::DashboardPage;
 use super::super::action::FormAction;
 use super::super::components::{code, empty, property, section, state, time};
 use super::super::context::DashboardContext;
-use super::super::form::Field;
+use super::super::form::{Field, hidden};
 use super::super::problem_page::sentence;
 use super::super::values::Fields;
 use super::connection::{connection, head};
 use super::connections::SECTION;
 use super::events::event_table;
 use super::{PageHandler, page};
+use crate::model::EventStatus;
 use crate::server::problem::Problem;
 
 pub(super) const PAGES: &[(&str, PageHandler)] = &[page!("/dashboard/connections/{connection}/webhooks", webhooks)];
 
 static SUBSCRIBE: FormAction = FormAction::post("/v1/connections/{connection}/subscriptions");
 static UNSUBSCRIBE: FormAction = FormAction::delete("/v1/connections/{connection}/subscriptions/{subscription}");
+static REPLAY: FormAction = FormAction::post("/v1/connections/{connection}/event-replays");
 static SIMULATE: FormAction = FormAction::post("/v1/connections/{connection}/simulate");
 
 async fn webhooks(context: &DashboardContext) -> Result<DashboardPage, Problem> {
@@ -39,6 +41,7 @@ async fn webhooks(context: &DashboardContext) -> Result<DashboardPage, Problem> 
             Ok(url) => (receiving(context, name, &url, secret.as_ref().ok())),
             Err(problem) => (empty("No webhooks", &html! { p { (sentence(&problem.view.detail)) } })),
         }
+        @if !events.items("data").is_empty() { (replay(context, name)) }
         @if let Ok(samples) = &samples { (simulation(context, name, samples.items("events"))) }
         (section("Latest events", &event_table(context, events.items("data"))))
     };
@@ -94,6 +97,32 @@ fn registration(context: &DashboardContext, name: &str, url: &Value) -> Markup {
             (context.form(&SUBSCRIBE, &[("connection", name)]).fields(fields).button("Register"))
         }
     }
+}
+
+/// The ranges that can be replayed: hours back from now, and what they are called.
+const RANGES: [(i64, &str); 4] = [(1, "The last hour"), (24, "The last day"), (24 * 7, "The last 7 days"), (24 * 30, "The last 30 days")];
+
+fn replay(context: &DashboardContext, name: &str) -> Markup {
+    if !context.may(&REPLAY) {
+        return html! {};
+    }
+    let since = |hours: i64| context.now.saturating_sub(jiff::SignedDuration::from_hours(hours)).unwrap_or(context.now).to_string();
+    let ranges = RANGES.map(|(hours, label)| (since(hours), label));
+    let mut statuses = vec![("", "Any")];
+    statuses.extend(EventStatus::ALL.map(|status| (status.as_str(), status.as_str())));
+    let fields = html! {
+        (hidden("limit", "1000"))
+        (Field::new("since", "Received in").required().select(&ranges))
+        (Field::new("status", "Status").select(&statuses))
+        (Field::new("type", "Type").hint("Such as charge.*; all if left empty.").text())
+    };
+    section(
+        "Replay events",
+        &html! {
+            p { "Queues events to be handled again, as they were at first." }
+            details { summary { "Choose a range" } (context.form(&REPLAY, &[("connection", name)]).fields(fields).button("Replay")) }
+        },
+    )
 }
 
 fn simulation(context: &DashboardContext, name: &str, samples: &[Value]) -> Markup {

@@ -8,6 +8,7 @@ use super::super::action::FormAction;
 use super::super::components::{StateTone, badge, empty, heading, mark, number, state, time};
 use super::super::context::{DashboardContext, segment};
 use super::super::fix::fix;
+use super::super::form::{EACH, EACH_FIELD};
 use super::super::icons::Icon;
 use super::super::problem_page::sentence;
 use super::super::values::Fields;
@@ -21,6 +22,11 @@ pub(super) const SECTION: &str = "/dashboard/connections";
 
 pub(super) static TEST: FormAction = FormAction::post("/v1/connections/{connection}/test");
 pub(super) static START: FormAction = FormAction::post("/v1/connections");
+
+static REFRESH: FormAction = FormAction::post("/v1/connections/{connection}/refresh");
+
+/// The form of the chosen connections.
+const CHOSEN: &str = "chosen";
 
 /// Connections of a page.
 const PAGE_SIZE: usize = 50;
@@ -119,11 +125,18 @@ fn found(context: &DashboardContext, connections: &[Value]) -> Markup {
     let page: usize = context.query("page").parse().unwrap_or(1).max(1);
     let shown: Vec<&&Value> = found.iter().skip((page - 1) * PAGE_SIZE).take(PAGE_SIZE).collect();
     html! {
+        @if shown.len() > 1 { (together(context)) }
         ul .rows {
             @for one in shown { li { (row(context, one)) } }
         }
         @if found.len() > PAGE_SIZE { (pages(context, page, found.len().div_ceil(PAGE_SIZE))) }
     }
+}
+
+/// What can be done with the chosen connections at once.
+fn together(context: &DashboardContext) -> Markup {
+    let form = context.form(&TEST, &[("connection", EACH)]).named(CHOSEN).or(&REFRESH, &[("connection", EACH)], "Refresh tokens");
+    html! { div .together { span .dim { "Chosen connections:" } (form.fields(html! {}).button("Test")) } }
 }
 
 fn pages(context: &DashboardContext, page: usize, last: usize) -> Markup {
@@ -146,6 +159,9 @@ fn row(context: &DashboardContext, one: &Value) -> Markup {
     html! {
         div .row {
             div .rowmain {
+                @if context.may(&TEST) {
+                    input type="checkbox" name=(EACH_FIELD) value=(name) form=(CHOSEN) aria-label={ "Choose " (name) };
+                }
                 a .rowname href=(context.href(&path)) { (name) }
                 (marks(one))
                 span .dim { (one.text("name")) @if let Some(account) = account(one) { " · " (account) } }

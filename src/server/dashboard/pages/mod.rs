@@ -1,10 +1,13 @@
 //! The pages, a module for each, and their paths.
 
 mod api_tokens;
+mod appointment;
 mod approvals;
 mod audit;
 mod bindings;
+mod calendar;
 mod connect;
+mod connect_links;
 mod connection;
 mod connection_activity;
 mod connection_data;
@@ -14,9 +17,11 @@ mod connectors;
 mod consents;
 mod endpoints;
 mod events;
+mod links;
 mod metrics;
 pub(super) mod results;
 mod sync;
+mod users;
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -60,10 +65,13 @@ use page;
 fn all() -> impl Iterator<Item = &'static (&'static str, PageHandler)> {
     let pages = [
         api_tokens::PAGES,
+        appointment::PAGES,
         approvals::PAGES,
         audit::PAGES,
         bindings::PAGES,
+        calendar::PAGES,
         connect::PAGES,
+        connect_links::PAGES,
         connection::PAGES,
         connection_activity::PAGES,
         connection_data::PAGES,
@@ -73,8 +81,10 @@ fn all() -> impl Iterator<Item = &'static (&'static str, PageHandler)> {
         consents::PAGES,
         endpoints::PAGES,
         events::PAGES,
+        links::PAGES,
         metrics::PAGES,
         sync::PAGES,
+        users::PAGES,
     ];
     pages.into_iter().flatten()
 }

@@ -11,7 +11,7 @@ use super::super::context::{DashboardContext, segment};
 use super::super::values::Fields;
 use super::api_tokens::SECTION;
 use super::connections::path;
-use super::{bindings, endpoints};
+use super::{bindings, calendar, connect_links, endpoints, users};
 
 /// What follows a form.
 pub(in crate::server::dashboard) enum FormOutcome {
@@ -27,7 +27,7 @@ pub(in crate::server::dashboard) enum FormOutcome {
 pub(in crate::server::dashboard) struct Success<'f> {
     pub(in crate::server::dashboard) operation: &'static str,
     /// The values in the path of the route.
-    pub(in crate::server::dashboard) values: &'f BTreeMap<&'static str, String>,
+    pub(in crate::server::dashboard) values: BTreeMap<&'static str, String>,
     pub(in crate::server::dashboard) fields: &'f [(String, String)],
     pub(in crate::server::dashboard) reply: Value,
 }
@@ -46,7 +46,7 @@ impl Success<'_> {
     pub(in crate::server::dashboard) fn outcome(&self, context: &DashboardContext) -> FormOutcome {
         let known = self.connection().or_else(|| self.data()).or_else(|| self.webhooks());
         let known = known.or_else(|| self.bindings(context)).or_else(|| self.endpoints(context));
-        known.or_else(|| self.governance(context)).unwrap_or_else(|| stay("Done."))
+        known.or_else(|| self.governance(context)).or_else(|| self.calendar()).unwrap_or_else(|| stay("Done."))
     }
 
     fn connection(&self) -> Option<FormOutcome> {
@@ -55,6 +55,8 @@ impl Success<'_> {
             "connect start" => started(reply),
             "test" => stay(tested(reply)),
             "refresh" => stay(refreshed(reply)),
+            "app set" => stay(format!("Stored the app {}. You can sign in now.", reply.text("client_id"))),
+            "app remove" => stay("Removed the app."),
             "rename" => {
                 let new = reply.text("connection");
                 FormOutcome::Notice { text: format!("Renamed {name} to {new}."), to: Some(path(new)) }
@@ -88,6 +90,7 @@ impl Success<'_> {
 
     fn webhooks(&self) -> Option<FormOutcome> {
         Some(stay(match self.operation {
+            "webhook retry" if self.reply["retried"].is_number() => replayed(&self.reply),
             "webhook subscribe" => "Registered at the service.".to_owned(),
             "webhook unsubscribe" => "Removed the registration at the service.".to_owned(),
             "webhook simulate" => simulated(&self.reply),
@@ -129,6 +132,19 @@ impl Success<'_> {
         })
     }
 
+    fn calendar(&self) -> Option<FormOutcome> {
+        let event = &self.reply["event"];
+        let title = calendar::title_of(event);
+        let text = match self.operation {
+            "calendar create" => format!("Created {title}."),
+            "calendar update" => format!("Saved {title}."),
+            "calendar delete" => format!("Deleted {title}."),
+            _ => return None,
+        };
+        let week = event.text("start").get(..10).map(|date| format!("?week={date}")).unwrap_or_default();
+        Some(FormOutcome::Notice { text, to: Some(format!("{}{week}", calendar::SECTION)) })
+    }
+
     fn governance(&self, context: &DashboardContext) -> Option<FormOutcome> {
         let reply = &self.reply;
         Some(match self.operation {
@@ -138,11 +154,25 @@ impl Success<'_> {
             "api-token revoke" => stay(format!("Revoked {} tokens.", reply.items("revoked").len())),
             "approval grant" => stay("Allowed. The token can send the request again."),
             "approval deny" => stay("Denied."),
+            "connect-link create" => FormOutcome::Page(connect_links::created(context, reply)),
+            "connect-link revoke" => stay("Revoked the connect link."),
+            "link add" => stay("Added the link."),
+            "link remove" => stay("Removed the link."),
+            "user delete" => FormOutcome::Notice {
+                text: format!("Deleted the user {} with {} connections.", reply.text("user"), reply.items("connections").len()),
+                to: Some(users::SECTION.to_owned()),
+            },
             "consent grant" => stay("Recorded the consent."),
             "consent revoke" => stay("Revoked the consent: what needs it stops now."),
             _ => return None,
         })
     }
+}
+
+/// How many events of a range were queued again.
+fn replayed(reply: &Value) -> String {
+    let more = if reply["next_cursor"].is_null() { "" } else { " There are older ones: replay again once these are handled." };
+    format!("Queued {} events to be handled again.{more}", reply.number("retried"))
 }
 
 /// The page that the form was on, with a notice.
