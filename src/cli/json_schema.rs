@@ -181,9 +181,9 @@ const OUTPUTS: &[(&str, Output)] = &[
     ("cursor get", Objects(&[document::<CursorListView>()])),
     ("cursor import", NOTHING),
     ("cursor set", NOTHING),
-    ("disconnect", Objects(&[document::<DisconnectView>()])),
     ("dashboard", Other("`event` (dashboard) and `url`, once, unless a browser opens it")),
     ("dashboard link", Objects(&[document::<NewDashboardLinkView>()])),
+    ("disconnect", Objects(&[document::<DisconnectView>()])),
     ("doctor", Objects(&[document::<DoctorReportView>()])),
     ("endpoint add", Objects(&[document::<EndpointDetailView>()])),
     ("endpoint deliver", Objects(&[line::<AttemptedView>()])),
@@ -381,7 +381,8 @@ mod tests {
         fn leaves(command: &clap::Command, words: &str, found: &mut Vec<String>) {
             for sub in command.get_subcommands() {
                 let words = format!("{words} {}", sub.get_name()).trim().to_owned();
-                if sub.get_subcommands().next().is_none() {
+                // Some with further commands do something themselves.
+                if sub.get_subcommands().next().is_none() || sub.is_args_conflicts_with_subcommands_set() {
                     found.push(words.clone());
                 }
                 leaves(sub, &words, found);

@@ -250,7 +250,8 @@ mod tests {
             .flat_map(|path| path.as_object().unwrap().values())
             .map(|operation| operation["operationId"].as_str().unwrap())
             .collect();
-        assert_eq!(ids.len(), table.routes().len());
+        let described = table.routes().iter().filter(|route| route.operation.reach >= Reach::Api);
+        assert_eq!(ids.len(), described.count());
         let distinct: BTreeSet<&&str> = ids.iter().collect();
         assert_eq!(distinct.len(), ids.len(), "{ids:?}");
     }

@@ -218,7 +218,7 @@ const flows = {
     await page.getByLabel('Name', { exact: true }).fill('deploy');
     await page.getByLabel(/connections:read/).check();
     await button(page, /Create/).click();
-    await see(page, 'Token created');
+    await page.getByRole('heading', { name: 'Token created' }).waitFor(WAIT);
     await see(page, /integ_/);
     await page.goto(`${origin}/dashboard/api-tokens`);
     await page.getByRole('link', { name: 'deploy' }).click();
@@ -279,7 +279,7 @@ async function visit(page, origin) {
   const seen = new Set();
   const kinds = new Map();
   while (waiting.length && seen.size < MAX_PAGES) {
-    const path = waiting.shift();
+    const path = waiting.shift().split('#')[0];
     const kind = path.split('?')[0] + (path.includes('mode=live') ? '-live' : '');
     if (seen.has(kind) || /assets|\.csv$|\.parquet$|\/body$|\/docs/.test(path)) continue;
     // A few of each of the pages that are alike.
@@ -328,7 +328,7 @@ try {
     executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
     args: process.getuid?.() === 0 ? ['--no-sandbox'] : [],
   });
-  const context = await browser.newContext({ javaScriptEnabled: hasScript });
+  const context = await browser.newContext({ javaScriptEnabled: hasScript, reducedMotion: 'reduce' });
   const watch = (page) => {
     page.on('console', (message) => {
       // The browser itself reports the status of a request that is refused on purpose.

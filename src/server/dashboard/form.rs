@@ -216,12 +216,14 @@ impl<'a> Field<'a> {
     }
 
     fn wrapped(&self, control: &Markup) -> Markup {
+        let mark = html! { @if !self.is_required { span .optional { " (optional)" } } };
+        self.marked(&mark, control)
+    }
+
+    fn marked(&self, mark: &Markup, control: &Markup) -> Markup {
         html! {
             div .field {
-                label for=(self.id()) {
-                    (self.label)
-                    @if !self.is_required { span .optional { " (optional)" } }
-                }
+                label for=(self.id()) { (self.label) (mark) }
                 (control)
                 @if let Some(id) = self.hint_id() { p .hint id=(id) { (self.hint) } }
             }
@@ -265,7 +267,8 @@ impl<'a> Field<'a> {
 
     /// One of several values, each with its label.
     pub(super) fn select<V: AsRef<str>, L: AsRef<str>>(self, choices: &[(V, L)]) -> Markup {
-        self.wrapped(&html! {
+        // There is always a choice.
+        self.marked(&html! {}, &html! {
             select id=(self.id()) name=(self.name) required[self.is_required] aria-describedby=[self.hint_id()] {
                 @for (value, label) in choices {
                     option value=(value.as_ref()) selected[value.as_ref() == self.value] { (label.as_ref()) }

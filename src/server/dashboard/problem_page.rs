@@ -75,6 +75,8 @@ fn numbered(text: &str, wrong: Option<usize>) -> Markup {
 pub(super) fn sentence(message: &str) -> String {
     let mut chars = message.chars();
     match chars.next() {
+        // A code stays as it is.
+        Some(_) if message.split(' ').next().is_some_and(|word| word.contains('_')) => message.to_owned(),
         Some(first) if !message.ends_with(['.', '!', '?']) => format!("{}{}.", first.to_uppercase(), chars.as_str()),
         Some(first) => format!("{}{}", first.to_uppercase(), chars.as_str()),
         None => String::new(),

@@ -23,7 +23,7 @@ for (const form of document.querySelectorAll('form[action*="/dashboard/do/"]')) 
     button.disabled = true;
     note.textContent = '';
     try {
-      const response = await fetch(event.submitter?.formAction ?? form.action, { method: 'POST', body, headers: { accept: 'application/json' } });
+      const response = await fetch(event.submitter?.getAttribute('formaction') ?? form.action, { method: 'POST', body, headers: { accept: 'application/json' } });
       if (response.headers.get('content-type')?.startsWith('application/json')) {
         const answer = await response.json();
         if (answer.location) {
@@ -82,6 +82,9 @@ document.addEventListener('keydown', (event) => {
     wanted.focus();
   }
 });
+
+// On a narrow window, the sections are one line.
+document.querySelector('.side [aria-current]')?.scrollIntoView({ block: 'nearest', inline: 'center' });
 
 // Rows that arrive while the page is open.
 for (const table of document.querySelectorAll('[data-live]')) {

@@ -178,7 +178,11 @@ impl Browser {
     }
 
     fn request(&mut self, method: &str, target: &str, headers: &[(&str, &str)], body: Option<&[u8]>) -> Page {
-        let url = self.url.join(target).unwrap();
+        let mut url = self.url.join(target).unwrap();
+        if url.host_str() == Some("localhost") && url.port() == self.url.port() {
+            // The same server, under the name that some services want.
+            url.set_host(self.url.host_str()).unwrap();
+        }
         assert_eq!(url.origin(), self.url.origin(), "{target} leads elsewhere");
         let path = url[url::Position::BeforePath..url::Position::AfterQuery].to_owned();
         let cookies: Vec<String> = self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();

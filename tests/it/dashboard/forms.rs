@@ -11,6 +11,7 @@ use crate::server::Server;
 fn every_form_needs_its_token_and_its_origin() {
     let home = filled_home();
     let server = Server::start(&home, "");
+    let before = home.json("status")["summary"].clone();
     let mut browsers = vec![signed_in(&home, &server, "editor")];
     browsers.extend(signed_in_as_approver(&home, &server));
     let mut stranger = Browser::new(&server.url);
@@ -50,7 +51,7 @@ fn every_form_needs_its_token_and_its_origin() {
         crawl(browser, &mut check);
     }
     assert!(actions.len() > 25, "{actions:?}");
-    assert_eq!(home.json("status")["summary"]["total"], 2, "nothing was changed");
+    assert_eq!(home.json("status")["summary"], before, "nothing was changed");
 }
 
 #[test]
@@ -84,7 +85,7 @@ fn a_form_does_nothing_that_the_api_does_not_have() {
         ("/dashboard/do/", "POST", 404),
         ("/dashboard/do/v1/connections/slack/token", "POST", 403),
         ("/dashboard/do/v1/api-tokens", "POST", 403),
-        ("/dashboard/do/v1/connections/github", "DELETE", 404),
+        ("/dashboard/do/v1/connections/gitlab", "DELETE", 404),
     ] {
         let page = browser.submit(&at(action, method), &[]);
         assert_eq!(page.status, status, "{method} {action}: {page:?}");

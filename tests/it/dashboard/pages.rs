@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 use serde_json::json;
 
 use super::{Browser, signed_in};
+use crate::fake::{FakeProvider, Trouble};
+use crate::flow::connected;
 use crate::harness::{Home, finish};
+use crate::server::client::Client;
 use crate::server::{Server, token};
 
 /// Bytes of a page with all that it loads.
@@ -84,16 +87,56 @@ fn every_page_has_a_strict_policy_and_is_light() {
     println!("{count} pages; the heaviest is {} with {} bytes", heaviest.1, heaviest.0);
 }
 
-#[test]
-fn what_services_and_callers_say_is_shown_as_text() {
-    const HOSTILE: &str = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>\u{202e}";
-    let home = filled_home();
-    let admin = token(&home, "admin", "--scope admin:*");
-    let server = Server::start(&home, "");
-    let api = server.client(&admin);
+/// What would run if a page did not show it as text, with a character that reverses what follows.
+const HOSTILE: &str = "<script>alert(1)</script>\"'><img/src=x/onerror=alert(1)>\u{202e}";
+
+/// The same without the last character, which names may not have.
+fn hostile_name() -> &'static str {
+    HOSTILE.trim_end_matches('\u{202e}')
+}
+
+/// A home in which services, programs and people have said hostile things wherever they can.
+fn hostile_home(provider: &FakeProvider) -> Home {
+    let home = connected(provider);
+    home.ok("connect slack --sandbox");
+    home.ok("sync slack/users");
+    let person = ["connect", "stripe", "--sandbox", "--user", hostile_name()];
+    assert_eq!(finish(home.command(person)).code, 0);
+    crate::two_way::set(&home, "person", "slack/users", "id = .id\nname? = .name\n");
+    // An error of the service, which is then the last one of the connection.
+    let refusal = json!({ "error": "invalid_grant", "error_description": HOSTILE });
+    provider.trouble("/token", [Trouble::json(400, &refusal)]);
+    assert_eq!(home.run("refresh fake").code, 4);
+    home
+}
+
+/// Says hostile things through the API.
+fn say_everything(api: &Client) {
     let event = json!({ "event": "message", "data": { "type": "event_callback", "event_id": "Ev1", "team_id": HOSTILE,
         "event": { "type": "message", "text": HOSTILE, "user": HOSTILE } } });
-    assert_eq!(api.post("/v1/connections/slack/simulate", &event).status, 200);
+    let name = hostile_name();
+    let requests = [
+        ("/v1/connections/slack/simulate", event),
+        ("/v1/endpoints", json!({ "url": "https://hooks.example.com/<script>alert(1)</script>", "description": HOSTILE })),
+        ("/v1/consents", json!({ "user": name, "purpose": "call", "description": HOSTILE })),
+        ("/v1/links", json!({ "entity": format!("customer/{name}"), "connection": "slack", "resource": "users", "object": name })),
+        ("/v1/api-tokens", json!({ "name": name, "scopes": ["connections:read"], "user": name })),
+        ("/v1/connect-links", json!({ "connector": "slack", "is_sandbox": true, "user": name })),
+        ("/v1/event-types", json!({ "type": "invoice.paid", "description": HOSTILE })),
+    ];
+    for (path, body) in requests {
+        let reply = api.post(path, &body);
+        assert!(reply.status < 300, "{path}: {reply:?}");
+    }
+}
+
+#[test]
+fn what_services_and_callers_say_is_shown_as_text() {
+    let provider = FakeProvider::start();
+    let home = hostile_home(&provider);
+    let admin = token(&home, "admin", "--scope admin:*");
+    let server = Server::start(&home, "");
+    say_everything(&server.client(&admin));
     let mut browser = signed_in(&home, &server, "editor");
     let pages =
         ["/dashboard/connections?q=<script>alert(1)</script>\"'>", "/dashboard/connect?q=<script>alert(1)</script>"];
@@ -101,9 +144,16 @@ fn what_services_and_callers_say_is_shown_as_text() {
         let page = browser.open(path);
         assert!(!page.text.contains("<script>alert"), "{page:?}");
     }
+    let mut shown = 0;
     crawl(&mut browser, |_, page| {
         for part in ["<script>alert", "<img", "onerror=alert(1)>", "\u{202e}"] {
             assert!(!page.text.contains(part), "{}: {part}", page.path);
         }
+        shown += usize::from(page.text.contains("&lt;script&gt;alert(1)"));
     });
+    assert!(shown > 8, "only {shown} pages show any of it");
+    // A failure names what was sent.
+    let form = browser.open("/dashboard/connections/slack/settings").form_of("PATCH", "/v1/connections/slack");
+    let page = browser.submit(&form, &[("name", HOSTILE)]);
+    assert!(page.status == 400 && !page.text.contains("<script>alert"), "{page:?}");
 }

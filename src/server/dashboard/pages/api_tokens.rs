@@ -151,7 +151,7 @@ fn uses(usage: &Value) -> Markup {
         @if days.is_empty() { p .hint { "None." } }
         @else {
             div .table { table {
-                thead { tr { th { "Day" } th { "Operation" } th { "FormOutcome" } th .right { "Requests" } } }
+                thead { tr { th { "Day" } th { "Operation" } th { "Outcome" } th .right { "Requests" } } }
                 tbody { @for day in days.iter().take(60) { tr {
                     td { (day.text("day")) } td { (day.text("operation")) } td { (state(day.text("outcome"))) }
                     td .right { (number(day.number("count"))) }

@@ -13,7 +13,7 @@ use super::super::context::DashboardContext;
 use super::super::form::{Field, hidden};
 use super::super::icons::Icon;
 use super::super::values::Fields;
-use super::calendar::{Calendars, Placed, SECTION, calendar_of, hours, no_calendars, title_of};
+use super::calendar::{Calendars, Placed, SECTION, calendar_of, hours, label_of, no_calendars, title_of};
 use super::{PageHandler, page};
 use crate::calendar::time::zone_name;
 use crate::clock::random;
@@ -107,15 +107,19 @@ impl<'d> Draft<'d> {
     }
 }
 
-/// The events of all calendars at a time that take up time, but for one.
+/// The events that take up a time in the default calendars of all accounts and in the one of the appointment, but for one event.
 async fn overlapped(
     context: &DashboardContext,
-    zone: &TimeZone,
+    calendars: &Calendars,
     (start, end): (Timestamp, Timestamp),
     own: Option<&Value>,
 ) -> Result<Vec<Value>, Problem> {
-    let (from, to, name) = (start.to_string(), end.to_string(), zone_name(zone));
-    let query = [("from", from.as_str()), ("to", to.as_str()), ("zone", name.as_str()), ("all_calendars", "true")];
+    let (from, to, name) = (start.to_string(), end.to_string(), zone_name(&calendars.zone));
+    let mut query = vec![("from", from.as_str()), ("to", to.as_str()), ("zone", name.as_str())];
+    let all = calendars.list.items("calendars");
+    let read = all.iter().filter(|one| one.is("is_default") || calendar_of(one) == context.query("calendar"));
+    let read: Vec<String> = read.map(calendar_of).collect();
+    query.extend(read.iter().map(|name| ("calendar", name.as_str())));
     let events = context.get("/v1/calendar/events", &[], &query).await?;
     let is_own = |one: &Value| own.is_some_and(|own| ["connection", "calendar", "id"].iter().all(|name| own[name] == one[name]));
     let is_busy = |one: &Value| one.text("free_busy_status") != "free" && one.text("status") != "cancelled";
@@ -153,7 +157,7 @@ async fn new(context: &DashboardContext) -> Result<DashboardPage, Problem> {
     let before = match &draft {
         None => html! {},
         Some(draft) => {
-            let conflicts = overlapped(context, zone, draft.span(zone)?, None).await?;
+            let conflicts = overlapped(context, &calendars, draft.span(zone)?, None).await?;
             let fields = html! {
                 (hidden("calendar", context.query("calendar")))
                 // A form that is sent twice makes one appointment.
@@ -179,7 +183,7 @@ async fn new(context: &DashboardContext) -> Result<DashboardPage, Problem> {
         .items("calendars")
         .iter()
         .filter(|one| one.is("is_writable"))
-        .map(|one| (calendar_of(one), format!("{} · {}", one.maybe("title").unwrap_or("Calendar"), one.text("connection"))))
+        .map(|one| (calendar_of(one), label_of(one)))
         .collect();
     let body = html! {
         p .crumbs { a href=(context.href(SECTION)) { "Calendar" } }
@@ -212,7 +216,8 @@ async fn event(context: &DashboardContext, zone: &TimeZone) -> Result<Value, Pro
 }
 
 async fn show(context: &DashboardContext) -> Result<DashboardPage, Problem> {
-    let Some(Calendars { zone, .. }) = Calendars::read(context).await? else { return Ok(no_calendars(context)) };
+    let Some(calendars) = Calendars::read(context).await? else { return Ok(no_calendars(context)) };
+    let zone = calendars.zone.clone();
     let event = event(context, &zone).await?;
     let title = title_of(&event);
     let attendees: Vec<&str> = event.items("participants").iter().filter_map(|one| one.maybe("email")).collect();
@@ -227,7 +232,7 @@ async fn show(context: &DashboardContext) -> Result<DashboardPage, Problem> {
         attendees: &attendees,
     });
     let before = match (Draft::of(context), &old) {
-        (Some(draft), Some(old)) => proposal(context, &zone, &event, &draft, old).await?,
+        (Some(draft), Some(old)) => proposal(context, &calendars, &event, &draft, old).await?,
         _ => html! {},
     };
     let body = html! {
@@ -290,15 +295,16 @@ fn details(event: &Value, placed: Option<&Placed<'_>>) -> Markup {
 /// What a change would overlap, and the button that makes it.
 async fn proposal(
     context: &DashboardContext,
-    zone: &TimeZone,
+    calendars: &Calendars,
     event: &Value,
     draft: &Draft<'_>,
     old: &Draft<'_>,
 ) -> Result<Markup, Problem> {
+    let zone = &calendars.zone;
     let Some(changes) = draft.changes(zone, Some(old)) else {
         return Ok(html! { div .callout .warn role="status" { p { "Nothing would change." } } });
     };
-    let conflicts = overlapped(context, zone, draft.span(zone)?, Some(event)).await?;
+    let conflicts = overlapped(context, calendars, draft.span(zone)?, Some(event)).await?;
     let fields = html! {
         (hidden("calendar", &calendar_of(event)))
         (hidden("event", event.text("id")))

@@ -43,7 +43,7 @@ async fn list(context: &DashboardContext) -> Result<DashboardPage, Problem> {
 fn table(context: &DashboardContext, entries: &[Value]) -> Markup {
     html! {
         div .table { table {
-            thead { tr { th { "#" } th { "When" } th { "Who" } th { "What" } th { "Connection" } th { "From" } th { "FormOutcome" } } }
+            thead { tr { th .right { "#" } th { "When" } th { "Who" } th { "What" } th { "Connection" } th { "From" } th { "Outcome" } } }
             tbody { @for entry in entries { tr {
                 td .right { (entry.number("sequence")) }
                 td .nowrap { (time(context, entry.text("at"))) }

@@ -145,10 +145,12 @@ async fn show(context: &DashboardContext) -> Result<DashboardPage, Problem> {
     let binding = binding?;
     let body = html! {
         (head(context, &binding))
-        (section("Preview", &html! {
-            @match &preview { Ok(preview) => (documents(preview)), Err(problem) => div .callout .warn { p { (sentence(&problem.view.detail)) } } }
-        }))
-        (editor(context, name, None, binding.text("text")))
+        div .columns {
+            (editor(context, name, None, binding.text("text")))
+            (section("Preview", &html! {
+                @match &preview { Ok(preview) => (documents(preview)), Err(problem) => div .callout .warn { p { (sentence(&problem.view.detail)) } } }
+            }))
+        }
         (failures(context, &binding))
     };
     Ok(DashboardPage { title: name.to_owned(), section: SECTION, body })
@@ -212,8 +214,7 @@ pub(super) fn previewed(context: &DashboardContext, name: &str, text: &str, prev
     let body = html! {
         p .crumbs { a href=(context.href(SECTION)) { "Bindings" } " / " a href=(context.href(&format!("{SECTION}/{}", segment(name)))) { (name) } }
         (heading(&format!("Preview of {name}"), "Nothing is stored yet.", &html! {}))
-        (section("Preview", &documents(preview)))
-        (editor(context, name, None, text))
+        div .columns { (editor(context, name, None, text)) (section("Preview", &documents(preview))) }
     };
     DashboardPage { title: format!("Preview of {name}"), section: SECTION, body }
 }

@@ -64,6 +64,11 @@ pub(super) fn calendar_of(one: &Value) -> String {
     }
 }
 
+/// What a calendar is called in a list of them.
+pub(super) fn label_of(one: &Value) -> String {
+    format!("{} · {}", one.maybe("title").unwrap_or("Calendar"), one.text("connection"))
+}
+
 /// The page that a workspace without calendars has.
 pub(super) fn no_calendars(context: &DashboardContext) -> DashboardPage {
     let body = html! {
@@ -155,14 +160,16 @@ fn identity(event: &Value) -> (&str, &str, &str, &str) {
 }
 
 async fn week(context: &DashboardContext) -> Result<DashboardPage, Problem> {
-    let Some(Calendars { zone, .. }) = Calendars::read(context).await? else { return Ok(no_calendars(context)) };
+    let Some(calendars) = Calendars::read(context).await? else { return Ok(no_calendars(context)) };
+    let zone = calendars.zone.clone();
     let today = context.now.to_zoned(zone.clone()).date();
     let monday = monday_of(context.query("week").parse().unwrap_or(today));
     let moment = |date: Date| zone.to_ambiguous_timestamp(date.at(0, 0, 0, 0)).compatible().unwrap_or_default();
     let (from, to) = (moment(monday).to_string(), moment(monday.saturating_add(7.days())).to_string());
     let name = zone_name(&zone);
-    let query =
-        [("from", from.as_str()), ("to", to.as_str()), ("zone", name.as_str()), ("all_calendars", "true")];
+    // The default calendar of each account, unless one calendar is chosen: an account may have dozens.
+    let chosen = context.query("calendar");
+    let query = [("from", from.as_str()), ("to", to.as_str()), ("zone", name.as_str()), ("calendar", chosen)];
     let (events, conflicts) = tokio::join!(
         context.get("/v1/calendar/events", &[], &query),
         context.get("/v1/calendar/conflicts", &[], &query),
@@ -180,8 +187,8 @@ async fn week(context: &DashboardContext) -> Result<DashboardPage, Problem> {
     };
     let grid = Grid { context, zone: &zone, today, monday, placed: &placed, overlapping: &overlapping };
     let body = html! {
-        (heading("Calendar", &format!("All calendars of this workspace, in {name}"), &create))
-        (toolbar(context, monday, &name))
+        (heading("Calendar", &format!("The calendars of all accounts as one, in {name}"), &create))
+        (toolbar(context, &calendars, monday, &name))
         @for one in events.items("unread") { (unread(context, one)) }
         @if !overlapping.is_empty() {
             p { (badge(StateTone::Warn, &counted(conflicts.items("conflicts").len()))) " " span .dim { "Appointments that overlap are marked." } }
@@ -212,10 +219,12 @@ fn unread(context: &DashboardContext, one: &Value) -> Markup {
     }
 }
 
-fn toolbar(context: &DashboardContext, monday: Date, zone: &str) -> Markup {
+fn toolbar(context: &DashboardContext, calendars: &Calendars, monday: Date, zone: &str) -> Markup {
     let week = |date: Date| context.with_query(&[("week", &date.to_string())]);
     let sunday = monday.saturating_add(6.days());
     let label = format!("{} – {}", monday.strftime("%-d %b"), sunday.strftime("%-d %b %Y"));
+    let mut choices = vec![(String::new(), "Each account's own".to_owned())];
+    choices.extend(calendars.list.items("calendars").iter().map(|one| (calendar_of(one), label_of(one))));
     html! {
         div .toolbar {
             nav .actions aria-label="Week" {
@@ -226,6 +235,7 @@ fn toolbar(context: &DashboardContext, monday: Date, zone: &str) -> Markup {
             }
             form .filters .flush method="get" action=(context.href(SECTION)) {
                 input type="hidden" name="week" value=(monday);
+                (Field::new("calendar", "Calendar").value(context.query("calendar")).select(&choices))
                 (Field::new("zone", "Time zone").value(zone).text())
                 button type="submit" { "Show" }
             }

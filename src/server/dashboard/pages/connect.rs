@@ -231,11 +231,13 @@ fn steps(context: &DashboardContext, setup: &Value, is_app: bool, app: Option<&V
                 }
             } @else {
                 ol .steps {
-                    @if let Some(url) = place { li { "Open " (web_link(url, url)) @if let Some(note) = setup.maybe("note") { p .hint { (note) } } } }
-                    @for redirect in setup.items("redirect_uris") {
-                        li { "Enter the redirect URI " (code(redirect.text("uri"))) @if let Some(when) = redirect.maybe("when") { p .hint { (when) } } }
+                    @if let Some(url) = place {
+                        li { "Open " (web_link(url, url)) @if let Some(note) = of_servers(setup.text("note")) { p .hint { (note) } } }
                     }
-                    @for setting in setup.texts("settings") { li { (setting) } }
+                    @if !setup.items("redirect_uris").is_empty() { li { "Enter the redirect URI " (code(&context.absolute("/oauth/callback"))) } }
+                    @for setting in setup.texts("settings") {
+                        @if let Some(setting) = of_servers(setting) { li { (capital(&setting)) } }
+                    }
                     @if !setup.items("scopes").is_empty() {
                         li {
                             "Allow these scopes:"
@@ -252,6 +254,13 @@ fn steps(context: &DashboardContext, setup: &Value, is_app: bool, app: Option<&V
             }
         },
     )
+}
+
+/// Returns the sentences of a note that are not about sign-ins from the command line, which has a redirect URI of its own.
+fn of_servers(note: &str) -> Option<String> {
+    let is_kept = |sentence: &&str| !["--", "127.0.0.1", "localhost"].iter().any(|word| sentence.contains(word));
+    let kept: String = note.split_inclusive(". ").filter(is_kept).collect();
+    Some(kept.trim().to_owned()).filter(|kept| !kept.is_empty())
 }
 
 /// What an app is stored with. The secret is never shown again.

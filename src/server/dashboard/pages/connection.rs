@@ -125,7 +125,8 @@ fn health(logs: &Value) -> Markup {
     };
     let shown: Vec<Bar> = checks.iter().take(SHOWN_CHECKS).rev().map(bar).collect();
     let failed = shown.iter().filter(|bar| bar.tone == StateTone::Bad).count();
-    let label = format!("{} checks, {failed} failed; the height is the time that the service took", shown.len());
+    let checks = if shown.len() == 1 { "1 check".to_owned() } else { format!("{} checks", shown.len()) };
+    let label = format!("{checks}, {failed} failed; the height is the time that the service took");
     section(
         "Health",
         &html! {
@@ -133,7 +134,7 @@ fn health(logs: &Value) -> Markup {
                 p .hint { "Not checked yet. While the server runs, it checks regularly; Test checks now." }
             } @else {
                 (bars(&label, &shown))
-                p .hint { "The last " (label) ", " (longest) " ms at most." }
+                p .hint { (label) ", " (longest) " ms at most." }
             }
         },
     )

@@ -107,6 +107,9 @@ fn filters(context: &DashboardContext, connections: &[Value]) -> Markup {
 
 /// Returns a text with a capital first letter.
 pub(super) fn capital(text: &str) -> String {
+    if text == "crm" {
+        return "CRM".to_owned();
+    }
     let mut chars = text.chars();
     chars.next().map(|first| first.to_uppercase().collect::<String>() + chars.as_str()).unwrap_or_default()
 }
@@ -125,7 +128,7 @@ fn found(context: &DashboardContext, connections: &[Value]) -> Markup {
     let page: usize = context.query("page").parse().unwrap_or(1).max(1);
     let shown: Vec<&&Value> = found.iter().skip((page - 1) * PAGE_SIZE).take(PAGE_SIZE).collect();
     html! {
-        @if shown.len() > 1 { (together(context)) }
+        @if shown.len() > 1 && context.may(&TEST) { (together(context)) }
         ul .rows {
             @for one in shown { li { (row(context, one)) } }
         }
@@ -157,11 +160,11 @@ fn row(context: &DashboardContext, one: &Value) -> Markup {
     let path = path(name);
     let missing = one.texts("missing_scopes");
     html! {
-        div .row {
+        div .row .choosable[context.may(&TEST)] {
+            @if context.may(&TEST) {
+                input .choose type="checkbox" name=(EACH_FIELD) value=(name) form=(CHOSEN) aria-label={ "Choose " (name) };
+            }
             div .rowmain {
-                @if context.may(&TEST) {
-                    input type="checkbox" name=(EACH_FIELD) value=(name) form=(CHOSEN) aria-label={ "Choose " (name) };
-                }
                 a .rowname href=(context.href(&path)) { (name) }
                 (marks(one))
                 span .dim { (one.text("name")) @if let Some(account) = account(one) { " · " (account) } }
