@@ -14,8 +14,7 @@ use super::{
     api, api_token, app, approval, audit, binding, calendar, call, completions, config, connect, connect_link,
     connector, consent, dashboard, disconnect, doctor, endpoint, exec, export, git_credential, help, link, logs, man,
     mcp, metrics, operator, proxy, reconnect, refresh, rename, reveal, sandbox, serve, status, sync, test, token, user,
-    vault,
-    webhook, workspace,
+    vault, webhook, workspace,
 };
 use crate::ops::Operation;
 use crate::ops::audit::find_operation;

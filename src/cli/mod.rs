@@ -331,9 +331,7 @@ fn dispatch(cli: Cli, operation: Option<&Operation>, ui: &mut Ui, servers: Serve
     }
     match (command, listeners) {
         (CliCommand::Serve(args), Some(listeners)) => serve::run(workspace, ui, *args, listeners, servers.workspaces),
-        (CliCommand::Dashboard(args), listeners) => {
-            dashboard::run(workspace, ui, *args, listeners, servers.workspaces)
-        }
+        (CliCommand::Dashboard(args), listeners) => dashboard::run(workspace, ui, *args, listeners, servers.workspaces),
         (command, _) => run_in(workspace, ui, command, servers.agents),
     }
 }

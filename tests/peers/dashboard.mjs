@@ -107,7 +107,7 @@ const flows = {
     await live.locator('tbody tr a').first().click();
     await see(live, 'Payload');
     await button(live, 'Handle again').click();
-    await see(live, 'Queued to be handled again');
+    await see(live, /Queued.* to be handled again/);
     await live.close();
   },
 
@@ -138,7 +138,7 @@ const flows = {
   async reconnect(page, origin) {
     await page.goto(`${origin}/dashboard/connections/slack`);
     await button(page, 'Refresh token').click();
-    await see(page, /needs reauth|was not refreshed/);
+    await see(page, /needs to be reconnected|needs reauth/);
     await page.goto(`${origin}/dashboard/connections`);
     await see(page, 'needs reauth');
     await page.getByRole('link', { name: 'Reconnect' }).first().click();
@@ -193,7 +193,6 @@ const flows = {
     const url = await page.locator('main code').first().textContent();
     const other = await page.context().newPage();
     await other.goto(url);
-    await other.locator('form button').first().click();
     await consent(other, '');
     await other.waitForLoadState();
     await page.goto(`${origin}/dashboard/connections`);
@@ -290,6 +289,8 @@ async function visit(page, origin) {
     await page.setViewportSize({ width: 1280, height: 800 });
     const started = Date.now();
     await page.goto(origin + path, { waitUntil: 'load' });
+    const isPainted = () => performance.getEntriesByName('first-contentful-paint').length > 0;
+    await page.waitForFunction(isPainted, null, { timeout: 3_000 }).catch(() => {});
     const cost = await page.evaluate(() => {
       const files = performance.getEntriesByType('resource');
       const [document] = performance.getEntriesByType('navigation');

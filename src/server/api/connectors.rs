@@ -1,7 +1,5 @@
 //! Connectors and OAuth apps.
 
-use std::collections::BTreeMap;
-
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -11,8 +9,8 @@ use super::super::reply::JsonReply;
 use super::{ApiRoute, DELETE, GET, POST, PUT, Unused};
 use crate::connector::Descriptor;
 use crate::error::Result;
-use crate::ops::connectors::{self, ValidateTarget};
 use crate::model::ClientCredentials;
+use crate::ops::connectors::{self, ValidateTarget};
 use crate::ops::workspaces::{self, RemoveAppRequest, SetAppRequest};
 use crate::secret::Secret;
 use crate::view::connector::{
@@ -49,7 +47,12 @@ pub(super) fn routes() -> Vec<ApiRoute> {
             validate,
         ),
         ApiRoute::new((GET, "/v1/apps"), "app list", "List the OAuth apps, without their secrets", apps),
-        ApiRoute::new((PUT, "/v1/apps/{connector}"), "app set", "Store the client ID and secret of an OAuth app", set_app),
+        ApiRoute::new(
+            (PUT, "/v1/apps/{connector}"),
+            "app set",
+            "Store the client ID and secret of an OAuth app",
+            set_app,
+        ),
         ApiRoute::new((DELETE, "/v1/apps/{connector}"), "app remove", "Remove an OAuth app", remove_app),
     ]
 }
@@ -129,15 +132,13 @@ struct AppBody {
     client_id: String,
     /// Absent for a public client.
     client_secret: Option<String>,
-    /// Values that name the server, such as `instance`.
-    #[serde(default)]
-    params: BTreeMap<String, String>,
 }
 
 async fn set_app(call: Call<Unused, AppBody>) -> Result<JsonReply<AppView>> {
     let connector: String = call.path("connector")?;
-    let AppBody { client_id, client_secret, params } = call.body;
-    let server = workspaces::app_server(&call.workspace, &connector, params.into_iter().collect())?;
+    let AppBody { client_id, client_secret } = call.body;
+    // Also finds out whether there is such a connector.
+    let server = workspaces::app_server(&call.workspace, &connector, Vec::new())?;
     let secret = client_secret.map(Secret::trimmed).filter(|secret| !secret.is_empty());
     let client = ClientCredentials { id: client_id.trim().to_owned(), secret };
     let request = SetAppRequest { connector, server, client, scope: AppScope::Workspace };

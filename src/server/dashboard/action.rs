@@ -71,7 +71,9 @@ mod tests {
                     forms += 1;
                 }
             }
-            for (function, method) in [("context.get", Method::GET), ("context.bytes", Method::GET), ("context.post", Method::POST)] {
+            for (function, method) in
+                [("context.get", Method::GET), ("context.bytes", Method::GET), ("context.post", Method::POST)]
+            {
                 for path in calls(&source, function) {
                     check(&method, path);
                     reads += 1;

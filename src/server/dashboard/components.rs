@@ -23,9 +23,8 @@ impl StateTone {
             "active" | "processed" | "delivered" | "done" | "granted" | "healthy" | "verified" | "enabled"
             | "success" => Self::Good,
             "pending" | "running" | "queued" | "started" | "refreshed" | "info" => Self::Busy,
-            "expiring" | "rate_limited" | "refused" | "interrupted" | "tentative" | "warning" | "unverified" | "needs_renewal" => {
-                Self::Warn
-            }
+            "expiring" | "rate_limited" | "refused" | "interrupted" | "tentative" | "warning" | "unverified"
+            | "needs_renewal" => Self::Warn,
             "needs_reauth" | "error" | "failed" | "dead" | "denied" | "unauthorized" | "expired" | "missing" => {
                 Self::Bad
             }

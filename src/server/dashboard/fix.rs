@@ -1,6 +1,8 @@
 //! The page that does what a hint's command does, so that a fix is one click away.
 
 use maud::{Markup, html};
+use serde_json::{Value, json};
+use url::form_urlencoded::byte_serialize;
 
 use super::context::{DashboardContext, segment};
 
@@ -14,6 +16,12 @@ pub(super) fn fix(context: &DashboardContext, hint: &str) -> Markup {
         },
         None => html! { p .hint { (hint) } },
     }
+}
+
+/// Returns the fix of a hint as JSON, for a script that shows it beside a form: what the link is called, and where it leads.
+pub(super) fn link(context: &DashboardContext, hint: &str) -> Option<Value> {
+    let (label, path) = page(hint.split('`').nth(1)?.trim())?;
+    Some(json!({ "label": label, "href": context.href(&path) }))
 }
 
 /// Returns the page of a command, and what its link is called.
@@ -30,6 +38,10 @@ fn page(command: &str) -> Option<(&'static str, String)> {
     let named = |name: &str, tab: &str| format!("/dashboard/connections/{}{tab}", segment(name));
     Some(match words[..] {
         ["reconnect", name] if !name.starts_with('-') => ("Reconnect", named(name, "/reconnect")),
+        ["reconnect", name, "--add-scope", scope] if !name.starts_with('-') => {
+            let scope: String = byte_serialize(scope.as_bytes()).collect();
+            ("Ask for the scope and reconnect", named(name, &format!("/reconnect?add={scope}")))
+        }
         ["reconnect", name, ..] if !name.starts_with('-') => ("Review scopes and reconnect", named(name, "/reconnect")),
         ["connect", name, ..] if !name.starts_with('-') && !name.contains("://") => {
             let connector = name.split('@').next().unwrap_or(name);
@@ -51,7 +63,7 @@ mod tests {
         assert_eq!(path("integ reconnect slack").as_deref(), Some("/dashboard/connections/slack/reconnect"));
         assert_eq!(
             path("integ -w team reconnect 'slack@my work' --add-scope x").as_deref(),
-            Some("/dashboard/connections/slack@my%20work/reconnect")
+            Some("/dashboard/connections/slack@my%20work/reconnect?add=x")
         );
         assert_eq!(path("integ connect github@work --sandbox").as_deref(), Some("/dashboard/connect/github"));
         for other in

@@ -268,13 +268,16 @@ impl<'a> Field<'a> {
     /// One of several values, each with its label.
     pub(super) fn select<V: AsRef<str>, L: AsRef<str>>(self, choices: &[(V, L)]) -> Markup {
         // There is always a choice.
-        self.marked(&html! {}, &html! {
-            select id=(self.id()) name=(self.name) required[self.is_required] aria-describedby=[self.hint_id()] {
-                @for (value, label) in choices {
-                    option value=(value.as_ref()) selected[value.as_ref() == self.value] { (label.as_ref()) }
+        self.marked(
+            &html! {},
+            &html! {
+                select id=(self.id()) name=(self.name) required[self.is_required] aria-describedby=[self.hint_id()] {
+                    @for (value, label) in choices {
+                        option value=(value.as_ref()) selected[value.as_ref() == self.value] { (label.as_ref()) }
+                    }
                 }
-            }
-        })
+            },
+        )
     }
 }
 

@@ -31,7 +31,8 @@ for (const form of document.querySelectorAll('form[action*="/dashboard/do/"]')) 
           else location.assign(answer.location);
           return;
         }
-        note.textContent = [answer.error, answer.hint].filter(Boolean).join(' — ');
+        note.textContent = [answer.error, answer.fix ? null : answer.hint].filter(Boolean).join(' — ');
+        if (answer.fix) note.append(' ', Object.assign(document.createElement('a'), { href: answer.fix.href, textContent: answer.fix.label }));
         note.setAttribute('role', 'alert');
         const line = /line (\d+)/.exec(answer.error ?? '');
         if (line) select(form.querySelector('textarea'), Number(line[1]));

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use url::form_urlencoded;
 
 use super::context::{DashboardContext, json as reply_json, segment};
+use super::fix::link;
 use super::form::{EACH, EACH_FIELD, METHOD_FIELD, QUERY_PREFIX, RETURN_FIELD, SUBMIT};
 use super::pages::results::{FormOutcome, Success};
 use super::session::{SignedIn, refused_form};
@@ -44,7 +45,8 @@ pub(super) async fn respond(
         Ok(FormOutcome::Page(page)) => page_reply(StatusCode::OK, &layout::document(&context, &page)),
         Ok(FormOutcome::Leave { name, url }) => page_reply(StatusCode::OK, &leaving(&context, &name, &url)),
         Err(problem) if request.is_script => {
-            json(problem.status, &json!({ "error": problem.view.detail, "hint": problem.view.hint }))
+            let fix = problem.view.hint.as_deref().and_then(|hint| link(&context, hint));
+            json(problem.status, &json!({ "error": problem.view.detail, "hint": problem.view.hint, "fix": fix }))
         }
         Err(problem) => problem_page::respond_to_form(&context, problem, &return_to, &fields),
     }

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::pages::{crawl, filled_home};
 use super::browser::{Form, Page};
+use super::pages::{crawl, filled_home};
 use super::{Browser, signed_in, signed_in_as_approver};
 use crate::server::Server;
 

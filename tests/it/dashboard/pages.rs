@@ -23,7 +23,10 @@ pub fn crawl(browser: &mut Browser, mut visit: impl FnMut(&mut Browser, &super::
     let (mut seen, mut kinds) = (BTreeSet::new(), std::collections::BTreeMap::<String, usize>::new());
     while let Some(path) = waiting.pop() {
         let kind: String = path.split('?').next().unwrap().split('/').take(3).collect::<Vec<_>>().join("/");
-        let is_file = path.contains("/assets/") || path.ends_with(".csv") || path.ends_with(".parquet") || path.ends_with("/body");
+        let is_file = path.contains("/assets/")
+            || path.ends_with(".csv")
+            || path.ends_with(".parquet")
+            || path.ends_with("/body");
         if is_file || !path.starts_with("/dashboard") || !seen.insert(path.clone()) {
             continue;
         }
@@ -117,9 +120,15 @@ fn say_everything(api: &Client) {
     let name = hostile_name();
     let requests = [
         ("/v1/connections/slack/simulate", event),
-        ("/v1/endpoints", json!({ "url": "https://hooks.example.com/<script>alert(1)</script>", "description": HOSTILE })),
+        (
+            "/v1/endpoints",
+            json!({ "url": "https://hooks.example.com/<script>alert(1)</script>", "description": HOSTILE }),
+        ),
         ("/v1/consents", json!({ "user": name, "purpose": "call", "description": HOSTILE })),
-        ("/v1/links", json!({ "entity": format!("customer/{name}"), "connection": "slack", "resource": "users", "object": name })),
+        (
+            "/v1/links",
+            json!({ "entity": format!("customer/{name}"), "connection": "slack", "resource": "users", "object": name }),
+        ),
         ("/v1/api-tokens", json!({ "name": name, "scopes": ["connections:read"], "user": name })),
         ("/v1/connect-links", json!({ "connector": "slack", "is_sandbox": true, "user": name })),
         ("/v1/event-types", json!({ "type": "invoice.paid", "description": HOSTILE })),

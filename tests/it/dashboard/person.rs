@@ -113,7 +113,7 @@ fn a_person_resolves_a_conflict() {
 fn a_person_makes_moves_and_deletes_an_appointment() {
     both("appointment", || {
         let home = Home::new();
-        home.ok("connect google-calendar --sandbox");
+        home.ok("connect google-calendar --sandbox --add-scope https://www.googleapis.com/auth/calendar.events.owned");
         home
     });
 }

@@ -72,7 +72,9 @@ fn the_cookie_of_a_session_is_kept_from_scripts_and_other_sites() {
     let reply = client.send_bytes("POST", "/dashboard/sign-in", &headers, Some(body.as_bytes()));
     assert_eq!((reply.status, reply.header("location")), (303, Some("/base/dashboard")), "{reply:?}");
     let cookie = reply.header("set-cookie").unwrap();
-    for part in ["__Secure-integ_session=", "; Secure", "; HttpOnly", "; SameSite=Lax", "; Path=/base;", "; Max-Age=43200"] {
+    for part in
+        ["__Secure-integ_session=", "; Secure", "; HttpOnly", "; SameSite=Lax", "; Path=/base;", "; Max-Age=43200"]
+    {
         assert!(cookie.contains(part), "{cookie}");
     }
 }

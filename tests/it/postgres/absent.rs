@@ -15,8 +15,8 @@ use integ::secret::Secret;
 use integ::store::{
     Alerts, ApiTokenRotation, ApiTokenTrusts, ApiTokenWrite, ApiTokens, Approvals, Apps, AuditLog, Bindings,
     ConnectLinks, Consents, Endpoints, EntityStates, EventCreations, EventTypes, Events, Fence, Figures, HealthChecks,
-    IdempotencyKeys, Jobs, Links, Operators, Outbox, Records, Sandbox, Schedules, SignIns, StoreError, Streams, Subscriptions,
-    Users, Webhooks,
+    IdempotencyKeys, Jobs, Links, Operators, Outbox, Records, Sandbox, Schedules, SignIns, StoreError, Streams,
+    Subscriptions, Users, Webhooks,
 };
 use jiff::civil::Date;
 use serde_json::Value;

@@ -150,7 +150,7 @@ fn uses(usage: &Value) -> Markup {
     html! {
         @if days.is_empty() { p .hint { "None." } }
         @else {
-            div .table { table {
+            div .table tabindex="0" { table {
                 thead { tr { th { "Day" } th { "Operation" } th { "Outcome" } th .right { "Requests" } } }
                 tbody { @for day in days.iter().take(60) { tr {
                     td { (day.text("day")) } td { (day.text("operation")) } td { (state(day.text("outcome"))) }

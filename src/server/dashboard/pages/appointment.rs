@@ -121,7 +121,8 @@ async fn overlapped(
     let read: Vec<String> = read.map(calendar_of).collect();
     query.extend(read.iter().map(|name| ("calendar", name.as_str())));
     let events = context.get("/v1/calendar/events", &[], &query).await?;
-    let is_own = |one: &Value| own.is_some_and(|own| ["connection", "calendar", "id"].iter().all(|name| own[name] == one[name]));
+    let is_own =
+        |one: &Value| own.is_some_and(|own| ["connection", "calendar", "id"].iter().all(|name| own[name] == one[name]));
     let is_busy = |one: &Value| one.text("free_busy_status") != "free" && one.text("status") != "cancelled";
     Ok(events.items("events").iter().filter(|one| is_busy(one) && !is_own(one)).cloned().collect())
 }

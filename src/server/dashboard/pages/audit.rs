@@ -22,7 +22,7 @@ async fn list(context: &DashboardContext) -> Result<DashboardPage, Problem> {
     let value = |name| context.query(name);
     let filters = [("connection", value("connection")), ("user", value("user")), ("operation", value("operation"))];
     let mut query = filters.to_vec();
-    query.extend([("limit", "60"), ("cursor", value("cursor"))]);
+    query.extend([("limit", "40"), ("cursor", value("cursor"))]);
     let log = context.get("/v1/audit", &[], &query).await?;
     let rows = log.items("data");
     let verify = html! { a .button href=(context.href("/dashboard/audit/verification")) { "Verify the log" } };

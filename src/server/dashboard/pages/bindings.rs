@@ -127,7 +127,8 @@ fn editor(context: &DashboardContext, name: &str, origin: Option<&str>, text: &s
         @if let Some(origin) = origin { (hidden("origin", origin)) }
         (Field::new("text", "Text").hint("Preview maps real records with the text, and stores nothing.").value(text).required().area(rows))
     };
-    let mut form = context.form(&SET, &values).fields(fields).primary().returns_to(format!("{SECTION}/{}", segment(name)));
+    let mut form =
+        context.form(&SET, &values).fields(fields).primary().returns_to(format!("{SECTION}/{}", segment(name)));
     if origin.is_none() {
         form = form.or(&PREVIEW, &values, "Preview");
     }
@@ -194,7 +195,7 @@ fn documents(preview: &Value) -> Markup {
         @if inputs.is_empty() { p .hint { "No records or events to map yet: sync the stream, or simulate an event." } }
         @for document in inputs.iter().take(5) {
             h3 { code { (document.text("input")) } }
-            div .table { table {
+            div .table tabindex="0" { table {
                 thead { tr { th { "Field" } th { "Made of" } th { "Becomes" } } }
                 tbody { @for field in document.items("fields").iter().take(40) { tr {
                     td { code { (field.text("field")) } }

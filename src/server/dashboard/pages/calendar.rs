@@ -14,6 +14,7 @@ use super::super::components::{StateTone, badge, empty, heading};
 use super::super::context::DashboardContext;
 use super::super::fix::fix;
 use super::super::form::Field;
+use super::super::icons::Icon;
 use super::super::problem_page::sentence;
 use super::super::values::Fields;
 use super::appointment::CREATE;
@@ -262,6 +263,7 @@ impl Grid<'_> {
             div .week {
                 div .hours aria-hidden="true" {
                     div .dayname {}
+                    div .alldays {}
                     div class={ "slots hours" (hours) } { @for hour in first..last { span class={ "s" ((hour - first) * 2) " n2" } { (hour) ":00" } } }
                 }
                 @for day in days { (self.day(day, first, hours)) }
@@ -282,7 +284,7 @@ impl Grid<'_> {
         html! {
             section .day .weekend[is_weekend] .today[day == self.today] aria-label=(day.strftime("%A %-d %B")) {
                 h2 .dayname { (day.strftime("%a")) " " span { (day.day()) } }
-                @for placed in on_day().filter(|placed| placed.is_all_day()) { (self.event(placed, "allday")) }
+                div .alldays { @for placed in on_day().filter(|placed| placed.is_all_day()) { (self.event(placed, "allday")) } }
                 div class={ "slots hours" (hours) } {
                     @for placed in on_day().filter(|placed| !placed.is_all_day()) {
                         @let (start, end) = placed.half_hours(day);
@@ -302,10 +304,12 @@ impl Grid<'_> {
             _ => "event",
         };
         html! {
-            a class={ (kind) " " (place) } href=(placed.href(self.context, self.zone)) title=(title_of(event)) {
-                @if !placed.is_all_day() { span .when { (hours(placed)) } " " }
-                strong { (title_of(event)) }
-                @if is_conflict { " " span .mark { "conflict" } }
+            a class={ (kind) " " (place) } href=(placed.href(self.context, self.zone)) {
+                strong {
+                    @if is_conflict { (Icon::Warning.svg()) span .visually-hidden { "Conflict: " } }
+                    (title_of(event))
+                }
+                @if !placed.is_all_day() { " " span .when { (hours(placed)) } }
                 " " span .of { (event.text("connection")) }
             }
         }

@@ -20,7 +20,8 @@ static CREATE: FormAction = FormAction::post("/v1/connect-links");
 static REVOKE: FormAction = FormAction::delete("/v1/connect-links/{connect_link}");
 
 /// For how long a link can be valid.
-const LIFETIMES: [(&str, &str); 4] = [("86400", "1 day"), ("3600", "1 hour"), ("259200", "3 days"), ("604800", "7 days")];
+const LIFETIMES: [(&str, &str); 4] =
+    [("86400", "1 day"), ("3600", "1 hour"), ("259200", "3 days"), ("604800", "7 days")];
 
 async fn list(context: &DashboardContext) -> Result<DashboardPage, Problem> {
     let (links, connectors) = tokio::join!(
@@ -81,7 +82,8 @@ fn creation(context: &DashboardContext, connectors: &[Value]) -> Markup {
 /// The page of a new link, whose URL is shown only here.
 pub(super) fn created(context: &DashboardContext, reply: &Value) -> DashboardPage {
     let url = reply.text("url");
-    let button = format!("<a href=\"{url}\" target=\"_blank\" rel=\"noopener\">Connect {}</a>", reply.text("connector"));
+    let button =
+        format!("<a href=\"{url}\" target=\"_blank\" rel=\"noopener\">Connect {}</a>", reply.text("connector"));
     let body = html! {
         (heading("Connect link created", reply.text("connector"), &html! {}))
         div .callout .warn { p { "Copy it now: its secret is never shown again." } }

@@ -181,7 +181,7 @@ fn errors(context: &DashboardContext, metrics: &Value) -> Markup {
     html! {
         @if !errors.is_empty() {
             (section("Latest errors", &html! {
-                div .table { table {
+                div .table tabindex="0" { table {
                     thead { tr { th { "When" } th { "Of" } th { "Error" } } }
                     tbody { @for error in errors.iter().take(10) { tr {
                         td .nowrap { (time(context, error.text("at"))) }
@@ -224,7 +224,10 @@ async fn settings(context: &DashboardContext) -> Result<DashboardPage, Problem> 
 async fn reconnect(context: &DashboardContext) -> Result<DashboardPage, Problem> {
     let view = connection(context).await?;
     let name = view.text("connection");
-    let missing = view.texts("missing_scopes");
+    let mut missing = view.texts("missing_scopes");
+    // What a failure has named.
+    missing.extend(context.query("add").split([' ', ',']).filter(|scope| !scope.is_empty()));
+    missing.dedup();
     let fields = html! {
         (hidden("reconnect", name))
         (hidden("return_to", &context.absolute("/dashboard/connected")))

@@ -48,7 +48,7 @@ fn readers(context: &DashboardContext, entries: &[Value]) -> Markup {
     html! {
         @if entries.is_empty() { p .hint { "Nobody, over the API. The owner's own reads at the machine are recorded with audit.local = true." } }
         @else {
-            div .table { table {
+            div .table tabindex="0" { table {
                 thead { tr { th { "When" } th { "Who" } th { "From" } th { "FormOutcome" } } }
                 tbody { @for entry in entries { tr {
                     td .nowrap { (time(context, entry.text("at"))) }
@@ -70,7 +70,7 @@ pub(super) fn who(entry: &Value) -> Markup {
 /// Entries of the log in a table.
 pub(super) fn log_table(context: &DashboardContext, entries: &[Value], names_connection: bool) -> Markup {
     html! {
-        div .table { table {
+        div .table tabindex="0" { table {
             thead { tr {
                 th { "When" } th { "What" } @if names_connection { th { "Connection" } } th { "FormOutcome" } th { "Who" } th .right { "Took" }
             } }

@@ -181,7 +181,7 @@ async fn records(context: &DashboardContext) -> Result<DashboardPage, Problem> {
     let download = |format: &str| context.href(&format!("{}/records.{format}", records_path(name, stream)));
     let actions = html! {
         (context.form(&SYNC, &[("connection", name)]).fields(hidden("streams", stream)).button("Sync now"))
-        @if !records.is_empty() { 
+        @if !records.is_empty() {
             a .button href=(download("csv")) download { "Download CSV" }
             @if cfg!(feature = "parquet") { a .button href=(download("parquet")) download { "Download Parquet" } }
         }
@@ -247,7 +247,7 @@ fn columns(records: &[Value]) -> Vec<&str> {
 fn record_table(records: &[Value]) -> Markup {
     let columns = columns(records);
     html! {
-        div .table { table {
+        div .table tabindex="0" { table {
             thead { tr { th { "Key" } @for column in &columns { th { (column) } } th { span .visually-hidden { "State" } } } }
             tbody { @for record in records { tr {
                 td { code { (plain(&record["_key"])) } }
@@ -270,7 +270,8 @@ async fn parquet(context: &DashboardContext) -> Result<Shown, Problem> {
 async fn file(context: &DashboardContext, format: &str, content_type: &'static str) -> Result<Shown, Problem> {
     let stream = context.param("stream");
     let values = [("connection", context.param("connection")), ("stream", stream)];
-    let bytes = context.bytes("/v1/connections/{connection}/streams/{stream}/file", &values, &[("format", format)]).await?;
+    let bytes =
+        context.bytes("/v1/connections/{connection}/streams/{stream}/file", &values, &[("format", format)]).await?;
     let mut response: FullResponse = Response::new(bytes.into());
     let name: String = stream.chars().filter(|c| c.is_ascii_alphanumeric() || "-_.".contains(*c)).collect();
     let headers = response.headers_mut();

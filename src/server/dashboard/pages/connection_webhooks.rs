@@ -100,13 +100,16 @@ fn registration(context: &DashboardContext, name: &str, url: &Value) -> Markup {
 }
 
 /// The ranges that can be replayed: hours back from now, and what they are called.
-const RANGES: [(i64, &str); 4] = [(1, "The last hour"), (24, "The last day"), (24 * 7, "The last 7 days"), (24 * 30, "The last 30 days")];
+const RANGES: [(i64, &str); 4] =
+    [(1, "The last hour"), (24, "The last day"), (24 * 7, "The last 7 days"), (24 * 30, "The last 30 days")];
 
 fn replay(context: &DashboardContext, name: &str) -> Markup {
     if !context.may(&REPLAY) {
         return html! {};
     }
-    let since = |hours: i64| context.now.saturating_sub(jiff::SignedDuration::from_hours(hours)).unwrap_or(context.now).to_string();
+    let since = |hours: i64| {
+        context.now.saturating_sub(jiff::SignedDuration::from_hours(hours)).unwrap_or(context.now).to_string()
+    };
     let ranges = RANGES.map(|(hours, label)| (since(hours), label));
     let mut statuses = vec![("", "Any")];
     statuses.extend(EventStatus::ALL.map(|status| (status.as_str(), status.as_str())));

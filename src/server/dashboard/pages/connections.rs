@@ -138,7 +138,11 @@ fn found(context: &DashboardContext, connections: &[Value]) -> Markup {
 
 /// What can be done with the chosen connections at once.
 fn together(context: &DashboardContext) -> Markup {
-    let form = context.form(&TEST, &[("connection", EACH)]).named(CHOSEN).or(&REFRESH, &[("connection", EACH)], "Refresh tokens");
+    let form = context.form(&TEST, &[("connection", EACH)]).named(CHOSEN).or(
+        &REFRESH,
+        &[("connection", EACH)],
+        "Refresh tokens",
+    );
     html! { div .together { span .dim { "Chosen connections:" } (form.fields(html! {}).button("Test")) } }
 }
 

@@ -59,7 +59,7 @@ fn compliance(status: &Value) -> Markup {
             }
             @if missing.is_empty() { p { (badge(StateTone::Good, "Nothing is missing")) } }
             @else {
-                div .table { table {
+                div .table tabindex="0" { table {
                     thead { tr { th { "User" } th { "Resource" } th { "Purpose" } th { "State" } } }
                     tbody { @for row in missing.iter().take(50) { tr {
                         td { (row.text("user")) } td { (row.text("resource")) } td { (row.text("purpose")) } td { (state(row.text("state"))) }

@@ -131,7 +131,7 @@ fn delivery_table(context: &DashboardContext, deliveries: &[Value]) -> Markup {
     html! {
         @if deliveries.is_empty() { p .hint { "Nothing was sent yet." } }
         @else {
-            div .table { table {
+            div .table tabindex="0" { table {
                 thead { tr { th { "Event" } th { "Status" } th .right { "Attempts" } th { "Created" } th { "Next attempt" } th { span .visually-hidden { "Actions" } } } }
                 tbody { @for one in deliveries {
                     @let id = id_of(one);

@@ -207,7 +207,7 @@ fn attempts(context: &DashboardContext, handled: &[Value]) -> Markup {
     html! {
         @if handled.is_empty() { p .hint { "Nothing has handled it. " code { "integ serve --exec" } " or " code { "--forward" } " hands events to a program." } }
         @else {
-            div .table { table {
+            div .table tabindex="0" { table {
                 thead { tr { th { "Attempt" } th { "Handler" } th { "Result" } th .right { "Took" } } }
                 tbody { @for run in handled { tr {
                     td .nowrap { (run.number("attempt")) " " span .dim { (time(context, run.text("started_at"))) } }
@@ -227,7 +227,7 @@ fn headers(event: &Value) -> Markup {
     html! {
         @if let Some(query) = event.maybe("query") { p { "Query: " code { (query) } } }
         p .hint { (number(event.number("size"))) " bytes. Secrets are left out." }
-        div .table { table {
+        div .table tabindex="0" { table {
             thead { tr { th { "Header" } th { "Value" } } }
             tbody { @for header in event.items("headers") { tr {
                 td .nowrap { code { (header[0].as_str().unwrap_or_default()) } }

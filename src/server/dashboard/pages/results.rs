@@ -90,7 +90,7 @@ impl Success<'_> {
 
     fn webhooks(&self) -> Option<FormOutcome> {
         Some(stay(match self.operation {
-            "webhook retry" if self.reply["retried"].is_number() => replayed(&self.reply),
+            "webhook retry" if !self.field("since").is_empty() => replayed(&self.reply),
             "webhook subscribe" => "Registered at the service.".to_owned(),
             "webhook unsubscribe" => "Removed the registration at the service.".to_owned(),
             "webhook simulate" => simulated(&self.reply),
@@ -124,9 +124,11 @@ impl Success<'_> {
             "endpoint enable" => stay("Enabled the endpoint."),
             "endpoint disable" => stay("Disabled the endpoint."),
             "endpoint remove" => stay("Removed the endpoint."),
-            "endpoint send" => {
-                stay(format!("Sent {} to {} endpoints.", reply.text("type"), reply.items("deliveries").len()))
-            }
+            "endpoint send" => stay(format!(
+                "Sent {} to {}.",
+                reply.text("type"),
+                counted(reply.items("deliveries").len(), "endpoint")
+            )),
             "endpoint retry" => stay("Queued to be delivered again."),
             _ => return None,
         })
@@ -151,7 +153,7 @@ impl Success<'_> {
             "api-token create" => FormOutcome::Page(new_token(context, reply, "Token created")),
             "api-token rotate" => FormOutcome::Page(new_token(context, reply, "Token rotated")),
             "api-token update" => stay(format!("{} is {} now.", reply.text("name"), reply.text("status"))),
-            "api-token revoke" => stay(format!("Revoked {} tokens.", reply.items("revoked").len())),
+            "api-token revoke" => stay(format!("Revoked {}.", counted(reply.items("revoked").len(), "token"))),
             "approval grant" => stay("Allowed. The token can send the request again."),
             "approval deny" => stay("Denied."),
             "connect-link create" => FormOutcome::Page(connect_links::created(context, reply)),
@@ -159,7 +161,11 @@ impl Success<'_> {
             "link add" => stay("Added the link."),
             "link remove" => stay("Removed the link."),
             "user delete" => FormOutcome::Notice {
-                text: format!("Deleted the user {} with {} connections.", reply.text("user"), reply.items("connections").len()),
+                text: format!(
+                    "Deleted the user {} with {}.",
+                    reply.text("user"),
+                    counted(reply.items("connections").len(), "connection")
+                ),
                 to: Some(users::SECTION.to_owned()),
             },
             "consent grant" => stay("Recorded the consent."),
@@ -169,10 +175,20 @@ impl Success<'_> {
     }
 }
 
+/// `1 event`, `2 events`.
+fn counted(count: usize, noun: &str) -> String {
+    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
+}
+
+fn count_of(reply: &Value, name: &str) -> usize {
+    usize::try_from(reply.number(name)).unwrap_or_default()
+}
+
 /// How many events of a range were queued again.
 fn replayed(reply: &Value) -> String {
-    let more = if reply["next_cursor"].is_null() { "" } else { " There are older ones: replay again once these are handled." };
-    format!("Queued {} events to be handled again.{more}", reply.number("retried"))
+    let more =
+        if reply["next_cursor"].is_null() { "" } else { " There are older ones: replay again once these are handled." };
+    format!("Queued {} to be handled again.{more}", counted(count_of(reply, "retried"), "event"))
 }
 
 /// The page that the form was on, with a notice.
@@ -241,18 +257,18 @@ fn synced(reply: &Value) -> String {
     let failed = streams.iter().find(|stream| stream.maybe("error").is_some());
     match failed {
         Some(stream) => format!("{counts}. {}: {}", stream.text("stream"), stream.text("error")),
-        None => format!("Synced {} streams: {counts}.", streams.len()),
+        None => format!("Synced {}: {counts}.", counted(streams.len(), "stream")),
     }
 }
 
 fn simulated(reply: &Value) -> String {
-    let (sent, unexpected) = (reply.number("sent"), reply.number("unexpected"));
+    let (sent, unexpected) = (counted(count_of(reply, "sent"), "event"), reply.number("unexpected"));
     let error = reply.items("events").iter().find_map(|event| event.maybe("error"));
     match (unexpected, error) {
-        (0, _) => format!("Sent {sent} events; each was answered as it should be."),
+        (0, _) => format!("Sent {sent}; each was answered as it should be."),
         (_, Some(error)) => {
-            format!("Sent {sent} events, of which {unexpected} were not answered as they should be: {error}")
+            format!("Sent {sent}, of which {unexpected} were not answered as they should be: {error}")
         }
-        (_, None) => format!("Sent {sent} events, of which {unexpected} were not answered as they should be."),
+        (_, None) => format!("Sent {sent}, of which {unexpected} were not answered as they should be."),
     }
 }

@@ -86,7 +86,7 @@ async fn show(context: &DashboardContext) -> Result<DashboardPage, Problem> {
         }))
         (section("Consents", &html! {
             @if consents.is_empty() { p .hint { "None." } } @else {
-                div .table { table {
+                div .table tabindex="0" { table {
                     thead { tr { th { "Purpose" } th { "State" } th { "Granted" } } }
                     tbody { @for one in consents.iter().take(50) { tr {
                         td { (one.text("purpose")) } td { (state(one.text("state"))) } td .nowrap { (time(context, one.text("granted_at"))) }
