@@ -12,9 +12,9 @@ use super::examples::with_examples;
 use super::global::GlobalArgs;
 use super::{
     api, api_token, app, approval, audit, binding, calendar, call, completions, config, connect, connect_link,
-    connector, consent, disconnect, doctor, endpoint, exec, export, git_credential, help, link, logs, man, mcp,
-    metrics, proxy, reconnect, refresh, rename, reveal, sandbox, serve, status, sync, test, token, user, vault,
-    webhook, workspace,
+    connector, consent, dashboard, disconnect, doctor, endpoint, exec, export, git_credential, help, link, logs, man,
+    mcp, metrics, operator, proxy, reconnect, refresh, rename, reveal, sandbox, serve, status, sync, test, token, user,
+    vault, webhook, workspace,
 };
 use crate::ops::Operation;
 use crate::ops::audit::find_operation;
@@ -71,6 +71,8 @@ pub(super) enum CliCommand {
     Connector(connector::ConnectorArgs),
     Webhook(webhook::WebhookArgs),
     Serve(Box<serve::ServeArgs>),
+    Dashboard(Box<dashboard::DashboardArgs>),
+    Operator(operator::OperatorArgs),
     Sandbox(sandbox::SandboxArgs),
     Workspace(workspace::WorkspaceArgs),
     Vault(vault::VaultArgs),
@@ -216,8 +218,8 @@ mod tests {
         }
         let mut commands = Vec::new();
         leaves(&command(), "", &mut commands);
-        // The parts of `connect` and `connector install` for callers of the API.
-        const OF_THE_API: [&str; 7] = [
+        // The parts of `connect` and `connector install` for callers of the API, and what browsers do.
+        const OF_THE_API: [&str; 9] = [
             "connect start",
             "connect finish",
             "connect show",
@@ -225,6 +227,8 @@ mod tests {
             "connector install-url",
             "connector configure",
             "connector uninstall",
+            "dashboard sign-in",
+            "dashboard sign-out",
         ];
         let changes = crate::ops::operations().filter(|operation| operation.effect != crate::model::Effect::Read);
         for operation in changes.filter(|operation| !OF_THE_API.contains(&operation.name)) {

@@ -22,6 +22,7 @@ mod connect_events;
 mod connect_link;
 mod connector;
 mod consent;
+mod dashboard;
 mod disconnect;
 mod doctor;
 mod endpoint;
@@ -42,6 +43,7 @@ mod logs;
 mod man;
 mod mcp;
 mod metrics;
+mod operator;
 mod owner;
 mod proxy;
 mod reconnect;
@@ -180,7 +182,8 @@ fn needs_workspace(command: &CliCommand) -> Option<bool> {
         CliCommand::Binding(args) => Some(args.makes_workspace()),
         CliCommand::Sandbox(args) => Some(args.makes_workspace()),
         CliCommand::Vault(args) => Some(args.makes_workspace()),
-        CliCommand::Serve(_) => Some(true),
+        CliCommand::Operator(args) => Some(args.makes_workspace()),
+        CliCommand::Serve(_) | CliCommand::Dashboard(_) => Some(true),
         CliCommand::Reconnect(_)
         | CliCommand::Rename(_)
         | CliCommand::Reveal(_)
@@ -315,6 +318,7 @@ fn dispatch(cli: Cli, operation: Option<&Operation>, ui: &mut Ui, servers: Serve
             ui.logs_json = format == LogFormat::Json;
             Some(serve::listen(args, &mut settings.serve)?)
         }
+        CliCommand::Dashboard(args) => dashboard::listen(args, &mut settings.serve)?,
         _ => None,
     };
     let engine = Engine::new(folders, settings, Box::new(ui.terminal()), notifier)
@@ -327,6 +331,7 @@ fn dispatch(cli: Cli, operation: Option<&Operation>, ui: &mut Ui, servers: Serve
     }
     match (command, listeners) {
         (CliCommand::Serve(args), Some(listeners)) => serve::run(workspace, ui, *args, listeners, servers.workspaces),
+        (CliCommand::Dashboard(args), listeners) => dashboard::run(workspace, ui, *args, listeners, servers.workspaces),
         (command, _) => run_in(workspace, ui, command, servers.agents),
     }
 }
@@ -421,6 +426,7 @@ fn run_in(workspace: Workspace, ui: &mut Ui, command: CliCommand, agents: &dyn A
         CliCommand::Logs(args) => logs::run(workspace, ui, &args),
         CliCommand::Metrics(args) => metrics::run(workspace, ui, &args),
         CliCommand::ConnectLink(args) => connect_link::run(workspace, ui, args),
+        CliCommand::Operator(args) => operator::run(workspace, ui, args),
         CliCommand::Sandbox(args) => sandbox::run(workspace, ui, args),
         CliCommand::Workspace(args) => workspace::run(workspace, ui, args),
         CliCommand::Vault(args) => vault::run(workspace, ui, args),
@@ -430,6 +436,7 @@ fn run_in(workspace: Workspace, ui: &mut Ui, command: CliCommand, agents: &dyn A
         | CliCommand::Doctor(_)
         | CliCommand::Help(_)
         | CliCommand::Man(_)
+        | CliCommand::Dashboard(_)
         | CliCommand::Serve(_) => Ok(0),
     };
     audit::record_outcome(workspace, ui, &result);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{ApiTokenId, UserId};
+use super::UserId;
 use crate::clock::Timestamp;
 
 /// A connector that was installed in one workspace. Its file is shared by digest with other workspaces.
@@ -14,8 +14,8 @@ pub struct InstalledConnector {
     /// The URL that it came from.
     pub source: String,
     pub installed_at: Timestamp,
-    /// The API token that installed it.
-    pub installed_by: ApiTokenId,
+    /// The id of the API token, or the name of the operator, who installed it.
+    pub installed_by: String,
     /// The user whom that token was limited to; absent for none, and for one who was deleted.
     pub user: Option<UserId>,
     /// Values of the connector's parameters, used where a sign-in gives none.

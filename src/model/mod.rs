@@ -30,6 +30,7 @@ pub mod mcp;
 pub mod message;
 pub mod name;
 pub mod notification;
+pub mod operator;
 pub mod random_id;
 pub mod record;
 pub mod schedule;
@@ -109,6 +110,10 @@ pub use mcp::{
 pub use message::Message;
 pub use name::{ConnectionName, NameError, WorkspaceName};
 pub use notification::{Notification, VARIABLES};
+pub use operator::{
+    DASHBOARD_LINK_LIFETIME, Operator, OperatorActivity, OperatorName, OperatorRole, OperatorSession,
+    SESSION_IDLE_TIMEOUT, SESSION_LIFETIME,
+};
 pub use record::{
     CompletedList, Hash, NewPage, NewRecord, PageCheckpoint, PushedRecord, RecordChange, RecordCounts, RecordId,
     RecordSnapshot, RecordTotals, StoredRecord, SweepResult, Traffic,

@@ -21,12 +21,12 @@ use crate::model::{
 use crate::runtime::Workspace;
 use crate::view::approval::{ApprovalDetailView, ApprovalListView, ApprovalView};
 
-/// The operations of this module. Deciding is left to a person at the machine.
+/// The operations of this module. Deciding is left to people: at the machine, or signed in as an approver.
 pub const OPERATIONS: &[Operation] = &[
     Operation::local("approval list", OperationScope::Approvals, Effect::Read).reachable_by(Reach::Api),
     Operation::local("approval show", OperationScope::Approvals, Effect::Read).reachable_by(Reach::Api),
-    Operation::local("approval grant", OperationScope::Approvals, Effect::Write),
-    Operation::local("approval deny", OperationScope::Approvals, Effect::Write),
+    Operation::local("approval grant", OperationScope::Approvals, Effect::Write).reachable_by(Reach::Operator),
+    Operation::local("approval deny", OperationScope::Approvals, Effect::Write).reachable_by(Reach::Operator),
 ];
 
 /// Approvals that are read from the store at once.

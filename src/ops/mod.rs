@@ -23,6 +23,7 @@ pub mod links;
 pub mod logs;
 pub mod mcp;
 pub mod metrics;
+pub mod operators;
 pub mod proxy;
 pub mod reveal;
 pub mod sandbox;
@@ -46,13 +47,15 @@ pub use crate::model::{Effect, OperationScope};
 pub enum Reach {
     /// The owner at the machine.
     Local,
+    /// An operator who is signed in to the dashboard as well, but no program.
+    Operator,
     /// A token's holder as well.
     Api,
     /// An agent as well.
     Agent,
 }
 
-words!(Reach { Local => "local", Api => "api", Agent => "agent" });
+words!(Reach { Local => "local", Operator => "operator", Api => "api", Agent => "agent" });
 
 /// The declaration of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,6 +119,7 @@ pub fn operations() -> impl Iterator<Item = &'static Operation> {
         logs::OPERATIONS,
         mcp::OPERATIONS,
         metrics::OPERATIONS,
+        operators::OPERATIONS,
         proxy::OPERATIONS,
         reveal::OPERATIONS,
         sandbox::OPERATIONS,

@@ -6,8 +6,8 @@ use super::sync::{self, SingerTarget};
 use super::webhooks::{self, ListenObserver, ListenStarted, SimulationObserver, SimulationTarget};
 use super::{
     Operation, api_tokens, approvals, audit, bindings, bundles, calendar, calls, connect_links, connections,
-    connectors, consents, endpoints, git_credential, idempotency, links, logs, mcp, metrics, proxy, reveal, sandbox,
-    serving, sign_ins, tokens, users, vault, workspaces,
+    connectors, consents, endpoints, git_credential, idempotency, links, logs, mcp, metrics, operators, proxy, reveal,
+    sandbox, serving, sign_ins, tokens, users, vault, workspaces,
 };
 use crate::error::Result;
 use crate::runtime::Workspace;
@@ -84,6 +84,18 @@ fn approvals_are_send(workspace: &Workspace) {
     check(|| reveal::set_reveal_policy(workspace, any(), any()));
     check(|| reveal::reveal_policy(workspace, any()));
     check(|| vault::ask_passphrase(workspace));
+}
+
+fn operators_are_send(workspace: &Workspace) {
+    check(|| operators::list_operators(workspace));
+    check(|| operators::set_operator(workspace, any(), any()));
+    check(|| operators::remove_operator(workspace, any()));
+    check(|| operators::role_of(workspace, any()));
+    check(|| operators::create_dashboard_link(workspace, any()));
+    check(|| operators::show_link(workspace, any()));
+    check(|| operators::sign_in(workspace, any(), any()));
+    check(|| operators::find_session(workspace, any()));
+    check(|| operators::sign_out(workspace, any(), any(), any()));
 }
 
 fn audit_are_send(workspace: &Workspace) {
@@ -355,11 +367,12 @@ fn idempotency_is_send(workspace: &Workspace) {
 fn serving_is_send(workspace: &Workspace) {
     check(|| serving::prepare(workspace));
     check(|| serving::check_readiness(workspace));
+    check(|| serving::store_version(workspace));
 }
 
 #[test]
 fn no_operation_is_missing_here() {
-    let _: [fn(&Workspace); 25] = [
+    let _: [fn(&Workspace); 26] = [
         api_tokens_are_send,
         approvals_are_send,
         audit_are_send,
@@ -375,6 +388,7 @@ fn no_operation_is_missing_here() {
         links_are_send,
         mcp_are_send,
         monitoring_are_send,
+        operators_are_send,
         proxy_is_send,
         sandbox_are_send,
         serving_is_send,

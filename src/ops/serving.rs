@@ -113,3 +113,11 @@ pub async fn prepare(workspace: &Workspace) -> Result<()> {
 pub async fn check_readiness(workspace: &Workspace) -> Result<()> {
     Ok(workspace.store().await?.ensure_writable().await?)
 }
+
+/// Returns the number of the last commit of a workspace's store: it tells whether anything may have changed.
+///
+/// # Errors
+/// The vault's.
+pub async fn store_version(workspace: &Workspace) -> Result<u64> {
+    Ok(workspace.store().await?.version().await?)
+}

@@ -28,8 +28,11 @@ use crate::view::workspace::{
 /// The operations of this module.
 pub const OPERATIONS: &[Operation] = &[
     Operation::local("app list", OperationScope::Workspaces, Effect::Read).reachable_by(Reach::Api),
-    Operation::local("app remove", OperationScope::Workspaces, Effect::Destroy),
-    Operation::local("app set", OperationScope::Workspaces, Effect::Write),
+    Operation::local("app remove", OperationScope::Workspaces, Effect::Destroy).reachable_by(Reach::Operator),
+    // An app of the connector's own server; where else credentials go is the owner's to say.
+    Operation::local("app set", OperationScope::Workspaces, Effect::Write).reachable_by(Reach::Operator),
+    Operation::local("app set --issuer", OperationScope::Workspaces, Effect::Write),
+    Operation::local("app set --param", OperationScope::Workspaces, Effect::Write),
     Operation::local("config get", OperationScope::Workspaces, Effect::Read),
     Operation::local("config path", OperationScope::Workspaces, Effect::Read),
     Operation::local("config redacted", OperationScope::Workspaces, Effect::Read),

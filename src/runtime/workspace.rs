@@ -176,7 +176,7 @@ impl Workspace {
 
     /// Returns the audit entry of the operation that runs: the process's, or the task's.
     pub fn audit_entry(&self) -> Option<Arc<PendingAudit>> {
-        self.engine.audit.clone().or_else(PendingAudit::current)
+        PendingAudit::current().or_else(|| self.engine.audit.clone())
     }
 
     /// Returns the store of the workspace's vault. It blocks and needs no runtime, for reads that start none.

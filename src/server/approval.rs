@@ -8,7 +8,7 @@ use super::problem::RequestError;
 use super::route::ApiRoute;
 use crate::error::Result;
 use crate::json::canonical;
-use crate::model::{ApprovalRequest, Connection, ConnectionName, Effect};
+use crate::model::{ApiTokenId, ApprovalRequest, Connection, ConnectionName, Effect};
 use crate::ops::approvals::{ExactRequest, MAX_APPROVED_BYTES};
 
 /// What is percent-encoded in a path: different values never make the same path.
@@ -40,13 +40,14 @@ pub(super) fn approval_request(
     effect: Effect,
     raw: &RawCall,
     connection: Option<&Connection>,
+    token: &ApiTokenId,
 ) -> Result<ApprovalRequest> {
     let mut path = route.path.to_owned();
     for (name, value) in &raw.path {
         path = path.replace(&format!("{{{name}}}"), &utf8_percent_encode(value, PATH_VALUE).to_string());
     }
     let request = ExactRequest {
-        token: Some(&raw.caller.id),
+        token: Some(token),
         operation: route.operation.name,
         effect,
         connection,

@@ -11,7 +11,8 @@ use hyper::http::request::Parts;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::agents::{AGENT_PATH, AgentDoor};
-use super::authentication::{Tenant, authenticate};
+use super::authentication::{AuthenticatedToken, Caller, Tenant, authenticate};
+use super::dashboard::{Dashboard, DashboardRequest};
 use super::forwarded::ReverseProxy;
 use super::hosts::ServerHosts;
 use super::idempotency;
@@ -20,11 +21,13 @@ use super::problem::{Problem, RequestError};
 use super::public::{PublicPages, PublicRequest};
 use super::table::{ApiRouteTable, NoRoute};
 use crate::clock::random;
+use crate::config::ServeConfig;
 use crate::hex;
 use crate::http::peer::SocketPair;
 use crate::http::serve::{
     BodyReadError, FullResponse, Method, Request, RequestHandler, Response, StreamedBody, header, streamed,
 };
+use crate::ops::Reach;
 use crate::ops::agents::AgentSession;
 use crate::webhook::inbound::receiver::AdmittedRequest;
 use crate::webhook::inbound::server::WebhookHandler;
@@ -45,6 +48,7 @@ pub(super) struct HttpServer {
     proxy: ReverseProxy,
     pages: PublicPages,
     agents: AgentDoor,
+    dashboard: Arc<Dashboard>,
     concurrency: Arc<Semaphore>,
 }
 
@@ -52,6 +56,7 @@ pub(super) struct HttpServer {
 pub(super) enum Admitted {
     Webhook(Arc<WebhookHandler>, AdmittedRequest),
     Public(PublicRequest),
+    Dashboard(Box<DashboardRequest>, OwnedSemaphorePermit),
     Api(Box<ApiRequest>, OwnedSemaphorePermit),
     Agent(Box<AgentSession>, Box<Parts>),
 }
@@ -64,9 +69,12 @@ impl HttpServer {
         routes: ApiRouteTable,
         pages: PublicPages,
         agents: AgentDoor,
+        settings: &ServeConfig,
     ) -> Self {
         let concurrency = Arc::new(Semaphore::new(MAX_CONCURRENT));
-        Self { tenants, routes: Arc::new(routes), hosts, proxy, pages, agents, concurrency }
+        let routes = Arc::new(routes);
+        let dashboard = Arc::new(Dashboard::new(tenants.clone(), Arc::clone(&routes), settings));
+        Self { tenants, routes, hosts, proxy, pages, agents, dashboard, concurrency }
     }
 
     /// Finishes a response of the API or of a page: adds the id under which the request is in the logs and in the audit log,
@@ -90,6 +98,9 @@ impl HttpServer {
         if let Some(request) = self.pages.find(head) {
             return Ok(Admitted::Public(request));
         }
+        if let Some(request) = DashboardRequest::of(head, request_id) {
+            return Ok(Admitted::Dashboard(Box::new(request), self.permit()?));
+        }
         let path = head.uri.path();
         if path == AGENT_PATH {
             let agent = self.agents.admit(&self.tenants, head).await?;
@@ -99,7 +110,7 @@ impl HttpServer {
         if matches!(found, Err(NoRoute::Path)) && !path.starts_with("/v1/") {
             return Err(RequestError::UnknownPath.into());
         }
-        let (tenant, caller) = authenticate(&self.tenants, &head.headers).await?;
+        let (tenant, AuthenticatedToken { token, access }) = authenticate(&self.tenants, &head.headers).await?;
         let found = found.map_err(|missing| match missing {
             NoRoute::Path => RequestError::UnknownPath.into(),
             NoRoute::Method(methods) => {
@@ -107,14 +118,18 @@ impl HttpServer {
                 Problem::from(RequestError::MethodNotAllowed { method }).with_header(header::ALLOW, &list(&methods))
             }
         })?;
+        if self.routes.routes()[found.index].operation.reach < Reach::Api {
+            // Only operators have it.
+            return Err(RequestError::UnknownPath.into());
+        }
         let request = ApiRequest {
             table: Arc::clone(&self.routes),
             usage: Arc::clone(&tenant.usage),
             route: found.index,
             request_id: request_id.to_owned(),
             source: head.extensions.get::<SocketPair>().map(|pair| pair.remote),
-            workspace: Arc::new(tenant.workspace.limited_to(caller.access.clone())),
-            token: caller.token,
+            workspace: Arc::new(tenant.workspace.limited_to(access)),
+            caller: Arc::new(Caller::ApiToken(Box::new(token))),
             path: found.path,
             query: head.uri.query().unwrap_or_default().to_owned(),
             idempotency_key: idempotency::key_of(head)?,
@@ -123,10 +138,12 @@ impl HttpServer {
             rate: None,
         };
         let request = request.authorize().await?;
+        Ok(Admitted::Api(Box::new(request), self.permit()?))
+    }
+
+    fn permit(&self) -> Result<OwnedSemaphorePermit, Problem> {
         let permit = Arc::clone(&self.concurrency).try_acquire_owned();
-        let permit =
-            permit.map_err(|_| Problem::from(RequestError::Overloaded).with_header(header::RETRY_AFTER, &1))?;
-        Ok(Admitted::Api(Box::new(request), permit))
+        permit.map_err(|_| Problem::from(RequestError::Overloaded).with_header(header::RETRY_AFTER, &1))
     }
 }
 
@@ -180,6 +197,14 @@ impl RequestHandler for HttpServer {
                 Ok(body) => request.run(body, permit).await,
                 Err(error) => Problem::from(error).into_http(),
             }),
+            Admitted::Dashboard(request, permit) => {
+                let response = match body {
+                    Ok(body) => Arc::clone(&self.dashboard).respond(*request, body).await,
+                    Err(unread) => unread.answer(),
+                };
+                drop(permit);
+                streamed(response)
+            }
             Admitted::Agent(agent, head) => match body.map_err(unread) {
                 Ok(body) => self.agents.respond(*agent, Request::from_parts(*head, body)).await,
                 Err(error) => streamed(Problem::from(error).into_http()),

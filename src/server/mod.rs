@@ -20,6 +20,7 @@ mod approval;
 mod authentication;
 mod bounded;
 mod call;
+mod dashboard;
 mod docs;
 mod forwarded;
 mod hosts;
@@ -121,7 +122,7 @@ async fn run(
     let pages = PublicPages::new(&table, &base_path, workspaces.to_vec());
     let door = AgentDoor::new(agents.endpoint());
     let endpoint = door.endpoint();
-    let handler = HttpServer::new(tenants, hosts, proxy, table, pages, door);
+    let handler = HttpServer::new(tenants, hosts, proxy, table, pages, door, settings);
     let server = serve::Server::start_public(request.listeners, handler);
     let server = server.map_err(|source| ServeError::Bind { address, source })?;
     let manager = ServiceManager::from_env();

@@ -8,7 +8,7 @@ use super::reply::{JSON, ReplyContent};
 use super::route::ApiRoute;
 use super::table::ApiRouteTable;
 use crate::http::serve::{Method, StatusCode};
-use crate::ops::Effect;
+use crate::ops::{Effect, Reach};
 use crate::view::problem::ProblemView;
 
 /// The failures of every route, with their meaning.
@@ -33,7 +33,7 @@ const FAILURES: &[(u16, &str)] = &[
 pub(super) fn document(table: &ApiRouteTable, base_path: &str) -> Value {
     let mut schemas = Schemas::new();
     let mut paths = Map::new();
-    for route in table.routes() {
+    for route in table.routes().iter().filter(|route| route.operation.reach >= Reach::Api) {
         let operation = operation(route, &mut schemas);
         let path = paths.entry(route.path).or_insert_with(|| json!({}));
         path[route.method.as_str().to_ascii_lowercase()] = operation;
@@ -238,7 +238,8 @@ mod tests {
             .flat_map(|path| path.as_object().unwrap().values())
             .map(|operation| operation["operationId"].as_str().unwrap())
             .collect();
-        assert_eq!(ids.len(), table.routes().len());
+        let described = table.routes().iter().filter(|route| route.operation.reach >= Reach::Api);
+        assert_eq!(ids.len(), described.count());
         let distinct: BTreeSet<&&str> = ids.iter().collect();
         assert_eq!(distinct.len(), ids.len(), "{ids:?}");
     }

@@ -9,6 +9,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tracing::Instrument;
 
 use super::approval::{approval_request, named_connection};
+use super::authentication::Caller;
 use super::call::RawCall;
 use super::http::source_text;
 use super::idempotency;
@@ -22,7 +23,7 @@ use crate::error::Result;
 use crate::hash::sha256;
 use crate::hex;
 use crate::http::serve::{FullResponse, Method, StatusCode, header};
-use crate::model::{Admission, ApiToken, ApprovalId, ApprovalPolicy, AuditActor, Connection, IdempotencyKey};
+use crate::model::{Admission, ApprovalId, ApprovalPolicy, Connection, IdempotencyKey};
 use crate::ops::api_tokens;
 use crate::ops::approvals::{self, ApprovalError};
 use crate::runtime::Workspace;
@@ -34,9 +35,9 @@ pub(super) struct ApiRequest {
     pub(super) usage: Arc<UsageLog>,
     pub(super) request_id: String,
     pub(super) source: Option<SocketAddr>,
-    /// Limited to the connections of the token.
+    /// Limited to the connections of the caller.
     pub(super) workspace: Arc<Workspace>,
-    pub(super) token: ApiToken,
+    pub(super) caller: Arc<Caller>,
     pub(super) path: BTreeMap<&'static str, String>,
     pub(super) query: String,
     pub(super) idempotency_key: Option<String>,
@@ -51,7 +52,7 @@ impl ApiRequest {
         &self.table.routes()[self.route]
     }
 
-    /// Counts the request against the rate limit of the token, then checks its scope.
+    /// Counts the request against the rate limit of the token, if one makes it, then checks the scope.
     ///
     /// # Errors
     /// [`RequestError::RateLimited`], [`RequestError::MissingScope`], and [`RequestError::InvalidToken`] for a token that was
@@ -81,28 +82,38 @@ impl ApiRequest {
         tracing::info!(
             request_id = self.request_id,
             operation = self.route().operation.name,
-            token = self.token.id.as_str(),
+            caller = self.caller.actor().id().unwrap_or_default(),
             connection,
             status = status.as_u16(),
             "API request"
         );
-        self.usage.record(&self.token.id, now, self.route().operation.name, outcome_of(status));
+        if let Some(token) = self.caller.token() {
+            self.usage.record(&token.id, now, self.route().operation.name, outcome_of(status));
+        }
     }
 
     async fn check_rights(&mut self) -> Result<(), Problem> {
-        let Some(rate) = api_tokens::admit(&self.workspace, &self.token).await? else {
-            return Err(RequestError::InvalidToken.into());
-        };
-        self.rate = Some(rate);
-        if !rate.is_allowed {
-            let wait = rate.resets_at.duration_since(self.workspace.engine.clock.now_micros());
-            let seconds = u64::try_from(wait.as_secs()).unwrap_or(0) + 1;
-            let problem = Problem::from(RequestError::RateLimited { limit: rate.limit });
-            return Err(self.limits(problem).with_header(header::RETRY_AFTER, &seconds));
+        let caller = Arc::clone(&self.caller);
+        if let Some(token) = caller.token() {
+            let Some(rate) = api_tokens::admit(&self.workspace, token).await? else {
+                return Err(RequestError::InvalidToken.into());
+            };
+            self.rate = Some(rate);
+            if !rate.is_allowed {
+                let wait = rate.resets_at.duration_since(self.workspace.engine.clock.now_micros());
+                let seconds = u64::try_from(wait.as_secs()).unwrap_or(0) + 1;
+                let problem = Problem::from(RequestError::RateLimited { limit: rate.limit });
+                return Err(self.limits(problem).with_header(header::RETRY_AFTER, &seconds));
+            }
         }
         let scope = self.route().operation.api_scope();
-        if !self.token.allows(&scope) {
-            let missing = || RequestError::MissingScope { scope: scope.to_string() };
+        if !self.caller.allows(&scope) {
+            let missing = || match &*self.caller {
+                Caller::ApiToken(_) => RequestError::MissingScope { scope: scope.to_string() },
+                Caller::Operator(operator) => {
+                    RequestError::MissingRole { role: operator.role, operation: self.route().operation.name }
+                }
+            };
             // It is recorded as refused.
             let _ = self.audited(None, async { Err::<(), _>(missing().into()) }).await;
             let challenge = format!("Bearer realm=\"integ\", error=\"insufficient_scope\", scope=\"{scope}\"");
@@ -148,6 +159,16 @@ impl ApiRequest {
         response
     }
 
+    /// Runs the operation and returns its reply, for a caller in this process that goes on to its end.
+    ///
+    /// # Errors
+    /// The problem that the API would return.
+    pub(super) async fn reply(self, body: Bytes) -> Result<Reply, Problem> {
+        let result = self.perform(body).await;
+        self.record(result.as_ref().map_or_else(|problem| problem.status, |reply| reply.status));
+        result
+    }
+
     async fn perform(&self, body: Bytes) -> Result<Reply, Problem> {
         let route = self.route();
         let mut connection = None;
@@ -158,10 +179,11 @@ impl ApiRequest {
         }
         self.check_content(&body)?;
         self.check_unchanged().await?;
-        let claim = match self.idempotency_key.clone().filter(|_| route.is_repeatable) {
+        let key = self.idempotency_key.clone().filter(|_| route.is_repeatable);
+        let claim = match key.zip(self.caller.token().map(|token| token.id.to_string())) {
             None => None,
-            Some(key) => {
-                let key = IdempotencyKey { caller: self.token.id.to_string(), key };
+            Some((key, caller)) => {
+                let key = IdempotencyKey { caller, key };
                 let path = self.path.iter().map(|(name, value)| format!("{name}={value}\n")).collect::<String>();
                 let parts: [&[u8]; 4] = [route.path.as_bytes(), path.as_bytes(), self.query.as_bytes(), &body];
                 match idempotency::claim(&self.workspace, key, &self.request_id, &parts).await? {
@@ -180,10 +202,10 @@ impl ApiRequest {
     /// Runs the operation if the request needs no approval, or uses up the one that it has.
     async fn run_approved(&self, raw: RawCall, connection: Option<&Connection>) -> Result<Reply, Problem> {
         let route = self.route();
-        let policy = self.token.approve;
-        if policy == ApprovalPolicy::None {
+        let policy = self.caller.approval_policy();
+        let Some(token) = self.caller.token().filter(|_| policy != ApprovalPolicy::None) else {
             return self.audited(None, route.handle(raw)).await;
-        }
+        };
         let effect = route.effect(raw.clone()).await?;
         if !policy.covers(effect) {
             return self.audited(None, route.handle(raw)).await;
@@ -191,7 +213,7 @@ impl ApiRequest {
         // Nobody is asked about a request that would be refused.
         route.check(raw.clone())?;
         let named = if connection.is_none() { named_connection(&raw).await } else { None };
-        let request = approval_request(route, effect, &raw, connection.or(named.as_ref()))?;
+        let request = approval_request(route, effect, &raw, connection.or(named.as_ref()), &token.id)?;
         match approvals::claim_approval(&self.workspace, request).await {
             Ok(approval) => self.audited(Some(approval), route.handle(raw)).await,
             Err(error) => {
@@ -204,7 +226,7 @@ impl ApiRequest {
     /// Begins the entry of the request in the audit log. What cannot be recorded is not done.
     async fn begin(&self, approval: Option<ApprovalId>) -> Result<AuditTicket<'_>, Problem> {
         let caller = AuditCaller {
-            actor: AuditActor::ApiToken(self.token.id.to_string()),
+            actor: self.caller.actor(),
             source: source_text(self.source),
             request_id: Some(self.request_id.clone()),
             approval,
@@ -225,7 +247,7 @@ impl ApiRequest {
     fn raw_call(&self, body: Bytes) -> RawCall {
         RawCall {
             workspace: Arc::clone(&self.workspace),
-            caller: Arc::new(self.token.clone()),
+            caller: Arc::clone(&self.caller),
             path: self.path.clone(),
             query: self.query.clone(),
             body,

@@ -5,6 +5,7 @@ use thiserror::Error;
 use super::reply::protect;
 use crate::error::{Diagnostic, Error, Hint, Kind, Remedy};
 use crate::http::serve::{FullResponse, Response, StatusCode, header};
+use crate::model::OperatorRole;
 use crate::ops::api_tokens::TokenExchangeError;
 use crate::ops::approvals::ApprovalError;
 use crate::view::problem::ProblemView;
@@ -14,7 +15,7 @@ const PROBLEM_JSON: &str = "application/problem+json";
 /// A failure as a response.
 pub(super) struct Problem {
     pub(super) status: StatusCode,
-    view: ProblemView,
+    pub(super) view: ProblemView,
     headers: Vec<(header::HeaderName, header::HeaderValue)>,
 }
 
@@ -95,6 +96,8 @@ pub(super) enum RequestError {
     InvalidToken,
     #[error("the API token does not have the scope {scope}")]
     MissingScope { scope: String },
+    #[error("the role {role} may not do this ({operation})")]
+    MissingRole { role: OperatorRole, operation: &'static str },
     #[error("the API token is not limited to named connections, which agents need")]
     NoNamedConnections,
     #[error("the API token has used up its {limit} requests per minute")]
@@ -153,8 +156,11 @@ impl RequestError {
 
     fn status(&self) -> StatusCode {
         match self {
-            Self::ForeignHost { .. } | Self::ForeignOrigin { .. } => StatusCode::FORBIDDEN,
-            Self::MissingScope { .. } | Self::NoNamedConnections => StatusCode::FORBIDDEN,
+            Self::ForeignHost { .. }
+            | Self::ForeignOrigin { .. }
+            | Self::MissingScope { .. }
+            | Self::MissingRole { .. }
+            | Self::NoNamedConnections => StatusCode::FORBIDDEN,
             Self::UnknownPath | Self::Path { .. } => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::NoToken | Self::InvalidToken => StatusCode::UNAUTHORIZED,
@@ -203,6 +209,8 @@ impl Remedy for RequestError {
                 .hint(Hint::new("list the API tokens:", "integ api-token list")),
             Self::MissingScope { scope } => usage("missing_scope")
                 .hint(Hint::new("create a token with it:", format!("integ api-token create NAME --scope {scope}"))),
+            Self::MissingRole { .. } => usage("missing_role")
+                .hint(Hint::new("at the machine of the server:", "integ operator set NAME --role editor")),
             Self::NoNamedConnections => usage("no_named_connections").hint(Hint::new(
                 "create a token with it:",
                 "integ api-token create NAME --scope connections:call --connection CONNECTION",

@@ -67,7 +67,7 @@ impl ApiRoute {
     {
         let found = operations().find(|known| known.name == operation);
         let operation = found.unwrap_or_else(|| panic!("no operation is named {operation:?}"));
-        assert!(operation.reach >= Reach::Api, "{} may only be requested at the machine", operation.name);
+        assert!(operation.reach >= Reach::Operator, "{} may only be requested at the machine", operation.name);
         let handler = move |raw: RawCall| {
             let handler = handler.clone();
             Box::pin(async move {

@@ -24,6 +24,7 @@ mod inbox;
 mod installed_connectors;
 mod links;
 mod locks;
+mod operators;
 mod outbox;
 mod record_hasher;
 mod records;
@@ -55,6 +56,7 @@ pub use inbox::{Events, Subscriptions, Webhooks};
 pub use installed_connectors::InstalledConnectors;
 pub use links::Links;
 pub use locks::{Fence, LEASE_DURATION, Lease, LockKey, Locks};
+pub use operators::Operators;
 pub use outbox::{Endpoints, EventTypes, Outbox};
 pub use record_hasher::RecordHasher;
 pub use records::{CommitConditions, Jobs, Records, Schedules, Streams};
@@ -110,6 +112,8 @@ pub trait Store: Send + Sync {
     fn installed_connectors(&self) -> &dyn InstalledConnectors;
     /// Returns what persons allowed the tokens of the HTTP API to do.
     fn approvals(&self) -> &dyn Approvals;
+    /// Returns the operators of the dashboard, with their links and sessions.
+    fn operators(&self) -> &dyn Operators;
     /// Returns the bindings.
     fn bindings(&self) -> &dyn Bindings;
     /// Returns what two-way bindings know of linked entities.

@@ -6,9 +6,9 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::schema::Time;
-use super::{optional_word, word, word_list};
+use super::{optional_word, word_list};
 use crate::clock::Timestamp;
-use crate::model::{ApiTokenId, ConnectionName, UserId};
+use crate::model::{ConnectionName, UserId};
 
 /// A connector that a caller of the API installed in this workspace.
 #[derive(Clone, Debug, JsonSchema, Serialize)]
@@ -20,9 +20,8 @@ pub struct InstalledConnectorView {
     pub source: String,
     #[schemars(with = "Time")]
     pub installed_at: Timestamp,
-    /// The API token that installed it.
-    #[serde(serialize_with = "word")]
-    pub installed_by: ApiTokenId,
+    /// The id of the API token, or the name of the operator, who installed it.
+    pub installed_by: String,
     /// The user whom that token was limited to.
     #[serde(serialize_with = "optional_word")]
     pub user: Option<UserId>,

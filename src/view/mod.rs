@@ -22,6 +22,7 @@ pub mod listen;
 pub mod log;
 pub mod mcp;
 pub mod metrics;
+pub mod operator;
 pub mod problem;
 pub mod prometheus;
 pub mod proxy;

@@ -11,9 +11,9 @@ use crate::model::{
     AuditActorKind, AuditOutcome, BackoffPolicy, BindingChange, BindingName, BindingOrigin, ChainProblemKind,
     CheckpointState, ConnectLinkId, ConnectLinkMode, ConnectLinkStatus, ConnectionMode, ConnectionName, ConsentId,
     ConsentPurpose, ConsentState, ConsentType, DeliveryId, DeliveryStatus, DisabledReason, Effect, EndpointId,
-    EventPattern, EventStatus, EventType, EventVerification, HandlerKind, JobStatus, LogLevel, LogSource, RateTier,
-    RecordChange, RevealPolicy, ScopeGrant, SignInId, SignInStatus, SubscriptionStatus, SyncMode, UserId,
-    WorkspaceName, calendar,
+    EventPattern, EventStatus, EventType, EventVerification, HandlerKind, JobStatus, LogLevel, LogSource, OperatorName,
+    OperatorRole, RateTier, RecordChange, RevealPolicy, ScopeGrant, SignInId, SignInStatus, SubscriptionStatus,
+    SyncMode, UserId, WorkspaceName, calendar,
 };
 
 /// Gives closed enums a schema that lists their words.
@@ -102,6 +102,7 @@ word_schemas!(
     JobStatus,
     LogLevel,
     LogSource,
+    OperatorRole,
     RateTier,
     RecordChange,
     RevealPolicy,
@@ -145,6 +146,7 @@ text_schemas!(
     ApiTokenId => "The id of an API token";
     ApiTokenName => "The name of an API token";
     ApprovalId => "The id of an approval";
+    OperatorName => "The name of an operator";
     ScopeGrant => "A scope such as `connections:read`, or a group such as `read:*`";
     BindingName => "The name of a binding", "^[0-9A-Za-z][0-9A-Za-z._-]{0,63}$";
     BindingOrigin => "What a binding maps, such as `hubspot/contacts` or `stripe#charge.refunded`", ORIGIN;

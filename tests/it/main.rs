@@ -19,6 +19,7 @@ mod ci_token;
 mod completion;
 mod connect;
 mod consent;
+mod dashboard;
 mod doctor;
 mod documents;
 mod draft;

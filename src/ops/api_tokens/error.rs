@@ -6,7 +6,9 @@ use thiserror::Error;
 
 use crate::duration;
 use crate::error::{Diagnostic, Hint, Kind, Remedy};
-use crate::model::{ApiTokenId, ApiTokenName, ExcessRight, MAX_API_TOKEN_LIFETIME, UnknownScope};
+use crate::model::{
+    ApiTokenId, ApiTokenName, ExcessRight, MAX_API_TOKEN_LIFETIME, OperatorRole, ScopeGrant, UnknownScope,
+};
 
 /// Why an operation on API tokens cannot be done.
 #[derive(Debug, Error)]
@@ -28,6 +30,9 @@ pub enum ApiTokenError {
     /// Of a token that another token is to create or to change.
     #[error("the token {id} cannot grant more than it has: {}", ShownRight(.right))]
     ExceedsToken { id: ApiTokenId, right: ExcessRight },
+    /// Of a token that an operator is to create, to change or to rotate.
+    #[error("the role {role} cannot give {grant}")]
+    ExceedsRole { role: OperatorRole, grant: ScopeGrant },
     #[error("only the owner at the machine can set the tier of a token")]
     TierIsLocal,
     #[error("{0} has no connections left that it could use")]
@@ -71,6 +76,9 @@ impl Remedy for ApiTokenError {
                 .hint(Hint::text("give a time such as 90d; a token is renewed by rotating it")),
             Self::ExceedsToken { .. } => Diagnostic::new(Kind::Usage, "exceeds_token")
                 .hint(Hint::new("see what the token has; its owner can create another:", "integ api-token list")),
+            Self::ExceedsRole { .. } => {
+                Diagnostic::new(Kind::Usage, "exceeds_role").hint(Hint::text("leave it out, or run it at the machine"))
+            }
             Self::TierIsLocal => {
                 Diagnostic::new(Kind::Usage, "owner_only").run("integ api-token update TOKEN --tier pro")
             }

@@ -14,7 +14,7 @@ use crate::connector::{Connector, InstallCandidate};
 use crate::error::{Diagnostic, Error, Hint, Kind, Remedy, Result};
 use crate::http::egress::EgressGuard;
 use crate::http::{Client, DownloadError, download};
-use crate::model::{ApiTokenId, InstalledConnector, UserId};
+use crate::model::{InstalledConnector, UserId};
 use crate::runtime::Workspace;
 use crate::task::blocking;
 use crate::view::connector::InstallReviewView;
@@ -126,7 +126,8 @@ pub struct InstallFromUrlRequest {
     /// The digest of the file that was reviewed, in hexadecimal.
     pub sha256: String,
     pub configuration: BTreeMap<String, String>,
-    pub installed_by: ApiTokenId,
+    /// The id of the API token, or the name of the operator.
+    pub installed_by: String,
     pub user: Option<UserId>,
 }
 

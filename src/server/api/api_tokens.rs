@@ -61,7 +61,7 @@ pub(super) fn routes() -> Vec<ApiRoute> {
 
 async fn list(call: Call<PageQuery, Unused>) -> Result<JsonReply<CursorPage<ApiTokenView>>> {
     let PageQuery { limit, cursor } = call.query;
-    let tokens = api_tokens::list_tokens(&call.workspace, Some(&call.caller)).await?.tokens;
+    let tokens = api_tokens::list_tokens(&call.workspace, call.caller.token()).await?.tokens;
     Ok(JsonReply(CursorPage::of_list(tokens, cursor.as_ref(), limit, |token| token.id.to_string())?))
 }
 
@@ -84,6 +84,7 @@ struct CreateBody {
 
 async fn create(call: Call<Unused, CreateBody>) -> Result<Created<NewApiTokenView>> {
     let body = call.body;
+    call.caller.check_grants(&api_tokens::parse_scopes(&body.scopes)?)?;
     let request = CreateApiTokenRequest {
         name: body.name,
         user: body.user,
@@ -94,13 +95,13 @@ async fn create(call: Call<Unused, CreateBody>) -> Result<Created<NewApiTokenVie
         rotate_after: body.rotate_after_days.map(Bounded::days),
         approve: body.approve,
     };
-    let view = api_tokens::create_token(&call.workspace, request, Some(&call.caller)).await?;
+    let view = api_tokens::create_token(&call.workspace, request, call.caller.token()).await?;
     Ok(Created(format!("/v1/api-tokens/{}", view.token.id), view))
 }
 
 async fn show(call: Call<Unused, Unused>) -> Result<JsonReply<ApiTokenView>> {
     let token: String = call.path("api_token")?;
-    Ok(JsonReply(api_tokens::show_token(&call.workspace, &token, Some(&call.caller)).await?))
+    Ok(JsonReply(api_tokens::show_token(&call.workspace, &token, call.caller.token()).await?))
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -119,6 +120,9 @@ struct UpdateBody {
 async fn update(call: Call<Unused, UpdateBody>) -> Result<JsonReply<ApiTokenView>> {
     let token = call.path("api_token")?;
     let UpdateBody { name, enabled, scopes, connections, approve } = call.body;
+    if let Some(scopes) = &scopes {
+        call.caller.check_grants(&api_tokens::parse_scopes(scopes)?)?;
+    }
     let request = UpdateApiTokenRequest {
         token,
         name,
@@ -129,12 +133,12 @@ async fn update(call: Call<Unused, UpdateBody>) -> Result<JsonReply<ApiTokenView
         rotate_after: None,
         approve,
     };
-    Ok(JsonReply(api_tokens::update_token(&call.workspace, request, Some(&call.caller)).await?))
+    Ok(JsonReply(api_tokens::update_token(&call.workspace, request, call.caller.token()).await?))
 }
 
 async fn revoke(call: Call<Unused, Unused>) -> Result<JsonReply<RevokedApiTokensView>> {
     let token: String = call.path("api_token")?;
-    Ok(JsonReply(api_tokens::revoke_token(&call.workspace, &token, Some(&call.caller)).await?))
+    Ok(JsonReply(api_tokens::revoke_token(&call.workspace, &token, call.caller.token()).await?))
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -145,10 +149,13 @@ struct RotateBody {
 }
 
 async fn rotate(call: Call<Unused, RotateBody>) -> Result<JsonReply<NewApiTokenView>> {
-    let token = call.path("api_token")?;
+    let token: String = call.path("api_token")?;
+    // Its new text is as good as one that is made.
+    let present = api_tokens::show_token(&call.workspace, &token, call.caller.token()).await?;
+    call.caller.check_grants(&present.scopes)?;
     let grace = call.body.grace_secs.map_or(Duration::ZERO, Bounded::seconds);
     let request = RotateApiTokenRequest { token, grace, expires_in: None };
-    Ok(JsonReply(api_tokens::rotate_token(&call.workspace, request, Some(&call.caller)).await?))
+    Ok(JsonReply(api_tokens::rotate_token(&call.workspace, request, call.caller.token()).await?))
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -167,7 +174,7 @@ async fn usage(call: Call<UsageQuery, Unused>) -> Result<JsonReply<ApiTokenUsage
     let token: String = call.path("api_token")?;
     let days = call.query.days.days().saturating_sub(Bounded::<1, 1>::clamped(1).days());
     let since = call.workspace.engine.clock.now().checked_sub(days).unwrap_or(Timestamp::MIN);
-    Ok(JsonReply(api_tokens::token_usage(&call.workspace, &token, since, Some(&call.caller)).await?))
+    Ok(JsonReply(api_tokens::token_usage(&call.workspace, &token, since, call.caller.token()).await?))
 }
 
 async fn scopes(_: Call<Unused, Unused>) -> Result<JsonReply<ApiScopeListView>> {

@@ -10,16 +10,18 @@ use super::super::call::Call;
 use super::super::page::{Cursor, CursorPage, Limit, PageQuery};
 use super::super::problem::RequestError;
 use super::super::reply::{Created, JsonReply};
-use super::{ApiRoute, DELETE, GET, PATCH, POST, Unused};
+use super::{ApiRoute, DELETE, GET, PATCH, POST, PUT, Unused};
 use crate::connector::Descriptor;
 use crate::error::Result;
+use crate::model::ClientCredentials;
 use crate::ops::connectors::{self, InstallFromUrlRequest, ValidateTarget};
-use crate::ops::workspaces;
+use crate::ops::workspaces::{self, RemoveAppRequest, SetAppRequest};
+use crate::secret::Secret;
 use crate::view::connector::{
     ConnectorDetailView, ConnectorSummaryView, InstallReviewView, SearchResultsView, SetupGuideView, ValidationListView,
 };
 use crate::view::installed_connector::{InstalledConnectorView, RemovedConnectorView};
-use crate::view::workspace::AppListView;
+use crate::view::workspace::{AppListView, AppScope, AppView, RemovedAppView};
 
 pub(super) fn routes() -> Vec<ApiRoute> {
     vec![
@@ -86,6 +88,13 @@ pub(super) fn routes() -> Vec<ApiRoute> {
             uninstall,
         ),
         ApiRoute::new((GET, "/v1/apps"), "app list", "List the OAuth apps, without their secrets", apps),
+        ApiRoute::new(
+            (PUT, "/v1/apps/{connector}"),
+            "app set",
+            "Store the client ID and secret of an OAuth app",
+            set_app,
+        ),
+        ApiRoute::new((DELETE, "/v1/apps/{connector}"), "app remove", "Remove an OAuth app", remove_app),
     ]
 }
 
@@ -195,8 +204,8 @@ async fn install(call: Call<Unused, InstallBody>) -> Result<Created<InstalledCon
         url: file_url(&url)?,
         sha256,
         configuration,
-        installed_by: call.caller.id.clone(),
-        user: call.caller.user.clone(),
+        installed_by: call.caller.actor().id().unwrap_or_default().to_owned(),
+        user: call.caller.token().and_then(|token| token.user.clone()),
     };
     let view = Box::pin(connectors::install_connector_url(&call.workspace, request)).await?;
     Ok(Created(format!("/v1/installed-connectors/{}", view.connector), view))
@@ -226,4 +235,36 @@ async fn uninstall(call: Call<Unused, Unused>) -> Result<JsonReply<RemovedConnec
 
 async fn apps(call: Call<Unused, Unused>) -> Result<JsonReply<AppListView>> {
     Ok(JsonReply(workspaces::list_apps(&call.workspace).await?))
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct AppBody {
+    client_id: String,
+    /// Absent for a public client.
+    client_secret: Option<String>,
+}
+
+async fn set_app(call: Call<Unused, AppBody>) -> Result<JsonReply<AppView>> {
+    let connector: String = call.path("connector")?;
+    let AppBody { client_id, client_secret } = call.body;
+    // Also finds out whether there is such a connector.
+    let server = workspaces::app_server(&call.workspace, &connector, Vec::new())?;
+    let secret = client_secret.map(Secret::trimmed).filter(|secret| !secret.is_empty());
+    let client = ClientCredentials { id: client_id.trim().to_owned(), secret };
+    let request = SetAppRequest { connector, server, client, scope: AppScope::Workspace };
+    Ok(JsonReply(workspaces::set_app(&call.workspace, request).await?))
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct RemoveAppQuery {
+    /// The server where it is registered, if the connector has several apps.
+    issuer: Option<String>,
+}
+
+async fn remove_app(call: Call<RemoveAppQuery, Unused>) -> Result<JsonReply<RemovedAppView>> {
+    let connector: String = call.path("connector")?;
+    let request = RemoveAppRequest { connector, server: call.query.issuer, scope: AppScope::Workspace };
+    Ok(JsonReply(workspaces::remove_app(&call.workspace, request).await?))
 }

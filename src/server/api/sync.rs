@@ -11,10 +11,10 @@ use serde_json::value::RawValue;
 use super::super::bounded::Bounded;
 use super::super::call::Call;
 use super::super::page::{Cursor, CursorPage, Limit, PageQuery};
-use super::super::reply::{Accepted, JsonReply, NoContent};
+use super::super::reply::{Accepted, JsonReply, NoContent, Octets};
 use super::{ApiRoute, DELETE, GET, POST, PUT, Unused};
 use crate::error::Result;
-use crate::export::ExportedRecord;
+use crate::export::{ExportedRecord, RecordFormat};
 use crate::model::{BindingName, ConnectionName, JobId, StreamParams, UserId};
 use crate::ops::sync::{
     self, ClearCursorsRequest, CursorListRequest, ImportCursorsRequest, JobListRequest, NewCursor, RecordSelection,
@@ -42,6 +42,12 @@ pub(super) fn routes() -> Vec<ApiRoute> {
             "records",
             "Read the records of a stream, or what has changed since a version or a time",
             records,
+        ),
+        ApiRoute::new(
+            (GET, "/v1/connections/{connection}/streams/{stream}/file"),
+            "records",
+            "Return the records of a stream as a file",
+            file,
         ),
         ApiRoute::new((POST, "/v1/connections/{connection}/sync"), "sync", "Sync streams of a connection", start),
         ApiRoute::new(
@@ -157,6 +163,44 @@ async fn records(call: Call<RecordsQuery, Unused>) -> Result<JsonReply<RecordLis
     })
     .await?;
     Ok(JsonReply(RecordListView { data, failed: report.failed }))
+}
+
+/// The format of a file of records.
+#[derive(Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum FileFormat {
+    Csv,
+    Parquet,
+    Jsonl,
+}
+
+impl From<FileFormat> for RecordFormat {
+    fn from(format: FileFormat) -> Self {
+        match format {
+            FileFormat::Csv => Self::Csv,
+            FileFormat::Parquet => Self::Parquet,
+            FileFormat::Jsonl => Self::Jsonl,
+        }
+    }
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct FileQuery {
+    format: FileFormat,
+    /// The binding that maps each record.
+    binding: Option<BindingName>,
+    /// All records if absent.
+    limit: Option<u32>,
+}
+
+async fn file(call: Call<FileQuery, Unused>) -> Result<Octets> {
+    let stream = stream_name(&call)?;
+    let FileQuery { format, binding, limit } = call.query;
+    let selection = RecordSelection { since: None, limit: limit.and_then(|limit| usize::try_from(limit).ok()) };
+    let request = RecordsRequest { stream, selection, binding };
+    let (bytes, _) = sync::write_records(&call.workspace, request, format.into(), Vec::new()).await?;
+    Ok(Octets(bytes))
 }
 
 #[derive(Deserialize, JsonSchema)]

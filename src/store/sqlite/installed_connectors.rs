@@ -7,7 +7,7 @@ use rusqlite::params;
 
 use super::row::{Row, collect, first, get_json, get_seconds, query, to_json, user};
 use super::{MalformedValue, SqliteStore, StoreError};
-use crate::model::{ApiTokenId, InstalledConnector, UserId};
+use crate::model::{InstalledConnector, UserId};
 use crate::store::InstalledConnectors;
 
 macro_rules! select {
@@ -39,7 +39,7 @@ impl InstalledConnectors for SqliteStore {
                     row.sha256,
                     row.source,
                     row.installed_at.as_second(),
-                    row.installed_by.as_str(),
+                    row.installed_by,
                     row.user.as_ref().map(UserId::as_str),
                     to_json(&row.configuration)?,
                 ],
@@ -85,13 +85,12 @@ impl InstalledConnectors for SqliteStore {
 }
 
 fn from_row(row: &Row<'_>) -> Result<InstalledConnector, StoreError> {
-    let installed_by: ApiTokenId = row.get::<String>("installed_by")?.parse().map_err(|_| MalformedValue::Name)?;
     Ok(InstalledConnector {
         connector: row.get("connector")?,
         sha256: row.get("sha256")?,
         source: row.get("source")?,
         installed_at: get_seconds(row, "installed_at")?,
-        installed_by,
+        installed_by: row.get("installed_by")?,
         user: user(row, "user_id")?,
         configuration: get_json(row, "configuration")?,
     })
@@ -109,7 +108,7 @@ mod tests {
             sha256: "00".repeat(32),
             source: format!("https://example.com/{connector}.toml"),
             installed_at: at(second),
-            installed_by: ApiTokenId::random(),
+            installed_by: "tok_1".to_owned(),
             user: "u_1".parse().ok(),
             configuration: BTreeMap::from([("subdomain".to_owned(), "acme".to_owned())]),
         }

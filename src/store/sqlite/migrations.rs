@@ -131,6 +131,7 @@ mod tests {
         connections: id connector account mode auth origin params metadata account_id account_name scopes_requested scopes_granted grant_status status_reason connected_at connected_by user_id reveal checked_at check_passed check_unauthorized error_count last_error
         consents: id user_id consent_type resource_type resource_id purpose policy_version description granted_at revoked_at
         cursor_history: id partition_id cursor replaced_at
+        dashboard_links: secret_hash operator expires_at
         deliveries: id message_id endpoint_id status attempts due_at expires_at created_at last_error
         endpoints: id url description events secrets backoff max_attempts ttl_secs timeout_secs rate_requests rate_secs disabled_reason disabled_at failing_since last_failed_at paused_until created_at
         entity_states: binding_id link_id agreed ours ours_changed_at conflicts is_deleted seen_version changed_at
@@ -150,6 +151,7 @@ mod tests {
         locks: key holder fence expires_at
         messages: id kind body created_at
         meta: only_row vault_id sequence created_at restored_at dedup_indexed_to
+        operators: name role created_at
         partitions: id stream_id params parent_record_id parent_version cursor checkpoint backfill_checkpoint synced_at
         rate_requests: token_id number at
         record_bodies: record_id json
@@ -157,6 +159,7 @@ mod tests {
         sandbox_state: key value
         schedules: id connection_id stream rule jitter_secs next_at last_at
         seen_ids: id partition_id ids
+        sessions: secret_hash operator started_at last_seen_at
         sign_ins: id state_hash connector account details poll_interval_secs polled_at user_id link_id return_to created_at expires_at taken_at result ended_at
         streams: id connection_id name params
         subscriptions: id connection_id status url events params idempotency_key metadata secret created_at renewed_at expires_at failures last_failed_at last_error

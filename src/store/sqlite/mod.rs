@@ -44,6 +44,7 @@ mod locks;
 mod meta;
 mod migrations;
 mod open;
+mod operators;
 mod outbox;
 mod prune;
 mod queue;
@@ -86,8 +87,8 @@ use self::writer::{WriteContext, Writer};
 use super::{
     Alerts, ApiTokenTrusts, ApiTokens, Approvals, Apps, AuditLog, Bindings, ConnectLinks, Connections, Consents,
     Endpoints, EntityStates, EventCreations, EventTypes, Events, Figures, Grants, HealthChecks, IdempotencyKeys,
-    InstalledConnectors, Jobs, Links, Locks, MalformedValue, Outbox, PendingAudit, Records, Sandbox, Schedules,
-    SignIns, Store, StoreError, Streams, Subscriptions, Users, Webhooks,
+    InstalledConnectors, Jobs, Links, Locks, MalformedValue, Operators, Outbox, PendingAudit, Records, Sandbox,
+    Schedules, SignIns, Store, StoreError, Streams, Subscriptions, Users, Webhooks,
 };
 use crate::model::ApiTokenId;
 
@@ -261,6 +262,10 @@ impl Store for SqliteStore {
     }
 
     fn approvals(&self) -> &dyn Approvals {
+        self
+    }
+
+    fn operators(&self) -> &dyn Operators {
         self
     }
 

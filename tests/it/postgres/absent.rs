@@ -15,8 +15,8 @@ use integ::secret::Secret;
 use integ::store::{
     Alerts, ApiTokenRotation, ApiTokenTrusts, ApiTokenWrite, ApiTokens, Approvals, Apps, AuditLog, Bindings,
     CommitConditions, ConnectLinks, Consents, Endpoints, EntityStates, EventCreations, EventTypes, Events, Fence,
-    Figures, HealthChecks, IdempotencyKeys, InstalledConnectors, Jobs, Links, Outbox, Records, Sandbox, Schedules,
-    SignIns, StoreError, Streams, Subscriptions, Users, Webhooks,
+    Figures, HealthChecks, IdempotencyKeys, InstalledConnectors, Jobs, Links, Operators, Outbox, Records, Sandbox,
+    Schedules, SignIns, StoreError, Streams, Subscriptions, Users, Webhooks,
 };
 use jiff::civil::Date;
 use serde_json::Value;
@@ -293,6 +293,18 @@ closed! {
         fn list(Option<ConnectionId>, Option<HealthCheckId>, u32) -> Vec<StoredHealthCheck>;
         fn since(ConnectionId, Timestamp) -> Vec<HealthCheck>;
         fn prune(Timestamp, u32) -> usize;
+    }
+    Operators {
+        fn list(Timestamp) -> Vec<OperatorActivity>;
+        fn find(&OperatorName) -> Option<Operator>;
+        fn set(&OperatorName, OperatorRole, Timestamp) -> bool;
+        fn remove(&OperatorName) -> bool;
+        fn add_link(&OperatorName, &[u8; 32], Timestamp) -> bool;
+        fn find_link(&[u8; 32], Timestamp) -> Option<Operator>;
+        fn start_session(&[u8; 32], &[u8; 32], Timestamp) -> Option<Operator>;
+        fn find_session(&[u8; 32]) -> Option<OperatorSession>;
+        fn touch_session(&[u8; 32], Timestamp) -> ();
+        fn end_session(&[u8; 32]) -> ();
     }
     Users {
         fn counts(Option<&UserId>) -> Vec<UserCounts>;

@@ -10,8 +10,8 @@ use async_trait::async_trait;
 use integ::store::{
     Alerts, ApiTokenTrusts, ApiTokens, Approvals, Apps, AuditLog, Bindings, ConnectLinks, Connections, Consents,
     Endpoints, EntityStates, EventCreations, EventTypes, Events, Figures, Grants, HealthChecks, IdempotencyKeys,
-    InstalledConnectors, Jobs, Links, Locks, MalformedValue, Outbox, PendingAudit, Records, Sandbox, Schedules,
-    SignIns, Store, StoreError, Streams, Subscriptions, Users, Webhooks,
+    InstalledConnectors, Jobs, Links, Locks, MalformedValue, Operators, Outbox, PendingAudit, Records, Sandbox,
+    Schedules, SignIns, Store, StoreError, Streams, Subscriptions, Users, Webhooks,
 };
 use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard};
 use tokio_postgres::{Client, Config, NoTls};
@@ -181,6 +181,10 @@ impl Store for PostgresStore {
     }
 
     fn api_token_trusts(&self) -> &dyn ApiTokenTrusts {
+        self
+    }
+
+    fn operators(&self) -> &dyn Operators {
         self
     }
 

@@ -31,7 +31,8 @@ const NAME_LOCAL_PATHS: &[&str] = &[
 /// Operations that choose where credentials or the requests of services are sent. Endpoints are not among them: they get
 /// the messages of the caller that adds them, signed with a secret of their own, and the egress guard checks each delivery.
 const CHANGE_ORIGINS: &[&str] = &[
-    "app set",
+    "app set --issuer",
+    "app set --param",
     "config set",
     "connect",
     "connector install",

@@ -139,6 +139,26 @@ fn approvals() {
 }
 
 #[test]
+fn operators() {
+    session(
+        "operators",
+        |_| {},
+        "operator list
+        dashboard link --as kim
+        dashboard link --as kim --role editor --public-url https://integ.example/integ/
+        dashboard link --as boss --role approver
+        operator list
+        operator set kim --role viewer
+        operator set ada --role editor
+        operator set ada --role owner
+        operator set boss --role approver
+        operator remove ada
+        operator remove ada
+        ~ operator list",
+    );
+}
+
+#[test]
 fn ci_tokens() {
     session(
         "ci_tokens",

@@ -869,6 +869,32 @@ CREATE UNIQUE INDEX approvals_open ON approvals (ifnull(token_id, ''), digest) W
 
 CREATE INDEX approvals_requested ON approvals (requested_at, id);
 
+-- People who use the dashboard.
+CREATE TABLE operators (
+    name       TEXT PRIMARY KEY,
+    role       TEXT NOT NULL CHECK (role IN ('viewer', 'editor', 'approver')),
+    created_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- URLs with which an operator signs in, once. Only SHA-256 of the secret part is stored, as for sessions.
+CREATE TABLE dashboard_links (
+    secret_hash BLOB PRIMARY KEY,
+    operator    TEXT NOT NULL REFERENCES operators (name) ON DELETE CASCADE,
+    expires_at  INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX dashboard_links_operator ON dashboard_links (operator);
+
+CREATE TABLE sessions (
+    secret_hash  BLOB PRIMARY KEY,
+    operator     TEXT NOT NULL REFERENCES operators (name) ON DELETE CASCADE,
+    started_at   INTEGER NOT NULL,
+    -- To the minute: the row is not written at each request.
+    last_seen_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX sessions_operator ON sessions (operator);
+
 -- The requests of the last window, by the first of the tokens that share a limit. Times are Unix microseconds and never
 -- decrease with the number, so that both ends of the window are found by it.
 CREATE TABLE rate_requests (

@@ -6,6 +6,7 @@ use integ::oauth::issuer_keys::IssuerKeysError;
 use integ::ops::api_tokens::{ApiTokenLoginError, ApiTokenTrustError, TokenExchangeError};
 use integ::ops::approvals::ApprovalError;
 use integ::ops::connect_links::ConnectLinkError;
+use integ::ops::operators::OperatorError;
 use integ::ops::serving::ServeError;
 use integ::ops::sign_ins::SignInRequestError;
 use integ::signing::identity_token::IdentityTokenError;
@@ -84,4 +85,14 @@ fn sign_ins() {
     assert_snap("errors_ci_tokens", &(trusts + &exchanges + &logins));
     assert_snap("errors_approvals", &approvals);
     assert_snap("errors_sign_ins", &(text + &serving + &requests + &links));
+}
+
+#[test]
+fn operators() {
+    let text = errors!(OperatorError {
+        NotFound => [E::NotFound("kim".parse().unwrap())],
+        InvalidLink => [E::InvalidLink],
+        NoPublicUrl => [E::NoPublicUrl],
+    });
+    assert_snap("errors_operators", &text);
 }
