@@ -114,7 +114,7 @@ pub async fn check_readiness(workspace: &Workspace) -> Result<()> {
     Ok(workspace.store().await?.ensure_writable().await?)
 }
 
-/// Returns the number of the last commit of a workspace's store: it tells whether anything may have changed.
+/// Returns the number of the last commit of a workspace's store: it shows whether anything may have changed.
 ///
 /// # Errors
 /// The vault's.

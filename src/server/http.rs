@@ -99,7 +99,7 @@ impl HttpServer {
             return Ok(Admitted::Public(request));
         }
         if let Some(request) = DashboardRequest::of(head, request_id) {
-            return Ok(Admitted::Dashboard(Box::new(request), self.permit()?));
+            return Ok(Admitted::Dashboard(Box::new(request), self.permit().ok_or_else(overloaded)?));
         }
         let path = head.uri.path();
         if path == AGENT_PATH {
@@ -138,13 +138,17 @@ impl HttpServer {
             rate: None,
         };
         let request = request.authorize().await?;
-        Ok(Admitted::Api(Box::new(request), self.permit()?))
+        Ok(Admitted::Api(Box::new(request), self.permit().ok_or_else(overloaded)?))
     }
 
-    fn permit(&self) -> Result<OwnedSemaphorePermit, Problem> {
-        let permit = Arc::clone(&self.concurrency).try_acquire_owned();
-        permit.map_err(|_| Problem::from(RequestError::Overloaded).with_header(header::RETRY_AFTER, &1))
+    /// Returns what a request is answered with; None if too many are being answered.
+    fn permit(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.concurrency).try_acquire_owned().ok()
     }
+}
+
+fn overloaded() -> Problem {
+    Problem::from(RequestError::Overloaded).with_header(header::RETRY_AFTER, &1)
 }
 
 /// Methods as in `Allow`. `HEAD` is answered where `GET` is.

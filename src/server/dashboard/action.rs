@@ -43,7 +43,7 @@ mod tests {
     /// The calls of a function in a source, by its first argument.
     fn calls<'s>(source: &'s str, function: &str) -> Vec<&'s str> {
         let begin = format!("{function}(");
-        let arguments = source.split(begin.as_str()).skip(1).map(|rest| rest.trim_start());
+        let arguments = source.split(begin.as_str()).skip(1).map(str::trim_start);
         arguments.filter_map(|rest| rest.strip_prefix('"')?.split('"').next()).collect()
     }
 

@@ -194,7 +194,7 @@ impl Dashboard {
         let response = match shown {
             Ok(pages::Shown::Page(page)) => page_reply(StatusCode::OK, &layout::document(&context, &page)),
             Ok(pages::Shown::Other(response)) => response,
-            Err(problem) => problem_page::respond(&context, problem),
+            Err(problem) => problem_page::respond(&context, &problem),
         };
         if had_notice { self.cookies.without_notice(response) } else { response }
     }

@@ -9,14 +9,14 @@ use crate::http::serve::{FullResponse, StatusCode};
 use crate::server::problem::Problem;
 
 /// Shows why a page cannot be shown.
-pub(super) fn respond(context: &DashboardContext, problem: Problem) -> FullResponse {
+pub(super) fn respond(context: &DashboardContext, problem: &Problem) -> FullResponse {
     shown(context, problem, None, &[])
 }
 
 /// Shows why a form has done nothing. `back` is the page that it was on; long texts of it can be copied.
 pub(super) fn respond_to_form(
     context: &DashboardContext,
-    problem: Problem,
+    problem: &Problem,
     back: &str,
     fields: &[(String, String)],
 ) -> FullResponse {
@@ -25,7 +25,7 @@ pub(super) fn respond_to_form(
 
 fn shown(
     context: &DashboardContext,
-    problem: Problem,
+    problem: &Problem,
     back: Option<&str>,
     fields: &[(String, String)],
 ) -> FullResponse {

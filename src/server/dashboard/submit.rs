@@ -48,7 +48,7 @@ pub(super) async fn respond(
             let fix = problem.view.hint.as_deref().and_then(|hint| link(&context, hint));
             json(problem.status, &json!({ "error": problem.view.detail, "hint": problem.view.hint, "fix": fix }))
         }
-        Err(problem) => problem_page::respond_to_form(&context, problem, &return_to, &fields),
+        Err(problem) => problem_page::respond_to_form(&context, &problem, &return_to, &fields),
     }
 }
 

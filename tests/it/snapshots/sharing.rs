@@ -147,7 +147,7 @@ fn operators() {
         dashboard link --as kim
         dashboard link --as kim --role editor --public-url https://integ.example/integ/
         dashboard link --as boss --role approver
-        operator list
+        ~ operator list
         operator set kim --role viewer
         operator set ada --role editor
         operator set ada --role owner

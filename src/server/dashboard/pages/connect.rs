@@ -258,9 +258,9 @@ fn steps(context: &DashboardContext, setup: &Value, is_app: bool, app: Option<&V
 
 /// Returns the sentences of a note that are not about sign-ins from the command line, which has a redirect URI of its own.
 fn of_servers(note: &str) -> Option<String> {
-    let is_kept = |sentence: &&str| !["--", "127.0.0.1", "localhost"].iter().any(|word| sentence.contains(word));
-    let kept: String = note.split_inclusive(". ").filter(is_kept).collect();
-    Some(kept.trim().to_owned()).filter(|kept| !kept.is_empty())
+    let is_of_servers = |sentence: &&str| !["--", "127.0.0.1", "localhost"].iter().any(|word| sentence.contains(word));
+    let sentences: String = note.split_inclusive(". ").filter(is_of_servers).collect();
+    Some(sentences.trim().to_owned()).filter(|sentences| !sentences.is_empty())
 }
 
 /// What an app is stored with. The secret is never shown again.

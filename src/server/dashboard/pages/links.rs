@@ -34,7 +34,7 @@ async fn list(context: &DashboardContext) -> Result<DashboardPage, Problem> {
         (heading("Links", "Which object of a service is which of your own entities.", &html! {}))
         @if rows.is_empty() && !is_filtered {
             (empty("No links", &html! {
-                p { "A link pairs an entity of yours, such as " code { "customer/42" } ", with an object of a service. Bindings that write both ways keep the pair the same; appointments that you create are linked by themselves." }
+                p { "A link pairs an entity of yours, such as " code { "customer/42" } ", with an object of a service. Two-way bindings keep both the same; appointments that you create are linked by themselves." }
             }))
         } @else {
             form .filters method="get" action=(context.href(SECTION)) {

@@ -29,7 +29,7 @@ async fn overview(context: &DashboardContext) -> Result<DashboardPage, Problem> 
     let (streams, jobs, schedules) = (streams?, jobs?, schedules?);
     let is_empty = streams.items("streams").is_empty() && jobs.items("data").is_empty();
     let body = html! {
-        (heading("Sync", "Records of services, copied here and kept up to date.", &html! {}))
+        (heading("Sync", "Records of services, copied here and updated.", &html! {}))
         @if is_empty {
             (empty("Nothing is synced yet", &html! {
                 p { "A stream is a kind of record, such as issues or contacts. A sync copies what is new and marks what was deleted; a schedule repeats it." }
