@@ -96,8 +96,9 @@ impl<'v> OpenApiOperation<'v> {
         told.unwrap_or_else(|| sentence(&snake(&self.id())))
     }
 
+    /// What is offered of it; `None` for a deprecated one, and for one that a connector cannot describe.
     pub(super) fn summary(&self) -> Option<OperationSummary> {
-        if self.value["deprecated"] == true || self.body().is_err() || !self.path.starts_with('/') {
+        if self.value["deprecated"] == true || self.to_action().is_err() {
             return None;
         }
         let id = self.id();

@@ -25,6 +25,7 @@ fn api_tokens() {
         api-token update ci --name build --scope read:* --rotate-after 90d
         api-token update build --disable
         ~ api-token list
+        tick
         api-token rotate app
         api-token rotate app --grace 1h --expires 30d
         api-token rotate app --expires 252h
