@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use rusqlite::params;
 
 use super::row::{Row, collect, first, get_json, get_seconds, query, to_json, user};
-use super::{MalformedValue, SqliteStore, StoreError};
+use super::{SqliteStore, StoreError};
 use crate::model::{InstalledConnector, UserId};
 use crate::store::InstalledConnectors;
 
