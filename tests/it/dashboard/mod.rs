@@ -1,6 +1,7 @@
 //! The dashboard with the real program: as a browser without scripts sees it.
 
 mod browser;
+mod connectors;
 mod forms;
 mod life;
 mod operations;

@@ -17,6 +17,7 @@ mod connectors;
 mod consents;
 mod endpoints;
 mod events;
+mod installed_connectors;
 mod links;
 mod metrics;
 pub(super) mod results;
