@@ -7,6 +7,7 @@ mod life;
 mod operations;
 mod pages;
 mod person;
+mod readers;
 mod roles;
 mod signing_in;
 
