@@ -2,6 +2,7 @@
 
 mod browser;
 mod connectors;
+mod deliveries;
 mod forms;
 mod life;
 mod operations;

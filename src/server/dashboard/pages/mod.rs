@@ -15,6 +15,7 @@ mod connection_webhooks;
 mod connections;
 mod connectors;
 mod consents;
+mod delivery_chart;
 mod endpoints;
 mod events;
 mod installed_connectors;
