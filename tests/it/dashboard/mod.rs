@@ -1,5 +1,6 @@
 //! The dashboard with the real program: as a browser without scripts sees it.
 
+mod alerts;
 mod browser;
 mod connectors;
 mod deliveries;
