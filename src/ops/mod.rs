@@ -5,6 +5,7 @@
 //! of them.
 
 pub mod agents;
+pub mod alerts;
 pub mod api_tokens;
 pub mod approvals;
 pub mod audit;
@@ -102,6 +103,7 @@ impl Operation {
 pub fn operations() -> impl Iterator<Item = &'static Operation> {
     let modules = [
         agents::OPERATIONS,
+        alerts::OPERATIONS,
         api_tokens::OPERATIONS,
         approvals::OPERATIONS,
         audit::OPERATIONS,

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use super::sync::{self, SingerTarget};
 use super::webhooks::{self, ListenObserver, ListenStarted, SimulationObserver, SimulationTarget};
 use super::{
-    Operation, api_tokens, approvals, audit, bindings, bundles, calendar, calls, connect_links, connections,
+    Operation, alerts, api_tokens, approvals, audit, bindings, bundles, calendar, calls, connect_links, connections,
     connectors, consents, endpoints, git_credential, idempotency, links, logs, mcp, metrics, operators, proxy, reveal,
     sandbox, serving, sign_ins, tokens, users, vault, workspaces,
 };
@@ -239,6 +239,7 @@ fn mcp_are_send(workspace: &Workspace) {
 
 fn monitoring_are_send(workspace: &Workspace) {
     check(|| logs::list_logs(workspace, any()));
+    check(|| alerts::list_alerts(workspace, any()));
     check(|| metrics::connection_metrics(workspace, any(), any()));
     check(|| metrics::workspace_metrics(workspace, any()));
 }

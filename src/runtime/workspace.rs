@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -48,6 +49,7 @@ struct WorkspaceState {
     sandbox_pages: SandboxPageTable,
     rate_limiters: Mutex<HashMap<ConnectionId, Arc<http::RateLimiter>>>,
     metrics: Arc<ProcessMetrics>,
+    handles_events: AtomicBool,
 }
 
 /// The store of a workspace, with its vault if it has one.
@@ -353,6 +355,16 @@ impl Workspace {
             }
         };
         Ok(Session { connection, connector, auth, route })
+    }
+
+    /// Whether this process handles received events. Otherwise they wait for another program, for as long as it likes.
+    pub fn handles_events(&self) -> bool {
+        self.state.handles_events.load(Ordering::Relaxed)
+    }
+
+    /// Sets whether this process handles received events.
+    pub fn set_handles_events(&self, handles_events: bool) {
+        self.state.handles_events.store(handles_events, Ordering::Relaxed);
     }
 
     /// Returns the counters of what this process does for the workspace.

@@ -191,7 +191,8 @@ async fn start_workspace<'a>(
     workers.add(workspace, SubscriptionWorker::logging(workspace, None));
     workers.add(workspace, ScheduleWorker::logging(workspace));
     workers.add(workspace, DeliveryWorker::new(workspace, DeliveryScope::All, Box::new(|_| {})));
-    workers.add(workspace, AlertWorker::new(workspace, !request.handlers.is_empty()));
+    workspace.set_handles_events(!request.handlers.is_empty());
+    workers.add(workspace, AlertWorker::new(workspace));
     workers.add(workspace, RetentionWorker::new(workspace, RetentionScope::All));
     let usage = Arc::new(UsageLog::default());
     workers.add(workspace, UsageWriter { workspace, log: Arc::clone(&usage) });

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::connector::AuthParamView;
 use super::schema::Time;
 use super::{optional_word, word_list};
 use crate::clock::Timestamp;
@@ -27,6 +28,8 @@ pub struct InstalledConnectorView {
     pub user: Option<UserId>,
     /// Values of its parameters, used where a sign-in gives none.
     pub configuration: BTreeMap<String, String>,
+    /// The parameters that can be configured; none if its file cannot be used.
+    pub parameters: Vec<AuthParamView>,
     /// The connections that use it.
     #[serde(serialize_with = "word_list")]
     pub connections: Vec<ConnectionName>,

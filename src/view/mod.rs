@@ -1,6 +1,7 @@
 //! The results of operations, as `--json`, the HTTP API and MCP print them. They contain only data; `cli` decides how
 //! to show them.
 
+pub mod alert;
 pub mod api_token;
 pub mod approval;
 pub mod audit;

@@ -13,7 +13,7 @@ use crate::model::{
     ConsentPurpose, ConsentState, ConsentType, DeliveryId, DeliveryStatus, DisabledReason, Effect, EndpointId,
     EventPattern, EventStatus, EventType, EventVerification, HandlerKind, JobStatus, LogLevel, LogSource, OperatorName,
     OperatorRole, RateTier, RecordChange, RevealPolicy, ScopeGrant, SignInId, SignInStatus, SubscriptionStatus,
-    SyncMode, UserId, WorkspaceName, calendar,
+    SyncMode, Transition, UserId, WorkspaceName, calendar,
 };
 
 /// Gives closed enums a schema that lists their words.
@@ -109,6 +109,7 @@ word_schemas!(
     SignInStatus,
     SubscriptionStatus,
     SyncMode,
+    Transition,
     super::binding::EntityOutcome,
     super::binding::ExampleOutcome,
     super::bundle::BundleLifetime,

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 // Uses the dashboard of a running server as a person does, in a real headless Chromium, and says what it found as JSON.
 //
-//   dashboard.mjs LINK FLOW [--no-script] [--screenshots FOLDER]
+//   dashboard.mjs LINK FLOW [--no-script] [--screenshots FOLDER] [--url URL]
 //
 // LINK is what `integ dashboard link` prints; FLOW is one of the functions below. With --no-script, the browser runs no scripts.
 // `visit` opens every page that links lead to: axe looks for what keeps people from using it, and the width of the window for
@@ -18,8 +18,8 @@ const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.mi
 const WIDTHS = [390, 1280, 1920];
 
 const [link, wanted, ...options] = process.argv.slice(2);
-const at = options.indexOf('--screenshots');
-const folder = at < 0 ? undefined : options[at + 1];
+const option = (name) => (options.includes(name) ? options[options.indexOf(name) + 1] : undefined);
+const folder = option('--screenshots');
 const hasScript = !options.includes('--no-script');
 if (folder) mkdirSync(folder, { recursive: true });
 
@@ -199,6 +199,22 @@ const flows = {
     await see(page, 'slack');
     await page.goto(`${origin}/dashboard/connect-links`);
     await see(page, 'used');
+  },
+
+  async install(page, origin) {
+    await page.goto(`${origin}/dashboard/connectors`);
+    await page.getByLabel("URL of the connector's file").fill(option('--url'));
+    await button(page, 'Review').click();
+    await see(page, 'Install Acme?');
+    await see(page, 'us.acme.invalid');
+    await button(page, 'Install').click();
+    await see(page, 'Installed acme.');
+    await page.getByLabel('Region').fill('eu');
+    await button(page, 'Save').click();
+    await see(page, 'Saved the configuration');
+    if ((await page.getByLabel('Region').inputValue()) !== 'eu') throw new Error('the region is not stored');
+    await button(page, 'Uninstall').click();
+    await see(page, 'Uninstalled acme.');
   },
 
   async app(page, origin) {

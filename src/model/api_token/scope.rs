@@ -250,7 +250,7 @@ pub const API_SCOPES: &[(ApiScope, &str)] = &[
     (ApiScope::new(OperationScope::Links, ApiVerb::Read), "Read links"),
     (ApiScope::new(OperationScope::Links, ApiVerb::Write), "Add and remove links"),
     (ApiScope::new(OperationScope::Logs, ApiVerb::Read), "Read the logs"),
-    (ApiScope::new(OperationScope::Metrics, ApiVerb::Read), "Read the metrics"),
+    (ApiScope::new(OperationScope::Metrics, ApiVerb::Read), "Read the metrics and alerts"),
     (ApiScope::new(OperationScope::Sync, ApiVerb::Read), "Read synced records, cursors, jobs and schedules"),
     (ApiScope::new(OperationScope::Sync, ApiVerb::Write), "Start and cancel syncs, set cursors and schedules"),
     (ApiScope::new(OperationScope::Tokens, ApiVerb::Reveal), "Read the credentials of connections"),

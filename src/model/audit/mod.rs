@@ -208,7 +208,7 @@ pub struct AuditFilter {
     pub actor: Option<AuditActorFilter>,
     pub operation: Option<String>,
     pub since: Option<Timestamp>,
-    /// Leaves out that logs and metrics were read: a program that watches them would fill the log.
+    /// Leaves out that logs, metrics and alerts were read: a program that watches them would fill the log.
     pub hides_monitoring: bool,
 }
 

@@ -17,7 +17,7 @@ use crate::http::{Client, DownloadError, download};
 use crate::model::{InstalledConnector, UserId};
 use crate::runtime::Workspace;
 use crate::task::blocking;
-use crate::view::connector::InstallReviewView;
+use crate::view::connector::{AuthParamView, InstallReviewView};
 use crate::view::installed_connector::{InstalledConnectorListView, InstalledConnectorView, RemovedConnectorView};
 
 /// Why a connector of a workspace cannot be installed, changed or removed.
@@ -261,9 +261,12 @@ async fn find(workspace: &Workspace, connector: &str) -> Result<InstalledConnect
 async fn view(workspace: &Workspace, row: InstalledConnector) -> Result<InstalledConnectorView> {
     let connections = workspace.connections().await?;
     let own = connections.iter().filter(|connection| connection.name.connector() == row.connector);
-    let of_file = match workspace.catalogue().is_of_workspace(&row.connector) {
-        true => workspace.catalogue().get(&row.connector).err().map(|error| Error::from(error).on_one_line()),
-        false => Some("its file is missing, or the machine has a connector of this id".to_owned()),
+    let catalogue = workspace.catalogue();
+    let loaded = catalogue.is_of_workspace(&row.connector).then(|| catalogue.get(&row.connector));
+    let (parameters, of_file) = match loaded {
+        Some(Ok(connector)) => (parameters(&connector), None),
+        Some(Err(error)) => (Vec::new(), Some(Error::from(error).on_one_line())),
+        None => (Vec::new(), Some("its file is missing, or the machine has a connector of this id".to_owned())),
     };
     let of_connection = || own.clone().filter_map(|connection| connection.last_error.clone()).next_back();
     Ok(InstalledConnectorView {
@@ -276,5 +279,12 @@ async fn view(workspace: &Workspace, row: InstalledConnector) -> Result<Installe
         installed_by: row.installed_by,
         user: row.user,
         configuration: row.configuration,
+        parameters,
     })
+}
+
+/// Returns the parameters of all authentication methods, in the order of their names.
+fn parameters(connector: &Connector) -> Vec<AuthParamView> {
+    let all: BTreeMap<_, _> = connector.auth.values().flat_map(|auth| connector.params(auth)).collect();
+    all.into_iter().map(|(name, param)| AuthParamView::new(name, param)).collect()
 }

@@ -167,19 +167,34 @@ pub(super) struct Bar {
 
 /// Bars beside each other, the oldest first. `label` says in words what they show.
 pub(super) fn bars(label: &str, bars: &[Bar]) -> Markup {
+    let stack = |bar: &Bar| BarStack { parts: vec![(bar.tone, bar.share)], about: bar.about.clone() };
+    stacks(label, &bars.iter().map(stack).collect::<Vec<_>>())
+}
+
+/// A bar of several parts, from below: the tone of each, and its share of the height from 0 to 1.
+pub(super) struct BarStack {
+    pub(super) parts: Vec<(StateTone, f64)>,
+    pub(super) about: String,
+}
+
+/// Bars of several parts beside each other, the oldest first. `label` says in words what they show.
+pub(super) fn stacks(label: &str, stacks: &[BarStack]) -> Markup {
     const HEIGHT: f64 = 40.0;
     let mut shapes = String::new();
-    for (index, bar) in bars.iter().enumerate() {
-        let height = (bar.share.clamp(0.0, 1.0) * HEIGHT).max(2.0);
-        let class = bar.tone.class().trim_start_matches("badge ");
-        let about = crate::http::html::escape(&bar.about);
-        shapes.push_str(&format!(
-            "<rect class=\"{class}\" x=\"{}\" y=\"{:.1}\" width=\"6\" height=\"{height:.1}\" rx=\"1.5\"><title>{about}</title></rect>",
-            index * 8,
-            HEIGHT - height,
-        ));
+    for (index, stack) in stacks.iter().enumerate() {
+        let about = crate::http::html::escape(&stack.about);
+        let mut top = HEIGHT;
+        for (tone, share) in &stack.parts {
+            let height = (share.clamp(0.0, 1.0) * HEIGHT).max(2.0);
+            top = (top - height).max(0.0);
+            let class = tone.class().trim_start_matches("badge ");
+            shapes.push_str(&format!(
+                "<rect class=\"{class}\" x=\"{}\" y=\"{top:.1}\" width=\"6\" height=\"{height:.1}\" rx=\"1.5\"><title>{about}</title></rect>",
+                index * 8,
+            ));
+        }
     }
-    let width = (bars.len() * 8).max(8);
+    let width = (stacks.len() * 8).max(8);
     html! {
         svg .chart role="img" aria-label=(label) viewBox={ "0 0 " (width) " 40" } width=(width) height="40" {
             (PreEscaped(shapes))
@@ -211,5 +226,14 @@ mod tests {
         let bar = Bar { share: 2.0, tone: StateTone::Bad, about: "<script>".to_owned() };
         let svg = bars("Checks", &[bar]).0;
         assert!(svg.contains("&lt;script&gt;") && svg.contains("height=\"40.0\"") && !svg.contains("<script"));
+    }
+
+    #[test]
+    fn the_parts_of_a_bar_are_above_each_other() {
+        let parts = vec![(StateTone::Good, 0.5), (StateTone::Bad, 0.25)];
+        let svg = stacks("Deliveries", &[BarStack { parts, about: String::new() }]).0;
+        for part in ["class=\"good\" x=\"0\" y=\"20.0\"", "class=\"bad\" x=\"0\" y=\"10.0\""] {
+            assert!(svg.contains(part), "{part} is not in {svg}");
+        }
     }
 }

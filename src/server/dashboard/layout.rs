@@ -31,6 +31,7 @@ const SECTIONS: &[(&str, &[(&str, &str)])] = &[
             ("/dashboard/consents", "Consents"),
             ("/dashboard/users", "Users"),
             ("/dashboard/audit", "Audit log"),
+            ("/dashboard/alerts", "Alerts"),
             ("/dashboard/metrics", "Metrics"),
         ],
     ),

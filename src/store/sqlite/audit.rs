@@ -111,7 +111,7 @@ fn list_query(filter: &AuditFilter) -> String {
         "sequence < :before".to_owned(),
     ];
     if filter.hides_monitoring {
-        conditions.push("operation NOT IN ('logs', 'metrics')".to_owned());
+        conditions.push("operation NOT IN ('alert list', 'logs', 'metrics')".to_owned());
     }
     format!(select!("WHERE {} ORDER BY sequence DESC LIMIT :limit"), conditions.join(" AND "))
 }

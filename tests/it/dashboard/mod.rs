@@ -1,11 +1,15 @@
 //! The dashboard with the real program: as a browser without scripts sees it.
 
+mod alerts;
 mod browser;
+mod connectors;
+mod deliveries;
 mod forms;
 mod life;
 mod operations;
 mod pages;
 mod person;
+mod readers;
 mod roles;
 mod signing_in;
 

@@ -6,8 +6,10 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use super::{link, link_of_approver};
+use crate::fake::FakeProvider;
 use crate::harness::{Home, finish, has_program, needs, peers};
 use crate::server::Server;
+use crate::server::connectors::{FILE, publish};
 use crate::two_way;
 
 fn ready() -> bool {
@@ -121,6 +123,21 @@ fn a_person_makes_moves_and_deletes_an_appointment() {
 #[test]
 fn a_person_makes_a_connect_link() {
     both("connectLink", Home::new);
+}
+
+#[test]
+fn a_person_installs_a_connector_from_a_url() {
+    if !ready() {
+        return;
+    }
+    let host = FakeProvider::start();
+    let url = publish(&host, "/acme.toml", FILE);
+    for options in [&["--url", url.as_str()] as &[&str], &["--url", url.as_str(), "--no-script"]] {
+        let home = Home::new();
+        home.ok("config set http.allow 127.0.0.1");
+        let server = Server::start(&home, "");
+        run(&link(&home, &server, "--as kim --role editor"), "install", options);
+    }
 }
 
 #[test]

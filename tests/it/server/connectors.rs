@@ -6,7 +6,8 @@ use super::{Server, expect, token};
 use crate::fake::FakeProvider;
 use crate::harness::Home;
 
-const FILE: &str = r#"id = "acme"
+/// A connector with a parameter, which belongs to its host.
+pub(crate) const FILE: &str = r#"id = "acme"
 name = "Acme"
 category = "generic"
 description = "Orders"
@@ -28,7 +29,7 @@ path = "/me"
 "#;
 
 /// Serves the file at a path, and returns its URL.
-fn publish(host: &FakeProvider, path: &str, text: &str) -> String {
+pub(crate) fn publish(host: &FakeProvider, path: &str, text: &str) -> String {
     host.page(path, 200, &[], text);
     host.url(path)
 }

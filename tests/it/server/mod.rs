@@ -2,7 +2,7 @@
 
 mod attacks;
 pub(crate) mod client;
-mod connectors;
+pub(crate) mod connectors;
 mod faults;
 mod floods;
 mod generated_client;

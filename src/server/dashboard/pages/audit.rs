@@ -20,9 +20,9 @@ const SECTION: &str = "/dashboard/audit";
 
 async fn list(context: &DashboardContext) -> Result<DashboardPage, Problem> {
     let value = |name| context.query(name);
-    let filters = [("connection", value("connection")), ("user", value("user")), ("operation", value("operation"))];
+    let filters = ["connection", "operation", "user", "actor", "cursor"].map(|name| (name, value(name)));
     let mut query = filters.to_vec();
-    query.extend([("limit", "40"), ("cursor", value("cursor"))]);
+    query.push(("limit", "40"));
     let log = context.get("/v1/audit", &[], &query).await?;
     let rows = log.items("data");
     let verify = html! { a .button href=(context.href("/dashboard/audit/verification")) { "Verify the log" } };
@@ -32,6 +32,7 @@ async fn list(context: &DashboardContext) -> Result<DashboardPage, Problem> {
             (Field::new("connection", "Connection").value(value("connection")).text())
             (Field::new("operation", "Operation, such as sync").value(value("operation")).text())
             (Field::new("user", "User").value(value("user")).text())
+            (Field::new("actor", "Who").value(value("actor")).text())
             button type="submit" { (Icon::Search.svg()) "Filter" }
         }
         @if rows.is_empty() { (empty("No entries", &html! { p { "Nothing that fits is in the log." } })) }

@@ -5,24 +5,43 @@ use serde_json::Value;
 
 use super::super::DashboardPage;
 use super::super::components::{StateTone, badge, empty, next_page, section, state, time};
-use super::super::context::DashboardContext;
+use super::super::context::{DashboardContext, segment};
 use super::super::values::Fields;
 use super::connection::{connection, head};
 use super::connections::SECTION;
 use super::{PageHandler, page};
+use crate::model::ApiVerb;
+use crate::ops::operations;
 use crate::server::problem::Problem;
 
 pub(super) const PAGES: &[(&str, PageHandler)] = &[page!("/dashboard/connections/{connection}/activity", activity)];
 
-/// Operations that hand out the credential of a connection.
-const REVEALING: &str = "token";
+/// Reads of the credential that the page lists.
+const SHOWN_READS: usize = 20;
+
+/// Returns the operations that hand out a credential, also those that only the owner at the machine runs.
+fn revealing() -> impl Iterator<Item = &'static str> {
+    operations().filter(|operation| operation.verb == ApiVerb::Reveal).map(|operation| operation.name)
+}
+
+/// Returns the latest entries of the audit log that say who read the credential, the newest first.
+async fn credential_reads(context: &DashboardContext, name: &str) -> Result<Vec<Value>, Problem> {
+    let mut entries = Vec::new();
+    for operation in revealing() {
+        let query = [("connection", name), ("operation", operation), ("limit", "20")];
+        entries.extend_from_slice(context.get("/v1/audit", &[], &query).await?.items("data"));
+    }
+    entries.sort_by_key(|entry| std::cmp::Reverse(entry.number("sequence")));
+    entries.truncate(SHOWN_READS);
+    Ok(entries)
+}
 
 async fn activity(context: &DashboardContext) -> Result<DashboardPage, Problem> {
     let name = context.param("connection");
     let values = [("connection", name)];
     let (view, reads, logs) = tokio::join!(
         connection(context),
-        context.get("/v1/audit", &[], &[("connection", name), ("operation", REVEALING), ("limit", "10")]),
+        credential_reads(context, name),
         context.get(
             "/v1/connections/{connection}/logs",
             &values,
@@ -33,7 +52,7 @@ async fn activity(context: &DashboardContext) -> Result<DashboardPage, Problem> 
     let entries = logs.items("data");
     let body = html! {
         (head(context, &view, "/activity"))
-        (section("Who read its token", &readers(context, reads.items("data"))))
+        (section("Who read its token", &readers(context, name, &reads)))
         @if entries.is_empty() {
             (empty("Nothing happened yet", &html! { p { "Calls, syncs, checks and events of the connection are listed here." } }))
         } @else {
@@ -44,19 +63,29 @@ async fn activity(context: &DashboardContext) -> Result<DashboardPage, Problem> 
     Ok(DashboardPage { title: format!("Activity of {name}"), section: SECTION, body })
 }
 
-fn readers(context: &DashboardContext, entries: &[Value]) -> Markup {
+fn readers(context: &DashboardContext, connection: &str, entries: &[Value]) -> Markup {
+    let log = |operation: &str| format!("/dashboard/audit?connection={}&operation={operation}", segment(connection));
     html! {
-        @if entries.is_empty() { p .hint { "Nobody, over the API. The owner's own reads at the machine are recorded with audit.local = true." } }
-        @else {
+        @if entries.is_empty() {
+            p .hint { "Nobody, over the API. The owner's own reads are recorded with audit.local = true." }
+        } @else {
             div .table tabindex="0" { table {
-                thead { tr { th { "When" } th { "Who" } th { "From" } th { "FormOutcome" } } }
+                thead { tr { th { "When" } th { "Who" } th { "By" } th { "From" } th { "Outcome" } } }
                 tbody { @for entry in entries { tr {
                     td .nowrap { (time(context, entry.text("at"))) }
                     td { (who(entry)) }
+                    td { code { (entry.text("operation")) } }
                     td { (entry.text("source")) }
-                    td { (state(entry.text("outcome"))) }
+                    td {
+                        (state(entry.text("outcome")))
+                        @if let Some(code) = entry.maybe("error_code") { div .hint { (code) } }
+                    }
                 } } }
             } }
+            p .hint {
+                "All of them: "
+                @for operation in revealing() { a href=(context.href(&log(operation))) { (operation) } " " }
+            }
         }
     }
 }
@@ -72,7 +101,8 @@ pub(super) fn log_table(context: &DashboardContext, entries: &[Value], names_con
     html! {
         div .table tabindex="0" { table {
             thead { tr {
-                th { "When" } th { "What" } @if names_connection { th { "Connection" } } th { "FormOutcome" } th { "Who" } th .right { "Took" }
+                th { "When" } th { "What" } @if names_connection { th { "Connection" } }
+                th { "Outcome" } th { "Who" } th .right { "Took" }
             } }
             tbody { @for entry in entries { tr {
                 td .nowrap { (time(context, entry.text("at"))) }

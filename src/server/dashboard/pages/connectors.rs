@@ -9,20 +9,22 @@ use super::super::context::{DashboardContext, segment};
 use super::super::icons::Icon;
 use super::super::values::Fields;
 use super::connections::{START, capital};
+use super::installed_connectors::{self, install_form, installed, installed_table};
 use super::{PageHandler, page};
 use crate::server::problem::Problem;
 
 pub(super) const PAGES: &[(&str, PageHandler)] =
     &[page!("/dashboard/connectors", list), page!("/dashboard/connectors/{connector}", show)];
 
-const SECTION: &str = "/dashboard/connectors";
+pub(super) const SECTION: &str = "/dashboard/connectors";
 
 /// Actions, streams and scopes of a page, of each kind.
 const MAX_ITEMS: usize = 120;
 
 async fn list(context: &DashboardContext) -> Result<DashboardPage, Problem> {
     let wanted = context.query("q").trim();
-    let list = context.get("/v1/connectors", &[], &[("limit", "1000")]).await?;
+    let (list, installed) = tokio::join!(context.get("/v1/connectors", &[], &[("limit", "1000")]), installed(context));
+    let (list, installed) = (list?, installed?);
     let found = match wanted {
         "" => None,
         wanted => Some(context.get("/v1/connector-search", &[], &[("q", wanted)]).await?),
@@ -40,7 +42,8 @@ async fn list(context: &DashboardContext) -> Result<DashboardPage, Problem> {
         }
         @if rows.is_empty() { (empty("No connector fits", &html! { p { a href=(context.href(SECTION)) { "Show all connectors" } } })) }
         @else { (table(context, rows)) }
-        p .hint { "Install another: " (code("integ connector install https://…/service.toml")) " It states what the file may reach before it is used." }
+        (installed_table(context, installed.items("data")))
+        (install_form(context))
     };
     Ok(DashboardPage { title: "Connectors".to_owned(), section: SECTION, body })
 }
@@ -51,7 +54,7 @@ fn table(context: &DashboardContext, connectors: &[Value]) -> Markup {
             thead { tr { th { "Connector" } th { "Category" } th { "What it is" } } }
             tbody { @for one in connectors { tr {
                 td .nowrap {
-                    a href=(context.href(&format!("{SECTION}/{}", segment(one.text("id"))))) { (one.text("name")) }
+                    a href=(context.href(&installed_connectors::page_of(one.text("id")))) { (one.text("name")) }
                     @if let Some(source) = one.maybe("source").filter(|source| *source != "built-in") { " " (mark(source)) }
                 }
                 td .nowrap { (capital(&one.text("category").replace('_', " "))) }
@@ -67,8 +70,16 @@ fn table(context: &DashboardContext, connectors: &[Value]) -> Markup {
 }
 
 async fn show(context: &DashboardContext) -> Result<DashboardPage, Problem> {
-    let values = [("connector", context.param("connector"))];
-    let detail = context.get("/v1/connectors/{connector}", &values, &[]).await?;
+    let id = context.param("connector");
+    let values = [("connector", id)];
+    let (detail, installed) = tokio::join!(context.get("/v1/connectors/{connector}", &values, &[]), installed(context));
+    let installed = installed?;
+    let own = installed.items("data").iter().find(|one| one.text("connector") == id);
+    let detail = match (detail, own) {
+        // Its file cannot be used, which its overview says.
+        (Err(_), Some(own)) => return Ok(unusable(context, own)),
+        (detail, _) => detail?,
+    };
     let name = detail.text("name");
     let connect = html! {
         @if context.may(&START) {
@@ -78,6 +89,7 @@ async fn show(context: &DashboardContext) -> Result<DashboardPage, Problem> {
     let body = html! {
         p .crumbs { a href=(context.href(SECTION)) { "Connectors" } }
         (heading(name, detail.text("description"), &connect))
+        @if let Some(own) = own { (installed_connectors::overview(context, own)) }
         (about(&detail))
         (authentication(&detail))
         (items("Streams", "What can be synced.", detail.items("streams"), "stream", "description"))
@@ -86,6 +98,17 @@ async fn show(context: &DashboardContext) -> Result<DashboardPage, Problem> {
         (items("Templates", "With what a binding can begin.", detail.items("templates"), "template", "description"))
     };
     Ok(DashboardPage { title: name.to_owned(), section: SECTION, body })
+}
+
+/// The page of an installed connector whose file cannot be used.
+fn unusable(context: &DashboardContext, own: &Value) -> DashboardPage {
+    let name = own.text("connector");
+    let body = html! {
+        p .crumbs { a href=(context.href(SECTION)) { "Connectors" } }
+        (heading(name, "", &html! {}))
+        (installed_connectors::overview(context, own))
+    };
+    DashboardPage { title: name.to_owned(), section: SECTION, body }
 }
 
 fn about(detail: &Value) -> Markup {

@@ -5,13 +5,12 @@ use serde_json::Value;
 
 use super::super::DashboardPage;
 use super::super::action::FormAction;
-use super::super::components::{
-    Bar, StateTone, bars, code, empty, heading, next_page, number, property, section, state, time,
-};
+use super::super::components::{code, empty, heading, next_page, number, property, section, state, time};
 use super::super::context::{DashboardContext, segment};
 use super::super::form::{Field, hidden};
 use super::super::problem_page::sentence;
 use super::super::values::Fields;
+use super::delivery_chart::{chart, of_last_day};
 use super::{PageHandler, page};
 use crate::server::problem::Problem;
 
@@ -33,7 +32,9 @@ static SEND: FormAction = FormAction::post("/v1/messages");
 static RETRY: FormAction = FormAction::post("/v1/deliveries/{delivery}/retry");
 
 async fn list(context: &DashboardContext) -> Result<DashboardPage, Problem> {
-    let endpoints = context.get("/v1/endpoints", &[], &[("limit", "100")]).await?;
+    let (endpoints, latest) =
+        tokio::join!(context.get("/v1/endpoints", &[], &[("limit", "100")]), of_last_day(context, ""));
+    let (endpoints, latest) = (endpoints?, latest?);
     let rows = endpoints.items("data");
     let fields = html! {
         (Field::new("url", "URL").hint("https, and public.").required().text())
@@ -46,7 +47,10 @@ async fn list(context: &DashboardContext) -> Result<DashboardPage, Problem> {
             (empty("No endpoints", &html! {
                 p { "Your program sends an event once; integ signs it and delivers it to each endpoint that wants it, again and again until it is received." }
             }))
-        } @else { (table(context, rows)) }
+        } @else {
+            (section("Deliveries", &chart(context, &latest)))
+            (table(context, rows))
+        }
         @if context.may(&ADD) { (section("Add an endpoint", &context.form(&ADD, &[]).fields(fields).primary().button("Add"))) }
     };
     Ok(DashboardPage { title: "Endpoints".to_owned(), section: SECTION, body })
@@ -77,12 +81,13 @@ async fn show(context: &DashboardContext) -> Result<DashboardPage, Problem> {
     let id = context.param("endpoint");
     let values = [("endpoint", id)];
     let query = [("endpoint", id), ("limit", "40"), ("cursor", context.query("cursor"))];
-    let (endpoint, deliveries, types) = tokio::join!(
+    let (endpoint, deliveries, latest, types) = tokio::join!(
         context.get("/v1/endpoints/{endpoint}", &values, &[]),
         context.get("/v1/deliveries", &[], &query),
+        of_last_day(context, id),
         context.get("/v1/event-types", &[], &[("limit", "100")]),
     );
-    let (endpoint, deliveries, types) = (endpoint?, deliveries?, types?);
+    let (endpoint, deliveries, latest, types) = (endpoint?, deliveries?, latest?, types?);
     let is_disabled = endpoint.text("status") == "disabled";
     let actions = html! {
         @if is_disabled { (context.form(&ENABLE, &values).primary().button("Enable")) } @else { (context.form(&DISABLE, &values).button("Disable")) }
@@ -95,7 +100,7 @@ async fn show(context: &DashboardContext) -> Result<DashboardPage, Problem> {
         (heading(endpoint.text("url"), endpoint.text("description"), &actions))
         (trouble(context, &endpoint))
         (section("Deliveries", &html! {
-            (chart(rows))
+            (chart(context, &latest))
             (delivery_table(context, rows))
         }))
         (next_page(context, deliveries.maybe("next_cursor")))
@@ -113,18 +118,6 @@ fn trouble(context: &DashboardContext, endpoint: &Value) -> Markup {
             div .callout .warn { p { "No attempt has succeeded since " (time(context, since)) "." } }
         }
     }
-}
-
-fn chart(deliveries: &[Value]) -> Markup {
-    let bar = |one: &Value| {
-        let attempts = one.number("attempts");
-        let about = format!("{} {}, {attempts} attempts", one.text("type"), one.text("status"));
-        Bar { share: (attempts as f64 / 8.0).max(0.15), tone: StateTone::of(one.text("status")), about }
-    };
-    let shown: Vec<Bar> = deliveries.iter().rev().map(bar).collect();
-    let failed = shown.iter().filter(|bar| bar.tone == StateTone::Bad).count();
-    let label = format!("{} deliveries, {failed} failed; the height is the number of attempts", shown.len());
-    html! { @if !shown.is_empty() { (bars(&label, &shown)) p .hint { "The last " (label) "." } } }
 }
 
 fn delivery_table(context: &DashboardContext, deliveries: &[Value]) -> Markup {

@@ -1,5 +1,6 @@
 //! The pages, a module for each, and their paths.
 
+mod alerts;
 mod api_tokens;
 mod appointment;
 mod approvals;
@@ -15,8 +16,10 @@ mod connection_webhooks;
 mod connections;
 mod connectors;
 mod consents;
+mod delivery_chart;
 mod endpoints;
 mod events;
+mod installed_connectors;
 mod links;
 mod metrics;
 pub(super) mod results;
@@ -64,6 +67,7 @@ use page;
 /// Returns every page.
 fn all() -> impl Iterator<Item = &'static (&'static str, PageHandler)> {
     let pages = [
+        alerts::PAGES,
         api_tokens::PAGES,
         appointment::PAGES,
         approvals::PAGES,

@@ -11,7 +11,7 @@ use super::super::context::{DashboardContext, segment};
 use super::super::values::Fields;
 use super::api_tokens::SECTION;
 use super::connections::path;
-use super::{bindings, calendar, connect_links, endpoints, users};
+use super::{bindings, calendar, connect_links, connectors, endpoints, installed_connectors, users};
 
 /// What follows a form.
 pub(in crate::server::dashboard) enum FormOutcome {
@@ -46,6 +46,7 @@ impl Success<'_> {
     pub(in crate::server::dashboard) fn outcome(&self, context: &DashboardContext) -> FormOutcome {
         let known = self.connection().or_else(|| self.data()).or_else(|| self.webhooks());
         let known = known.or_else(|| self.bindings(context)).or_else(|| self.endpoints(context));
+        let known = known.or_else(|| self.connectors(context));
         known.or_else(|| self.governance(context)).or_else(|| self.calendar()).unwrap_or_else(|| stay("Done."))
     }
 
@@ -130,6 +131,21 @@ impl Success<'_> {
                 counted(reply.items("deliveries").len(), "endpoint")
             )),
             "endpoint retry" => stay("Queued to be delivered again."),
+            _ => return None,
+        })
+    }
+
+    fn connectors(&self, context: &DashboardContext) -> Option<FormOutcome> {
+        let (reply, id) = (&self.reply, self.reply.text("connector"));
+        Some(match self.operation {
+            "connector review" => FormOutcome::Page(installed_connectors::reviewed(context, self.field("url"), reply)),
+            "connector install-url" => {
+                FormOutcome::Notice { text: format!("Installed {id}."), to: Some(installed_connectors::page_of(id)) }
+            }
+            "connector configure" => stay("Saved the configuration."),
+            "connector uninstall" => {
+                FormOutcome::Notice { text: format!("Uninstalled {id}."), to: Some(connectors::SECTION.to_owned()) }
+            }
             _ => return None,
         })
     }
