@@ -67,11 +67,11 @@ fn failing(connection: &Connection, now: Timestamp) -> Option<Alert> {
 
 /// Returns that an endpoint was disabled by what it answered.
 fn disabled(endpoint: &Endpoint) -> Option<Alert> {
-    let reason = match endpoint.health.disabled? {
-        (DisabledReason::User, _) => return None,
-        (DisabledReason::Gone, at) => format!("it was disabled at {at}: it answered that it does not exist any more"),
-        (DisabledReason::Failing, at) => format!("it was disabled at {at}: no attempt had succeeded for days"),
-    };
+    let (reason, at) = endpoint.health.disabled?;
+    if reason == DisabledReason::User {
+        return None;
+    }
+    let reason = format!("it was disabled at {at} ({reason})");
     let key = AlertKey { kind: Transition::EndpointDisabled, subject: endpoint.id.to_string() };
     Some(Alert { key, connection: None, reason, is_over_threshold: true })
 }

@@ -6,8 +6,8 @@ use serde::Serialize;
 use super::word;
 use crate::connector::{
     ActionDescriptor, AuthMethod, BindingTemplate, Capabilities, Connector, ConnectorSource, ExistingConnector,
-    FileDiagnostic, InstallCandidate, Param, SearchHit, SearchMatch, SetupGuide, SetupKind, SetupPrompt,
-    SignatureScheme, SignedPart, Stream,
+    FileDiagnostic, InstallCandidate, SearchHit, SearchMatch, SetupGuide, SetupKind, SetupPrompt, SignatureScheme,
+    SignedPart, Stream,
 };
 use crate::model::words;
 
@@ -78,20 +78,6 @@ pub struct AuthParamView {
     pub default: Option<String>,
     pub choices: Vec<String>,
     pub optional: bool,
-}
-
-impl AuthParamView {
-    /// Creates the view of a parameter, which is no part of a key.
-    pub fn new(name: &str, param: &Param) -> Self {
-        Self {
-            name: name.to_owned(),
-            prompt: param.prompt.clone(),
-            secret: false,
-            default: param.default.clone(),
-            choices: param.choices.clone(),
-            optional: param.optional,
-        }
-    }
 }
 
 /// A scope that a connector's file describes.

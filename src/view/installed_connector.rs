@@ -9,6 +9,7 @@ use super::connector::AuthParamView;
 use super::schema::Time;
 use super::{optional_word, word_list};
 use crate::clock::Timestamp;
+use crate::connector::Param;
 use crate::model::{ConnectionName, UserId};
 
 /// A connector that a caller of the API installed in this workspace.
@@ -35,6 +36,20 @@ pub struct InstalledConnectorView {
     pub connections: Vec<ConnectionName>,
     /// Why its file cannot be used, or the last error of a connection.
     pub last_error: Option<String>,
+}
+
+impl AuthParamView {
+    /// Creates the view of a parameter, which is no part of a key.
+    pub fn new(name: &str, param: &Param) -> Self {
+        Self {
+            name: name.to_owned(),
+            prompt: param.prompt.clone(),
+            secret: false,
+            default: param.default.clone(),
+            choices: param.choices.clone(),
+            optional: param.optional,
+        }
+    }
 }
 
 /// Connectors of this workspace, in the order of their ids.

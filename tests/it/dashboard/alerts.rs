@@ -37,6 +37,6 @@ fn a_failing_connection_is_an_alert_until_it_works_again() {
     assert_eq!(list(&limited)["alerts"], json!([]), "the connection of another");
     assert_eq!(server.client(&other).get("/v1/alerts").status, 403);
 
-    home.ok("reconnect slack --sandbox");
+    home.ok("reconnect slack");
     assert_eq!(list(&reader)["alerts"], json!([]));
 }
