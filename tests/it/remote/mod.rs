@@ -84,10 +84,10 @@ impl Setup {
     }
 }
 
-/// A text with `#` for each number, and one space for several.
+/// A text with `#` for each number, and one space for several. What happened now is seconds ago a moment later.
 fn without_numbers(text: &str) -> String {
     let mut shown = String::new();
-    for c in text.chars().map(|c| if c.is_ascii_digit() { '#' } else { c }) {
+    for c in text.replace(" now ", " 0 s ago ").chars().map(|c| if c.is_ascii_digit() { '#' } else { c }) {
         if !((c == '#' || c == ' ') && shown.ends_with(c)) {
             shown.push(c);
         }
