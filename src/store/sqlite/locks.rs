@@ -9,14 +9,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use rusqlite::{OptionalExtension, Transaction};
 
 use super::open::StoreFile;
 use super::{SqliteStore, StoreError};
-use crate::clock::{self, Timestamp};
+use crate::clock::{self, Stopwatch, Timestamp};
 use crate::store::{Fence, LEASE_DURATION, Lease, LockKey, Locks};
 use crate::task::blocking;
 use crate::{files, hex};
@@ -167,7 +167,7 @@ fn is_file_locked(path: PathBuf) -> Result<bool, StoreError> {
 /// Locks a file unless somebody holds it. Those who only look lock it as well, for a moment and shared, and are not in the way:
 /// where no exclusive lock is held, a shared one can be had, and the file is tried again.
 fn lock_exclusively(file: File) -> io::Result<Option<LockedFile>> {
-    let waiting = Instant::now();
+    let waiting = Stopwatch::start();
     while waiting.elapsed() < LOOK_TIMEOUT {
         match file.try_lock() {
             Ok(()) => return Ok(Some(LockedFile(file))),
