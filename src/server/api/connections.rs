@@ -148,7 +148,7 @@ async fn refresh(call: Call<Unused, Unused>) -> Result<JsonReply<RefreshListView
 #[serde(deny_unknown_fields)]
 struct TokenBody {
     /// Minimum number of seconds for which it must still be valid.
-    min_ttl: Option<Bounded<0, 31_536_000>>,
+    min_ttl: Option<Bounded<0, { u32::MAX }>>,
 }
 
 async fn token(call: Call<Unused, TokenBody>) -> Result<JsonReply<TokenView>> {
