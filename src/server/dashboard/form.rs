@@ -102,7 +102,7 @@ impl<'c> Form<'c> {
         self
     }
 
-    /// Adds what a person fills in; see [`text`] and the other functions of this module.
+    /// Adds what a person fills in.
     pub(super) fn fields(self, fields: Markup) -> Self {
         Self { fields: Some(fields), ..self }
     }
