@@ -14,7 +14,7 @@ use super::value_parser;
 use crate::audit::{self, AuditError, PendingAudit};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::error::{Kind, Result};
+use crate::error::{Error, Kind, Result};
 use crate::model::{AuditOutcome, AuditSequence, CheckpointState, Effect, UserId};
 use crate::notify::Notifier;
 use crate::ops::Operation;
@@ -138,10 +138,9 @@ pub(super) fn record_read(workspace: &Workspace) -> Result<()> {
     }
 }
 
-/// Records how a command ended.
-pub(super) fn record_outcome(workspace: &Workspace, ui: &Ui, result: &Result<u8>) {
+/// Records how a command ended: with an error, or with an exit code.
+pub(super) fn record_outcome(workspace: &Workspace, ui: &Ui, error: Option<&Error>, code: u8) {
     let Some(pending) = &workspace.engine.audit else { return };
-    let (error, code) = (result.as_ref().err(), *result.as_ref().unwrap_or(&0));
     if !workspace.has_vault() {
         return;
     }

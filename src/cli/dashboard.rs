@@ -140,12 +140,8 @@ fn create(workspace: &Workspace, ui: &Ui, request: CreateDashboardLinkRequest) -
         return Ok(None);
     }
     let created = workspace.run(operators::create_dashboard_link(workspace, request));
-    let (created, result) = match created {
-        Ok(created) => (Some(created), Ok(0)),
-        Err(error) => (None, Err(error)),
-    };
-    audit::record_outcome(workspace, ui, &result);
-    result.map(|_| created)
+    audit::record_outcome(workspace, ui, created.as_ref().err(), 0);
+    created.map(Some)
 }
 
 /// Opens the link as soon as the server answers.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use clap::Args;
 use thiserror::Error;
 
+use super::audit;
 use super::backend::Backend;
 use super::ui::Ui;
 use crate::env::{self, EnvInheritance};
@@ -101,7 +102,10 @@ fn variable_request(ui: &Ui, variable: &str, source: &str) -> Result<VariableReq
 pub(super) fn run(backend: Backend, ui: &Ui, args: &ExecArgs) -> Result<u8> {
     let inherit = if args.inherit { EnvInheritance::Full } else { EnvInheritance::Scrubbed };
     let Some((program, arguments)) = args.command.split_first() else { return Err(ExecError::MissingCommand.into()) };
-    let CredentialVariablesView { variables, secrets } = credentials(&backend, ui, args, inherit)?;
+    let found = credentials(&backend, ui, args, inherit);
+    // Now, as the command takes this process's place.
+    audit::record_outcome(&backend.workspace, ui, found.as_ref().err(), 0);
+    let CredentialVariablesView { variables, secrets } = found?;
     let environment: Vec<_> = variables.into_iter().map(|(name, value)| (name, value.expose().clone())).collect();
     let longest = environment.iter().map(|(name, value)| (name.clone(), value.len())).max_by_key(|(_, length)| *length);
     let names = environment.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(",");

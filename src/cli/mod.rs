@@ -439,7 +439,7 @@ fn run_in(workspace: Workspace, ui: &mut Ui, command: CliCommand, agents: &dyn A
         | CliCommand::Dashboard(_)
         | CliCommand::Serve(_) => Ok(0),
     };
-    audit::record_outcome(workspace, ui, &result);
+    audit::record_outcome(workspace, ui, result.as_ref().err(), *result.as_ref().unwrap_or(&0));
     if let Some(location) = workspace.new_identity_location() {
         ui.note(&vault::new_identity::new_identity_note(workspace, location));
     }

@@ -39,7 +39,7 @@ pub struct InstalledConnectorView {
 }
 
 impl AuthParamView {
-    /// Creates the view of a parameter, which is no part of a key.
+    /// Creates the view of a parameter. The fields of a key are not parameters.
     pub fn new(name: &str, param: &Param) -> Self {
         Self {
             name: name.to_owned(),

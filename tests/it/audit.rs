@@ -114,6 +114,10 @@ fn reads_are_recorded_on_request_and_refused_if_they_cannot_be() {
     home.ok("config set audit.local true");
     home.ok("token slack");
     assert_eq!(summary(&home, "--operation token"), ["token - started", "token slack done"]);
+    home.ok("exec slack -- true");
+    assert_eq!(home.run("exec github -- true").code, 3);
+    let executed = summary(&home, "--operation exec");
+    assert_eq!(executed, ["exec - started", "exec slack done", "exec - started", "exec github failed not_connected"]);
     if is_root() {
         return;
     }

@@ -38,7 +38,7 @@ pub(super) fn respond(name: &str) -> FullResponse {
         name if name == *STYLE_NAME => ("text/css; charset=utf-8", STYLE),
         name if name == *SCRIPT_NAME => ("text/javascript; charset=utf-8", SCRIPT),
         name if name == *ICON_NAME => ("image/svg+xml", ICON),
-        _ => return plain(StatusCode::NOT_FOUND, "There is no such file."),
+        _ => return plain(StatusCode::NOT_FOUND, "Not found"),
     };
     let mut response = Response::new(Bytes::from_static(content.as_bytes()).into());
     for (name, value) in [

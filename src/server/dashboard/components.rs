@@ -129,6 +129,20 @@ pub(super) fn heading(title: &str, about: &str, actions: &Markup) -> Markup {
     }
 }
 
+/// A search of the present list; `kept` is the filter that stays, if it has a value.
+pub(super) fn search_form(context: &DashboardContext, path: &str, label: &str, kept: (&str, &str)) -> Markup {
+    html! {
+        form .search method="get" action=(context.href(path)) role="search" {
+            @if !kept.1.is_empty() { input type="hidden" name=(kept.0) value=(kept.1); }
+            label .visually-hidden for="search" { (label) }
+            (Icon::Search.svg())
+            input #search type="search" name="q" value=(context.query("q")) placeholder="Search" autocomplete="off"
+                data-hotkey="/";
+            button .visually-hidden type="submit" { "Search" }
+        }
+    }
+}
+
 /// A part of a page with a heading.
 pub(super) fn section(title: &str, body: &Markup) -> Markup {
     html! { section .card { h2 { (title) } (body) } }

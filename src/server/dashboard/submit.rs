@@ -65,12 +65,13 @@ async fn run(
     }
     let mut results = Vec::new();
     let chosen = fields.iter().filter(|(name, value)| name == EACH_FIELD && !value.is_empty());
+    let left = chosen.clone().count().saturating_sub(MAX_EACH);
     for (_, one) in chosen.take(MAX_EACH) {
         let path = path.replace(EACH, &segment(one));
         let done = perform(context, &method, &path, fields).await;
         results.push((one.as_str(), done.map(|success| success.outcome(context))));
     }
-    Ok(summary(&results))
+    Ok(summary(&results, left))
 }
 
 /// Runs the route of a form once.
@@ -99,18 +100,30 @@ async fn perform<'f>(
     Ok(Success { operation, values, fields, reply: reply_json(&reply) })
 }
 
-/// What an action has done for several values: each failure, and how many went well.
-fn summary(results: &[(&str, Result<FormOutcome, Problem>)]) -> FormOutcome {
-    let text = |(name, result): &(&str, Result<FormOutcome, Problem>)| match result {
-        Ok(FormOutcome::Notice { text, .. }) => text.clone(),
-        Ok(_) => format!("{name}: done."),
-        Err(problem) => format!("{name}: {}.", problem.view.detail),
-    };
-    let text = match results {
-        [] => "Nothing was chosen.".to_owned(),
-        results => results.iter().map(text).collect::<Vec<_>>().join(" "),
-    };
-    FormOutcome::Notice { text, to: None }
+/// Returns what an action has done for several values, and for how many it was not tried. A notice is short: what has to be
+/// seen comes first, and many successes are only counted.
+fn summary(results: &[(&str, Result<FormOutcome, Problem>)], left: usize) -> FormOutcome {
+    let mut texts = Vec::new();
+    if results.is_empty() {
+        texts.push("Nothing was chosen.".to_owned());
+    }
+    if left > 0 {
+        texts.push(format!("Only the first {MAX_EACH} were done; {left} are left."));
+    }
+    let failures = results.iter().filter_map(|(name, result)| Some((name, result.as_ref().err()?)));
+    texts.extend(failures.map(|(name, problem)| format!("{name}: {}.", problem.view.detail)));
+    let done: Vec<String> = results
+        .iter()
+        .filter_map(|(name, result)| match result.as_ref().ok()? {
+            FormOutcome::Notice { text, .. } => Some(text.clone()),
+            _ => Some(format!("{name}: done.")),
+        })
+        .collect();
+    match done.len() {
+        0..=3 => texts.extend(done),
+        count => texts.push(format!("{count} succeeded.")),
+    }
+    FormOutcome::Notice { text: texts.join(" "), to: None }
 }
 
 fn field<'f>(fields: &'f [(String, String)], name: &str) -> Option<&'f str> {
@@ -272,6 +285,22 @@ mod tests {
         });
         assert_eq!(body(&schema, &fields), expected);
         assert_eq!(body(&schema, &[("count", "many"), ("other", "x")]), json!({ "count": "many", "other": "x" }));
+    }
+
+    #[test]
+    fn a_summary_of_many_says_what_failed_and_what_is_left_first() {
+        let done = || Ok(FormOutcome::Notice { text: "Tested.".to_owned(), to: None });
+        let text = |results: &[_], left| match summary(results, left) {
+            FormOutcome::Notice { text, .. } => text,
+            _ => panic!("not a notice"),
+        };
+        assert_eq!(text(&[], 0), "Nothing was chosen.");
+        assert_eq!(text(&[("a", done()), ("b", done())], 0), "Tested. Tested.");
+        let mut results: Vec<(&str, Result<FormOutcome, Problem>)> = (0..4).map(|_| ("a", done())).collect();
+        results.push(("b", Err(RequestError::UnknownPath.into())));
+        let shown = text(&results, 7);
+        assert!(shown.starts_with("Only the first 50 were done; 7 are left. b: "), "{shown}");
+        assert!(shown.ends_with(". 4 succeeded."), "{shown}");
     }
 
     #[test]

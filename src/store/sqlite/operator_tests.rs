@@ -12,7 +12,7 @@ fn name(text: &str) -> OperatorName {
 async fn a_link_starts_one_session_in_any_process() {
     let (_folder, [ours, theirs]) = opened();
     let (ours, theirs) = (ours.operators(), theirs.operators());
-    assert!(!ours.add_link(&name("kim"), &[1; 32], at(0)).await.unwrap(), "there is no such operator");
+    assert!(!ours.add_link(&name("kim"), &[1; 32], at(0)).await.unwrap(), "kim is not an operator");
     assert!(ours.set(&name("kim"), OperatorRole::Viewer, at(0)).await.unwrap());
     assert!(ours.add_link(&name("kim"), &[1; 32], at(0)).await.unwrap());
     assert_eq!(theirs.find_link(&[1; 32], at(599)).await.unwrap().unwrap().name, name("kim"));

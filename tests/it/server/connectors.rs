@@ -65,7 +65,7 @@ fn a_connector_is_reviewed_then_installed_and_removed_once_nothing_uses_it() {
     expect(&server.client(&other).get("/v1/connectors/acme"), 404);
     assert_eq!(expect(&server.client(&other).get("/v1/installed-connectors"), 200)["data"], json!([]));
 
-    // Whoever connects an account gets the configured value, unless they give another.
+    // A new connection gets the configured value unless another is given.
     for (argument, host) in [("", "eu.acme.invalid"), ("--param region=uk", "uk.acme.invalid")] {
         let connected = home.run_with_input(&format!("connect acme@cli --with-token {argument}"), "key-1");
         assert!(connected.stderr.contains(host), "{connected:?}");

@@ -5,11 +5,10 @@ use serde_json::Value;
 
 use super::super::DashboardPage;
 use super::super::action::FormAction;
-use super::super::components::{code, empty, heading, mark, section, state, web_link};
+use super::super::components::{code, empty, heading, mark, search_form, section, state, web_link};
 use super::super::context::{DashboardContext, segment};
 use super::super::fix::fix;
 use super::super::form::{Field, hidden, list_choice};
-use super::super::icons::Icon;
 use super::super::problem_page::sentence;
 use super::super::values::Fields;
 use super::connections::{START, capital, path};
@@ -51,14 +50,7 @@ async fn catalogue(context: &DashboardContext) -> Result<DashboardPage, Problem>
                 (tab(context, "", category))
                 @for one in &categories { (tab(context, one, category)) }
             }
-            form .search method="get" action=(context.href(SECTION)) role="search" {
-                @if !category.is_empty() { input type="hidden" name="category" value=(category); }
-                label .visually-hidden for="search" { "Search services" }
-                (Icon::Search.svg())
-                input #search type="search" name="q" value=(context.query("q")) placeholder="Search" autocomplete="off"
-                    data-hotkey="/";
-                button .visually-hidden type="submit" { "Search" }
-            }
+            (search_form(context, SECTION, "Search services", ("category", category)))
         }
         @if found.is_empty() {
             (empty("No service fits", &html! {

@@ -5,11 +5,10 @@ use serde_json::Value;
 
 use super::super::DashboardPage;
 use super::super::action::FormAction;
-use super::super::components::{StateTone, badge, empty, heading, mark, number, state, time};
+use super::super::components::{StateTone, badge, empty, heading, mark, number, search_form, state, time};
 use super::super::context::{DashboardContext, segment};
 use super::super::fix::fix;
 use super::super::form::{EACH, EACH_FIELD};
-use super::super::icons::Icon;
 use super::super::problem_page::sentence;
 use super::super::values::Fields;
 use super::{PageHandler, page};
@@ -93,14 +92,7 @@ fn filters(context: &DashboardContext, connections: &[Value]) -> Markup {
                     }
                 }
             }
-            form .search method="get" action=(context.href(SECTION)) role="search" {
-                @if !chosen.is_empty() { input type="hidden" name="status" value=(chosen); }
-                label .visually-hidden for="search" { "Search connections" }
-                (Icon::Search.svg())
-                input #search type="search" name="q" value=(context.query("q")) placeholder="Search" autocomplete="off"
-                    data-hotkey="/";
-                button .visually-hidden type="submit" { "Search" }
-            }
+            (search_form(context, SECTION, "Search connections", ("status", chosen)))
         }
     }
 }
