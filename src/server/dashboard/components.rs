@@ -129,11 +129,11 @@ pub(super) fn heading(title: &str, about: &str, actions: &Markup) -> Markup {
     }
 }
 
-/// A search of the present list; `kept` is the filter that stays, if it has a value.
-pub(super) fn search_form(context: &DashboardContext, path: &str, label: &str, kept: (&str, &str)) -> Markup {
+/// A form that searches the current list; the search keeps `filter`, a name and a value, unless the value is empty.
+pub(super) fn search_form(context: &DashboardContext, path: &str, label: &str, filter: (&str, &str)) -> Markup {
     html! {
         form .search method="get" action=(context.href(path)) role="search" {
-            @if !kept.1.is_empty() { input type="hidden" name=(kept.0) value=(kept.1); }
+            @if !filter.1.is_empty() { input type="hidden" name=(filter.0) value=(filter.1); }
             label .visually-hidden for="search" { (label) }
             (Icon::Search.svg())
             input #search type="search" name="q" value=(context.query("q")) placeholder="Search" autocomplete="off"
