@@ -289,14 +289,14 @@ mod tests {
 
     #[test]
     fn a_summary_of_many_says_what_failed_and_what_is_left_first() {
-        let done = || Ok(FormOutcome::Notice { text: "Tested.".to_owned(), to: None });
+        let done = || FormOutcome::Notice { text: "Tested.".to_owned(), to: None };
         let text = |results: &[_], left| match summary(results, left) {
             FormOutcome::Notice { text, .. } => text,
             _ => panic!("not a notice"),
         };
         assert_eq!(text(&[], 0), "Nothing was chosen.");
-        assert_eq!(text(&[("a", done()), ("b", done())], 0), "Tested. Tested.");
-        let mut results: Vec<(&str, Result<FormOutcome, Problem>)> = (0..4).map(|_| ("a", done())).collect();
+        assert_eq!(text(&[("a", Ok(done())), ("b", Ok(done()))], 0), "Tested. Tested.");
+        let mut results: Vec<(&str, Result<FormOutcome, Problem>)> = (0..4).map(|_| ("a", Ok(done()))).collect();
         results.push(("b", Err(RequestError::UnknownPath.into())));
         let shown = text(&results, 7);
         assert!(shown.starts_with("Only the first 50 were done; 7 are left. b: "), "{shown}");
