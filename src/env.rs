@@ -39,7 +39,7 @@ variables! {
     TOKEN = "INTEG_TOKEN";
     /// A secret that `connect` asks for: NAME is what `connector show` calls it.
     PARAM = "INTEG_PARAM_NAME";
-    /// Connections for a machine without a store, as `export` writes them; the identity opens it.
+    /// Connections for a machine without a store, as `export` writes them.
     BUNDLE = "INTEG_BUNDLE";
     /// The token of a connection, without a store: `INTEG_TOKEN_GITHUB` is that of github.
     CONNECTION_TOKEN = "INTEG_TOKEN_CONNECTION";
@@ -47,23 +47,35 @@ variables! {
     WEBHOOK_SECRET = "INTEG_WEBHOOK_SECRET";
     /// The secret that signs the POST of `notify.url` (`whsec_…`).
     NOTIFY_SECRET = "INTEG_NOTIFY_SECRET";
-    /// The URL of the server that `api-token login` gets a token from.
+    /// The token that programs present to `integ proxy`, in place of one that it creates.
+    PROXY_TOKEN = "INTEG_PROXY_TOKEN";
+    /// The URL of an `integ serve` to use in place of the local store (`integ help serve`).
     SERVER = "INTEG_SERVER";
+    /// The API token for that server.
+    API_TOKEN = "INTEG_API_TOKEN";
+    /// A file with the API token for that server.
+    API_TOKEN_FILE = "INTEG_API_TOKEN_FILE";
+    /// The socket on which `serve` notifies the service manager (sd_notify(3)).
+    NOTIFY_SOCKET = "NOTIFY_SOCKET";
+    /// How many microseconds the service manager waits for a sign of life.
+    WATCHDOG_USEC = "WATCHDOG_USEC";
+    /// The process that the service manager waits for.
+    WATCHDOG_PID = "WATCHDOG_PID";
     /// The seed of the sandbox's tokens, for the same ones in every run.
     SANDBOX_SEED = "INTEG_SANDBOX_SEED";
-    /// The names that an `integ exec` around this process set: programs do not inherit them.
+    /// Names of the variables that `integ exec` has set: an inner `integ` drops them.
     EXPORTED = "INTEG_EXPORTED";
-    /// The browser to open, before `BROWSER`; it gets a one-time page on 127.0.0.1 that leads on.
+    /// The browser to open, before `BROWSER`, with a one-time page that redirects.
     INTEG_BROWSER = "INTEG_BROWSER";
-    /// The browser to open: a command, or several separated by colons; `%s` stands for the URL.
+    /// The browser to open: commands separated by colons; `%s` stands for the URL.
     BROWSER = "BROWSER";
     /// Set in CI: nothing is asked and no browser is opened.
     CI = "CI";
-    /// `true` in GitHub Actions: `exec --mask` registers there what it hides.
+    /// `true` in GitHub Actions: `exec --mask` also registers there what it hides.
     GITHUB_ACTIONS = "GITHUB_ACTIONS";
     /// Where a job of GitHub Actions requests its identity token, for `api-token login`.
     ACTIONS_REQUEST_URL = "ACTIONS_ID_TOKEN_REQUEST_URL";
-    /// What it requests it with.
+    /// The token for that request.
     ACTIONS_REQUEST_TOKEN = "ACTIONS_ID_TOKEN_REQUEST_TOKEN";
     /// Any value turns colours off.
     NO_COLOR = "NO_COLOR";
@@ -188,7 +200,10 @@ pub fn inherited_vars(inherit: EnvInheritance) -> Vec<(OsString, OsString)> {
 /// Whether a variable of this name is kept from a program.
 fn is_withheld(name: &str, inherit: EnvInheritance, exported: &str) -> bool {
     let own = (name.starts_with("INTEG_") && name != INTEG_HOME.name) || name.ends_with("_CLIENT_SECRET");
-    let token = name == EXPORTED.name || exported.split(',').any(|known| known == name);
+    // What the service manager gave to this process is for no other one.
+    let is_of_manager =
+        [NOTIFY_SOCKET.name, WATCHDOG_USEC.name, WATCHDOG_PID.name].contains(&name) || name.starts_with("LISTEN_");
+    let token = is_of_manager || name == EXPORTED.name || exported.split(',').any(|known| known == name);
     token || (own && inherit == EnvInheritance::Scrubbed)
 }
 

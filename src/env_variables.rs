@@ -32,7 +32,7 @@ pub struct Credential {
     /// The token and those of the parts that are secret.
     pub secrets: Vec<Secret>,
     /// The variables that the user approved at install; absent if none need approval.
-    approved_variables: Option<Vec<String>>,
+    pub approved_variables: Option<Vec<String>>,
 }
 
 /// A variable that the user named: `--env GH_TOKEN=github`.
@@ -132,7 +132,7 @@ impl Credential {
     pub fn from_connection(workspace: &Workspace, loaded: &ConnectionWithGrant) -> Result<Self> {
         let connection = &loaded.connection;
         let id = connection.name.connector();
-        let connector = workspace.engine.catalogue.get(id)?;
+        let connector = workspace.catalogue().get(id)?;
         let (_, auth) = connector.auth_method(Some(&connection.auth))?;
         let parts = auth_method_parts(&connector, auth).filter_map(|part| {
             let plain = || connection.metadata.get(&part).or_else(|| connection.params.get(&part));
@@ -150,7 +150,7 @@ impl Credential {
             token: loaded.grant.access_token.clone(),
             parts: parts.collect(),
             secrets: std::iter::once(&loaded.grant.access_token).chain(fields).cloned().collect(),
-            approved_variables: workspace.engine.catalogue.approved_variables(id)?,
+            approved_variables: workspace.catalogue().approved_variables(id)?,
         })
     }
 
@@ -176,6 +176,15 @@ impl Credential {
         let token = std::iter::once((TOKEN, env_variable_name(&prefix, TOKEN), &self.token));
         token
             .chain(self.parts.iter().map(move |(part, value)| (part.as_str(), env_variable_name(&prefix, part), value)))
+    }
+
+    /// Returns those of other connections whose token has the variable of a part of this one.
+    pub fn conflicts(&self, others: &[ConnectionName]) -> Vec<ConnectionName> {
+        let taken = |other: &&ConnectionName| {
+            let variable = token_variable(other);
+            self.variables().any(|(part, name, _)| part != TOKEN && name == variable)
+        };
+        others.iter().filter(|other| **other != self.connection).filter(taken).cloned().collect()
     }
 
     /// Checks that a part may take its variable. A token's name ends in `_TOKEN`, and steers nothing.

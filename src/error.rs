@@ -50,6 +50,23 @@ impl Kind {
         Self::Interrupted,
     ];
 
+    /// Returns its word in JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Failed => "failed",
+            Self::Conflict => "conflict",
+            Self::Rejected => "rejected",
+            Self::Usage => "usage",
+            Self::NotFound => "not_found",
+            Self::AuthNeeded => "auth_needed",
+            Self::Temporary => "temporary",
+            Self::Unhealthy => "unhealthy",
+            Self::Vault => "vault",
+            Self::Partial => "partial",
+            Self::Interrupted => "interrupted",
+        }
+    }
+
     /// For a list of exit codes.
     pub fn meaning(self) -> &'static str {
         match self {
@@ -96,6 +113,20 @@ impl Kind {
             Kind::Failed => 500,
             Kind::Temporary | Kind::Unhealthy | Kind::Vault | Kind::Interrupted => 503,
         }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl std::str::FromStr for Kind {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Self, String> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == word).ok_or_else(|| format!("unknown kind {word:?}"))
     }
 }
 

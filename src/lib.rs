@@ -7,7 +7,8 @@
 //!
 //! | module | purpose |
 //! | --- | --- |
-//! | [`cli`], [`server`] | arguments, dispatch, tables and JSON, prompts; the HTTP API and its workers |
+//! | [`cli`], [`server`], [`mcp_server`] | arguments, dispatch, tables and JSON, prompts; the HTTP API and its workers; tools for agents |
+//! | [`remote`] | a server elsewhere in place of the store: the operations of commands over its HTTP API |
 //! | [`ops`], [`view`] | one function per operation, and the results of operations |
 //! | [`doctor`] | finds problems of integ on this machine |
 //! | [`connect`] | connects and disconnects accounts |
@@ -62,7 +63,7 @@
 //! 1. `http::serve` accepts the connection and `webhook::inbound::server` gets the request's head. `webhook::inbound::receiver`
 //!    finds the connection in `webhook::inbound::registry` by the secret part of the URL, and verifies the request with
 //!    `signing::verify` before the body is parsed. Keys that the vendor publishes are fetched once and cached.
-//! 2. `store::Events::insert` commits the events, many requests in one commit; only then is the vendor answered with 200.
+//! 2. `store::Events::insert` commits the events, many requests in one commit; only then does the service get its answer.
 //!    Duplicates are recognized in the same transaction. The commit wakes the connection's dispatcher
 //!    (`webhook::inbound::target`). The display (`webhook::feed`) gets a copy, and nothing waits for it.
 //! 3. `webhook::handle::dispatch` passes each event to its handlers: the synced records, a file, a command, a URL. Failures are
@@ -90,6 +91,15 @@
 //!    `integ refresh --due` runs a worker until it is idle; a `runtime::worker::WorkerSet` runs several: those of several
 //!    workspaces, or of a listener (`webhook::listen`).
 //! 3. The store records what is due and what is done. Locks and claims keep two processes from doing the same work.
+//!
+//! # The path of an agent's call
+//!
+//! 1. `mcp_server::handler` gets a call from a client on standard input, or from `server::agents`, which has checked host,
+//!    origin, API token and scope. Each request has its [`ops::agents::AgentSession`]: named connections, allowed effects.
+//! 2. [`ops::agents::AgentSession::call`] finds whether the call needs a person's approval, uses it up, commits the audit
+//!    entry, and calls the action as `integ call` would.
+//! 3. `mcp_server::output` masks every credential of the workspace in the result ([`ops::agents::CredentialRegistry`]), and
+//!    cuts it.
 //!
 //! # Connecting an account
 //!
@@ -138,6 +148,7 @@ pub mod json;
 pub mod mapping;
 pub mod mask;
 pub mod mcp_client;
+pub mod mcp_server;
 pub mod mcp_settings;
 pub mod model;
 mod near;
@@ -146,6 +157,7 @@ pub mod notify;
 pub mod oauth;
 pub mod ops;
 pub mod program;
+pub mod remote;
 pub mod runtime;
 pub mod sandbox;
 pub mod secret;

@@ -23,7 +23,7 @@ pub(crate) fn did_you_mean_or_list<'k>(word: &str, known: impl IntoIterator<Item
     match (suggestion.is_empty(), known.is_empty()) {
         (false, _) => suggestion,
         (true, true) => String::new(),
-        (true, false) => format!("; there are: {}", known.join(", ")),
+        (true, false) => format!("; expected one of: {}", known.join(", ")),
     }
 }
 
@@ -35,7 +35,7 @@ mod tests {
     fn a_near_word_is_suggested_and_else_all_are_listed() {
         let known = ["GET", "POST"];
         assert_eq!(did_you_mean_or_list("pots", known), ", did you mean POST?");
-        assert_eq!(did_you_mean_or_list("zzz", known), "; there are: GET, POST");
+        assert_eq!(did_you_mean_or_list("zzz", known), "; expected one of: GET, POST");
         assert_eq!(did_you_mean_or_list("zzz", []), "");
     }
 }

@@ -10,7 +10,7 @@ use toml_parser::lexer::TokenKind;
 pub const MAX_DEPTH: usize = 80;
 
 /// What is said of a text that does.
-pub const TOO_DEEP: &str = "is nested too deep: 80 levels are enough";
+pub const TOO_DEEP: &str = "is nested too deeply: at most 80 levels are allowed";
 
 /// Where a text nests too deep, in bytes. Only a bracket of the same kind closes one, so that what this takes for deep is
 /// at least as deep as any parser can go.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::input::{Input, Parameters};
 use super::pager::{PagePosition, Pager, apply_page_token};
-use super::paging::{WholePage, with_page_size};
+use super::paging::{PagingError, WholePage, with_page_size};
 use super::repeat_detector::{PageNovelty, hash_of};
 use super::request::{ActionRequest, PathRequest, check_own_host};
 use super::send::{ApiResponse, GrantToken, RetryLimits, SendError, is_success, send};
@@ -14,7 +14,7 @@ use crate::clock::random;
 use crate::connector::{Action, ErrorClass, HttpMethod, Pagination, ParamKind};
 use crate::error::Result;
 use crate::http::{Request, Response};
-use crate::model::{ConnectionName, ConsentPurpose, Grant};
+use crate::model::{ConnectionName, ConsentPurpose, Effect, Grant};
 use crate::oauth::refresh::{self, Freshness};
 use crate::runtime::{Session, Workspace};
 use crate::{audit, consent, hex};
@@ -75,7 +75,7 @@ pub async fn try_call(workspace: &Workspace, order: &ActionCall<'_>) -> Result<C
     let call = prepare(workspace, &session, order).map_err(built)?;
     let action = call.action;
     check_allowed(&session, call.name, &action.auth, &action.scopes).map_err(built)?;
-    begin(workspace, &session, call.name, action.method).await.map_err(SendError::Build)?;
+    begin(workspace, &session, call.name, action.effect()).await.map_err(SendError::Build)?;
     let loaded =
         refresh::fresh_grant(workspace, order.connection, Freshness::Usable).await.map_err(SendError::Grant)?;
     let mut token = GrantToken::from(&loaded);
@@ -89,12 +89,12 @@ pub async fn try_call(workspace: &Workspace, order: &ActionCall<'_>) -> Result<C
 }
 
 /// Checks that the connection's user allows calls, and records the call before it is made.
-async fn begin(workspace: &Workspace, session: &Session, what: &str, method: HttpMethod) -> Result<()> {
+async fn begin(workspace: &Workspace, session: &Session, what: &str, effect: Effect) -> Result<()> {
     consent::ensure(workspace, &session.connection, &ConsentPurpose::Call).await?;
     if let Some(audit) = workspace.audit_entry() {
         audit.set_detail(what);
     }
-    audit::before_service_write(workspace, method.effect()).await
+    audit::before_service_write(workspace, effect).await
 }
 
 /// Finds the action of an order and checks its parameters. Whether the connection may call it is for the caller to check.
@@ -170,34 +170,85 @@ impl<F: FnMut(&Response) -> Result<ControlFlow<()>> + Send> PageSink for F {
 pub async fn fetch(workspace: &Workspace, ask: &PathCall<'_>, mut sink: impl PageSink) -> Result<()> {
     let session = workspace.session(refresh::load_grant(workspace, ask.connection).await?.connection).await?;
     let key = key(ask.idempotency_key);
-    let path = PathRequest {
-        session: &session,
-        method: ask.method,
-        path: ask.path,
-        query: ask.query,
-        headers: ask.headers,
-        body: ask.body.clone(),
-        idempotency_key: &key,
-    };
-    let what = format!("{} {}", ask.method.as_str(), ask.path);
-    // A query may hold anything, secrets included.
-    let path_alone = what.split(['?', '#']).next().unwrap_or_default();
-    begin(workspace, &session, path_alone, ask.method).await?;
-    let (size, extent) = match (ask.paginate, ask.method) {
-        (true, HttpMethod::Get) => (PageSize::Usual, PageExtent::All),
-        (true, _) => (PageSize::AsRequested, PageExtent::All),
-        (false, _) => (PageSize::AsRequested, PageExtent::First),
-    };
-    let call = PagedCall {
-        workspace,
-        session: &session,
-        what: &what,
-        limits: retry_limits(&session, path.is_repeatable(), None),
-        pages: session.connector.api.pages.as_ref(),
-        size,
-        extent,
-    };
+    let path = ask.request(&session, &key);
+    let what = ask.begin(workspace, &session).await?;
+    let call = ask.paged(workspace, &session, &what, path.is_repeatable());
     call.read_pages(|grant| path.request(grant), &mut sink).await
+}
+
+/// A page of a list that was requested alone.
+#[derive(Debug)]
+pub struct FetchedPage {
+    pub response: Response,
+    /// The error in the response, if the service rejected the request.
+    pub refusal: Option<ApiError>,
+    /// The page after it, if all are wanted and there is one.
+    pub next: Option<PagePosition>,
+}
+
+/// Sends the request for one page, for a caller who asks for each.
+///
+/// # Errors
+/// [`ApiError`], [`super::SendError`].
+pub async fn fetch_page(workspace: &Workspace, ask: &PathCall<'_>, position: &PagePosition) -> Result<FetchedPage> {
+    let session = workspace.session(refresh::load_grant(workspace, ask.connection).await?.connection).await?;
+    let key = key(ask.idempotency_key);
+    let path = ask.request(&session, &key);
+    let what = ask.begin(workspace, &session).await?;
+    let call = ask.paged(workspace, &session, &what, path.is_repeatable());
+    let mut token = GrantToken::from(&refresh::fresh_grant(workspace, ask.connection, Freshness::Usable).await?);
+    let request = |grant: &_| call.page_request(path.request(grant)?, position);
+    let url = request(&token.grant)?.url;
+    let answer = send(workspace, &session, &mut token, call.limits, request).await?;
+    let refusal = answer.error_class.map(|class| refusal_error(&session, &what, class, &answer.response));
+    let next = match (call.extent, &refusal) {
+        (PageExtent::All, None) => {
+            let page = WholePage::read(call.pages, &url, position, &answer.response);
+            let page = page.map_err(|source| call.paging_error(source))?;
+            page.next.map(|next| position.after(page.count, next))
+        }
+        _ => None,
+    };
+    Ok(FetchedPage { response: answer.response, refusal, next })
+}
+
+impl PathCall<'_> {
+    fn request<'a>(&'a self, session: &'a Session, key: &'a str) -> PathRequest<'a> {
+        PathRequest {
+            session,
+            method: self.method,
+            path: self.path,
+            query: self.query,
+            headers: self.headers,
+            body: self.body.clone(),
+            idempotency_key: key,
+        }
+    }
+
+    /// Records the request before it is sent, and returns what to call it in messages.
+    async fn begin(&self, workspace: &Workspace, session: &Session) -> Result<String> {
+        let what = format!("{} {}", self.method.as_str(), self.path);
+        // A query may hold anything, secrets included.
+        let path_alone = what.split(['?', '#']).next().unwrap_or_default();
+        begin(workspace, session, path_alone, self.method.effect()).await?;
+        Ok(what)
+    }
+
+    fn paged<'a>(
+        &self,
+        workspace: &'a Workspace,
+        session: &'a Session,
+        what: &'a str,
+        is_repeatable: bool,
+    ) -> PagedCall<'a> {
+        let (size, extent) = match (self.paginate, self.method) {
+            (true, HttpMethod::Get) => (PageSize::Usual, PageExtent::All),
+            (true, _) => (PageSize::AsRequested, PageExtent::All),
+            (false, _) => (PageSize::AsRequested, PageExtent::First),
+        };
+        let limits = retry_limits(session, is_repeatable, None);
+        PagedCall { workspace, session, what, limits, pages: session.connector.api.pages.as_ref(), size, extent }
+    }
 }
 
 /// Calls an action that lists, and passes each page to `sink`. `pages` is how the list is paginated, if not as the
@@ -215,7 +266,7 @@ pub async fn list(
     let call = prepare(workspace, &session, order)?;
     let action = call.action;
     check_allowed(&session, call.name, &action.auth, &action.scopes)?;
-    begin(workspace, &session, call.name, action.method).await?;
+    begin(workspace, &session, call.name, action.effect()).await?;
     let paged = PagedCall {
         workspace,
         session: &session,
@@ -284,9 +335,7 @@ impl PagedCall<'_> {
                 return Ok(());
             }
             let page = WholePage::read(self.pages, &shown.url, &position, &answer.response);
-            let wrong =
-                |source| ApiError::Paging { connection: connection.clone(), what: self.what.to_owned(), source };
-            let page = page.map_err(wrong)?;
+            let page = page.map_err(|source| self.paging_error(source))?;
             let novelty = pager.add(&page.record_hashes, page.next.as_ref());
             let Some(next) = page.next else { return Ok(()) };
             if novelty == PageNovelty::Endless {
@@ -294,6 +343,11 @@ impl PagedCall<'_> {
             }
             position = position.after(page.count, next);
         }
+    }
+
+    fn paging_error(&self, source: PagingError) -> ApiError {
+        let connection = self.session.connection.name.clone();
+        ApiError::Paging { connection, what: self.what.to_owned(), source }
     }
 
     /// The request for the page at a position.

@@ -18,11 +18,22 @@ pub struct Attachment {
     pub bytes: Vec<u8>,
 }
 
+impl Attachment {
+    /// Creates an attachment. What reaches a header or the head of a part must not end it.
+    pub fn new(name: &str, content_type: &str, bytes: Vec<u8>) -> Self {
+        let name = name.chars().map(|c| if c.is_control() || c == '"' { '_' } else { c }).collect();
+        let is_plain =
+            content_type.contains('/') && content_type.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic());
+        let content_type = if is_plain { content_type } else { "application/octet-stream" };
+        Self { name, content_type: content_type.to_owned(), bytes }
+    }
+}
+
 /// The parameters of one call.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Input {
     pub values: IndexMap<String, Value>,
-    /// Filled by the command line alone.
+    /// Their contents: what names a file is read by the caller.
     pub files: IndexMap<String, Vec<Attachment>>,
 }
 
@@ -88,6 +99,13 @@ impl<'a> Parameters<'a> {
                     problems.push(problem);
                     misread.push(name.clone());
                 }
+            }
+        }
+        for name in input.files.keys() {
+            match self.find(name) {
+                Ok((_, param)) if matches!(param.kind, ParamKind::File | ParamKind::Files) => {}
+                Ok(_) => problems.push(format!("{name} takes no file")),
+                Err(problem) => problems.push(problem),
             }
         }
         self.complete(&mut checked, &misread, &mut problems);

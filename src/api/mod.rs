@@ -6,6 +6,7 @@
 
 mod body;
 mod call;
+mod effect;
 mod input;
 mod pager;
 mod paging;
@@ -19,7 +20,11 @@ use serde_json::Value;
 use thiserror::Error;
 
 pub use body::form;
-pub use call::{ActionCall, CompletedCall, PageSink, PathCall, call, dry_run, fetch, list, try_call, usage_command};
+pub use call::{
+    ActionCall, CompletedCall, FetchedPage, PageSink, PathCall, call, dry_run, fetch, fetch_page, list, try_call,
+    usage_command,
+};
+pub use effect::{known_effect, method_override, path_effect};
 pub use input::{Attachment, Input, Parameters, parse_scalar};
 pub use pager::{PagePosition, Pager, apply_page_token};
 pub(crate) use paging::records;
@@ -33,7 +38,7 @@ use crate::connector::{Action, Connector, ErrorClass, TemplateError, is_shell_sa
 use crate::error::{Diagnostic, Hint, Kind, Remedy};
 use crate::http::Response;
 use crate::json::{Json, JsonError};
-use crate::model::{ConnectionName, connect_command, reconnect_command};
+use crate::model::{Connection, ConnectionName, connect_command, reconnect_command};
 use crate::near::closest;
 use crate::runtime::{Session, SessionError};
 
@@ -147,6 +152,12 @@ pub fn find_action<'c>(connector: &'c Connector, name: &str) -> Result<(&'c str,
     })
 }
 
+/// Returns whether a connection may call an action, by its authentication method and the scopes that it was granted.
+pub fn is_allowed(connection: &Connection, connector: &Connector, action: &Action) -> bool {
+    let has_auth = action.auth.is_empty() || action.auth.contains(&connection.auth);
+    has_auth && scopes::missing(connector, &action.scopes, connection.scopes_granted.as_deref()).is_empty()
+}
+
 /// Returns whether the connection may do it: its authentication method must be in `ways` if there are any, and by the
 /// scopes that it was granted.
 ///
@@ -193,15 +204,15 @@ pub fn refusal_error(session: &Session, what: &str, class: ErrorClass, answer: &
         ErrorClass::NotFound | ErrorClass::CursorExpired | ErrorClass::Fail => None,
     };
     let what = match class {
-        ErrorClass::Auth => format!("the vendor rejected the token for {what}"),
-        ErrorClass::Permission => format!("the vendor does not allow {what}"),
+        ErrorClass::Auth => format!("the service rejected the token for {what}"),
+        ErrorClass::Permission => format!("the service does not allow {what}"),
         ErrorClass::RateLimit => format!("the rate limit was reached by {what}"),
-        ErrorClass::Retry => format!("the vendor answered {} to {what}", answer.status),
-        ErrorClass::NotFound => format!("the vendor answered {} (not found) to {what}", answer.status),
+        ErrorClass::Retry => format!("the service answered {} to {what}", answer.status),
+        ErrorClass::NotFound => format!("the service answered {} (not found) to {what}", answer.status),
         ErrorClass::CursorExpired | ErrorClass::Fail => match (answer.is_success(), answer.json().is_some()) {
             (true, false) => format!("invalid JSON in the answer to {what}"),
-            (true, true) => format!("the vendor reported an error for {what}"),
-            (false, _) => format!("the vendor answered {} to {what}", answer.status),
+            (true, true) => format!("the service reported an error for {what}"),
+            (false, _) => format!("the service answered {} to {what}", answer.status),
         },
     };
     let said = answer.error_message(&session.connector.api.message);

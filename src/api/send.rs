@@ -83,7 +83,7 @@ impl From<SendError> for Error {
 
 /// The connection's rate limit is used up, and the wait would be longer than [`RetryLimits`] allows.
 #[derive(Debug, Error)]
-#[error("the rate limit of {connection} is used up; it resumes at {resumes_at}")]
+#[error("the rate limit of {connection} was reached; try again after {resumes_at}")]
 pub struct RateLimitError {
     connection: ConnectionName,
     pub resumes_at: Timestamp,

@@ -37,7 +37,7 @@ fn session((name, mode, origin): (&str, ConnectionMode, Option<&str>)) -> Sessio
         error_count: 0,
         last_error: None,
     };
-    Session { connection, connector, auth, route: Route::Live }
+    Session { connection, connector: connector.into(), auth, route: Route::Live }
 }
 
 fn command(error: &ApiError) -> String {

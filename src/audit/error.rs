@@ -10,7 +10,7 @@ use crate::store::StoreError;
 pub enum AuditError {
     #[error("cannot write the audit log")]
     Write { source: StoreError },
-    #[error("the checkpoint is not one of this workspace's audit log")]
+    #[error("the checkpoint belongs to the audit log of another workspace")]
     ForeignCheckpoint,
     #[error("cannot read the checkpoint: {reason}")]
     InvalidCheckpoint { reason: String },

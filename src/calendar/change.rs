@@ -1,5 +1,6 @@
 //! Changes and deletes events, unless they were changed meanwhile.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
@@ -62,7 +63,7 @@ pub enum DeletionOutcome {
 
 /// A changed event with the one that it was.
 struct Located {
-    connector: Box<Connector>,
+    connector: Arc<Connector>,
     definition: Box<CalendarDefinition>,
     connection: Connection,
     stored: EventLocation,

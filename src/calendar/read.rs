@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
@@ -50,12 +51,12 @@ pub struct CalendarDescription {
 pub(super) async fn connector_of(
     workspace: &Workspace,
     name: &ConnectionName,
-) -> Result<(Box<Connector>, Box<CalendarDefinition>)> {
+) -> Result<(Arc<Connector>, Box<CalendarDefinition>)> {
     let connection = workspace.connection(name).await?;
-    let connector = workspace.engine.catalogue.get(connection.name.connector())?;
+    let connector = workspace.catalogue().get(connection.name.connector())?;
     let definition = connector.calendar.clone();
     let definition = definition.ok_or_else(|| CalendarError::NotACalendar { connection: name.clone() })?;
-    Ok((Box::new(connector), definition))
+    Ok((connector, definition))
 }
 
 /// Returns the connections that have a calendar, by their names.
@@ -64,7 +65,7 @@ pub(super) async fn connector_of(
 /// The store's; [`CalendarError::NoCalendars`] if there is none.
 pub async fn connections(workspace: &Workspace) -> Result<Vec<ConnectionName>> {
     let has_calendar = |name: &ConnectionName| {
-        workspace.engine.catalogue.get(name.connector()).is_ok_and(|connector| connector.calendar.is_some())
+        workspace.catalogue().get(name.connector()).is_ok_and(|connector| connector.calendar.is_some())
     };
     let names: Vec<_> = workspace.connection_names().await?.into_iter().filter(has_calendar).collect();
     if names.is_empty() { Err(CalendarError::NoCalendars.into()) } else { Ok(names) }

@@ -36,7 +36,7 @@ pub enum TimeError {
     Ambiguous { local: DateTime, zone: String, earlier: Box<Zoned>, later: Box<Zoned> },
     #[error("the offset of {text:?} is not that of {zone} at that time")]
     WrongOffset { text: String, zone: String },
-    #[error("{from} is not before {to}")]
+    #[error("the time range is empty: {from} is not before {to}")]
     EmptyWindow { from: String, to: String },
     #[error("{text:?} is outside of the years that can be represented")]
     OutOfRange { text: String },

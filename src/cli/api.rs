@@ -6,6 +6,7 @@ use clap::{Args, ValueEnum};
 use serde_json::{Map, Value, json};
 use thiserror::Error;
 
+use super::backend::Backend;
 use super::input_file::read_input_file;
 use super::ui::Ui;
 use crate::api::ApiError;
@@ -13,8 +14,7 @@ use crate::connector::HttpMethod;
 use crate::error::{Diagnostic, Kind, Remedy, Result};
 use crate::http::Response;
 use crate::json::{self, Json};
-use crate::ops::calls::{self, CallPathRequest};
-use crate::runtime::Workspace;
+use crate::ops::calls::CallPathRequest;
 
 /// Call any path of a service's API with a connection's credentials
 ///
@@ -94,7 +94,7 @@ impl Remedy for ApiFieldError {
     }
 }
 
-pub(super) fn run(workspace: &Workspace, ui: &Ui, args: &ApiArgs) -> Result<u8> {
+pub(super) fn run(backend: &Backend, ui: &Ui, args: &ApiArgs) -> Result<u8> {
     let connection = ui.project.resolve(&args.connection)?;
     let fields = fields(args)?;
     let body = match &args.input {
@@ -114,7 +114,7 @@ pub(super) fn run(workspace: &Workspace, ui: &Ui, args: &ApiArgs) -> Result<u8> 
     };
     // The answer to a HEAD is its headers.
     let include = args.include || args.method == Some(HttpMethodArg::Head);
-    workspace.run(calls::call_path(workspace, request, |response| show(ui, include, response)))?;
+    backend.call_path(request, |response| show(ui, include, response))?;
     Ok(0)
 }
 

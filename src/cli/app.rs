@@ -13,7 +13,7 @@ use crate::error::Result;
 use crate::model::ClientCredentials;
 use crate::ops::workspaces::{self, RemoveAppRequest, SetAppRequest};
 use crate::runtime::Workspace;
-use crate::view::workspace::{AppListView, AppScope, AppView};
+use crate::view::workspace::{AppListView, AppScope, AppView, RemovedAppView};
 
 /// Manage the OAuth apps that you registered with services
 #[derive(Debug, Args)]
@@ -61,8 +61,8 @@ enum AppCommand {
         connector: String,
         /// The server whose app is removed, if there are several: as `integ app list` prints it
         #[arg(long, value_name = "URL")]
-        server: Option<String>,
-        /// Remove one of all workspaces
+        issuer: Option<String>,
+        /// Remove the app that is stored for all workspaces
         #[arg(long)]
         global: bool,
     },
@@ -115,13 +115,27 @@ pub(super) fn run(workspace: &Workspace, ui: &Ui, args: AppArgs) -> Result<u8> {
             ));
         }
         AppCommand::List => ui.show(&workspace.run(workspaces::list_apps(workspace))?)?,
-        AppCommand::Remove { connector, server, global } => {
-            let request = RemoveAppRequest { connector, server, scope: scope(global) };
+        AppCommand::Remove { connector, issuer, global } => {
+            let request = RemoveAppRequest { connector, server: issuer, scope: scope(global) };
             let removed = workspace.run(workspaces::remove_app(workspace, request))?;
-            ui.note(&format!("Removed the app of {}. Connections made with it keep working.", removed.connector));
+            ui.note(&removal_note(&removed));
         }
     }
     Ok(0)
+}
+
+fn removal_note(removed: &RemovedAppView) -> String {
+    let mut note = format!("Removed the app of {}.", removed.connector);
+    if !removed.connections.is_empty() {
+        let names: Vec<String> = removed.connections.iter().map(ToString::to_string).collect();
+        note.push_str(&format!(" Connections made with it keep working: {}.", names.join(", ")));
+    }
+    match removed.withdrawn_sign_ins {
+        0 => {}
+        1 => note.push_str(" A sign-in that was not finished was withdrawn."),
+        number => note.push_str(&format!(" {number} sign-ins that were not finished were withdrawn.")),
+    }
+    note
 }
 
 fn ask(ui: &Ui) -> Result<ClientCredentials, PromptError> {

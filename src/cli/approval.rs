@@ -17,10 +17,11 @@ use crate::ops::approvals::{self as ops, ListApprovalsRequest};
 use crate::runtime::Workspace;
 use crate::view::approval::{ApprovalDetailView, ApprovalListView, ApprovalView};
 
-/// Decide about requests of API tokens that need a person's approval
+/// Grant or deny requests of API tokens and agents that need a person's approval
 ///
-/// `integ api-token create --approve` says which requests of a token do. An approval is for one exact request: the same
-/// method, path, query and body. `integ help api-tokens` has more.
+/// `integ api-token create --approve` sets which requests of a token need one, `integ mcp serve --allow` which calls of an
+/// agent. An approval is for one exact request: the same method, path, query and body. `integ help api-tokens` and
+/// `integ help agents` have more.
 #[derive(Debug, Args)]
 pub(super) struct ApprovalArgs {
     #[command(subcommand)]
@@ -29,9 +30,9 @@ pub(super) struct ApprovalArgs {
 
 #[derive(Debug, Subcommand)]
 enum ApprovalCommand {
-    /// List the approvals that wait for a decision
+    /// List the requests that wait for a decision
     List {
-        /// Also those that were decided about or have expired
+        /// Include approvals that were granted, denied or used, or have expired
         #[arg(long)]
         all: bool,
     },
@@ -41,7 +42,7 @@ enum ApprovalCommand {
         #[arg(value_name = "ID", add = approvals())]
         id: ApprovalId,
     },
-    /// Allow a request; asks for the passphrase of the vault, or for a confirmation, at the terminal
+    /// Grant a request, after asking for the passphrase of the vault or for a confirmation
     Grant {
         /// ID of the approval
         #[arg(value_name = "ID", add = approvals())]
@@ -50,7 +51,7 @@ enum ApprovalCommand {
         #[arg(long = "for", value_name = "TIME", value_parser = duration)]
         window: Option<Duration>,
     },
-    /// Deny a request, also one that was granted and has not been made
+    /// Deny a request, or withdraw an approval that has not been used
     Deny {
         /// ID of the approval
         #[arg(value_name = "ID", add = approvals())]
@@ -86,14 +87,16 @@ pub(super) fn run(workspace: &Workspace, ui: &Ui, args: ApprovalArgs) -> Result<
 fn question(shown: &ApprovalDetailView, window: Option<Duration>) -> String {
     let how_often = match window {
         None => "once, within a day".to_owned(),
-        Some(window) => format!("as often as wanted for {}", crate::duration::format(window)),
+        Some(window) => format!("any number of times for {}", crate::duration::format(window)),
     };
     format!("{}\nGranting it allows this request {how_often}.", request_text(shown))
 }
 
+/// Who asks.
 fn token_text(view: &ApprovalView) -> String {
+    let Some(token) = &view.token else { return "an agent on this machine".to_owned() };
     let name = view.token_name.as_ref().map(|name| format!("{name} ")).unwrap_or_default();
-    format!("{name}({})", view.token)
+    format!("{name}({token})")
 }
 
 /// The request in lines, as it would be made.

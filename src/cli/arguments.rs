@@ -12,9 +12,9 @@ use super::examples::with_examples;
 use super::global::GlobalArgs;
 use super::{
     api, api_token, app, approval, audit, binding, calendar, call, completions, config, connect, connect_link,
-    connector, consent, disconnect, doctor, endpoint, exec, export, git_credential, help, link, logs, man, mcp,
-    metrics, reconnect, refresh, rename, reveal, sandbox, serve, status, sync, test, token, user, vault, webhook,
-    workspace,
+    connector, consent, dashboard, disconnect, doctor, endpoint, exec, export, git_credential, help, link, logs, man,
+    mcp, metrics, operator, proxy, reconnect, refresh, rename, reveal, sandbox, serve, status, sync, test, token, user,
+    vault, webhook, workspace,
 };
 use crate::ops::Operation;
 use crate::ops::audit::find_operation;
@@ -48,6 +48,7 @@ pub(super) enum CliCommand {
     Export(export::ExportArgs),
     GitCredential(git_credential::GitCredentialArgs),
     Mcp(mcp::McpArgs),
+    Proxy(proxy::CredentialProxyArgs),
     Api(api::ApiArgs),
     Call(call::CallArgs),
     Calendar(Box<calendar::CalendarArgs>),
@@ -70,6 +71,8 @@ pub(super) enum CliCommand {
     Connector(connector::ConnectorArgs),
     Webhook(webhook::WebhookArgs),
     Serve(Box<serve::ServeArgs>),
+    Dashboard(Box<dashboard::DashboardArgs>),
+    Operator(operator::OperatorArgs),
     Sandbox(sandbox::SandboxArgs),
     Workspace(workspace::WorkspaceArgs),
     Vault(vault::VaultArgs),
@@ -215,8 +218,18 @@ mod tests {
         }
         let mut commands = Vec::new();
         leaves(&command(), "", &mut commands);
-        // The parts of `connect` for callers of the API.
-        const OF_THE_API: [&str; 3] = ["connect start", "connect finish", "connect show"];
+        // The parts of `connect` and `connector install` for callers of the API, and what browsers do.
+        const OF_THE_API: [&str; 9] = [
+            "connect start",
+            "connect finish",
+            "connect show",
+            "connect-link open",
+            "connector install-url",
+            "connector configure",
+            "connector uninstall",
+            "dashboard sign-in",
+            "dashboard sign-out",
+        ];
         let changes = crate::ops::operations().filter(|operation| operation.effect != crate::model::Effect::Read);
         for operation in changes.filter(|operation| !OF_THE_API.contains(&operation.name)) {
             let (words, flag) = operation.name.split_once(" --").unwrap_or((operation.name, ""));

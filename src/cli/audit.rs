@@ -7,14 +7,14 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::input_file::read_input_file;
-use super::table::{TableCell, relative, table};
+use super::table::{TableCell, relative, remove_spare, table};
 use super::terminal::Terminal;
 use super::ui::{Render, Tone, Ui, is_reader_closed};
 use super::value_parser;
 use crate::audit::{self, AuditError, PendingAudit};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::error::{Kind, Result};
+use crate::error::{Error, Kind, Result};
 use crate::model::{AuditOutcome, AuditSequence, CheckpointState, Effect, UserId};
 use crate::notify::Notifier;
 use crate::ops::Operation;
@@ -24,10 +24,10 @@ use crate::view::audit::{AuditEntryView, AuditListView, AuditVerificationView};
 
 /// Show and verify the audit log: who changed what
 ///
-/// Each change is recorded in the commit that makes it, or before a service is asked. Entries form a chain: an entry that
-/// was edited, removed or moved is found by `integ audit verify`. A checkpoint from `integ audit export`, stored
-/// elsewhere, also proves that nothing was cut off. With `integ config set audit.local true`, what you read is recorded as
-/// well.
+/// A change and its entry are one commit; a change at a service is recorded before the request is sent. Entries form a
+/// chain, so that `integ audit verify` finds every entry that was edited, removed or moved. A checkpoint from `integ
+/// audit export`, stored elsewhere, also proves that nothing was cut off. With `integ config set audit.local true`,
+/// what you read is recorded as well.
 #[derive(Debug, Args)]
 pub(super) struct AuditArgs {
     #[command(subcommand)]
@@ -44,6 +44,10 @@ enum AuditCommand {
         /// Only entries of this user (default: all)
         #[arg(long, value_name = "ID")]
         user: Option<UserId>,
+        /// Only entries of this API token's ID or operator's name, or of a kind: local, api_token, operator or worker
+        /// (default: all)
+        #[arg(long, value_name = "ACTOR")]
+        actor: Option<String>,
         /// Only entries of this operation, such as 'webhook retry' (default: all)
         #[arg(long, value_name = "OPERATION")]
         operation: Option<String>,
@@ -71,10 +75,11 @@ enum AuditCommand {
 
 pub(super) fn run(workspace: &Workspace, ui: &Ui, args: AuditArgs) -> Result<u8> {
     match args.command {
-        AuditCommand::List { connection, user, operation, since, before, limit } => {
+        AuditCommand::List { connection, user, actor, operation, since, before, limit } => {
             let request = ListAuditRequest {
                 connection: connection.as_deref().map(|word| ui.project.resolve(word)).transpose()?,
                 user,
+                actor: actor.map(Into::into),
                 operation,
                 since: since.as_deref().map(|text| value_parser::time(workspace, text)).transpose()?,
                 before: before.map(AuditSequence),
@@ -133,10 +138,9 @@ pub(super) fn record_read(workspace: &Workspace) -> Result<()> {
     }
 }
 
-/// Records how a command ended.
-pub(super) fn record_outcome(workspace: &Workspace, ui: &Ui, result: &Result<u8>) {
+/// Records how a command ended: with an error, or with an exit code.
+pub(super) fn record_outcome(workspace: &Workspace, ui: &Ui, error: Option<&Error>, code: u8) {
     let Some(pending) = &workspace.engine.audit else { return };
-    let (error, code) = (result.as_ref().err(), *result.as_ref().unwrap_or(&0));
     if !workspace.has_vault() {
         return;
     }
@@ -176,8 +180,10 @@ impl Render for AuditListView {
                 outcome(entry),
             ]
         };
-        let headings = ["sequence", "at", "actor", "operation", "connection", "user", "outcome"];
-        table(ui, &headings, self.entries.iter().map(row).collect())
+        let mut headings = vec!["sequence", "at", "actor", "operation", "connection", "user", "outcome"];
+        let mut rows: Vec<Vec<TableCell>> = self.entries.iter().map(row).collect();
+        remove_spare(ui, &mut headings, &mut rows, &["user", "actor"]);
+        table(ui, &headings, rows)
     }
 }
 

@@ -3,12 +3,12 @@
 use clap::Args;
 use serde_json::Value;
 
+use super::backend::Backend;
 use super::table::table;
 use super::ui::{Render, Ui};
 use super::words::ParsedWords;
 use crate::error::Result;
-use crate::ops::calls::{self, CallActionRequest};
-use crate::runtime::Workspace;
+use crate::ops::calls::CallActionRequest;
 use crate::view::call::{ActionListView, ActionSummaryView, CallResultView, RequestPreviewView};
 
 /// Run one of a service's actions: send a message, create an issue
@@ -86,31 +86,30 @@ impl Render for RequestPreviewView {
     }
 }
 
-pub(super) fn run(workspace: &Workspace, ui: &Ui, args: &CallArgs) -> Result<u8> {
+pub(super) fn run(backend: &Backend, ui: &Ui, args: &CallArgs) -> Result<u8> {
     let connection = ui.project.resolve(&args.connection)?;
     let Some(action) = &args.action else {
-        ui.show(&workspace.run(calls::list_actions(workspace, connection))?)?;
+        ui.show(&backend.actions(connection)?)?;
         return Ok(0);
     };
-    workspace.run(async {
-        let found = calls::find_action(workspace, connection.clone(), action).await?;
+    backend.workspace.run(async {
+        let found = backend.action(connection.clone(), action).await?;
         let input = ParsedWords::read(found.parameters(), &args.params).complete(found.parameters());
         let input = input.map_err(|problems| found.invalid_parameters(problems))?;
         let (action, idempotency_key) = (action.clone(), args.idempotency_key.clone());
         let request = CallActionRequest { connection, action, input, idempotency_key };
         if args.dry_run {
-            let preview = calls::preview_action(workspace, request).await?;
-            if let Some(warning) = &preview.warning {
-                ui.warning(&warning.to_string());
+            let (preview, warning) = backend.preview_action(request).await?;
+            if let Some(warning) = warning {
+                ui.warning(&warning);
             }
             ui.show(&preview)?;
             return Ok(0);
         }
-        let mut called = calls::call_action(workspace, request).await?;
-        let refusal = called.refusal.take();
+        let (called, refusal) = backend.call_action(request).await?;
         if refusal.is_none() || ui.json {
             ui.show(&called)?;
         }
-        refusal.map_or(Ok(0), |refusal| Err(refusal.into()))
+        refusal.map_or(Ok(0), Err)
     })
 }

@@ -424,20 +424,20 @@ pub(super) fn params() -> ArgValueCompleter {
 }
 
 /// The connector that `integ connect` or `integ reconnect` is about.
-fn connected() -> Option<Connector> {
+fn connected() -> Option<Arc<Connector>> {
     let words = named_after("connect").or_else(|| named_after("reconnect"))?;
     connector(words.first()?.split('@').next()?)
 }
 
 /// The words of `integ call` and the connector they are about.
-fn called() -> Option<(Vec<String>, Connector)> {
+fn called() -> Option<(Vec<String>, Arc<Connector>)> {
     let words = named_after("call")?;
     let name = ConnectionName::from_str(words.first()?).ok()?;
     let connector = connector(name.connector())?;
     Some((words, connector))
 }
 
-fn connector(id: &str) -> Option<Connector> {
+fn connector(id: &str) -> Option<Arc<Connector>> {
     let folders = Folders::from_env().ok()?;
     Catalogue::new(&folders.connectors()).get(id).ok()
 }

@@ -43,7 +43,7 @@ enum ConfigCommand {
         /// Its new value
         value: String,
     },
-    /// Print versions and settings for a bug report: no names, paths or secrets
+    /// Print versions and settings for a bug report, without names, paths or secrets
     Redacted,
 }
 

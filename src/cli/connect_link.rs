@@ -16,7 +16,7 @@ use crate::ops::connect_links::{self, CreateConnectLinkRequest};
 use crate::runtime::Workspace;
 use crate::view::connect_link::{ConnectLinkListView, ConnectLinkView, NewConnectLinkView, RevokedConnectLinkView};
 
-/// Let somebody else connect an account, with a link
+/// Let someone else connect an account, with a link
 ///
 /// Anyone who opens the link signs in at the service or enters a key, once; the connection is stored here. The server must run
 /// at the public URL: `integ config set serve.public_url https://HOST`.
@@ -46,31 +46,31 @@ enum ConnectLinkCommand {
     },
 }
 
-/// Create a link; prints its URL, once
+/// Create a link and print its URL; it is shown only once
 #[derive(Debug, Args)]
 struct CreateArgs {
-    /// The service, and the account's name if you choose it
+    /// The service, and a name for the account if you choose one
     #[arg(value_name = "CONNECTOR[@ACCOUNT]", add = connectors())]
     connection: ConnectionName,
-    /// Your own ID of the user who will own the account; also names the connection if you do not
+    /// Your own ID of the user who will own the account; also names the connection, unless you name the account
     #[arg(long, value_name = "ID")]
     user: Option<UserId>,
-    /// For how long the link is valid, at most 7d
+    /// How long the link is valid, at most 7d
     #[arg(long, value_name = "TIME", value_parser = duration, default_value = "24h")]
     expires: Duration,
     /// The authentication method, as `integ connector show` names it (default: the connector's first)
     #[arg(long, value_name = "NAME")]
     auth: Option<String>,
-    /// A scope to ask for in place of the connector's defaults; several times for more
+    /// Scope to request, instead of the connector's defaults; repeatable
     #[arg(long = "scope", value_name = "SCOPE", value_delimiter = ',')]
     scopes: Vec<String>,
-    /// A value that the connector asks for, such as a subdomain; without it, the link's page asks
+    /// Value of a connector's parameter, such as a subdomain; the link's page asks for missing ones; repeatable
     #[arg(long = "param", short = 'p', value_name = "NAME=VALUE", value_parser = name_value)]
     params: Vec<(String, String)>,
     /// Where the browser goes afterwards; its origin must be in serve.return_origins
     #[arg(long, value_name = "URL")]
     return_to: Option<Url>,
-    /// For a window that a connect button opens: it reports the result and closes
+    /// For a pop-up window of your own page: it reports the result to the page and closes
     #[arg(long)]
     popup: bool,
     /// Use the built-in emulation of the service: no account, no network
@@ -84,7 +84,7 @@ pub(super) fn run(workspace: &Workspace, ui: &Ui, args: ConnectLinkArgs) -> Resu
             let created = workspace.run(connect_links::create(workspace, request(*args)))?;
             ui.show(&created)?;
             let expires_in = created.link.expires_at.as_second() - created.link.as_of.as_second();
-            ui.note(&format!("For one account; expires {}", relative(expires_in)));
+            ui.note(&format!("It connects one account, and expires {}.", relative(expires_in)));
         }
         ConnectLinkCommand::List => ui.show(&workspace.run(connect_links::list(workspace))?)?,
         ConnectLinkCommand::Revoke { id } => ui.show(&workspace.run(connect_links::revoke(workspace, &id))?)?,
@@ -148,7 +148,7 @@ impl Render for RevokedConnectLinkView {
         let link = escape(&format!("{} for {}", self.revoked.connect_link, target(&self.revoked)));
         match self.was_active {
             true => format!("Revoked the connect link {link}"),
-            false => format!("The connect link {link} could not be used any more: it is {}", self.revoked.status),
+            false => format!("The connect link {link} was not active any more: it is {}", self.revoked.status),
         }
     }
 }

@@ -14,9 +14,10 @@ use crate::view::consent::{
 
 /// Record what your users allow
 ///
-/// A consent allows a purpose (sync, webhooks, deliver, call, or a word of your own) on a connection, on the connections of
-/// a connector, or on everything of a user. `integ config set consents.required sync` makes integ refuse the purpose on
-/// connections with a user who has not consented. A revoked consent ends what it allowed at once, required or not.
+/// A consent allows a purpose (sync, webhooks, deliver, call, or a word of your own) on one connection, on all
+/// connections of a connector, or on all data of a user. `integ config set consents.required sync` makes integ refuse
+/// the purpose on connections with a user who has not consented. Revoking a consent stops what it allowed at once, even
+/// if the purpose is not required.
 #[derive(Debug, Args)]
 pub(super) struct ConsentArgs {
     #[command(subcommand)]
@@ -32,7 +33,7 @@ enum ConsentCommand {
         user: UserId,
         /// What the user allows: sync, webhooks, deliver, call, or a word of your own
         purpose: ConsentPurpose,
-        /// What it is about: a connection, connector:ID, or TYPE:ID (default: everything of the user's)
+        /// What it covers: a connection, connector:ID, or TYPE:ID (default: all data of the user)
         #[arg(long, value_name = "RESOURCE", add = super::complete::connections())]
         resource: Option<ConsentResource>,
         /// Type of consent
@@ -74,7 +75,7 @@ enum ConsentCommand {
         /// Only those of this type (default: all)
         #[arg(long = "type", value_name = "TYPE")]
         kind: Option<ConsentTypeArg>,
-        /// Only those to this version of your policy (default: all)
+        /// Only those for this version of your policy (default: all)
         #[arg(long, value_name = "N")]
         policy_version: Option<u32>,
         /// Maximum number of consents

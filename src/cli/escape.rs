@@ -106,11 +106,62 @@ pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
+/// Breaks each line of a message between words, for a terminal; the first line has a label before it that is `label` wide.
+/// A command in backticks stays in one piece, so that it can be copied. So do indented lines and lines with columns, which
+/// are laid out already.
+pub(super) fn wrap_message(text: &str, width: usize, label: usize) -> String {
+    let lines = text.split('\n').enumerate().map(|(at, line)| {
+        if line.starts_with(' ') || line.contains("  ") {
+            return line.to_owned();
+        }
+        let mut length = if at == 0 { label } else { 0 };
+        let mut out = String::with_capacity(line.len());
+        for piece in pieces(line) {
+            let piece_length = piece.chars().count();
+            if !out.is_empty() {
+                let fits = length + 1 + piece_length <= width;
+                out.push(if fits { ' ' } else { '\n' });
+                length = if fits { length + 1 } else { 0 };
+            }
+            out.push_str(&piece);
+            length += piece_length;
+        }
+        out
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// The words of a line; what is between two backticks belongs to one word.
+fn pieces(line: &str) -> Vec<String> {
+    let mut pieces: Vec<String> = Vec::new();
+    let mut is_quoted = false;
+    for word in line.split(' ') {
+        match pieces.last_mut().filter(|_| is_quoted) {
+            Some(piece) => {
+                piece.push(' ');
+                piece.push_str(word);
+            }
+            None => pieces.push(word.to_owned()),
+        }
+        is_quoted ^= word.matches('`').count() % 2 == 1;
+    }
+    pieces
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_message_is_broken_between_words_and_its_commands_stay_whole() {
+        assert_eq!(wrap_message("one two three four", 9, 0), "one two\nthree\nfour");
+        assert_eq!(wrap_message("one two three", 9, 6), "one\ntwo three", "the label takes room in the first line");
+        assert_eq!(wrap_message("run `integ sync --due` now", 12, 0), "run\n`integ sync --due`\nnow");
+        assert_eq!(wrap_message("a b\n  hint: integ status", 8, 0), "a b\n  hint: integ status", "laid out already");
+        assert_eq!(wrap_message("STREAM  STATUS  ADDED", 8, 0), "STREAM  STATUS  ADDED");
+    }
 
     #[test]
     fn faults_011_and_101_what_comes_from_outside_cannot_steer_a_terminal() {

@@ -7,6 +7,9 @@ use std::sync::LazyLock;
 
 use clap::builder::Styles;
 
+/// The width that related commands are broken to. The library would break within a command otherwise.
+const LINE_WIDTH: usize = 78;
+
 /// What `examples.txt` has for one command.
 #[derive(Debug, Default)]
 pub(super) struct Examples {
@@ -49,10 +52,27 @@ impl Examples {
         }
         if !self.related.is_empty() {
             let related: Vec<String> = self.related.iter().map(|name| format!("`integ {name}`")).collect();
-            let _ = write!(text, "\n\n{header}See also:{header:#} {}", related.join(", "));
+            let _ = write!(text, "\n\n{header}See also:{header:#} {}", lines_of(&related));
         }
         text
     }
+}
+
+/// The commands with commas between them, in lines that fit every terminal: broken between two commands, never within one.
+fn lines_of(commands: &[String]) -> String {
+    let mut text = String::new();
+    let mut length = "See also: ".len();
+    for command in commands {
+        let piece = command.chars().count() + ", ".len();
+        if !text.is_empty() {
+            let fits = length + piece <= LINE_WIDTH;
+            text.push_str(if fits { ", " } else { ",\n  " });
+            length = if fits { length } else { 2 };
+        }
+        text.push_str(command);
+        length += piece;
+    }
+    text
 }
 
 /// Adds the examples to each command below this one.
@@ -87,6 +107,17 @@ mod tests {
                 assert!(known, "{name}: {related}");
             }
         }
+    }
+
+    #[test]
+    fn related_commands_are_broken_between_two_of_them() {
+        let names = ["records", "schedule set", "job list", "help sync"];
+        let commands = names.map(|name| format!("`integ {name}`"));
+        assert_eq!(
+            lines_of(&commands),
+            "`integ records`, `integ schedule set`, `integ job list`,\n  `integ help sync`"
+        );
+        assert_eq!(lines_of(&commands[..2]), "`integ records`, `integ schedule set`");
     }
 
     #[test]

@@ -8,13 +8,14 @@ use std::sync::Arc;
 use clap::Args;
 use thiserror::Error;
 
+use super::audit;
+use super::backend::Backend;
 use super::ui::Ui;
 use crate::env::{self, EnvInheritance};
 use crate::error::{Diagnostic, Error, Hint, Kind, Remedy, Result};
 use crate::mask::{MIN_SECRET_LENGTH, SecretPatterns};
-use crate::ops::tokens::{self, CredentialSource, CredentialVariablesRequest, VariableRequest};
+use crate::ops::tokens::{CredentialSource, CredentialVariablesRequest, VariableRequest};
 use crate::program;
-use crate::runtime::Workspace;
 use crate::secret::Secret;
 use crate::view::token::CredentialVariablesView;
 
@@ -98,17 +99,20 @@ fn variable_request(ui: &Ui, variable: &str, source: &str) -> Result<VariableReq
     Ok(VariableRequest { variable: variable.to_owned(), source_text: source.to_owned(), source: source_of })
 }
 
-pub(super) fn run(workspace: Workspace, ui: &Ui, args: &ExecArgs) -> Result<u8> {
+pub(super) fn run(backend: Backend, ui: &Ui, args: &ExecArgs) -> Result<u8> {
     let inherit = if args.inherit { EnvInheritance::Full } else { EnvInheritance::Scrubbed };
     let Some((program, arguments)) = args.command.split_first() else { return Err(ExecError::MissingCommand.into()) };
-    let CredentialVariablesView { variables, secrets } = credentials(&workspace, ui, args, inherit)?;
+    let found = credentials(&backend, ui, args, inherit);
+    // Now, as the command takes this process's place.
+    audit::record_outcome(&backend.workspace, ui, found.as_ref().err(), 0);
+    let CredentialVariablesView { variables, secrets } = found?;
     let environment: Vec<_> = variables.into_iter().map(|(name, value)| (name, value.expose().clone())).collect();
     let longest = environment.iter().map(|(name, value)| (name.clone(), value.len())).max_by_key(|(_, length)| *length);
     let names = environment.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(",");
     let mut command = program::command_with_env(program, inherit);
     command.args(arguments).env(env::EXPORTED.name, names).envs(environment);
     // Closes the store: what takes this process's place would leave its log and its lock lying there.
-    drop(workspace);
+    drop(backend);
     let ended = if args.mask { run_masked(command, &secrets) } else { replace(command) };
     ended.or_else(|source| {
         let code = if source.kind() == io::ErrorKind::NotFound { NOT_FOUND } else { NOT_RUNNABLE };
@@ -125,7 +129,7 @@ pub(super) fn run(workspace: Workspace, ui: &Ui, args: &ExecArgs) -> Result<u8> 
 }
 
 fn credentials(
-    workspace: &Workspace,
+    backend: &Backend,
     ui: &Ui,
     args: &ExecArgs,
     inherit: EnvInheritance,
@@ -136,7 +140,7 @@ fn credentials(
         connections: args.connections.iter().map(|word| ui.project.resolve(word)).collect::<Result<_, _>>()?,
         inherited: env::inherited_vars(inherit),
     };
-    workspace.run(tokens::credential_variables(workspace, request))
+    backend.credential_variables(request)
 }
 
 /// Runs the command as a child, and hides the secrets in what it prints.

@@ -1,6 +1,7 @@
 //! The options that every command has.
 
 use clap::{ArgAction, Args, ValueEnum};
+use url::Url;
 
 /// The options that every command has.
 #[derive(Debug, Default, Args)]
@@ -9,6 +10,9 @@ pub(super) struct GlobalArgs {
     /// Workspace to use
     #[arg(short, long, global = true, value_name = "NAME", add = super::complete::workspaces())]
     pub workspace: Option<String>,
+    /// URL of an `integ serve` to use in place of the local store; its API token is in INTEG_API_TOKEN
+    #[arg(long, global = true, value_name = "URL", value_parser = super::value_parser::server_url)]
+    pub server: Option<Url>,
     /// Print JSON
     #[arg(long, global = true)]
     pub json: bool,

@@ -31,6 +31,7 @@ pub(super) struct HelpArgs {
 /// What can be explained beside commands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Topic {
+    Agents,
     ApiTokens,
     Calendar,
     Calls,
@@ -55,7 +56,8 @@ enum Topic {
 }
 
 impl Topic {
-    const ALL: [Self; 21] = [
+    const ALL: [Self; 22] = [
+        Self::Agents,
         Self::ApiTokens,
         Self::Calendar,
         Self::Calls,
@@ -81,6 +83,7 @@ impl Topic {
 
     fn name(self) -> &'static str {
         match self {
+            Self::Agents => "agents",
             Self::ApiTokens => "api-tokens",
             Self::Calls => "calls",
             Self::Calendar => "calendar",
@@ -108,6 +111,7 @@ impl Topic {
     /// The whole text, with its title as the first line.
     fn text(self) -> String {
         match self {
+            Self::Agents => include_str!("topics/agents.txt").to_owned(),
             Self::ApiTokens => {
                 include_str!("topics/api-tokens.txt").replace("{pattern}", crate::model::API_TOKEN_PATTERN)
             }
@@ -152,8 +156,9 @@ impl Topic {
 
 fn environment() -> String {
     let mut text = "Environment: variables that integ reads\n\n".to_owned();
+    let width = env::ALL.iter().map(|variable| variable.name.len()).max().unwrap_or_default();
     for variable in env::ALL {
-        let _ = writeln!(text, "    {:<26}{}", variable.name, variable.purpose.trim());
+        let _ = writeln!(text, "    {:<width$}  {}", variable.name, variable.purpose.trim());
     }
     text.push_str(
         "\nEvery flag has a variable too, made from its name: --json is INTEG_JSON,\n\
@@ -161,7 +166,7 @@ fn environment() -> String {
          looked for in CONNECTOR_CLIENT_ID and CONNECTOR_CLIENT_SECRET as well, as in\n\
          GITHUB_CLIENT_ID. If you choose the server (oidc, oauth2, your own GitLab),\n\
          they count only for the one that OIDC_ISSUER, OAUTH2_TOKEN_URL or GITLAB_URL\n\
-         names. Proxies may be named in small letters.\n",
+         names. Variables of proxies may be in lower case.\n",
     );
     text
 }
@@ -398,7 +403,8 @@ mod tests {
                     || crate::model::VARIABLES.iter().any(|(name, _)| *name == word)
                     || word.starts_with(env::TOKEN_PREFIX)
                     || word == "INTEG_EVENT_"
-                    || ["INTEG_JSON", "INTEG_CONNECT_TIMEOUT"].contains(&word);
+                    || ["INTEG_JSON", "INTEG_CONNECT_TIMEOUT", "INTEG_SERVE_BIND", "INTEG_SERVE_LOG_FORMAT"]
+                        .contains(&word);
                 assert!(known, "{}: {word}", topic.name());
             }
         }

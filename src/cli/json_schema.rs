@@ -44,6 +44,8 @@ use crate::view::listen::ListenEventView;
 use crate::view::log::LogEntryView;
 use crate::view::mcp::ServerEntryView;
 use crate::view::metrics::{ConnectionMetricsView, WorkspaceMetricsView};
+use crate::view::operator::{NewDashboardLinkView, OperatorListView, RemovedOperatorView, SetOperatorView};
+use crate::view::proxy::CredentialProxyView;
 use crate::view::records::{StoredStreamListView, WrittenStreamListView};
 use crate::view::sandbox::{EmulatorView, FaultListView, SandboxAdvanceView, SandboxRecordsView};
 use crate::view::serving::ServingView;
@@ -179,6 +181,8 @@ const OUTPUTS: &[(&str, Output)] = &[
     ("cursor get", Objects(&[document::<CursorListView>()])),
     ("cursor import", NOTHING),
     ("cursor set", NOTHING),
+    ("dashboard", Other("`event` (dashboard) and `url`, once, unless a browser opens it")),
+    ("dashboard link", Objects(&[document::<NewDashboardLinkView>()])),
     ("disconnect", Objects(&[document::<DisconnectView>()])),
     ("doctor", Objects(&[document::<DoctorReportView>()])),
     ("endpoint add", Objects(&[document::<EndpointDetailView>()])),
@@ -215,8 +219,13 @@ const OUTPUTS: &[(&str, Output)] = &[
     ("man", Other("a manual page")),
     ("mcp install", Objects(&[document::<ServerEntryView>()])),
     ("mcp proxy", Other("messages of the Model Context Protocol")),
+    ("mcp serve", Other("messages of the Model Context Protocol")),
     ("mcp uninstall", Objects(&[document::<ServerEntryView>()])),
     ("metrics", Objects(&[document::<WorkspaceMetricsView>(), document::<ConnectionMetricsView>()])),
+    ("operator list", Objects(&[document::<OperatorListView>()])),
+    ("operator remove", Objects(&[document::<RemovedOperatorView>()])),
+    ("operator set", Objects(&[document::<SetOperatorView>()])),
+    ("proxy", Objects(&[line::<CredentialProxyView>()])),
     ("reconnect", Objects(&[line::<ConnectEventView>()])),
     ("records", Objects(&[document::<StoredStreamListView>(), document::<WrittenStreamListView>()])),
     ("refresh", Objects(&[document::<RefreshListView>()])),
@@ -372,7 +381,8 @@ mod tests {
         fn leaves(command: &clap::Command, words: &str, found: &mut Vec<String>) {
             for sub in command.get_subcommands() {
                 let words = format!("{words} {}", sub.get_name()).trim().to_owned();
-                if sub.get_subcommands().next().is_none() {
+                // Some with further commands do something themselves.
+                if sub.get_subcommands().next().is_none() || sub.is_args_conflicts_with_subcommands_set() {
                     found.push(words.clone());
                 }
                 leaves(sub, &words, found);

@@ -55,7 +55,7 @@ enum LinkCommand {
         /// Only links of this user (default: all)
         #[arg(long, value_name = "ID")]
         user: Option<UserId>,
-        /// Number of links at most (default: all)
+        /// Maximum number of links (default: all)
         #[arg(long, value_name = "N")]
         limit: Option<usize>,
     },
@@ -84,8 +84,8 @@ enum LinkCommand {
     },
     /// Add links from a file, as JSON lines or CSV
     ///
-    /// Each line has the members or columns entity_type, entity_id, connection, resource, object, and user if you like,
-    /// as `integ link list --json` prints them. Lines that cannot be added are listed; the others are added.
+    /// Each line has the members or columns entity_type, entity_id, connection, resource and object, and optionally
+    /// user, as `integ link list --json` prints them. Lines that cannot be added are listed; the others are added.
     Import {
         /// File to read; - for stdin
         file: String,

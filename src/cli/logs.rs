@@ -16,11 +16,11 @@ use crate::view::log::{LogEntryView, LogListView};
 
 /// Show what happened: changes, health checks, events, syncs and deliveries
 ///
-/// The newest entry comes first; with --follow, the oldest. Entries come from the audit log, the history of health checks,
-/// events, jobs and deliveries, and stay for as long as these. They contain no secrets.
+/// The newest entry comes first; with --follow, the oldest. Entries come from the audit log, health checks, events,
+/// jobs and deliveries, and are removed together with these. They contain no secrets.
 #[derive(Debug, Args)]
 pub(super) struct LogsArgs {
-    /// Only entries of this connection (default: all, and what belongs to none)
+    /// Only entries of this connection (default: all entries, also those of no connection)
     #[arg(value_name = "CONNECTION", add = super::complete::connections())]
     connection: Option<String>,
     /// Start: 90s, 2h, 7d ago, or a date
@@ -29,7 +29,7 @@ pub(super) struct LogsArgs {
     /// Maximum number of entries
     #[arg(long, value_name = "N", default_value_t = 50, conflicts_with = "follow")]
     limit: u32,
-    /// Wait for new entries, until Ctrl-C (default start: now)
+    /// Wait for new entries until Ctrl-C; starts now, or at --since
     #[arg(short, long)]
     follow: bool,
 }

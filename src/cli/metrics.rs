@@ -17,14 +17,14 @@ use crate::view::prometheus::exposition;
 
 /// Show uptime, queues, and counts of events, syncs and deliveries (no network)
 ///
-/// Uptime follows from health checks: those of `integ serve`, and those that you make with `integ test`. What `integ serve`
-/// counts in its process, such as calls by status, is at its /metrics.
+/// Uptime is computed from the health checks of `integ serve` and `integ test`. Counters of a running `integ serve`,
+/// such as calls by status, are at its /metrics.
 #[derive(Debug, Args)]
 pub(super) struct MetricsArgs {
     /// Connection to show (default: the workspace)
     #[arg(value_name = "CONNECTION", add = super::complete::connections())]
     connection: Option<String>,
-    /// Beginning of the time that counts are of: 90s, 2h, 7d ago, or a date (default: a day ago)
+    /// Start of the time to count: 90s, 2h, 7d ago, or a date (default: a day ago)
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
     /// Format of the output
@@ -37,7 +37,7 @@ pub(super) struct MetricsArgs {
 enum MetricsFormat {
     #[default]
     Table,
-    /// The text format of Prometheus, of the workspace
+    /// Prometheus text format, for the whole workspace
     Prometheus,
 }
 
@@ -99,7 +99,7 @@ fn queue(queue: &QueueView) -> String {
 }
 
 fn status_cell(status: ConnectionStatus) -> TableCell {
-    TableCell(status.to_string(), Some(if status.is_healthy() { Tone::Good } else { Tone::Bad }))
+    TableCell(status.as_str().replace('_', " "), Some(if status.is_healthy() { Tone::Good } else { Tone::Bad }))
 }
 
 fn lines(rows: &[(&str, String)]) -> String {
@@ -112,7 +112,7 @@ impl Render for ConnectionMetricsView {
         let (day, week, month) = (uptime(periods.last_day), uptime(periods.last_7_days), uptime(periods.last_30_days));
         let mut rows = vec![
             ("connection", self.connection.to_string()),
-            ("status", self.status.to_string()),
+            ("status", self.status.as_str().replace('_', " ")),
             ("uptime", format!("{day} (1 day), {week} (7 days), {month} (30 days)")),
             ("checks", checks(&self.checks)),
             ("events", events(&self.events)),
@@ -135,7 +135,13 @@ impl Render for WorkspaceMetricsView {
         let healthy = summary.active + summary.expiring;
         let mut rows = vec![
             ("connections", format!("{}, {healthy} healthy", summary.total)),
-            ("users", format!("{}, {} each", users.users, count(users.connections_per_user, "connection"))),
+            (
+                "users",
+                match users.users {
+                    0 => "0".to_owned(),
+                    number => format!("{number}, {} each on average", count(users.connections_per_user, "connection")),
+                },
+            ),
             ("checks", checks(&self.checks)),
             ("events", events(&self.events)),
             ("inbox", queue(&self.inbox)),

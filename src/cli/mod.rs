@@ -9,6 +9,7 @@ mod app;
 mod approval;
 mod arguments;
 mod audit;
+mod backend;
 mod binding;
 mod calendar;
 mod call;
@@ -21,6 +22,7 @@ mod connect_events;
 mod connect_link;
 mod connector;
 mod consent;
+mod dashboard;
 mod disconnect;
 mod doctor;
 mod endpoint;
@@ -32,6 +34,7 @@ mod git_credential;
 mod global;
 mod help;
 mod input_file;
+mod json_log;
 mod json_schema;
 mod junit;
 mod link;
@@ -40,7 +43,9 @@ mod logs;
 mod man;
 mod mcp;
 mod metrics;
+mod operator;
 mod owner;
+mod proxy;
 mod reconnect;
 mod refresh;
 mod rename;
@@ -68,24 +73,34 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
+use url::Url;
 
 pub use arguments::command;
 use arguments::{Cli, CliCommand};
+use backend::{Backend, ServerChoiceError};
 pub use completions::script;
 use ui::Ui;
 use workspace::WorkspaceSource;
 
-use crate::config::{Config, Folders, ProjectConfig};
+use crate::config::{Config, Folders, LogFormat, ProjectConfig};
 use crate::connector::Catalogue;
 use crate::error::{Kind, Result};
 use crate::model::WorkspaceName;
 use crate::notify::Notifier;
 use crate::ops::Operation;
+use crate::ops::agents::AgentServer;
 use crate::ops::serving::WorkspaceServer;
 use crate::runtime::{Engine, EnvironmentConnections, EnvironmentError, Workspace};
 
-/// Parses the process's arguments and runs the command. `integ serve` starts `server`.
-pub fn run(server: &dyn WorkspaceServer) -> ExitCode {
+/// What the command line starts, and does not know otherwise.
+#[derive(Clone, Copy)]
+struct Servers<'a> {
+    workspaces: &'a dyn WorkspaceServer,
+    agents: &'a dyn AgentServer,
+}
+
+/// Parses the process's arguments and runs the command. `integ serve` starts `workspaces`, `integ mcp serve` `agents`.
+pub fn run(workspaces: &dyn WorkspaceServer, agents: &dyn AgentServer) -> ExitCode {
     logging::harden();
     // The processes that evaluate jq expressions and that hold an unlocked identity are not commands for users.
     if std::env::args_os().nth(1).is_some_and(|first| first == crate::jq::WORKER_ARGUMENT) {
@@ -101,8 +116,11 @@ pub fn run(server: &dyn WorkspaceServer) -> ExitCode {
         Err(error) => return usage(&with_advice(error)),
     };
     let mut ui = Ui::new(&cli.global);
-    logging::start(cli.global.verbose, cli.global.quiet);
-    let done = dispatch(cli, operation, &mut ui, server)
+    // What serves says in its settings how it logs.
+    if !matches!(cli.command, Some(CliCommand::Serve(_))) {
+        logging::start(cli.global.verbose, cli.global.quiet, LogFormat::Text);
+    }
+    let done = dispatch(cli, operation, &mut ui, Servers { workspaces, agents })
         .and_then(|code| ui::output_error().map_or(Ok(code), |lost| Err(lost.into())));
     match done {
         Ok(code) => ExitCode::from(code),
@@ -164,7 +182,8 @@ fn needs_workspace(command: &CliCommand) -> Option<bool> {
         CliCommand::Binding(args) => Some(args.makes_workspace()),
         CliCommand::Sandbox(args) => Some(args.makes_workspace()),
         CliCommand::Vault(args) => Some(args.makes_workspace()),
-        CliCommand::Serve(_) => Some(true),
+        CliCommand::Operator(args) => Some(args.makes_workspace()),
+        CliCommand::Serve(_) | CliCommand::Dashboard(_) => Some(true),
         CliCommand::Reconnect(_)
         | CliCommand::Rename(_)
         | CliCommand::Reveal(_)
@@ -177,6 +196,7 @@ fn needs_workspace(command: &CliCommand) -> Option<bool> {
         | CliCommand::Export(_)
         | CliCommand::GitCredential(_)
         | CliCommand::Mcp(_)
+        | CliCommand::Proxy(_)
         | CliCommand::Api(_)
         | CliCommand::Calendar(_)
         | CliCommand::Call(_)
@@ -249,7 +269,7 @@ fn find_folders(environment: Option<&EnvironmentConnections>) -> Result<Folders>
     }
 }
 
-fn dispatch(cli: Cli, operation: Option<&Operation>, ui: &mut Ui, server: &dyn WorkspaceServer) -> Result<u8> {
+fn dispatch(cli: Cli, operation: Option<&Operation>, ui: &mut Ui, servers: Servers<'_>) -> Result<u8> {
     let Some(command) = cli.command else {
         let _ = command().print_help();
         return Ok(Kind::Usage.exit_code());
@@ -261,6 +281,11 @@ fn dispatch(cli: Cli, operation: Option<&Operation>, ui: &mut Ui, server: &dyn W
         CliCommand::Help(args) => return help::run(ui, args, arguments::command()),
         CliCommand::Man(args) => return man::run(ui, args, arguments::command()),
         _ => {}
+    }
+    if let Some(url) = &ui.server
+        && let Some(url) = server_of(url, &command, cli.global.workspace.as_deref())?
+    {
+        return run_at_server(url, ui, command, cli.global.quiet);
     }
     let environment = EnvironmentConnections::from_env()?;
     let folders = find_folders(environment.as_ref())?;
@@ -286,8 +311,14 @@ fn dispatch(cli: Cli, operation: Option<&Operation>, ui: &mut Ui, server: &dyn W
     let notifier = Box::new(Notifier::new(&settings));
     let pending = operation.filter(|_| needs_workspace.is_some() && environment.is_none());
     let pending = pending.and_then(|operation| audit::pending_entry(operation, &settings));
-    let listener = match &command {
-        CliCommand::Serve(args) => Some(serve::listen(args, &mut settings.serve)?),
+    let listeners = match &command {
+        CliCommand::Serve(args) => {
+            let format = serve::log_format(args, &settings.serve);
+            logging::start(cli.global.verbose, cli.global.quiet, format);
+            ui.logs_json = format == LogFormat::Json;
+            Some(serve::listen(args, &mut settings.serve)?)
+        }
+        CliCommand::Dashboard(args) => dashboard::listen(args, &mut settings.serve)?,
         _ => None,
     };
     let engine = Engine::new(folders, settings, Box::new(ui.terminal()), notifier)
@@ -298,64 +329,119 @@ fn dispatch(cli: Cli, operation: Option<&Operation>, ui: &mut Ui, server: &dyn W
     if let Some(makes) = needs_workspace {
         workspace::ensure_exists(&workspace, chosen_by, makes)?;
     }
-    match (command, listener) {
-        (CliCommand::Serve(args), Some(listener)) => serve::run(workspace, ui, *args, listener, server),
-        (command, _) => run_in(workspace, ui, command),
+    match (command, listeners) {
+        (CliCommand::Serve(args), Some(listeners)) => serve::run(workspace, ui, *args, listeners, servers.workspaces),
+        (CliCommand::Dashboard(args), listeners) => dashboard::run(workspace, ui, *args, listeners, servers.workspaces),
+        (command, _) => run_in(workspace, ui, command, servers.agents),
+    }
+}
+
+/// Returns the server that a command uses in place of the local store; None if it needs none of the two, as the commands do
+/// that sign in to a server or look at connectors and settings.
+///
+/// # Errors
+/// [`ServerChoiceError::LocalOnly`] for all other commands.
+fn server_of(url: &Url, command: &CliCommand, workspace: Option<&str>) -> Result<Option<Url>, ServerChoiceError> {
+    match command {
+        CliCommand::Token(_)
+        | CliCommand::Exec(_)
+        | CliCommand::Api(_)
+        | CliCommand::Call(_)
+        | CliCommand::Status(_)
+        | CliCommand::Test(_) => {}
+        CliCommand::ApiToken(args) if args.is_login() => return Ok(None),
+        CliCommand::Config(_) | CliCommand::Connector(_) => return Ok(None),
+        _ => return Err(ServerChoiceError::local_only()),
+    }
+    if workspace.is_some() {
+        return Err(ServerChoiceError::NamedWorkspace);
+    }
+    Ok(Some(url.clone()))
+}
+
+/// Runs a command at a server, without the store of this machine.
+fn run_at_server(url: Url, ui: &mut Ui, command: CliCommand, is_quiet: bool) -> Result<u8> {
+    let backend = Backend::at_server(url, ui, |folders| Ok(crate::config::load(&folders.config_file())?))?;
+    let announce = (!is_quiet).then_some(ui::note as fn(&str));
+    let catalogue = &backend.workspace.engine.catalogue;
+    ui.project = ProjectConfig::find()?.with(announce, |id| catalogue.contains(id));
+    run_with(backend, ui, command)
+}
+
+/// Runs one of the commands that work with a server as well.
+fn run_with(backend: Backend, ui: &mut Ui, command: CliCommand) -> Result<u8> {
+    match command {
+        CliCommand::Status(args) => status::run(&backend, ui, &args),
+        CliCommand::Test(args) => test::run(&backend, ui, &args),
+        CliCommand::Token(args) => token::run(&backend, ui, &args),
+        CliCommand::Exec(args) => exec::run(backend, ui, &args),
+        CliCommand::Api(args) => api::run(&backend, ui, &args),
+        CliCommand::Call(args) => call::run(&backend, ui, &args),
+        _ => Ok(0),
     }
 }
 
 /// Runs a command that works in a workspace.
-fn run_in(workspace: Workspace, ui: &mut Ui, command: CliCommand) -> Result<u8> {
+fn run_in(workspace: Workspace, ui: &mut Ui, command: CliCommand, agents: &dyn AgentServer) -> Result<u8> {
     audit::record_read(&workspace)?;
+    let backend = Backend { workspace, server: None };
+    let command = match command {
+        CliCommand::Exec(args) => return exec::run(backend, ui, &args),
+        command => command,
+    };
+    let workspace = &backend.workspace;
     let result = match command {
-        CliCommand::Connect(args) => connect::run(&workspace, ui, *args),
-        CliCommand::Reconnect(args) => reconnect::run(&workspace, ui, *args),
-        CliCommand::Rename(args) => rename::run(&workspace, ui, args),
-        CliCommand::Reveal(args) => reveal::run(&workspace, ui, &args),
-        CliCommand::Disconnect(args) => disconnect::run(&workspace, ui, &args),
-        CliCommand::Status(args) => status::run(&workspace, ui, &args),
-        CliCommand::Refresh(args) => refresh::run(&workspace, ui, &args),
-        CliCommand::Test(args) => test::run(&workspace, ui, &args),
-        CliCommand::Token(args) => token::run(&workspace, ui, &args),
-        CliCommand::Exec(args) => return exec::run(workspace, ui, &args),
-        CliCommand::Export(args) => export::run(&workspace, ui, &args),
-        CliCommand::GitCredential(args) => git_credential::run(&workspace, ui, &args),
-        CliCommand::Mcp(args) => mcp::run(&workspace, ui, args),
-        CliCommand::Api(args) => api::run(&workspace, ui, &args),
-        CliCommand::Calendar(args) => calendar::run(&workspace, ui, *args),
-        CliCommand::Call(args) => call::run(&workspace, ui, &args),
-        CliCommand::Endpoint(args) => endpoint::run(&workspace, ui, *args),
-        CliCommand::ApiToken(args) => api_token::run(&workspace, ui, args),
-        CliCommand::App(args) => app::run(&workspace, ui, args),
-        CliCommand::Approval(args) => approval::run(&workspace, ui, args),
-        CliCommand::Connector(args) => connector::run(&workspace, ui, args),
-        CliCommand::Webhook(args) => webhook::run(&workspace, ui, args),
-        CliCommand::Sync(args) => sync::run(&workspace, ui, &args),
-        CliCommand::Records(args) => sync::records::run(&workspace, ui, &args),
-        CliCommand::Cursor(args) => sync::cursor::run(&workspace, ui, &args),
-        CliCommand::Job(args) => sync::job::run(&workspace, ui, &args),
-        CliCommand::Schedule(args) => sync::schedule::run(&workspace, ui, &args),
-        CliCommand::Binding(args) => binding::run(&workspace, ui, args),
-        CliCommand::Link(args) => link::run(&workspace, ui, args),
-        CliCommand::User(args) => user::run(&workspace, ui, args),
-        CliCommand::Consent(args) => consent::run(&workspace, ui, args),
-        CliCommand::Audit(args) => audit::run(&workspace, ui, args),
-        CliCommand::Logs(args) => logs::run(&workspace, ui, &args),
-        CliCommand::Metrics(args) => metrics::run(&workspace, ui, &args),
-        CliCommand::ConnectLink(args) => connect_link::run(&workspace, ui, args),
-        CliCommand::Sandbox(args) => sandbox::run(&workspace, ui, args),
-        CliCommand::Workspace(args) => workspace::run(&workspace, ui, args),
-        CliCommand::Vault(args) => vault::run(&workspace, ui, args),
+        CliCommand::Connect(args) => connect::run(workspace, ui, *args),
+        CliCommand::Reconnect(args) => reconnect::run(workspace, ui, *args),
+        CliCommand::Rename(args) => rename::run(workspace, ui, args),
+        CliCommand::Reveal(args) => reveal::run(workspace, ui, &args),
+        CliCommand::Disconnect(args) => disconnect::run(workspace, ui, &args),
+        CliCommand::Status(args) => status::run(&backend, ui, &args),
+        CliCommand::Refresh(args) => refresh::run(workspace, ui, &args),
+        CliCommand::Test(args) => test::run(&backend, ui, &args),
+        CliCommand::Token(args) => token::run(&backend, ui, &args),
+        CliCommand::Export(args) => export::run(workspace, ui, &args),
+        CliCommand::GitCredential(args) => git_credential::run(workspace, ui, &args),
+        CliCommand::Mcp(args) => mcp::run(workspace, ui, args, agents),
+        CliCommand::Proxy(args) => proxy::run(workspace, ui, args),
+        CliCommand::Api(args) => api::run(&backend, ui, &args),
+        CliCommand::Calendar(args) => calendar::run(workspace, ui, *args),
+        CliCommand::Call(args) => call::run(&backend, ui, &args),
+        CliCommand::Endpoint(args) => endpoint::run(workspace, ui, *args),
+        CliCommand::ApiToken(args) => api_token::run(workspace, ui, args),
+        CliCommand::App(args) => app::run(workspace, ui, args),
+        CliCommand::Approval(args) => approval::run(workspace, ui, args),
+        CliCommand::Connector(args) => connector::run(workspace, ui, args),
+        CliCommand::Webhook(args) => webhook::run(workspace, ui, args),
+        CliCommand::Sync(args) => sync::run(workspace, ui, &args),
+        CliCommand::Records(args) => sync::records::run(workspace, ui, &args),
+        CliCommand::Cursor(args) => sync::cursor::run(workspace, ui, &args),
+        CliCommand::Job(args) => sync::job::run(workspace, ui, &args),
+        CliCommand::Schedule(args) => sync::schedule::run(workspace, ui, &args),
+        CliCommand::Binding(args) => binding::run(workspace, ui, args),
+        CliCommand::Link(args) => link::run(workspace, ui, args),
+        CliCommand::User(args) => user::run(workspace, ui, args),
+        CliCommand::Consent(args) => consent::run(workspace, ui, args),
+        CliCommand::Audit(args) => audit::run(workspace, ui, args),
+        CliCommand::Logs(args) => logs::run(workspace, ui, &args),
+        CliCommand::Metrics(args) => metrics::run(workspace, ui, &args),
+        CliCommand::ConnectLink(args) => connect_link::run(workspace, ui, args),
+        CliCommand::Operator(args) => operator::run(workspace, ui, args),
+        CliCommand::Sandbox(args) => sandbox::run(workspace, ui, args),
+        CliCommand::Workspace(args) => workspace::run(workspace, ui, args),
+        CliCommand::Vault(args) => vault::run(workspace, ui, args),
         CliCommand::Config(_)
+        | CliCommand::Exec(_)
         | CliCommand::Completions(_)
         | CliCommand::Doctor(_)
         | CliCommand::Help(_)
         | CliCommand::Man(_)
+        | CliCommand::Dashboard(_)
         | CliCommand::Serve(_) => Ok(0),
     };
-    audit::record_outcome(&workspace, ui, &result);
+    audit::record_outcome(workspace, ui, result.as_ref().err(), *result.as_ref().unwrap_or(&0));
     if let Some(location) = workspace.new_identity_location() {
-        ui.note(&vault::new_identity::new_identity_note(&workspace, location));
+        ui.note(&vault::new_identity::new_identity_note(workspace, location));
     }
     result
 }

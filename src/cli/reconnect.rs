@@ -72,7 +72,7 @@ fn show(ui: &Ui, view: &ReconnectListView) -> Result<()> {
     if view.reconnected.is_empty() {
         ui.raw(match view.untouched {
             0 => "No connections yet.\n",
-            _ => "No connection needs to be reconnected. `integ status` shows all of them.\n",
+            _ => "No connection needs to be reconnected; see `integ status`.\n",
         });
     }
     for reconnected in &view.reconnected {

@@ -10,7 +10,7 @@ use crate::ops::reveal::{reveal_policy, set_reveal_policy};
 use crate::runtime::Workspace;
 use crate::view::connection::RevealView;
 
-/// Set whether the credential of a connection may be handed out
+/// Set whether the credential of a connection may be revealed
 ///
 /// With `never`, `token`, `exec`, `export`, `git-credential` and the HTTP API refuse to reveal it; calls, syncs and refreshes
 /// go on. To allow it again, a person has to confirm at a terminal, with the passphrase of the vault if it has one.
@@ -19,7 +19,7 @@ pub(super) struct RevealArgs {
     /// The connection
     #[arg(add = super::complete::connections())]
     connection: String,
-    /// Whether it may be handed out
+    /// Whether it may be revealed
     policy: RevealPolicyArg,
 }
 
@@ -49,8 +49,11 @@ pub(super) fn run(workspace: &Workspace, ui: &Ui, args: &RevealArgs) -> Result<u
 impl Render for RevealView {
     fn text(&self, _ui: &Ui) -> String {
         match self.reveal {
-            RevealPolicy::Never => format!("The credential of {} is never revealed", self.connection),
-            RevealPolicy::Allowed => format!("The credential of {} may be revealed", self.connection),
+            RevealPolicy::Never => format!(
+                "{}: `token`, `exec`, `export` and the HTTP API no longer reveal its credential",
+                self.connection
+            ),
+            RevealPolicy::Allowed => format!("{}: its credential may be revealed", self.connection),
         }
     }
 }

@@ -61,7 +61,7 @@ enum SandboxCommand {
         /// Seconds of a slow response, or to wait for a rate limit
         #[arg(long, value_name = "N")]
         seconds: Option<u32>,
-        /// Drop all injected faults
+        /// Remove all injected faults
         #[arg(long)]
         clear: bool,
     },

@@ -4,15 +4,16 @@ use std::net::{SocketAddr, TcpListener};
 use std::str::FromStr;
 use std::sync::Arc;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use serde::Serialize;
 use serde_json::Value;
 use url::Url;
 
 use super::ui::Ui;
+use super::value_parser::server_url;
 use super::vault::new_identity::new_identity_note;
 use super::webhook::handlers::HandlerArgs;
-use crate::config::{ServeConfig, parse_public_url};
+use crate::config::{LogFormat, ServeConfig};
 use crate::error::{Kind, Result};
 use crate::model::WorkspaceName;
 use crate::ops::serving::{self, ServeObserver, ServeRequest, WorkspaceServer};
@@ -32,13 +33,31 @@ pub(super) struct ServeArgs {
     #[arg(long, value_name = "ADDRESS")]
     bind: Option<SocketAddr>,
     /// URL at which browsers and services reach the server (default: `serve.public_url`)
-    #[arg(long, value_name = "URL", value_parser = public_url)]
+    #[arg(long, value_name = "URL", value_parser = server_url)]
     public_url: Option<Url>,
+    /// How to write the log to stderr (default: `serve.log_format`, or text)
+    #[arg(long, value_name = "FORMAT")]
+    log_format: Option<LogFormatArg>,
     /// Serve every workspace, not only this one
     #[arg(long)]
     all_workspaces: bool,
     #[command(flatten)]
     handling: HandlerArgs,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum LogFormatArg {
+    Text,
+    Json,
+}
+
+impl From<LogFormatArg> for LogFormat {
+    fn from(format: LogFormatArg) -> Self {
+        match format {
+            LogFormatArg::Text => Self::Text,
+            LogFormatArg::Json => Self::Json,
+        }
+    }
 }
 
 /// Says where the server listens; with `--json`, prints what happens.
@@ -67,30 +86,31 @@ fn json(view: &impl Serialize) -> Value {
     serde_json::to_value(view).unwrap_or_default()
 }
 
-fn public_url(text: &str) -> Result<Url, String> {
-    parse_public_url(text).ok_or_else(|| "use an https URL, or an http URL of this machine, without a query".to_owned())
+/// Returns how the log is written: as the arguments say, or else the settings.
+pub(super) fn log_format(args: &ServeArgs, settings: &ServeConfig) -> LogFormat {
+    args.log_format.map_or(settings.log_format, LogFormat::from)
 }
 
-/// Opens the port, and puts what the arguments say of the server's addresses into the settings.
+/// Opens the port, or takes over the sockets of the service manager, and puts what the arguments say into the settings.
 ///
 /// # Errors
-/// A port that cannot be used.
-pub(super) fn listen(args: &ServeArgs, settings: &mut ServeConfig) -> Result<TcpListener> {
-    let (listener, address) = serving::listen(args.bind.unwrap_or(settings.bind))?;
+/// A port or a socket that cannot be used.
+pub(super) fn listen(args: &ServeArgs, settings: &mut ServeConfig) -> Result<Vec<TcpListener>> {
+    let (listeners, address) = serving::listen(args.bind.unwrap_or(settings.bind))?;
     settings.bind = address;
     settings.public_url = args.public_url.clone().or_else(|| settings.public_url.take());
-    Ok(listener)
+    Ok(listeners)
 }
 
 pub(super) fn run(
     workspace: Workspace,
     ui: &Ui,
     args: ServeArgs,
-    listener: TcpListener,
+    listeners: Vec<TcpListener>,
     server: &dyn WorkspaceServer,
 ) -> Result<u8> {
     let request = ServeRequest {
-        listener,
+        listeners,
         max_attempts: args.handling.attempts,
         handlers: Arc::new(args.handling.handlers(&workspace)?),
     };

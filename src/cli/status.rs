@@ -7,15 +7,15 @@ use clap::Args;
 use serde::{Serialize, Serializer};
 use thiserror::Error;
 
+use super::backend::{Backend, ServerChoiceError};
 use super::table::{TableCell, TableNote, relative, remove_spare, table, with_notes};
 use super::ui::{Render, Tone, Ui};
 use super::webhook::subscription_note;
-use crate::error::{Diagnostic, Kind, Remedy, Result};
+use crate::error::{Diagnostic, Hint, Kind, Remedy, Result};
 use crate::health::{ConnectionStatus, StatusSummary};
 use crate::model::{UserId, WorkspaceName};
-use crate::ops::connections::{self, StatusRequest};
+use crate::ops::connections::StatusRequest;
 use crate::ops::workspaces;
-use crate::runtime::Workspace;
 use crate::view::connection::{ConnectionView, StatusView};
 use crate::view::workspace::{AllWorkspacesStatusView, WorkspaceStatusView};
 
@@ -48,6 +48,8 @@ pub(super) struct StatusArgs {
 pub(super) struct NoConnectionsError {
     workspace: WorkspaceName,
     chosen_by: Option<PathBuf>,
+    /// Whether it is a workspace of a server.
+    is_remote: bool,
 }
 
 fn chosen(by: Option<&Path>) -> String {
@@ -55,14 +57,18 @@ fn chosen(by: Option<&Path>) -> String {
 }
 
 impl NoConnectionsError {
-    pub(super) fn new(workspace: &Workspace) -> Self {
-        Self { workspace: workspace.name.clone(), chosen_by: workspace.chosen_by.clone() }
+    pub(super) fn new(workspace: WorkspaceName, backend: &Backend) -> Self {
+        Self { workspace, chosen_by: backend.chosen_by().map(Path::to_owned), is_remote: backend.server.is_some() }
     }
 }
 
 impl Remedy for NoConnectionsError {
     fn diagnostic(&self) -> Diagnostic {
-        Diagnostic::new(Kind::NotFound, "no_connections").run("integ workspace list")
+        let hint = match self.is_remote {
+            true => Hint::text("check that the API token may use the connections"),
+            false => Hint::run("integ workspace list"),
+        };
+        Diagnostic::new(Kind::NotFound, "no_connections").hint(hint)
     }
 }
 
@@ -73,7 +79,7 @@ const ALL_COLUMNS: usize = 6;
 /// A status listing; an empty one says which workspace it is of.
 struct StatusListing<'a> {
     view: StatusView,
-    workspace: &'a Workspace,
+    backend: &'a Backend,
     /// Whether it is of one user.
     is_filtered: bool,
 }
@@ -90,8 +96,11 @@ impl Render for StatusListing<'_> {
             return "No connections of this user.".to_owned();
         }
         if self.view.connections.is_empty() {
-            let workspace = super::ui::escape(&self.workspace.workspace_note());
-            return format!("No connections yet{workspace}. Try `integ connect slack --sandbox`.");
+            let note = super::ui::escape(&self.backend.note());
+            return match &self.backend.server {
+                Some(_) => format!("No connections{note}."),
+                None => format!("No connections yet{note}. Try `integ connect slack --sandbox`."),
+            };
         }
         connection_table(ui, &self.view.connections)
     }
@@ -189,16 +198,16 @@ fn row(connection: &ConnectionView, columns: usize, is_given: bool) -> Vec<Table
     row
 }
 
-pub(super) fn run(workspace: &Workspace, ui: &Ui, args: &StatusArgs) -> Result<u8> {
+pub(super) fn run(backend: &Backend, ui: &Ui, args: &StatusArgs) -> Result<u8> {
     if args.all_workspaces {
-        return run_all(workspace, ui, args.check);
+        return run_all(backend, ui, args.check);
     }
     let connections = args.connections.iter().map(|word| ui.project.resolve(word)).collect::<Result<Vec<_>, _>>()?;
     let request = StatusRequest { connections, user: args.user.clone() };
     loop {
-        let view = workspace.run(connections::status(workspace, request.clone()))?;
-        let summary = view.summary;
-        let listing = StatusListing { view, workspace, is_filtered: args.user.is_some() };
+        let view = backend.status(request.clone())?;
+        let (summary, workspace) = (view.summary, view.workspace.clone());
+        let listing = StatusListing { view, backend, is_filtered: args.user.is_some() };
         if args.watch && !ui.json && ui.width.is_some() {
             ui.redraw(&listing);
         }
@@ -208,14 +217,18 @@ pub(super) fn run(workspace: &Workspace, ui: &Ui, args: &StatusArgs) -> Result<u
             continue;
         }
         if args.check && summary.total == 0 {
-            return Err(NoConnectionsError::new(workspace).into());
+            return Err(NoConnectionsError::new(workspace, backend).into());
         }
         return Ok(if args.check { exit_code(&summary) } else { 0 });
     }
 }
 
 /// Shows every workspace. One that cannot be read fails the command in part, checked or not.
-fn run_all(workspace: &Workspace, ui: &Ui, check: bool) -> Result<u8> {
+fn run_all(backend: &Backend, ui: &Ui, check: bool) -> Result<u8> {
+    let workspace = &backend.workspace;
+    if backend.server.is_some() {
+        return Err(ServerChoiceError::NamedWorkspace.into());
+    }
     if let Some(environment) = &workspace.engine.environment {
         return Err(environment.workspace_required().into());
     }
@@ -225,7 +238,7 @@ fn run_all(workspace: &Workspace, ui: &Ui, check: bool) -> Result<u8> {
         return Ok(Kind::Partial.exit_code());
     }
     if check && view.summary.total == 0 {
-        return Err(NoConnectionsError::new(workspace).into());
+        return Err(NoConnectionsError::new(workspace.name.clone(), backend).into());
     }
     Ok(if check { exit_code(&view.summary) } else { 0 })
 }

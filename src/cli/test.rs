@@ -4,6 +4,7 @@ use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use thiserror::Error;
 
+use super::backend::Backend;
 use super::junit;
 use super::status::NoConnectionsError;
 use super::table::{TableCell, TableNote, table, with_notes};
@@ -12,8 +13,7 @@ use crate::env;
 use crate::error::{Diagnostic, Kind, Remedy, Result};
 use crate::health::HealthOutcome;
 use crate::model::ConnectionName;
-use crate::ops::connections::{self, TestObserver, TestRequest};
-use crate::runtime::Workspace;
+use crate::ops::connections::{StatusRequest, TestObserver, TestRequest};
 use crate::view::connection::{McpServerView, TestListView, TestView};
 
 /// Check with the services that connections work
@@ -125,10 +125,10 @@ impl TestObserver for TestProgress {
     }
 }
 
-pub(super) fn run(workspace: &Workspace, ui: &mut Ui, args: &TestArgs) -> Result<u8> {
+pub(super) fn run(backend: &Backend, ui: &mut Ui, args: &TestArgs) -> Result<u8> {
     let connections = args.connections.iter().map(|word| ui.project.resolve(word)).collect::<Result<Vec<_>, _>>()?;
     let progress = TestProgress::new(ui);
-    let view = workspace.run(connections::test(workspace, TestRequest { connections }, &progress));
+    let view = backend.test(TestRequest { connections }, &progress);
     progress.bar.finish_and_clear();
     let view = view?;
     if args.format == TestFormat::Junit {
@@ -138,7 +138,11 @@ pub(super) fn run(workspace: &Workspace, ui: &mut Ui, args: &TestArgs) -> Result
         ui.show(&view)?;
     }
     if view.tests.is_empty() {
-        return Err(NoConnectionsError::new(workspace).into());
+        let workspace = match &backend.server {
+            Some(_) => backend.status(StatusRequest::default())?.workspace,
+            None => backend.workspace.name.clone(),
+        };
+        return Err(NoConnectionsError::new(workspace, backend).into());
     }
     Ok(exit_code(&view))
 }

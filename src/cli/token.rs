@@ -5,12 +5,12 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use serde_json::Value;
 
+use super::backend::Backend;
 use super::ui::{Render, Ui};
 use super::value_parser::duration;
 use crate::env::{self, EnvInheritance};
 use crate::error::Result;
-use crate::ops::tokens::{self, TokenRequest};
-use crate::runtime::Workspace;
+use crate::ops::tokens::TokenRequest;
 use crate::view::token::TokenView;
 
 /// Print a valid access token, refreshing it first if needed
@@ -45,37 +45,32 @@ impl Render for TokenView {
     }
 }
 
-pub(super) fn run(workspace: &Workspace, ui: &mut Ui, args: &TokenArgs) -> Result<u8> {
+pub(super) fn run(backend: &Backend, ui: &mut Ui, args: &TokenArgs) -> Result<u8> {
     let request = TokenRequest { connection: ui.project.resolve(&args.connection)?, min_ttl: args.min_ttl };
     match args.format {
         TokenFormat::Plain if !ui.json => {
-            // A token that is valid needs no runtime.
-            let token = match tokens::stored_token(workspace, &request)? {
-                Some(token) => token,
-                None => workspace.run(tokens::access_token(workspace, request))?,
-            };
-            ui.raw(&format!("{}\n", token.expose()));
+            ui.raw(&format!("{}\n", backend.access_token(request)?.expose()));
         }
         TokenFormat::Plain | TokenFormat::Json => {
             ui.json = true;
-            ui.show(&workspace.run(tokens::token(workspace, request))?)?;
+            ui.show(&backend.token(request)?)?;
         }
         TokenFormat::Header => {
-            let view = workspace.run(tokens::token_headers(workspace, request))?;
+            let view = backend.token_headers(request)?;
             let lines = view.headers.iter().map(|(name, value)| format!("{name}: {}\n", value.expose()));
             ui.raw(&lines.collect::<String>());
         }
         TokenFormat::Headers => {
-            let view = workspace.run(tokens::token_headers(workspace, request))?;
+            let view = backend.token_headers(request)?;
             let headers = view.headers.iter().map(|(name, value)| (name.clone(), Value::from(value.expose().as_str())));
             ui.show_document(&Value::Object(headers.collect()).to_string())?;
         }
         TokenFormat::IdToken => {
-            ui.raw(&format!("{}\n", workspace.run(tokens::id_token(workspace, request))?.expose()));
+            ui.raw(&format!("{}\n", backend.id_token(request)?.expose()));
         }
         TokenFormat::Env => {
             let inherited = env::inherited_vars(EnvInheritance::Full);
-            let view = workspace.run(tokens::token_variables(workspace, request, inherited))?;
+            let view = backend.token_variables(request, inherited)?;
             for (variable, value) in &view.variables {
                 ui.raw(&format!("export {variable}='{}'\n", value.expose().replace('\'', "'\\''")));
             }

@@ -4,6 +4,7 @@ use std::io::{self, IsTerminal, Write};
 
 use serde::Serialize;
 use serde_json::Value;
+use url::Url;
 
 use super::global::{ColorChoice, GlobalArgs};
 use super::stdout::{eprint, print, terminal_height, terminal_width};
@@ -17,6 +18,7 @@ use crate::model::WorkspaceName;
 use crate::runtime::EnvironmentConnections;
 use crate::view::error::{ErrorDetailView, ErrorView};
 
+use super::escape::wrap_message;
 pub(super) use super::escape::{escape, escape_lines, harmless_json, settled};
 pub(super) use super::stdout::{is_reader_closed, note_reader, output_error};
 
@@ -47,6 +49,10 @@ pub(super) struct Ui {
     workspace: Option<WorkspaceName>,
     /// What takes the place of a workspace: hints do not lead to `connect` then.
     pub environment: Option<EnvironmentConnections>,
+    /// The server to use in place of the local store.
+    pub server: Option<Url>,
+    /// Whether stderr is a log of JSON objects, which notes and errors belong to.
+    pub logs_json: bool,
 }
 
 /// The colour that goes with a word; the word alone says as much.
@@ -78,6 +84,8 @@ impl Ui {
             project: ProjectConfig::default(),
             workspace: global.workspace.as_ref().and_then(|name| name.parse().ok()),
             environment: None,
+            server: global.server.clone(),
+            logs_json: false,
         }
     }
 
@@ -96,6 +104,8 @@ impl Ui {
             project: ProjectConfig::default(),
             workspace: None,
             environment: None,
+            server: None,
+            logs_json: false,
         }
     }
 
@@ -207,18 +217,34 @@ impl Ui {
 
     /// A note on stderr: what happened.
     pub(super) fn note(&self, text: &str) {
-        if !self.quiet {
-            eprint(&format!("{}\n", escape_lines(text)));
+        if self.logs_json {
+            tracing::warn!("{text}");
+        } else if !self.quiet {
+            eprint(&format!("{}\n", self.message(text, 0)));
         }
     }
 
     pub(super) fn warning(&self, text: &str) {
-        eprint(&format!("{} {}\n", self.paint_err(Tone::Warn, "warning:"), escape_lines(text)));
+        let label = "warning:";
+        eprint(&format!("{} {}\n", self.paint_err(Tone::Warn, label), self.message(text, label.len() + 1)));
+    }
+
+    /// A message for stderr, with its lines broken between words on a terminal; the first one follows a label.
+    fn message(&self, text: &str, label: usize) -> String {
+        let text = escape_lines(text);
+        match self.width.filter(|_| self.stderr_is_terminal) {
+            Some(width) => wrap_message(&text, width, label),
+            None => text,
+        }
     }
 
     /// An error: what failed, why, and the command that fixes it.
     pub(super) fn error(&self, error: &Error) {
         let hint = self.hint(error);
+        if self.logs_json {
+            let hint = hint.as_ref().map(ToString::to_string).unwrap_or_default();
+            return tracing::error!(code = error.code(), hint, "{}", error.on_one_line());
+        }
         if self.json {
             let detail = ErrorDetailView {
                 code: error.code(),
@@ -229,12 +255,17 @@ impl Ui {
             };
             return eprint(&format!("{}\n", harmless_json(&versioned(&ErrorView { error: detail }))));
         }
-        eprint(&format!("{} {}\n", self.paint_err(Tone::Bad, "error:"), escape_lines(&error.message())));
+        let error_text = self.message(&error.message(), "error: ".len());
+        eprint(&format!("{} {error_text}\n", self.paint_err(Tone::Bad, "error:")));
         for cause in error.causes() {
-            eprint(&format!("  because: {}\n", escape_lines(&cause)));
+            eprint(&format!("  because: {}\n", self.message(&cause, "  because: ".len())));
         }
         if let Some(hint) = hint {
-            eprint(&format!("{} {}\n", self.paint_err(Tone::Good, "hint:"), escape_lines(&hint.to_string())));
+            // A hint that is only a command stays whole.
+            let is_command = hint.text.is_empty() && hint.command.is_some();
+            let text = hint.to_string();
+            let text = if is_command { escape_lines(&text) } else { self.message(&text, "hint: ".len()) };
+            eprint(&format!("{} {text}\n", self.paint_err(Tone::Good, "hint:")));
         }
     }
 
@@ -248,6 +279,7 @@ impl Ui {
         let hint = error.hint();
         if let (Some(command), Some(_)) =
             (hint.as_ref().and_then(|hint| hint.command.as_deref()), env::var_os(&env::CI))
+            && self.server.is_none()
             && command.starts_with("integ connect ")
             && !command.contains("--sandbox")
         {

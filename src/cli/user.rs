@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 
-use super::table::{TableCell, table_of_numbers};
+use super::table::{TableCell, count, table_of_numbers};
 use super::ui::{Render, Ui};
 use crate::error::Result;
 use crate::model::UserId;
@@ -12,7 +12,7 @@ use crate::view::user::{DeletedUserView, UserDetailView, UserListView, UserView}
 
 /// List, show and delete your own users
 ///
-/// A user is an ID of yours on connections, links and consents. integ knows nothing else of your users.
+/// A user is an ID of your own on connections, links and consents. integ knows nothing else about your users.
 #[derive(Debug, Args)]
 pub(super) struct UserArgs {
     #[command(subcommand)]
@@ -31,14 +31,14 @@ enum UserCommand {
     },
     /// Delete a user: revoke their grants, and erase everything that names them
     ///
-    /// Erases the user's connections with their tokens, records, events and schedules, and links and consents. The store is
-    /// written again without them. Only audit entries stay. Backups made before still contain the user, as do files that
-    /// you exported and messages that you sent.
+    /// Erases the user's connections with their tokens, records, events and schedules, and links and consents. The file
+    /// of the store is then rewritten without them. Only audit entries stay. Earlier backups still contain the user,
+    /// and so do files that you exported and messages that you sent.
     Delete {
         /// ID of the user
         #[arg(value_name = "USER")]
         user: UserId,
-        /// Erase connections as well whose grants cannot be revoked
+        /// Also erase connections whose grants cannot be revoked
         #[arg(long)]
         force: bool,
         /// Do not ask
@@ -74,11 +74,11 @@ fn consequences(view: &UserDetailView) -> String {
     let names = view.connections.iter().map(ToString::to_string).collect::<Vec<_>>();
     let connections = if names.is_empty() { "no connections".to_owned() } else { names.join(", ") };
     format!(
-        "This erases everything of user {}: {connections}, {} records, {} links, {} consents. It cannot be undone.",
+        "This erases all data of user {}: {connections}, {}, {}, {}. It cannot be undone.",
         view.user,
-        view.records,
-        view.links,
-        view.consents.len()
+        count(view.records, "record"),
+        count(view.links, "link"),
+        count(view.consents.len(), "consent")
     )
 }
 
@@ -96,8 +96,10 @@ impl Render for UserListView {
         let rows = table_of_numbers(ui, &headings, self.users.iter().map(row).collect(), 1..4);
         let summary = &self.summary;
         format!(
-            "{rows}\n{} users, {} connections, {} per user",
-            summary.users, summary.connections, summary.connections_per_user
+            "{rows}\n{}, {}, {} per user on average",
+            count(summary.users, "user"),
+            count(summary.connections, "connection"),
+            summary.connections_per_user
         )
     }
 }
@@ -128,11 +130,11 @@ impl Render for DeletedUserView {
             lines.push(format!("Erased {} ({}){failure}", connection.connection, connection.result));
         }
         lines.push(format!(
-            "Deleted user {}: {} connections with their records and events, {} links, {} consents. Audit entries stay.",
+            "Deleted user {}: {} with records and events, {}, {}. Audit entries stay.",
             self.user,
-            self.connections.len(),
-            self.links,
-            self.consents
+            count(self.connections.len(), "connection"),
+            count(self.links, "link"),
+            count(self.consents, "consent")
         ));
         lines.join("\n")
     }

@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use thiserror::Error;
+use url::Url;
 
 use crate::clock::{self, Timestamp};
+use crate::config::parse_public_url;
 use crate::error::{Diagnostic, Hint, Kind, Remedy};
 use crate::runtime::Workspace;
 
@@ -37,6 +39,12 @@ pub(super) fn event_number(text: &str) -> Result<i64, String> {
 /// Parses the number of a sync run.
 pub(super) fn job_number(text: &str) -> Result<i64, String> {
     text.parse().map_err(|_| "runs have numbers, which `integ job list` lists".to_owned())
+}
+
+/// Parses the URL of a server: https, or http on this machine.
+pub(super) fn server_url(text: &str) -> Result<Url, String> {
+    let expected = "use an https URL, or an http URL of this machine, without a query";
+    parse_public_url(text).ok_or_else(|| expected.to_owned())
 }
 
 /// Parses `NAME=VALUE`.

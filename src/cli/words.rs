@@ -117,10 +117,8 @@ impl WordParser<'_> {
 
 fn attachment(path: &str, bytes: Vec<u8>) -> Attachment {
     let name = std::path::Path::new(path).file_name().and_then(|name| name.to_str()).unwrap_or("file");
-    // What reaches a header or a part's head must not end it.
-    let name: String = name.chars().map(|c| if c.is_control() || c == '"' { '_' } else { c }).collect();
-    let content_type = mime_guess::from_path(&name).first_or_octet_stream().to_string();
-    Attachment { name, content_type, bytes }
+    let content_type = mime_guess::from_path(name).first_or_octet_stream().to_string();
+    Attachment::new(name, &content_type, bytes)
 }
 
 /// A value as the user typed it, without being JSON by intention.

@@ -35,7 +35,7 @@ fn apply(config: &mut Config, prefix: &str, table: &toml::de::DeTable<'_>) -> Re
             continue;
         }
         let key = KEYS.iter().find(|key| key.name == path).ok_or_else(|| {
-            let likely = super::edit::closest_key(&path).map_or(String::new(), |key| format!(", did you mean {key}?"));
+            let likely = super::keys::closest_key(&path).map_or(String::new(), |key| format!(", did you mean {key}?"));
             (name.span().start, format!("{path} is not a setting{likely}"))
         })?;
         let text = match value.get_ref() {

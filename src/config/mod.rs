@@ -5,6 +5,7 @@
 mod allow;
 mod directories;
 mod edit;
+mod keys;
 mod load;
 mod monitoring;
 mod project;
@@ -18,11 +19,12 @@ use url::Url;
 
 pub use allow::AllowedAddress;
 pub use directories::Folders;
-pub use edit::{ConfigKey, KEYS, find_key, set, unset};
+pub use edit::{set, unset};
+pub use keys::{ConfigKey, KEYS, find_key};
 pub use load::load;
 pub use monitoring::{AlertsConfig, CheckInterval, HealthConfig};
 pub use project::{ProjectConfig, ProjectError};
-pub use serve::{ServeConfig, WebOrigin, parse_public_url};
+pub use serve::{LogFormat, ProxyNetwork, ServeConfig, WebOrigin, parse_public_url};
 
 use crate::error::{Diagnostic, Hint, Kind, Remedy};
 use crate::files::TrustError;
@@ -48,6 +50,7 @@ pub struct Config {
     pub rate_limits: RateLimitsConfig,
     pub audit: AuditConfig,
     pub consents: ConsentsConfig,
+    pub connectors: ConnectorsConfig,
     pub health: HealthConfig,
     pub alerts: AlertsConfig,
 }
@@ -94,6 +97,15 @@ pub struct ConsentsConfig {
     pub required: Vec<ConsentPurpose>,
     /// The current version of the caller's policy: consents to an older one are outdated.
     pub policy_version: u32,
+}
+
+/// `[connectors]`: what callers of the API may install.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConnectorsConfig {
+    /// How many connectors a workspace may have installed.
+    pub max_per_workspace: u32,
+    /// Bytes of a connector's file.
+    pub max_size: usize,
 }
 
 /// `[webhooks]`: what is received.
@@ -189,6 +201,7 @@ impl Default for Config {
             rate_limits: RateLimitsConfig { free: 60, pro: 1_000, enterprise: 5_000 },
             audit: AuditConfig { local: false, retention_days: 2555 },
             consents: ConsentsConfig { required: Vec::new(), policy_version: 1 },
+            connectors: ConnectorsConfig { max_per_workspace: 100, max_size: 1024 * 1024 },
             health: HealthConfig::default(),
             alerts: AlertsConfig::default(),
             workspace: "default".to_owned(),

@@ -1,9 +1,12 @@
 //! `[serve]`: where programs and browsers reach this machine.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 
+use ipnet::IpNet;
 use url::{Host, Url};
+
+use crate::model::words;
 
 /// The path of the OAuth callback, below the public URL.
 const CALLBACK_PATH: &str = "oauth/callback";
@@ -22,6 +25,46 @@ pub struct ServeConfig {
     pub hosts: Vec<String>,
     /// The origins that a browser may be sent to after a sign-in, beside that of the public URL.
     pub return_origins: Vec<WebOrigin>,
+    /// The proxies in front of the server: only what they say of callers is believed.
+    pub trusted_proxies: Vec<ProxyNetwork>,
+    pub log_format: LogFormat,
+}
+
+/// How the log is written to stderr.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    #[default]
+    Text,
+    /// A JSON object on each line.
+    Json,
+}
+
+words!(LogFormat { Text => "text", Json => "json" });
+
+/// The address of a proxy, or a block of addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProxyNetwork(IpNet);
+
+impl ProxyNetwork {
+    /// Returns whether an address is that of the proxy. An IPv4 address may be written as IPv6.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        self.0.contains(&address.to_canonical())
+    }
+}
+
+impl FromStr for ProxyNetwork {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let network = text.parse::<IpAddr>().map(|address| IpNet::from(address.to_canonical()));
+        network.or_else(|_| text.parse::<IpNet>().map(|network| network.trunc())).map(Self).map_err(|_| ())
+    }
+}
+
+impl std::fmt::Display for ProxyNetwork {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.0.prefix_len() == self.0.max_prefix_len() { self.0.addr().fmt(f) } else { self.0.fmt(f) }
+    }
 }
 
 impl Default for ServeConfig {
@@ -31,6 +74,8 @@ impl Default for ServeConfig {
             public_url: None,
             hosts: Vec::new(),
             return_origins: Vec::new(),
+            trusted_proxies: Vec::new(),
+            log_format: LogFormat::default(),
         }
     }
 }
@@ -47,6 +92,16 @@ impl ServeConfig {
             address.set_ip(Ipv4Addr::LOCALHOST.into());
         }
         Url::parse(&format!("http://{address}/")).ok()
+    }
+
+    /// Returns the path below which a proxy has the server: empty, or `/integ`.
+    pub fn base_path(&self) -> &str {
+        self.public_url.as_ref().map_or("", |url| url.path().trim_end_matches('/'))
+    }
+
+    /// Returns the URL of the sandbox's pages, which its links are appended to.
+    pub fn sandbox_url(&self, emulator: &str) -> Option<Url> {
+        self.public_url()?.join("sandbox/").ok()?.join(emulator).ok()
     }
 
     /// Returns the redirect URI of sign-ins that the server begins.
@@ -143,6 +198,21 @@ mod tests {
         for bad in ["http://example.com", "https://u:p@example.com", "https://example.com/?a", "ftp://x", "example.com"]
         {
             assert_eq!(parse_public_url(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_proxy_is_an_address_or_a_block() {
+        let proxy = |text: &str| text.parse::<ProxyNetwork>();
+        let is_in = |text: &str, address: &str| proxy(text).unwrap().contains(address.parse().unwrap());
+        assert!(is_in("127.0.0.1", "127.0.0.1") && is_in("127.0.0.1", "::ffff:127.0.0.1"));
+        assert!(!is_in("127.0.0.1", "127.0.0.2") && !is_in("::1", "127.0.0.1"));
+        assert!(is_in("10.1.2.3/16", "10.1.200.1") && !is_in("10.1.0.0/16", "10.2.0.1"));
+        assert!(is_in("fd00::/8", "fd12::1"));
+        assert_eq!(proxy("10.1.2.3/16").unwrap().to_string(), "10.1.0.0/16");
+        assert_eq!(proxy("::1").unwrap().to_string(), "::1");
+        for bad in ["", "proxy.internal", "10.0.0.0/33", "*"] {
+            assert!(proxy(bad).is_err(), "{bad}");
         }
     }
 

@@ -30,7 +30,8 @@ pub struct RegisteredApp {
 
 /// Returns the client registered for a connector at a server: the workspace's, then the global one, then
 /// `<CONNECTOR>_CLIENT_ID` and `<CONNECTOR>_CLIENT_SECRET`. Absent `server` is the connector's own. The environment's client is
-/// sent to another server only if a variable such as `OIDC_ISSUER` names that server.
+/// sent to another server only if a variable such as `OIDC_ISSUER` names that server. A connector that a caller of the API
+/// installed has the workspace's clients alone.
 ///
 /// # Errors
 /// The vault's.
@@ -40,7 +41,10 @@ pub async fn find_client(
     server: Option<&AuthorizationServer>,
 ) -> Result<Option<RegisteredApp>> {
     let own = if workspace.has_vault() { Some(workspace.store().await?) } else { None };
-    for (store, source) in [(own, AppSource::Workspace), (workspace.engine.global_store().await?, AppSource::Global)] {
+    // Callers chose where what they installed sends a secret: it gets none that was meant for all workspaces.
+    let is_from_caller = workspace.catalogue().is_of_workspace(connector);
+    let global = if is_from_caller { None } else { workspace.engine.global_store().await? };
+    for (store, source) in [(own, AppSource::Workspace), (global, AppSource::Global)] {
         let Some(store) = store else { continue };
         let mut apps = store.apps().for_connector(connector).await?;
         let url = server.map(|server| server.url.as_str());
@@ -52,6 +56,9 @@ pub async fn find_client(
             let OAuthApp { client, updated_at, .. } = apps.swap_remove(index);
             return Ok(Some(RegisteredApp { client, source, updated_at: Some(updated_at), is_unassigned: unassigned }));
         }
+    }
+    if is_from_caller {
+        return Ok(None);
     }
     let prefix = connector.to_ascii_uppercase().replace('-', "_");
     if let Some(AuthorizationServer { param, value, .. }) = server {

@@ -220,9 +220,9 @@ pub(super) fn check_text(
     } else if text.chars().any(char::is_control) {
         "it holds control characters or line breaks".to_owned()
     } else if !field.prefixes.is_empty() && !field.prefixes.iter().any(|prefix| text.starts_with(prefix.as_str())) {
-        format!("it does not start with {}", field.prefixes.join(", "))
+        format!("it does not begin with {}", field.prefixes.join(" or "))
     } else if let Some(part) = field.contains.as_ref().filter(|part| !text.contains(part.as_str())) {
-        format!("it does not hold {part:?}")
+        format!("it does not contain {part:?}")
     } else {
         return Ok(());
     };

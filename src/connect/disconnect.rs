@@ -43,7 +43,7 @@ pub(super) struct DisconnectError {
 impl Remedy for DisconnectError {
     fn diagnostic(&self) -> Diagnostic {
         let local = format!("integ disconnect {} --local", self.connection);
-        let forget = "forget it here, and end it in the service's own settings:";
+        let forget = "remove it here only, and revoke its access in the service's settings:";
         let hint = self.source.hint_for(self.connection.connector(), &self.reconnect, &AuthCapabilities::default());
         let text = hint.map_or(forget.to_owned(), |hint| format!("{hint}; or {forget}"));
         self.source.diagnostic().hint(Hint::new(text, local)).connection(&self.connection)

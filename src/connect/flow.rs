@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use url::Url;
@@ -174,7 +175,7 @@ impl<'a> ConnectFlow<'a> {
         prompter: &'a dyn Prompter,
         callback: CallbackTarget<'a>,
     ) -> Result<Self> {
-        let connector = workspace.engine.catalogue.get(&request.connector)?;
+        let connector = workspace.catalogue().get(&request.connector)?;
         let name = ConnectionName::new(&connector.id, request.account.as_deref())?;
         if let Some(audit) = workspace.audit_entry() {
             audit.add_connection(&name, request.user.as_ref());
@@ -204,18 +205,18 @@ impl<'a> ConnectFlow<'a> {
 
     /// Chooses the method and its parameters, and returns the connection as it will be, with its route.
     pub(super) async fn new_session(&mut self) -> Result<Session> {
-        let connector = self.workspace.engine.catalogue.get(&self.request.connector)?;
+        let connector = self.workspace.catalogue().get(&self.request.connector)?;
         let name = ConnectionName::new(&connector.id, self.request.account.as_deref())?;
         let (auth_name, auth) = self.choose_auth(&connector)?;
         self.set_capabilities(auth);
         let params = self.resolve_params(&connector, auth_name, auth)?;
         let connection = self.draft_connection(name, auth_name, params);
         self.ensure_same_resource(auth, &connection)?;
-        self.session_of(connector.clone(), connection).await
+        self.session_of(Arc::clone(&connector), connection).await
     }
 
     /// Returns the session of a connection that is not stored yet.
-    pub(super) async fn session_of(&self, connector: Connector, connection: Connection) -> Result<Session> {
+    pub(super) async fn session_of(&self, connector: Arc<Connector>, connection: Connection) -> Result<Session> {
         let auth = connector.auth_method(Some(&connection.auth))?.1.clone();
         let (name, params) = (&connection.name, &connection.params);
         let route = match (&self.request.origin, self.request.is_sandbox) {
@@ -376,7 +377,9 @@ impl<'a> ConnectFlow<'a> {
         auth: &str,
         params: BTreeMap<String, String>,
     ) -> Connection {
+        // Callers chose the hosts of what they installed.
         let is_guarded = self.request.is_guarded
+            || self.workspace.catalogue().is_of_workspace(name.connector())
             || self.previous.as_ref().is_some_and(|before| !self.reads_environment() && before.connection.is_guarded());
         let metadata = is_guarded.then(|| (GUARDED_HOSTS.to_owned(), "true".to_owned())).into_iter().collect();
         Connection {

@@ -53,7 +53,7 @@ pub struct ConnectRequest {
     pub account: Option<String>,
     /// The authentication method; the connector's usual one if absent.
     pub auth: Option<String>,
-    /// In place of the connector's defaults.
+    /// Scopes to request, instead of the connector's defaults.
     pub scopes: Vec<String>,
     /// In addition to the requested scopes of the connection, or the defaults.
     pub added_scopes: Vec<String>,
@@ -195,7 +195,7 @@ pub enum ConnectError {
         expected: &'static str,
         example: Option<String>,
     },
-    #[error("invalid {prompt} for {command}: {why}")]
+    #[error("invalid value for \"{prompt}\" of {command}: {why}")]
     InvalidKey { command: ConnectCommand, prompt: String, why: String, flag: Box<str> },
     #[error("this is not a {value}: {reason}")]
     InvalidClient { value: &'static str, reason: &'static str },
@@ -211,7 +211,7 @@ pub enum ConnectError {
     HttpsRedirectRequired { command: ConnectCommand },
     #[error("{command} accepts only https redirect URIs, and the server's public URL is not https")]
     HttpsPublicUrlRequired { command: ConnectCommand },
-    #[error("the grant covers several: {}", labels.join(", "))]
+    #[error("the grant covers several accounts or sites: {}", labels.join(", "))]
     ChoiceRequired { command: ConnectCommand, param: String, labels: Vec<String> },
     #[error("the grant covers nothing to connect")]
     EmptyGrant,
@@ -229,7 +229,7 @@ pub enum ConnectError {
     ScopesDropped { name: ConnectionName, dropped: Vec<String>, hint: Box<Hint> },
     #[error("{name} is connected to {expected}, but you signed in as {found}; nothing was changed")]
     AccountMismatch { name: ConnectionName, expected: Box<str>, found: Box<str>, connect: Box<str> },
-    #[error("the vendor did not answer the follow-up call as expected: status {status}")]
+    #[error("the service did not answer the follow-up call as expected: status {status}")]
     FollowUp { status: u16 },
     #[error("{name} is already a live connection{target}")]
     NameTaken { name: ConnectionName, target: String, command: String },
@@ -333,7 +333,7 @@ impl Remedy for ConnectError {
 fn consent_diagnostic(status: u16) -> Diagnostic {
     let hint = match status {
         500 => Hint::new("free some disk space, then check the vault:", "integ vault check"),
-        _ => Hint::new("forget the scripted faults of the sandbox:", "integ sandbox reset"),
+        _ => Hint::new("remove the injected faults of the sandbox:", "integ sandbox reset"),
     };
     Diagnostic::new(Kind::Rejected, "sandbox_consent_failed").hint(hint)
 }

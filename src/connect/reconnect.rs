@@ -64,7 +64,7 @@ pub async fn reconnect_request(
     options: &ReconnectOptions,
 ) -> Result<(ConnectRequest, bool)> {
     let connection = workspace.connection(name).await?;
-    let connector = workspace.engine.catalogue.get(name.connector())?;
+    let connector = workspace.catalogue().get(name.connector())?;
     let (_, auth) = connector.auth_method(Some(&connection.auth))?;
     // The settings are kept even if the keyring has lost the tokens.
     let loaded = workspace.engine.token_vault.load(workspace.store().await?, name).await.ok().flatten();

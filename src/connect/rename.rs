@@ -10,9 +10,9 @@ use crate::runtime::Workspace;
 /// Why a connection cannot have a name.
 #[derive(Debug, Error)]
 pub enum RenameError {
-    #[error("connection {0} already exists")]
+    #[error("connection \"{0}\" already exists")]
     NameTaken(ConnectionName),
-    #[error("it is already named {0}")]
+    #[error("the connection is already named {0}")]
     SameName(ConnectionName),
 }
 

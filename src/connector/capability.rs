@@ -253,8 +253,8 @@ fn expansion(connector: &Connector, auth: &AuthMethod, template: &Template) -> (
             let patterns = declared.filter(|_| param.is_none());
             replacements.extend(patterns.map_or_else(|| vec![open.clone()], Clone::clone));
             deciders.push(match param {
-                Some(_) => format!("you decide {open}"),
-                None => format!("an answer decides {name}"),
+                Some(_) => format!("you choose {open}"),
+                None => format!("the service's answer decides {name}"),
             });
         }
         let fill = |text: &String| replacements.iter().map(|value| text.replace(&open, value)).collect::<Vec<_>>();
@@ -327,12 +327,12 @@ mod tests {
         assert_eq!(
             found(text),
             [
-                "{team}.acme.example: API; you decide {team}",
+                "{team}.acme.example: API; you choose {team}",
                 "eu.login.example: authorize (oauth)",
                 "us.login.example: authorize (oauth)",
                 "site.example: token (oauth)",
-                "{site}: token (oauth); you decide {site}",
-                "*.instances.example: revoke (oauth); an answer decides instance",
+                "{site}: token (oauth); you choose {site}",
+                "*.instances.example: revoke (oauth); the service's answer decides instance",
                 "health.example:8443: health check",
             ]
         );

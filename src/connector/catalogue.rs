@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Deserialize;
 use toml::Spanned;
@@ -75,6 +76,11 @@ pub enum ConnectorSource {
         path: PathBuf,
         replaces_built_in: bool,
     },
+    /// Installed by a caller of the workspace's API.
+    Workspace {
+        /// The file, which workspaces share.
+        path: PathBuf,
+    },
 }
 
 impl ConnectorSource {
@@ -82,16 +88,17 @@ impl ConnectorSource {
     pub fn path(&self) -> Option<&Path> {
         match self {
             Self::BuiltIn => None,
-            Self::UserFile(path) | Self::Installed { path, .. } => Some(path),
+            Self::UserFile(path) | Self::Installed { path, .. } | Self::Workspace { path } => Some(path),
         }
     }
 
-    /// `built-in`, `own` or `installed`.
+    /// `built-in`, `own`, `installed` or `workspace`.
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::BuiltIn => "built-in",
             Self::UserFile(_) => "own",
             Self::Installed { .. } => "installed",
+            Self::Workspace { .. } => "workspace",
         }
     }
 
@@ -101,16 +108,29 @@ impl ConnectorSource {
     }
 }
 
+/// Parsed connectors in memory: more than are compiled in, so that only a folder with many files has some parsed again.
+const MAX_PARSED: usize = 64;
+
 /// The connectors compiled in and those in the user's folder.
 #[derive(Clone, Debug)]
 pub struct Catalogue {
     folder: PathBuf,
+    /// The folder of the pins of one workspace's own connectors; absent for the catalogue of the machine.
+    pub(super) workspace: Option<PathBuf>,
+    parsed: Arc<Mutex<BTreeMap<String, ParsedConnector>>>,
+}
+
+/// A connector, and the text that it was parsed from: a server uses one for many requests, and the file may change meanwhile.
+#[derive(Clone, Debug)]
+struct ParsedConnector {
+    text: String,
+    connector: Arc<Connector>,
 }
 
 impl Catalogue {
     /// Creates a catalogue with the user's connector folder, which need not exist; nothing is read yet.
     pub fn new(folder: &Path) -> Self {
-        Self { folder: folder.to_owned() }
+        Self { folder: folder.to_owned(), workspace: None, parsed: Arc::default() }
     }
 
     /// The user's folder, which need not be there.
@@ -120,6 +140,10 @@ impl Catalogue {
 
     /// Whether a connector has this id. No connector is parsed.
     pub fn contains(&self, id: &str) -> bool {
+        self.contains_on_machine(id) || self.workspace_ids().iter().any(|known| known == id)
+    }
+
+    pub(super) fn contains_on_machine(&self, id: &str) -> bool {
         built_in(id).is_some() || (is_valid_id(id) && std::fs::symlink_metadata(self.path_of(id)).is_ok())
     }
 
@@ -154,6 +178,11 @@ impl Catalogue {
             };
             ids.insert(id, source);
         }
+        for id in self.workspace_ids() {
+            if let Ok(Some((_, source))) = self.workspace_file(&id) {
+                ids.entry(id).or_insert(source);
+            }
+        }
         ids.into_iter().collect()
     }
 
@@ -169,13 +198,17 @@ impl Catalogue {
         Ok(Some(pin.map(|pin| pin.capabilities.variables).unwrap_or_default()))
     }
 
-    /// One connector, parsed.
+    /// Returns a connector, parsed. The file is read again each time, and parsed again if it has changed.
     ///
     /// # Errors
     /// [`ConnectorError::Unknown`] with the likely one, [`ConnectorError::Invalid`] with the first mistake,
     /// [`ConnectorError::ChecksumMismatch`] for an installed one that is not what was installed.
-    pub fn get(&self, id: &str) -> Result<Connector, ConnectorError> {
+    pub fn get(&self, id: &str) -> Result<Arc<Connector>, ConnectorError> {
         let (text, source) = self.text(id)?;
+        let mut parsed = self.parsed.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = parsed.get(id).filter(|known| known.text == text) {
+            return Ok(Arc::clone(&known.connector));
+        }
         let invalid =
             |first| ConnectorError::Invalid { id: id.to_owned(), first, path: source.path().map(Path::to_owned) };
         match parse(&text) {
@@ -183,7 +216,14 @@ impl Catalogue {
             Ok(connector) if connector.id != id => {
                 Err(invalid(format!("id: {:?} is not the name of its file", connector.id)))
             }
-            Ok(connector) => Ok(connector),
+            Ok(connector) => {
+                if parsed.len() >= MAX_PARSED {
+                    parsed.pop_first();
+                }
+                let connector = Arc::new(connector);
+                parsed.insert(id.to_owned(), ParsedConnector { text, connector: Arc::clone(&connector) });
+                Ok(connector)
+            }
             // The message with its line is worth the second parse: it is the user's own file.
             Err(first) => Err(invalid(validate(&text).first().map_or(first, ToString::to_string))),
         }
@@ -196,6 +236,11 @@ impl Catalogue {
     pub fn text(&self, id: &str) -> Result<(String, ConnectorSource), ConnectorError> {
         let built_in = built_in(id);
         if let Some(found) = self.file(id, built_in.is_some())? {
+            return Ok(found);
+        }
+        if built_in.is_none()
+            && let Some(found) = self.workspace_file(id)?
+        {
             return Ok(found);
         }
         match built_in {

@@ -12,6 +12,7 @@ use super::{
     Action, ActionParam, AuthMethod, Connector, FieldKind, Param, ParamKind, SignatureAlgorithm, SignatureScheme,
     SignedPart, Stream,
 };
+use crate::model::Effect;
 
 /// The version of the descriptor's shape.
 pub const VERSION: u32 = 1;
@@ -83,6 +84,8 @@ pub struct ActionDescriptor {
     pub output: IndexMap<String, String>,
     /// Whether a repetition does its work once.
     pub idempotent: bool,
+    /// What it does at the service: `read`, `write` or `destroy`.
+    pub effect: Effect,
 }
 
 /// Events that the service sends through webhooks.
@@ -256,7 +259,8 @@ fn object(properties: &Map<String, Value>, required: &[String]) -> Value {
     json!({ "type": "object", "properties": properties, "required": required, "additionalProperties": false })
 }
 
-fn describe_action(connector: &Connector, name: &str, action: &Action) -> ActionDescriptor {
+/// Describes an action of a connector. Pure.
+pub fn describe_action(connector: &Connector, name: &str, action: &Action) -> ActionDescriptor {
     let ways = if action.auth.is_empty() { connector.auth.keys().cloned().collect() } else { action.auth.clone() };
     let keyed = action.idempotency.is_some() || connector.api.idempotency.is_some();
     ActionDescriptor {
@@ -269,6 +273,7 @@ fn describe_action(connector: &Connector, name: &str, action: &Action) -> Action
         input: input(action),
         output: action.result.iter().map(|(name, at)| (name.clone(), at.to_string())).collect(),
         idempotent: keyed || !action.method.is_non_idempotent(),
+        effect: action.effect(),
     }
 }
 
@@ -399,6 +404,7 @@ mod tests {
                 },
                 "output": {"card_id": "/id"},
                 "idempotent": true,
+                "effect": "destroy",
             }],
             "triggers": [{"name": "card_added", "about": "A card was added", "scopes": ["write"]}],
             "webhook_proofs": [],

@@ -85,13 +85,13 @@ fn lines(mistakes: &[FileDiagnostic]) -> String {
 impl Remedy for InstallError {
     fn diagnostic(&self) -> Diagnostic {
         match self {
-            Self::TooLarge { .. } => Diagnostic::new(Kind::Failed, "too_large"),
+            Self::TooLarge { .. } => Diagnostic::new(Kind::Rejected, "too_large"),
             Self::InvalidId { .. } | Self::Invalid { path: None, .. } => {
-                Diagnostic::new(Kind::Failed, "invalid_connector")
+                Diagnostic::new(Kind::Rejected, "invalid_connector")
             }
-            Self::Invalid { path: Some(path), .. } => Diagnostic::new(Kind::Failed, "invalid_connector")
+            Self::Invalid { path: Some(path), .. } => Diagnostic::new(Kind::Rejected, "invalid_connector")
                 .run(format!("integ connector validate {}", path.display())),
-            Self::ChecksumMismatch { .. } => Diagnostic::new(Kind::Failed, "sha256_mismatch")
+            Self::ChecksumMismatch { .. } => Diagnostic::new(Kind::Rejected, "sha256_mismatch")
                 .hint(Hint::text("do not install it; ask the source of the SHA-256 why they differ")),
             Self::ReplacesBuiltIn { source_name: from, .. } => Diagnostic::new(Kind::Usage, "built_in_connector")
                 .hint(Hint::new("to replace it with yours:", format!("integ connector install {from} --replace"))),
@@ -117,6 +117,11 @@ impl Remedy for InstallError {
 }
 
 impl InstallCandidate {
+    /// Returns the text of the file.
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
     /// Checks what was read from `source`; `path` is its file, where it is one. `expected` is the SHA-256 that it must
     /// have, in hex.
     ///

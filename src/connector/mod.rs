@@ -14,6 +14,7 @@ mod env_variables;
 mod hosts;
 mod install;
 mod model;
+mod of_workspace;
 mod openapi;
 mod paging;
 mod param_input;
@@ -38,7 +39,7 @@ pub use calendar_fields::{any_holds, service_zone};
 pub use capability::{Capabilities, HostUse, url_templates};
 pub use catalogue::{BUILT_IN, Catalogue, ConnectorSource, parse};
 pub use charset::is_shell_safe;
-pub use descriptor::{ActionDescriptor, Descriptor, VERSION as DESCRIPTOR_VERSION, descriptor};
+pub use descriptor::{ActionDescriptor, Descriptor, VERSION as DESCRIPTOR_VERSION, describe_action, descriptor};
 pub use draft::{
     ConnectorDraft, DiscoveredOAuth2, DraftAuth, DraftAuthKind, DraftError, DraftHealth, DraftOAuth2, sentence,
 };

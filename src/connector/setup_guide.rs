@@ -128,7 +128,7 @@ fn redirects(redirect: &Redirect, port: Option<u16>) -> Vec<SetupRedirectUri> {
     };
     let at = |port: u16| format!("http://{host}:{port}{CALLBACK_PATH}");
     let mut entries = match port.or(redirect.port) {
-        Some(port) => vec![entry(at(port), "exact match")],
+        Some(port) => vec![entry(at(port), "must match exactly")],
         None => vec![
             entry(format!("http://{host}{CALLBACK_PATH}"), "any port works (RFC 8252 section 7.3)"),
             entry(at(EXAMPLE_PORT), &format!("if the service requires a port, connect with --port {EXAMPLE_PORT}")),
@@ -140,8 +140,8 @@ fn redirects(redirect: &Redirect, port: Option<u16>) -> Vec<SetupRedirectUri> {
 
 fn settings_to_enable(auth: &AuthMethod) -> Vec<&'static str> {
     let grants = [
-        (GrantType::DeviceCode, "the device flow, if it can be turned on, to connect with --device"),
-        (GrantType::ClientCredentials, "client credentials, if they can be turned on, to act as the app"),
+        (GrantType::DeviceCode, "the device flow if the service has a switch for it, to connect with --device"),
+        (GrantType::ClientCredentials, "client credentials if the service has a switch for them, to act as the app"),
     ];
     grants.into_iter().filter(|(grant, _)| has(auth, *grant)).map(|(_, what)| what).collect()
 }
@@ -277,10 +277,12 @@ fn app_set_command(id: &str, rules: &OAuth2) -> SetupCommand {
     let (command, why) = match rules.client_secret {
         ClientSecretPolicy::Required => (with_secret, "stores the app's credentials; the secret is read from stdin"),
         ClientSecretPolicy::Optional => {
-            (with_secret, "stores the app's credentials; omit --client-secret-file if the app has no secret")
+            let why = "stores the app's credentials; the secret is read from stdin (omit --client-secret-file if the app \
+                       has none)";
+            (with_secret, why)
         }
         ClientSecretPolicy::OptionalForDevice => {
-            (with_secret, "stores the app's credentials; the device flow needs no secret")
+            (with_secret, "stores the app's credentials; the secret is read from stdin (the device flow needs none)")
         }
     };
     SetupCommand { command, reason: why.to_owned() }
@@ -305,7 +307,7 @@ mod tests {
         let slack = of("slack", Some("oauth"));
         assert_eq!(
             (slack.redirect_uris[0].uri.as_str(), slack.redirect_uris[0].when.as_str()),
-            ("http://localhost:8910/callback", "exact match")
+            ("http://localhost:8910/callback", "must match exactly")
         );
         assert!(slack.scopes.iter().any(|(scope, purpose)| scope == "chat:write" && purpose.is_some()));
         assert_eq!(commands(&slack)[0], "integ app set slack --client-id ID --client-secret-file -");

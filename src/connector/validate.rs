@@ -84,7 +84,7 @@ fn check(own: &Spanned<DeTable<'_>>) -> schema_check::SchemaViolations {
 fn check_hidden_characters(table: &DeTable<'_>, found: &mut schema_check::SchemaViolations) {
     let mut say = |offset: usize, text: &str| {
         if let Some(c) = charset::first_hidden_char(text) {
-            let message = format!("holds U+{:04X}, which is not shown as a character", u32::from(c));
+            let message = format!("holds U+{:04X}, an invisible or control character", u32::from(c));
             found.push((offset, String::new(), message));
         }
     };

@@ -21,7 +21,7 @@ fn report(token: &ApiToken, now: Timestamp) -> Option<Finding> {
     let days = |at: Timestamp| (at.as_second() - now.as_second()).abs() / 86_400;
     let is_due = token.rotation_due_at().is_some_and(|due| due <= now);
     let problem = match token.status(now) {
-        ApiTokenStatus::Expiring => format!("ends in {} days", days(token.expires_at)),
+        ApiTokenStatus::Expiring => format!("expires in {} days", days(token.expires_at)),
         ApiTokenStatus::Expired => format!("ended {} days ago", days(token.expires_at)),
         ApiTokenStatus::Active if is_due => "is due for rotation by its schedule".to_owned(),
         ApiTokenStatus::Active | ApiTokenStatus::Disabled => return None,
@@ -65,7 +65,7 @@ mod tests {
         };
         let command = Some(format!("integ api-token rotate {}", token.id));
         assert_eq!(found(&token, 85), [("1 of 1 can be used".to_owned(), None)]);
-        assert_eq!(found(&token, 86), [("ci ends in 14 days".to_owned(), command.clone())]);
+        assert_eq!(found(&token, 86), [("ci expires in 14 days".to_owned(), command.clone())]);
         assert_eq!(found(&token, 103), [("ci ended 3 days ago".to_owned(), command.clone())]);
         let scheduled = ApiToken { rotate_after: Some(Duration::from_secs(30 * 86_400)), ..token.clone() };
         assert_eq!(found(&scheduled, 30), [("ci is due for rotation by its schedule".to_owned(), command)]);

@@ -1,6 +1,7 @@
 //! Checks stored connections, and the user's connectors.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::{DoctorContext, Finding};
 use crate::connector::scopes;
@@ -23,7 +24,7 @@ const MAX_FILE_SIZE: u64 = 1 << 20;
 pub(super) fn check_connections(connections: &[Connection], around: &DoctorContext) -> Vec<Finding> {
     let now = around.clock.now();
     let catalogue = around.catalogue();
-    let mut connectors: HashMap<&str, Option<Connector>> = HashMap::new();
+    let mut connectors: HashMap<&str, Option<Arc<Connector>>> = HashMap::new();
     let mut summary = StatusSummary::default();
     let (mut broken, mut weak) = (Vec::new(), Vec::new());
     for connection in connections {
@@ -31,7 +32,7 @@ pub(super) fn check_connections(connections: &[Connection], around: &DoctorConte
         let (status, reason) = status_of(connection, now);
         summary.add(status);
         let why = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
-        let message = format!("{name}: {}{why}", status.as_str());
+        let message = format!("{name}: {}{why}", status.as_str().replace('_', " "));
         match status {
             ConnectionStatus::NeedsReauth | ConnectionStatus::Disconnected => {
                 broken.push(Finding::error("connections", message, Some(reconnect_command(&connection.name))));
@@ -61,7 +62,7 @@ pub(super) fn check_connections(connections: &[Connection], around: &DoctorConte
         if let Some(left) =
             expiry.remaining_secs(now).filter(|left| !expiry.is_refreshable && (1..SOON_SECS).contains(left))
         {
-            let message = format!("{name} ends in {} h and cannot be refreshed", left / 3600);
+            let message = format!("{name} expires in {} h and cannot be refreshed", left / 3600);
             weak.push(Finding::warning("connections", message, reconnect_command(&connection.name)));
         }
     }
@@ -74,12 +75,12 @@ pub(super) fn check_connections(connections: &[Connection], around: &DoctorConte
 
 fn counted(summary: &StatusSummary, sandbox: usize) -> String {
     if summary.total == 0 {
-        return "none yet: `integ connect slack --sandbox` makes one".to_owned();
+        return "none yet: `integ connect slack --sandbox` adds one".to_owned();
     }
     let parts = [
         (summary.active, "active"),
         (summary.expiring, "expiring"),
-        (summary.needs_reauth, "needs_reauth"),
+        (summary.needs_reauth, "needs reauth"),
         (summary.error, "error"),
         (summary.disconnected, "disconnected"),
         (sandbox, "of the sandbox"),

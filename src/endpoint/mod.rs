@@ -48,7 +48,7 @@ pub enum EndpointError {
     InvalidJson { source: serde_json::Error },
     #[error("the data does not match event type {kind}: {}", problems.join("; "))]
     SchemaMismatch { kind: String, problems: Vec<String> },
-    #[error("event type {0} not found")]
+    #[error("event type \"{0}\" not found")]
     UnknownEventType(String),
     #[error("cannot read the data")]
     Read { source: std::io::Error },
@@ -56,7 +56,7 @@ pub enum EndpointError {
     TooLarge { size: usize, limit: usize },
     #[error("{0:?} is not a message ID: use letters, digits, - and _")]
     InvalidMessageId(String),
-    #[error("message {0} was already sent with another type or other data")]
+    #[error("message \"{0}\" was already sent with another type or other data")]
     DuplicateMessageId(String),
     #[error("another process is already delivering in this workspace")]
     AlreadyRunning,

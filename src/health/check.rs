@@ -248,16 +248,20 @@ fn evaluate_response(session: &Session, health: &Health, answer: &ApiResponse, f
             (HealthOutcome::Failed, Some(format!("the response has no account{}", said())))
         }
         None => (HealthOutcome::Healthy, None),
-        Some(ErrorClass::Auth) => (HealthOutcome::NeedsReauth, Some(format!("the vendor refused the token{}", said()))),
+        Some(ErrorClass::Auth) => {
+            (HealthOutcome::NeedsReauth, Some(format!("the service refused the token{}", said())))
+        }
         Some(ErrorClass::Permission) => {
             (HealthOutcome::Forbidden, Some(format!("the token does not allow this call{}", said())))
         }
         Some(ErrorClass::RateLimit) => {
             (HealthOutcome::Temporary, Some(format!("rate limited (status {})", response.status)))
         }
-        Some(ErrorClass::Retry) => (HealthOutcome::Temporary, Some(format!("the vendor answered {}", response.status))),
+        Some(ErrorClass::Retry) => {
+            (HealthOutcome::Temporary, Some(format!("the service answered {}", response.status)))
+        }
         Some(ErrorClass::NotFound | ErrorClass::CursorExpired | ErrorClass::Fail) => {
-            (HealthOutcome::Failed, Some(format!("the vendor answered {}{}", response.status, said())))
+            (HealthOutcome::Failed, Some(format!("the service answered {}{}", response.status, said())))
         }
     };
     report.outcome = outcome;

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use url::{Host, Url};
 
-use super::egress::{AddressClass, EgressRefusal, classify};
+use super::egress::{AddressClass, EgressRefusal, classify, is_localhost};
 use super::{HttpError, is_loopback};
 
 /// The declared hosts of a connector file, resolved for one connection.
@@ -88,12 +88,6 @@ fn check_literal(url: &Url) -> Result<(), HttpError> {
             Err(HttpError::SpecialAddress(EgressRefusal { host, address, purpose }))
         }
     }
-}
-
-/// Whether a name means this machine whatever a resolver says (RFC 6761 section 6.3).
-pub fn is_localhost(name: &str) -> bool {
-    let name = name.trim_end_matches('.');
-    name == "localhost" || name.ends_with(".localhost")
 }
 
 /// Whether a host is one that a pattern names.

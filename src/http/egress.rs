@@ -185,7 +185,7 @@ pub(super) struct SystemResolver;
 
 /// Whether a name is always this machine's (RFC 6761 section 6.3). A small system may have no /etc/hosts, and would ask the
 /// network for it.
-fn is_localhost(name: &str) -> bool {
+pub fn is_localhost(name: &str) -> bool {
     let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
     name == "localhost" || name.ends_with(".localhost")
 }

@@ -14,9 +14,10 @@ const STYLE: &str = "\
 @media(prefers-color-scheme:dark){:root{--ink:#e8ebf1;--soft:#9aa4b5;--line:#2f3745;--back:#12161d;--card:#1a202a;\
 --on:#0b1220;--go:#5b93ff;--good:#3fb950;--bad:#f2756a}}\
 *{box-sizing:border-box}\
-body{margin:0;min-height:100vh;display:grid;place-items:center;padding:24px;background:var(--back);color:var(--ink);\
+body{margin:0;min-height:100vh;display:grid;grid-template-columns:minmax(0,1fr);place-items:center;padding:24px;\
+background:var(--back);color:var(--ink);\
 font:16px/1.5 system-ui,sans-serif}\
-main{width:100%;max-width:440px;background:var(--card);border:1px solid var(--line);border-radius:14px;padding:28px;\
+main{width:100%;min-width:0;max-width:440px;background:var(--card);border:1px solid var(--line);border-radius:14px;padding:28px;\
 overflow-wrap:anywhere}\
 .mark{display:inline-block;padding:2px 10px;border-radius:99px;background:#f5b800;color:#221a00;\
 font-size:12px;font-weight:700;letter-spacing:.1em}\
@@ -24,22 +25,29 @@ font-size:12px;font-weight:700;letter-spacing:.1em}\
 .sign{display:grid;place-items:center;width:44px;height:44px;margin:18px 0 0;border-radius:50%;color:var(--on);\
 font-size:22px;font-weight:700}\
 .good{background:var(--good)}.bad{background:var(--bad)}.wait{background:var(--go)}\
+main:has(details){max-width:860px;align-self:start}\
 h1{margin:14px 0 6px;font-size:21px;line-height:1.3}\
+h2{margin:28px 0 4px;font-size:17px;line-height:1.3}\
+a{color:var(--go)}\
+details{padding:10px 0;border-top:1px solid var(--line)}\
+summary{cursor:pointer;color:var(--soft)}\
+details p{margin-top:10px}\
 p{margin:0 0 14px;color:var(--soft)}\
 b{color:var(--ink)}\
 pre{margin:0 0 14px;padding:11px 14px;border:1px solid var(--line);border-radius:9px;background:var(--back);\
-color:var(--ink);font:13px/1.5 ui-monospace,monospace;white-space:pre-wrap;user-select:all}\
+color:var(--ink);font:13px/1.5 ui-monospace,monospace;white-space:pre;overflow-x:auto;user-select:all}\
 ul{list-style:none;margin:0 0 18px;padding:0;border-top:1px solid var(--line)}\
 li{padding:9px 0;border-bottom:1px solid var(--line)}\
 code{display:block;color:var(--soft);font:13px/1.5 ui-monospace,monospace}\
 label{display:flex;gap:8px;margin:0 0 18px}\
-input[type=text]{width:100%;padding:10px;border:1px solid var(--line);border-radius:9px;background:var(--back);\
-color:var(--ink);font:inherit;letter-spacing:.12em}\
+input[type=text],input[type=password],select{width:100%;padding:10px;border:1px solid var(--line);border-radius:9px;\
+background:var(--back);color:var(--ink);font:inherit}\
+input[name=user_code]{letter-spacing:.12em;text-transform:uppercase}\
 .row{display:flex;gap:10px}\
 button{flex:1;padding:11px;border:1px solid var(--line);border-radius:9px;background:transparent;color:var(--ink);\
 font:inherit;font-weight:600;cursor:pointer}\
 button.allow{border-color:var(--go);background:var(--go);color:var(--on)}\
-button:focus-visible{outline:3px solid #f5b800;outline-offset:2px}\
+button:focus-visible,input:focus-visible,select:focus-visible,summary:focus-visible,a:focus-visible{outline:3px solid #f5b800;outline-offset:2px}\
 footer{margin-top:18px;font-size:13px;color:var(--soft)}";
 
 /// A whole page. `title` is text, `body` HTML.

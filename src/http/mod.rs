@@ -22,11 +22,12 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-pub use allowed_hosts::{AllowedHosts, HostTrust, is_localhost, matches as host_matches};
+pub use allowed_hosts::{AllowedHosts, HostTrust, matches as host_matches};
 pub use challenge::Challenge;
 pub use classify::classify;
 pub use client::{Body, Client, Request, Response, basic};
 pub use download::{DownloadError, download};
+pub use egress::is_localhost;
 pub use identity::ClientIdentity;
 pub use rate_limit::RateLimiter;
 pub use redact::{redact_body, redact_header, redact_json, redact_url, scrub};

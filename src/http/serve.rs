@@ -10,6 +10,7 @@
 //! is for a public port, where every request matters: beyond some 4,000 a connection that has no request makes room, then one
 //! whose request does not arrive, which is answered; a request that has arrived is always answered, and new connections wait.
 
+mod answer;
 mod body;
 mod connections;
 #[cfg(test)]
@@ -34,6 +35,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
+use self::answer::AnsweringBody;
+pub use self::answer::{StreamedBody, StreamedResponse, streamed};
 use self::body::{BodyBudget, ReadBody, discard};
 pub use self::body::{BodyReadError, MAX_BODY_BYTES};
 use self::connections::{Closing, ConnectionTable, OpenConnection, Overflow, Phase, Slot};
@@ -54,6 +57,9 @@ const RESERVED_FILES: usize = 256;
 /// How long nothing is accepted after the system refused to.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 
+/// What goes wrong with a body that is written as it comes.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
 /// A response with its whole body in memory.
 pub type FullResponse = Response<Full<Bytes>>;
 
@@ -61,6 +67,9 @@ pub type FullResponse = Response<Full<Bytes>>;
 pub trait RequestHandler: Send + Sync + 'static {
     /// A request with an accepted head; its body has not arrived yet.
     type Admitted: Send;
+
+    /// The body of an answer: [`Full`], or [`StreamedBody`] for one that is written as it comes.
+    type Body: hyper::body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static;
 
     /// Judges a request by its head, before its body is read. Returns what to answer it from, with how many bytes the body
     /// may have; or the answer, and the body is then thrown away as it arrives.
@@ -71,11 +80,12 @@ pub trait RequestHandler: Send + Sync + 'static {
         &self,
         admitted: Self::Admitted,
         body: Result<Bytes, BodyReadError>,
-    ) -> impl Future<Output = FullResponse> + Send;
+    ) -> impl Future<Output = Response<Self::Body>> + Send;
 }
 
 impl<H: RequestHandler> RequestHandler for Arc<H> {
     type Admitted = H::Admitted;
+    type Body = H::Body;
 
     fn admit(&self, head: Parts) -> impl Future<Output = Result<(Self::Admitted, usize), FullResponse>> + Send {
         (**self).admit(head)
@@ -85,7 +95,7 @@ impl<H: RequestHandler> RequestHandler for Arc<H> {
         &self,
         admitted: Self::Admitted,
         body: Result<Bytes, BodyReadError>,
-    ) -> impl Future<Output = FullResponse> + Send {
+    ) -> impl Future<Output = Response<Self::Body>> + Send {
         (**self).respond(admitted, body)
     }
 }
@@ -99,6 +109,7 @@ where
     F: Future<Output = FullResponse> + Send,
 {
     type Admitted = Parts;
+    type Body = Full<Bytes>;
 
     async fn admit(&self, head: Parts) -> Result<(Parts, usize), FullResponse> {
         Ok((head, MAX_BODY_BYTES))
@@ -250,11 +261,12 @@ async fn serve_connection<H: RequestHandler>(
     mut closing: watch::Receiver<bool>,
     _busy: mpsc::Sender<Infallible>,
 ) {
-    let slot = &*open.slot;
+    let slot = &open.slot;
     let answer = service_fn(|mut request: Request<Incoming>| {
         request.extensions_mut().insert(ends);
         let service = Arc::clone(&service);
-        async move { Ok::<_, Infallible>(service.answer(slot, request).await) }
+        // In a box: an idle connection has no room for it.
+        Box::pin(async move { Ok::<_, Infallible>(service.answer(slot, request).await) })
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -284,24 +296,23 @@ struct Service<H> {
 }
 
 impl<H: RequestHandler> Service<H> {
-    async fn answer(&self, slot: &Slot, request: Request<Incoming>) -> FullResponse {
+    async fn answer(&self, slot: &Arc<Slot>, request: Request<Incoming>) -> Response<AnsweringBody> {
         slot.enter(Phase::Answering);
         let (head, body) = request.into_parts();
         let answer = match self.handler.admit(head).await {
-            Ok((admitted, most)) => self.respond(slot, admitted, body, most).await,
+            Ok((admitted, most)) => streamed(self.respond(slot, admitted, body, most).await),
             Err(answer) => {
                 slot.enter(Phase::Discarding);
                 tokio::select! {
-                    () = discard(body) => answer,
-                    () = slot.cut_short() => last(answer),
+                    () = discard(body) => streamed(answer),
+                    () = slot.cut_short() => streamed(last(answer)),
                 }
             }
         };
-        slot.enter(Phase::Idle);
-        answer
+        answer.map(|body| AnsweringBody::new(body, slot))
     }
 
-    async fn respond(&self, slot: &Slot, admitted: H::Admitted, body: Incoming, most: usize) -> FullResponse {
+    async fn respond(&self, slot: &Slot, admitted: H::Admitted, body: Incoming, most: usize) -> Response<H::Body> {
         slot.enter(Phase::Reading);
         let body = tokio::select! {
             body = self.budget.read(body, most) => body,
@@ -320,7 +331,7 @@ impl<H: RequestHandler> Service<H> {
 }
 
 /// Closes the connection after a response: the rest of the request cannot be distinguished from another request.
-fn last(mut answer: FullResponse) -> FullResponse {
+fn last<B>(mut answer: Response<B>) -> Response<B> {
     answer.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
     answer
 }

@@ -28,6 +28,7 @@ const PHP: &str = "-._";
 ///   `base64("user:" + secret)`; and its lines, where the secret begins the encoded text;
 /// - hexadecimal digits, lower and upper case;
 /// - URL-encoded, as RFC 3986, `encodeURIComponent`, HTML forms, Python and PHP do, with digits of either case;
+/// - HTML, with the names and numbers that libraries use for `&`, `<`, `>` and quotes, and for `/`;
 /// - JSON strings: escaped as little as allowed, with `\/`, with `<`, `>` and `&` as Go has them, and with all that is not
 ///   ASCII as `\u`.
 pub(super) fn encodings(secret: &str) -> Vec<Vec<u8>> {
@@ -43,6 +44,9 @@ pub(super) fn encodings(secret: &str) -> Vec<Vec<u8>> {
         for upper in [true, false] {
             forms.push(url_encoded(secret, plain, space, upper).into_bytes());
         }
+    }
+    for references in HTML_REFERENCES {
+        forms.push(html_escaped(secret, references).into_bytes());
     }
     for escapes in JSON_ESCAPES {
         for upper in [true, false] {
@@ -88,6 +92,31 @@ fn url_encoded(secret: &str, plain: &str, space: &str, upper: bool) -> String {
         }
     }
     encoded
+}
+
+/// What libraries write for quotes and a slash: Go, Python, PHP and browsers, OWASP's rules, XML.
+const HTML_REFERENCES: [[&str; 3]; 5] = [
+    ["&#34;", "&#39;", "/"],
+    ["&quot;", "&#x27;", "/"],
+    ["&quot;", "&#039;", "/"],
+    ["&quot;", "&#x27;", "&#x2F;"],
+    ["&quot;", "&apos;", "/"],
+];
+
+fn html_escaped(secret: &str, [quote, apostrophe, slash]: [&str; 3]) -> String {
+    let mut escaped = String::new();
+    for c in secret.chars() {
+        match c {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str(quote),
+            '\'' => escaped.push_str(apostrophe),
+            '/' => escaped.push_str(slash),
+            c => escaped.push(c),
+        }
+    }
+    escaped
 }
 
 /// What a writer of JSON escapes beside what it must.
@@ -181,6 +210,8 @@ mod tests {
             "p\u{e4}ss/w\\\"o\\\\rd +<&>!",
             "p\u{e4}ss/w\\\"o\\\\rd +\\u003c\\u0026\\u003e!",
             "70c3a473732f77226f5c7264202b3c263e21",
+            "p\u{e4}ss/w&#34;o\\rd +&lt;&amp;&gt;!",
+            "p\u{e4}ss&#x2F;w&quot;o\\rd +&lt;&amp;&gt;!",
             "70C3A473732F77226F5C7264202B3C263E21",
         ] {
             assert!(is_covered(secret, text), "{text}");

@@ -3,9 +3,11 @@
 //! [`SecretPatterns`] knows every form of the secrets that is looked for (`encodings`), and a [`Masker`] replaces them in
 //! one stream by `***`. A stream goes on as it comes: only an end that may be the beginning of a secret is held back, until
 //! more arrives or the stream ends. Of an end that is held back, so little is shown after a pause ([`Masker::pause`]) that
-//! it gives nothing away: vendors' own prefixes, such as `xoxb-`, stand in help texts and prompts.
+//! it gives nothing away: vendors' own prefixes, such as `xoxb-`, stand in help texts and prompts. What is there as a whole is
+//! masked by [`SecretPatterns::mask_text`] and [`SecretPatterns::mask_json`], which also undo escapes.
 
 mod encodings;
+mod text;
 
 use std::ops::Range;
 use std::sync::Arc;

@@ -1,15 +1,13 @@
-//! Approvals: a person's yes to one exact request of an API token.
+//! Approvals: a person's yes to one exact request of an API token or of an agent on this machine.
 
-use std::fmt;
-use std::str::FromStr;
 use std::time::Duration;
 
 use super::api_token::ApiTokenId;
 use super::effect::Effect;
 use super::name::ConnectionName;
+use super::random_id::random_id;
 use super::words::words;
-use crate::clock::{self, Timestamp};
-use crate::hex;
+use crate::clock::Timestamp;
 
 /// For how long a request waits for a decision, and for how long a decision about one request is valid.
 pub const APPROVAL_LIFETIME: Duration = Duration::from_secs(86_400);
@@ -20,40 +18,9 @@ pub const MAX_APPROVAL_WINDOW: Duration = Duration::from_secs(30 * 86_400);
 /// The longest summary, in bytes.
 const MAX_SUMMARY_BYTES: usize = 300;
 
-/// The id of an approval: `apr_` and 96 random bits in hexadecimal.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ApprovalId(String);
-
-impl ApprovalId {
-    const PREFIX: &str = "apr_";
-
-    /// Returns an id that no approval has.
-    pub fn random() -> Self {
-        Self(format!("{}{}", Self::PREFIX, hex::encode(&clock::random::<12>())))
-    }
-
-    /// Returns the id as it was given.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for ApprovalId {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let digits = text.strip_prefix(Self::PREFIX).and_then(hex::decode);
-        match digits {
-            Some(bytes) if bytes.len() == 12 => Ok(Self(text.to_owned())),
-            _ => Err(format!("{text:?} is not the ID of an approval (apr_…)")),
-        }
-    }
-}
-
-impl fmt::Display for ApprovalId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0)
-    }
+random_id! {
+    /// The id of an approval: `apr_` and 96 random bits in hexadecimal.
+    ApprovalId, "apr_", 12, "an approval"
 }
 
 /// Which requests of an API token need an approval. A greater policy is stricter.
@@ -113,8 +80,8 @@ words!(ApprovalUse { Once => "once", Repeated => "repeated" });
 /// A request that needs an approval.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ApprovalRequest {
-    /// The token that asks.
-    pub token: ApiTokenId,
+    /// The token that asks; absent for an agent or a program on this machine.
+    pub token: Option<ApiTokenId>,
     pub operation: String,
     pub effect: Effect,
     pub connection: Option<ConnectionName>,
@@ -182,7 +149,7 @@ pub enum ApprovalClaim {
         is_new: bool,
     },
     Denied(Approval),
-    /// The token waits for too many approvals.
+    /// The requester waits for too many approvals.
     TooMany,
 }
 
@@ -199,15 +166,6 @@ pub fn approval_summary(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_id_is_a_prefix_and_24_digits() {
-        let id = ApprovalId::random();
-        assert_eq!(id.to_string().parse(), Ok(id.clone()));
-        for text in ["", "apr_", "apr_00", "tok_001122334455667788990011", &format!("{id}0")] {
-            assert!(text.parse::<ApprovalId>().is_err(), "{text:?}");
-        }
-    }
 
     #[test]
     fn a_stricter_policy_covers_more() {

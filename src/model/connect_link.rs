@@ -1,17 +1,15 @@
 //! Connect links: URLs with which somebody else connects an account, once.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::str::FromStr;
 use std::time::Duration;
 
 use url::Url;
 
 use super::connection::ConnectionMode;
+use super::random_id::random_id;
 use super::user::UserId;
 use super::words::words;
-use crate::clock::{self, Timestamp};
-use crate::hex;
+use crate::clock::Timestamp;
 
 /// For how long a link is valid, unless the caller says otherwise.
 pub const CONNECT_LINK_LIFETIME: Duration = Duration::from_secs(86_400);
@@ -19,40 +17,9 @@ pub const CONNECT_LINK_LIFETIME: Duration = Duration::from_secs(86_400);
 /// For how long it may be valid.
 pub const MAX_CONNECT_LINK_LIFETIME: Duration = Duration::from_secs(7 * 86_400);
 
-/// The id of a connect link: `cnl_` and 64 random bits in hexadecimal.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ConnectLinkId(String);
-
-impl ConnectLinkId {
-    const PREFIX: &str = "cnl_";
-
-    /// Returns an id that nobody has.
-    pub fn random() -> Self {
-        Self(format!("{}{}", Self::PREFIX, hex::encode(&clock::random::<8>())))
-    }
-
-    /// Returns the id as it was given.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for ConnectLinkId {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let digits = text.strip_prefix(Self::PREFIX).and_then(hex::decode);
-        match digits {
-            Some(bytes) if bytes.len() == 8 => Ok(Self(text.to_owned())),
-            _ => Err(format!("{text:?} is not the ID of a connect link (cnl_…)")),
-        }
-    }
-}
-
-impl fmt::Display for ConnectLinkId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
+random_id! {
+    /// The id of a connect link: `cnl_` and 64 random bits in hexadecimal.
+    ConnectLinkId, "cnl_", 8, "a connect link"
 }
 
 /// How the page of a connect link is shown.
@@ -115,20 +82,6 @@ impl ConnectLink {
             ConnectLinkStatus::Expired
         } else {
             ConnectLinkStatus::Active
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_id_is_a_prefix_and_16_digits() {
-        let id = ConnectLinkId::random();
-        assert_eq!(id.to_string().parse(), Ok(id.clone()));
-        for text in ["", "cnl_", "cnl_00", "sgn_0011223344556677", &format!("{id}0")] {
-            assert!(text.parse::<ConnectLinkId>().is_err(), "{text:?}");
         }
     }
 }

@@ -7,47 +7,21 @@ use thiserror::Error;
 
 use super::link::is_id;
 use super::name::ConnectionName;
+use super::random_id::random_id;
 use super::user::UserId;
 use super::words::words;
-use crate::clock::{self, Timestamp};
+use crate::clock::Timestamp;
 use crate::error::{Diagnostic, Hint, Kind, Remedy};
 
-/// The longest part of a resource, purpose or description, in bytes.
-const MAX_PART_BYTES: usize = 256;
+/// The longest part of a resource, purpose or description, in characters.
+const MAX_PART_CHARS: usize = 256;
 
-/// The longest description, in bytes.
-const MAX_DESCRIPTION_BYTES: usize = 1_024;
+/// The longest description, in characters.
+const MAX_DESCRIPTION_CHARS: usize = 1_024;
 
-/// The id of a consent: `cns_` and up to 64 ASCII letters, digits or `_`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ConsentId(String);
-
-impl ConsentId {
-    /// Creates a new id, short enough for a table.
-    pub fn random() -> Self {
-        Self(format!("cns_{:012x}", u64::from_be_bytes(clock::random::<8>()) >> 16))
-    }
-
-    /// Returns the id with its prefix `cns_`.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for ConsentId {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let own = text.strip_prefix("cns_").is_some_and(|rest| !rest.is_empty() && rest.len() <= 64);
-        let plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-        if own && plain { Ok(Self(text.to_owned())) } else { Err(format!("{text:?} is not a consent ID (cns_…)")) }
-    }
-}
-
-impl fmt::Display for ConsentId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
+random_id! {
+    /// The id of a consent: `cns_` and 48 random bits in hexadecimal.
+    ConsentId, "cns_", 6, "a consent"
 }
 
 /// What sort of processing a consent allows.
@@ -84,9 +58,9 @@ impl Remedy for ConsentTextError {
         Diagnostic::new(Kind::Usage, "invalid_consent").hint(Hint::text(match self {
             Self::Resource(_) => "write a connection such as slack@work, connector:slack, or TYPE:ID".to_owned(),
             Self::Purpose(_) => {
-                format!("use sync, webhooks, deliver, call, or another text of 1 to {MAX_PART_BYTES} bytes")
+                format!("use sync, webhooks, deliver, call, or another text of 1 to {MAX_PART_CHARS} characters")
             }
-            Self::Description => format!("use one line of at most {MAX_DESCRIPTION_BYTES} bytes"),
+            Self::Description => format!("use one line of at most {MAX_DESCRIPTION_CHARS} characters"),
         }))
     }
 }
@@ -128,7 +102,7 @@ impl FromStr for ConsentPurpose {
         if let Some(known) = Self::KNOWN.into_iter().find(|known| known.as_str() == text) {
             return Ok(known);
         }
-        if is_id(text, MAX_PART_BYTES) {
+        if is_id(text, MAX_PART_CHARS) {
             Ok(Self::Other(text.to_owned()))
         } else {
             Err(ConsentTextError::Purpose(text.to_owned()))
@@ -160,7 +134,7 @@ impl ConsentResource {
     /// [`ConsentTextError::Resource`].
     pub fn new(kind: &str, id: &str) -> Result<Self, ConsentTextError> {
         let invalid = || ConsentTextError::Resource(format!("{kind}:{id}"));
-        if !is_id(kind, MAX_PART_BYTES) || kind.contains(':') || !is_id(id, MAX_PART_BYTES) {
+        if !is_id(kind, MAX_PART_CHARS) || kind.contains(':') || !is_id(id, MAX_PART_CHARS) {
             return Err(invalid());
         }
         match kind {
@@ -240,7 +214,7 @@ impl NewConsent {
     /// [`ConsentTextError::Description`].
     pub fn granted(self, at: Timestamp) -> Result<Consent, ConsentTextError> {
         let description = self.description.filter(|text| !text.is_empty());
-        if description.as_ref().is_some_and(|text| !is_id(text, MAX_DESCRIPTION_BYTES)) {
+        if description.as_ref().is_some_and(|text| !is_id(text, MAX_DESCRIPTION_CHARS)) {
             return Err(ConsentTextError::Description);
         }
         Ok(Consent {

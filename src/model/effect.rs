@@ -1,13 +1,16 @@
 //! The effect of operations and actions.
 
+use serde::{Deserialize, Serialize};
+
 use super::words::words;
 
-/// The effect of an operation at the service or on stored data.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// The effect of an operation or an action at the service or on stored data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Effect {
     Read,
     Write,
-    /// Destroys data that cannot be restored.
+    /// Destroys data that cannot be restored, or cannot be undone otherwise, such as a payment.
     Destroy,
 }
 

@@ -1,48 +1,20 @@
 //! Endpoints: where the user's events are sent, with their delivery policy.
 
-use std::fmt;
-use std::str::FromStr;
 use std::time::Duration;
 
 use url::Url;
 
 use super::budget::Budget;
 use super::event_type::{EventPattern, EventType};
+use super::random_id::random_id;
 use super::secrets::RotatingSecrets;
 use super::words::words;
-use crate::clock::{self, Timestamp};
+use crate::clock::Timestamp;
 use crate::secret::Secret;
 
-/// The id of an endpoint: `ep_` and up to 64 ASCII letters, digits or `_`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct EndpointId(String);
-
-impl EndpointId {
-    /// A new one, short enough for a table.
-    pub fn random() -> Self {
-        Self(format!("ep_{:012x}", u64::from_be_bytes(clock::random::<8>()) >> 16))
-    }
-
-    /// Returns the id with its prefix `ep_`.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for EndpointId {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let own = text.strip_prefix("ep_").is_some_and(|rest| !rest.is_empty() && rest.len() <= 64);
-        let plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-        if own && plain { Ok(Self(text.to_owned())) } else { Err(format!("{text:?} is not an endpoint ID (ep_…)")) }
-    }
-}
-
-impl fmt::Display for EndpointId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
+random_id! {
+    /// The id of an endpoint: `ep_` and 48 random bits in hexadecimal.
+    EndpointId, "ep_", 6, "an endpoint"
 }
 
 /// How the waits between attempts grow.

@@ -60,7 +60,7 @@ impl HealthCheck {
         Self { at, outcome, duration: None, http_status: None, error }
     }
 
-    /// Whether the vendor refused the token.
+    /// Whether the service refused the token.
     pub fn is_unauthorized(&self) -> bool {
         self.outcome == HealthOutcome::NeedsReauth
     }

@@ -23,7 +23,7 @@ pub struct StoredResponse {
 /// The result of claiming a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum IdempotencyClaim {
-    /// It is new, or its first request ended without a response: this request runs.
+    /// It is new, or its first request ended and had changed nothing: this request runs.
     Claimed,
     /// The first request is still running.
     Running,
@@ -31,12 +31,16 @@ pub enum IdempotencyClaim {
     OtherRequest,
     /// The first request has ended with this response.
     Done(StoredResponse),
+    /// The first request began to change something, and its process ended before it responded.
+    Interrupted,
 }
 
 /// How a key is claimed.
 #[derive(Clone, Debug)]
 pub struct IdempotencyRequest {
     pub key: IdempotencyKey,
+    /// The id under which the audit log has this request.
+    pub request_id: String,
     /// The digest of the method, the path, the query and the body.
     pub digest: [u8; 32],
     pub now: Timestamp,

@@ -11,8 +11,8 @@ use super::user::UserId;
 use crate::clock::Timestamp;
 use crate::error::{Diagnostic, Hint, Kind, Remedy};
 
-/// The longest part of a link, in bytes: it is a key of an index.
-const MAX_PART_BYTES: usize = 1_024;
+/// The longest part of a link, in characters: it is a key of an index.
+const MAX_PART_CHARS: usize = 1_024;
 
 /// The row of a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -35,7 +35,7 @@ pub struct LinkedObject {
 /// A text that cannot be a part of a link.
 #[derive(Debug, Error)]
 pub enum LinkPartError {
-    #[error("invalid entity {0:?}")]
+    #[error("invalid entity {0:?}: write TYPE/ID, such as customer/42")]
     Entity(String),
     #[error("invalid object {id:?} of {resource:?}")]
     Object { resource: String, id: String },
@@ -46,15 +46,15 @@ impl Remedy for LinkPartError {
         Diagnostic::new(Kind::Usage, "invalid_link").hint(match self {
             Self::Entity(_) => Hint::new("write TYPE/ID:", "integ link add customer/42 CONNECTION/RESOURCE OBJECT"),
             Self::Object { .. } => Hint::text(format!(
-                "use 1 to {MAX_PART_BYTES} bytes for each, without spaces at either end or control characters"
+                "use 1 to {MAX_PART_CHARS} characters for each, without spaces at either end or control characters"
             )),
         })
     }
 }
 
 /// Whether a text can be an id that others chose: visible, and not too long for an index.
-pub(super) fn is_id(text: &str, max_bytes: usize) -> bool {
-    (1..=max_bytes).contains(&text.len()) && text.trim() == text && !text.chars().any(char::is_control)
+pub(super) fn is_id(text: &str, max_chars: usize) -> bool {
+    (1..=max_chars).contains(&text.chars().count()) && text.trim() == text && !text.chars().any(char::is_control)
 }
 
 impl Entity {
@@ -63,7 +63,7 @@ impl Entity {
     /// # Errors
     /// [`LinkPartError::Entity`] if either is empty, too long, or has control characters.
     pub fn new(kind: &str, id: &str) -> Result<Self, LinkPartError> {
-        if is_id(kind, MAX_PART_BYTES) && !kind.contains('/') && is_id(id, MAX_PART_BYTES) {
+        if is_id(kind, MAX_PART_CHARS) && !kind.contains('/') && is_id(id, MAX_PART_CHARS) {
             Ok(Self { kind: kind.to_owned(), id: id.to_owned() })
         } else {
             Err(LinkPartError::Entity(format!("{kind}/{id}")))
@@ -102,7 +102,7 @@ impl LinkedObject {
     /// # Errors
     /// [`LinkPartError::Object`] if either is empty, too long, or has control characters.
     pub fn new(resource: &str, id: &str) -> Result<Self, LinkPartError> {
-        if is_id(resource, MAX_PART_BYTES) && is_id(id, MAX_PART_BYTES) {
+        if is_id(resource, MAX_PART_CHARS) && is_id(id, MAX_PART_CHARS) {
             Ok(Self { resource: resource.to_owned(), id: id.to_owned() })
         } else {
             Err(LinkPartError::Object { resource: resource.to_owned(), id: id.to_owned() })
@@ -189,7 +189,7 @@ mod tests {
             assert!(text.parse::<Entity>().is_err(), "{text:?}");
         }
         assert!(Entity::new("a/b", "1").is_err());
-        assert!(LinkedObject::new("contacts", &"1".repeat(MAX_PART_BYTES + 1)).is_err());
+        assert!(LinkedObject::new("contacts", &"1".repeat(MAX_PART_CHARS + 1)).is_err());
         assert!(LinkedObject::new("", "1").is_err());
     }
 }

@@ -11,6 +11,7 @@ pub mod calendar;
 pub mod connect_link;
 pub mod connection;
 pub mod consent;
+mod consent_condition;
 pub mod delivery;
 pub mod effect;
 pub mod endpoint;
@@ -21,6 +22,7 @@ pub mod figures;
 pub mod grant;
 pub mod health_check;
 pub mod idempotency;
+mod installed_connector;
 pub mod job;
 pub mod link;
 pub mod log;
@@ -28,6 +30,8 @@ pub mod mcp;
 pub mod message;
 pub mod name;
 pub mod notification;
+pub mod operator;
+pub mod random_id;
 pub mod record;
 pub mod schedule;
 pub mod secrets;
@@ -51,8 +55,9 @@ pub use approval::{
     ApprovalStatus, ApprovalUse, MAX_APPROVAL_WINDOW, approval_summary,
 };
 pub use audit::{
-    AuditActor, AuditActorKind, AuditBounds, AuditCheckpoint, AuditEntry, AuditFilter, AuditHash, AuditOutcome,
-    AuditRecord, AuditSequence, ChainLink, ChainProblem, ChainProblemKind, ChainVerifier, CheckpointState,
+    AuditActor, AuditActorFilter, AuditActorKind, AuditBounds, AuditCheckpoint, AuditEntry, AuditFilter, AuditHash,
+    AuditOutcome, AuditRecord, AuditSequence, ChainLink, ChainProblem, ChainProblemKind, ChainVerifier,
+    CheckpointState,
 };
 pub use binding::{
     Binding, BindingChange, BindingFailure, BindingId, BindingInput, BindingName, BindingNameError, BindingOrigin,
@@ -68,6 +73,7 @@ pub use consent::{
     Consent, ConsentFilter, ConsentId, ConsentPurpose, ConsentResource, ConsentState, ConsentTextError, ConsentType,
     NewConsent, consent_state,
 };
+pub use consent_condition::{ConsentCondition, ConsentError};
 pub use delivery::{
     AttemptRecord, Delivery, DeliveryAttempt, DeliveryFilter, DeliveryId, DeliveryStatus, DeliveryUpdate,
     MessageInsertResult, RecordedAttempt,
@@ -91,6 +97,7 @@ pub use grant::{
 };
 pub use health_check::{HealthCheck, HealthCheckId, HealthOutcome, StoredHealthCheck, Uptime};
 pub use idempotency::{IdempotencyClaim, IdempotencyKey, IdempotencyRequest, StoredResponse};
+pub use installed_connector::InstalledConnector;
 pub use job::{Job, JobId, JobResult, JobStatus, NewJob, SyncMode};
 pub use link::{
     Entity, Link, LinkFilter, LinkId, LinkInsertResult, LinkPartError, LinkedObject, MergedObject, NewLink,
@@ -103,6 +110,10 @@ pub use mcp::{
 pub use message::Message;
 pub use name::{ConnectionName, NameError, WorkspaceName};
 pub use notification::{Notification, VARIABLES};
+pub use operator::{
+    DASHBOARD_LINK_LIFETIME, Operator, OperatorActivity, OperatorName, OperatorRole, OperatorSession,
+    SESSION_IDLE_TIMEOUT, SESSION_LIFETIME,
+};
 pub use record::{
     CompletedList, Hash, NewPage, NewRecord, PageCheckpoint, PushedRecord, RecordChange, RecordCounts, RecordId,
     RecordSnapshot, RecordTotals, StoredRecord, SweepResult, Traffic,

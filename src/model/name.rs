@@ -17,9 +17,9 @@ pub struct ConnectionName {
 /// A text that is not a valid name of a connection or a workspace.
 #[derive(Debug, Error)]
 pub enum NameError {
-    #[error("{0:?} is not a connection's name")]
+    #[error("invalid connection name {0:?}")]
     Connection(String),
-    #[error("{0:?} is not a workspace's name")]
+    #[error("invalid workspace name {0:?}")]
     Workspace(String),
 }
 
@@ -85,7 +85,7 @@ impl fmt::Display for ConnectionName {
 }
 
 /// The name of a workspace, which is also the name of its folder.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct WorkspaceName(String);
 
 impl WorkspaceName {

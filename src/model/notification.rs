@@ -19,12 +19,12 @@ const ALERT: &str = "alert";
 /// What a command has in its environment, and what each variable says.
 pub const VARIABLES: [(&str, &str); 11] = [
     ("INTEG_NOTIFY_EVENT", "what happened, in the words above"),
-    ("INTEG_NOTIFY_CONNECTION", "its name: slack@work; empty for an endpoint"),
-    ("INTEG_NOTIFY_ENDPOINT", "the endpoint, where it is about one"),
-    ("INTEG_NOTIFY_STREAM", "the stream, where it is about one"),
+    ("INTEG_NOTIFY_CONNECTION", "the connection, such as slack@work; empty if it is about none"),
+    ("INTEG_NOTIFY_ENDPOINT", "the endpoint, if it is about one"),
+    ("INTEG_NOTIFY_STREAM", "the stream, if it is about one"),
     ("INTEG_NOTIFY_APPROVAL", "the approval, if one is asked for"),
     ("INTEG_NOTIFY_SUBJECT", "inbox, outbox or the API token, if it is about one"),
-    ("INTEG_NOTIFY_CONNECTOR", "its connector: slack"),
+    ("INTEG_NOTIFY_CONNECTOR", "the connector of the connection, such as slack"),
     ("INTEG_NOTIFY_WORKSPACE", "the workspace"),
     ("INTEG_NOTIFY_STATUS", "as `integ status` shows it now"),
     ("INTEG_NOTIFY_REASON", "why it does not work; empty after a recovery"),

@@ -1,7 +1,5 @@
 //! Sign-ins that one process begins and another may finish.
 
-use std::fmt;
-use std::str::FromStr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -9,10 +7,10 @@ use url::Url;
 
 use super::connect_link::ConnectLinkId;
 use super::name::ConnectionName;
+use super::random_id::random_id;
 use super::user::UserId;
 use super::words::words;
-use crate::clock::{self, Timestamp};
-use crate::hex;
+use crate::clock::Timestamp;
 use crate::secret::Secret;
 
 /// How long a person may take to consent.
@@ -24,40 +22,9 @@ pub const RESULT_RETENTION: Duration = Duration::from_secs(3600);
 /// How long the exchange of a code may take. A process that has not stored a result by then was killed.
 pub const FINISH_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// The id of a sign-in: `sgn_` and 128 random bits in hexadecimal.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct SignInId(String);
-
-impl SignInId {
-    const PREFIX: &str = "sgn_";
-
-    /// Returns an id that nobody has.
-    pub fn random() -> Self {
-        Self(format!("{}{}", Self::PREFIX, hex::encode(&clock::random::<16>())))
-    }
-
-    /// Returns the id as it was given.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for SignInId {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let digits = text.strip_prefix(Self::PREFIX).and_then(hex::decode);
-        match digits {
-            Some(bytes) if bytes.len() == 16 => Ok(Self(text.to_owned())),
-            _ => Err(format!("{text:?} is not the ID of a sign-in (sgn_…)")),
-        }
-    }
-}
-
-impl fmt::Display for SignInId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
+random_id! {
+    /// The id of a sign-in: `sgn_` and 128 random bits in hexadecimal.
+    SignInId, "sgn_", 16, "a sign-in"
 }
 
 /// How far a sign-in is.
@@ -202,16 +169,6 @@ mod tests {
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(1_700_000_000 + second).unwrap()
-    }
-
-    #[test]
-    fn an_id_is_a_prefix_and_32_digits() {
-        let id = SignInId::random();
-        assert_eq!(id.to_string().parse(), Ok(id.clone()));
-        assert_ne!(SignInId::random(), id);
-        for text in ["", "sgn_", "sgn_00", &id.as_str()[4..], &id.as_str().to_uppercase(), &format!("{id}00")] {
-            assert!(text.parse::<SignInId>().is_err(), "{text:?}");
-        }
     }
 
     #[test]

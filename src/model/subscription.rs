@@ -43,7 +43,7 @@ pub struct SubscriptionRequest {
     pub idempotency_key: String,
 }
 
-/// What the vendor answered.
+/// What the service answered.
 #[derive(Clone, Debug, Default)]
 pub struct SubscriptionResult {
     pub metadata: BTreeMap<String, String>,

@@ -7,8 +7,8 @@ use thiserror::Error;
 
 use crate::error::{Diagnostic, Hint, Kind, Remedy};
 
-/// The longest id, in bytes.
-const MAX_USER_ID_BYTES: usize = 256;
+/// The longest id, in characters.
+const MAX_USER_ID_CHARS: usize = 256;
 
 /// The id of one of the caller's own end users. integ stores it and compares it, and knows nothing else of it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -31,7 +31,8 @@ pub struct UserIdError(String);
 
 impl Remedy for UserIdError {
     fn diagnostic(&self) -> Diagnostic {
-        let rule = format!("use 1 to {MAX_USER_ID_BYTES} bytes without spaces at either end or control characters");
+        let rule =
+            format!("use 1 to {MAX_USER_ID_CHARS} characters without spaces at either end or control characters");
         Diagnostic::new(Kind::Usage, "invalid_user").hint(Hint::text(rule))
     }
 }
@@ -47,7 +48,7 @@ impl FromStr for UserId {
     type Err = UserIdError;
 
     fn from_str(text: &str) -> Result<Self, UserIdError> {
-        if super::link::is_id(text, MAX_USER_ID_BYTES) {
+        if super::link::is_id(text, MAX_USER_ID_CHARS) {
             Ok(Self(text.to_owned()))
         } else {
             Err(UserIdError(text.to_owned()))
@@ -73,7 +74,7 @@ mod tests {
         for id in ["", " a", "a ", "a\nb", "a\u{1b}[2J"] {
             assert!(id.parse::<UserId>().is_err(), "{id:?}");
         }
-        assert!("x".repeat(MAX_USER_ID_BYTES).parse::<UserId>().is_ok());
-        assert!("x".repeat(MAX_USER_ID_BYTES + 1).parse::<UserId>().is_err());
+        assert!("x".repeat(MAX_USER_ID_CHARS).parse::<UserId>().is_ok());
+        assert!("x".repeat(MAX_USER_ID_CHARS + 1).parse::<UserId>().is_err());
     }
 }

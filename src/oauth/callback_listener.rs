@@ -296,7 +296,7 @@ impl CallbackHandler {
         match tokio::time::timeout(OUTCOME_WAIT, outcome).await {
             Ok(Ok(page)) => page.response(),
             Ok(Err(_)) | Err(_) => {
-                notice(StatusCode::OK, "Go back to the terminal to see the result. You can close this page.")
+                notice(StatusCode::OK, "The sign-in goes on in the terminal. You can close this page.")
             }
         }
     }

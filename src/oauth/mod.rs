@@ -193,19 +193,19 @@ pub enum OAuthError {
         description: Option<ErrorDescription>,
     },
     /// The grant has ended; the user must reconnect.
-    #[error("the vendor refused the grant ({code})")]
+    #[error("the service refused the grant ({code})")]
     InvalidGrant {
         code: String,
         #[source]
         description: Option<ErrorDescription>,
     },
-    #[error("the vendor refused the request ({code})")]
+    #[error("the service refused the request ({code})")]
     ErrorResponse {
         code: String,
         #[source]
         description: Option<ErrorDescription>,
     },
-    #[error("the vendor answered {status}; try again{}", retry_after.map_or(String::new(), |after| format!(" in {} s", after.as_secs())))]
+    #[error("the service answered {status}; try again{}", retry_after.map_or(String::new(), |after| format!(" in {} s", after.as_secs())))]
     ServerUnavailable { status: u16, retry_after: Option<Duration> },
     #[error("invalid answer from {endpoint}: {reason}")]
     MalformedResponse { endpoint: &'static str, reason: String },

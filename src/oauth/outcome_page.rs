@@ -68,7 +68,11 @@ impl OutcomePage {
 
 /// A page of one sentence of integ's own. Nothing of the request is ever put into it (fault 37).
 pub(super) fn notice(status: StatusCode, sentence: &str) -> FullResponse {
-    let body = format!("<span class=\"name\">integ</span><h1>{}</h1>", escape(sentence));
+    let body = format!(
+        "<span class=\"name\">integ</span><h1>{}</h1><footer>Go back to the terminal: it shows the address to open, or the \
+         result.</footer>",
+        escape(sentence)
+    );
     html(status, &document("integ", &body))
 }
 
@@ -77,7 +81,7 @@ fn html(status: StatusCode, page: &str) -> FullResponse {
 }
 
 /// A message of the terminal, which begins in lower case, as a sentence of a page.
-fn sentence(text: &str) -> String {
+pub fn sentence(text: &str) -> String {
     let mut letters = text.chars();
     let first = letters.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
     let text = format!("{first}{}", letters.as_str());

@@ -36,7 +36,7 @@ pub fn encode_body(rules: &OAuth2, form: &[u8]) -> (&'static str, Vec<u8>) {
     }
 }
 
-/// What the vendor answered, in the words of the standard: status 200 or 400 and a JSON body (RFC 6749 section 5).
+/// What the service answered, in the words of the standard: status 200 or 400 and a JSON body (RFC 6749 section 5).
 ///
 /// # Errors
 /// [`OAuthError::ServerUnavailable`] for what says nothing of the grant, [`OAuthError::MalformedResponse`] for what is no OAuth answer.

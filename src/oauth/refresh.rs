@@ -5,7 +5,7 @@
 //!    another process has renewed it meanwhile, that one is used.
 //! 2. A marker that the grant is being presented is committed. Then it is presented, once.
 //! 3. An answer is committed before anything else is done with it, and takes the marker away. So does proof that the
-//!    request never reached the vendor, or that the vendor answered without using the grant up.
+//!    request never reached the vendor, or that the service answered without using the grant up.
 //! 4. A marker that is found under the lock is of a process that died in between. A refresh token that may have been used
 //!    up is never presented again: the connection needs a person, and says why.
 
@@ -168,7 +168,7 @@ pub fn needs_reauth_error(connection: &Connection, reason: Option<String>) -> Ac
     let reason = reason.or_else(|| connection.status_reason.clone());
     AccessTokenError::NeedsReauth {
         connection: connection.name.clone(),
-        reason: reason.unwrap_or_else(|| "the vendor refused the grant".to_owned()),
+        reason: reason.unwrap_or_else(|| "the service refused the grant".to_owned()),
         reconnect: reconnect_command(&connection.name),
     }
 }

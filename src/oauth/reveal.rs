@@ -11,7 +11,7 @@ use crate::vault::ConnectionWithGrant;
 
 /// The credential of a connection is not handed out.
 #[derive(Debug, Error)]
-#[error("the credential of {connection} is never revealed")]
+#[error("{connection} is set to never reveal its credential")]
 pub struct NeverRevealedError {
     pub connection: ConnectionName,
 }

@@ -1,30 +1,32 @@
-//! Operations on approvals: a person's yes to one exact request of an API token.
+//! Operations on approvals: a person's yes to one exact request of an API token or an agent.
 //!
 //! A token sees the approvals that it and the tokens that it led to asked for, and decides about none.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde_json::Value;
 use thiserror::Error;
 
 use super::api_tokens::visible_tokens;
 use super::{Effect, Operation, OperationScope, Reach};
 use crate::error::{Diagnostic, Hint, Kind, Remedy, Result};
+use crate::hash::sha256_of_parts;
 use crate::http::redact_json;
 use crate::json;
 use crate::model::{
     APPROVAL_LIFETIME, ApiToken, ApiTokenId, ApiTokenName, Approval, ApprovalClaim, ApprovalDecision, ApprovalId,
-    ApprovalRequest, ApprovalStatus, ApprovalUse, MAX_APPROVAL_WINDOW, Notification,
+    ApprovalRequest, ApprovalStatus, ApprovalUse, Connection, MAX_APPROVAL_WINDOW, Notification, approval_summary,
 };
 use crate::runtime::Workspace;
 use crate::view::approval::{ApprovalDetailView, ApprovalListView, ApprovalView};
 
-/// The operations of this module. Deciding is left to a person at the machine.
+/// The operations of this module. Deciding is left to people: at the machine, or signed in as an approver.
 pub const OPERATIONS: &[Operation] = &[
     Operation::local("approval list", OperationScope::Approvals, Effect::Read).reachable_by(Reach::Api),
     Operation::local("approval show", OperationScope::Approvals, Effect::Read).reachable_by(Reach::Api),
-    Operation::local("approval grant", OperationScope::Approvals, Effect::Write),
-    Operation::local("approval deny", OperationScope::Approvals, Effect::Write),
+    Operation::local("approval grant", OperationScope::Approvals, Effect::Write).reachable_by(Reach::Operator),
+    Operation::local("approval deny", OperationScope::Approvals, Effect::Write).reachable_by(Reach::Operator),
 ];
 
 /// Approvals that are read from the store at once.
@@ -37,11 +39,11 @@ pub enum ApprovalError {
     Required { approval: ApprovalId },
     #[error("the request was denied: {approval}")]
     Denied { approval: ApprovalId },
-    #[error("the API token waits for too many approvals")]
+    #[error("too many requests of this caller wait for an approval")]
     TooMany,
     #[error("approval {0} not found")]
     NotFound(ApprovalId),
-    #[error("approval {id} is {status}")]
+    #[error("approval {id} can no longer be decided: it is {status}")]
     Closed { id: ApprovalId, status: ApprovalStatus },
     #[error("an approval is valid for at least a second and at most 30 days")]
     InvalidWindow,
@@ -76,6 +78,54 @@ impl Remedy for ApprovalError {
                 Diagnostic::new(Kind::Usage, "invalid_time").hint(Hint::text("write a time such as 1h or 7d"))
             }
         }
+    }
+}
+
+/// Bytes of a request that needs an approval: nobody reads more before deciding.
+pub const MAX_APPROVED_BYTES: usize = 64 * 1024;
+
+/// A request as a person approves it: everything that decides what it does.
+#[derive(Clone, Debug)]
+pub struct ExactRequest<'a> {
+    /// The token that asks; absent for an agent or a program on this machine.
+    pub token: Option<&'a ApiTokenId>,
+    pub operation: &'a str,
+    pub effect: Effect,
+    pub connection: Option<&'a Connection>,
+    pub method: &'a str,
+    pub path: &'a str,
+    /// Names and values; the values of one name keep their order.
+    pub query: Vec<(String, String)>,
+    /// As canonical JSON.
+    pub body: String,
+}
+
+impl ExactRequest<'_> {
+    /// Describes the request for an approval. The digest also covers the id of the connection, so that an approval never
+    /// reaches another account of the same name. `None` if it has more than [`MAX_APPROVED_BYTES`].
+    pub fn describe(mut self) -> Option<ApprovalRequest> {
+        // Stable: the values of one name keep their order.
+        self.query.sort_by(|(one, _), (other, _)| one.cmp(other));
+        let shown_query: String = self.query.iter().map(|(name, value)| format!(" {name}={value}")).collect();
+        let summary = format!("{}: {} {}{shown_query}", self.operation, self.method, self.path);
+        let query: Vec<Value> = self.query.into_iter().map(|(name, value)| Value::from(vec![name, value])).collect();
+        let request = format!(
+            r#"{{"method":{},"path":{},"query":{},"body":{}}}"#,
+            Value::from(self.method),
+            Value::from(self.path),
+            Value::from(query),
+            self.body
+        );
+        let id = self.connection.map_or(0, |connection| connection.id.0).to_be_bytes();
+        (request.len() <= MAX_APPROVED_BYTES).then(|| ApprovalRequest {
+            token: self.token.cloned(),
+            operation: self.operation.to_owned(),
+            effect: self.effect,
+            connection: self.connection.map(|connection| connection.name.clone()),
+            digest: sha256_of_parts(&[request.as_bytes(), &id]),
+            summary: approval_summary(&summary),
+            request,
+        })
     }
 }
 
@@ -211,19 +261,27 @@ fn detail(workspace: &Workspace, approval: Approval, visible: &Visible) -> Resul
 }
 
 /// The tokens whose approvals an actor may see, with their names.
-struct Visible(BTreeMap<ApiTokenId, ApiTokenName>);
+struct Visible {
+    tokens: BTreeMap<ApiTokenId, ApiTokenName>,
+    /// The owner also sees those of agents on this machine.
+    is_owner: bool,
+}
 
 impl Visible {
     async fn load(workspace: &Workspace, actor: Option<&ApiToken>) -> Result<Self> {
         let tokens = visible_tokens(workspace.store().await?, actor).await?;
-        Ok(Self(tokens.into_iter().map(|token| (token.id, token.name)).collect()))
+        let tokens = tokens.into_iter().map(|token| (token.id, token.name)).collect();
+        Ok(Self { tokens, is_owner: actor.is_none() })
     }
 
     fn contains(&self, approval: &Approval) -> bool {
-        self.0.contains_key(&approval.request.token)
+        match &approval.request.token {
+            Some(token) => self.tokens.contains_key(token),
+            None => self.is_owner,
+        }
     }
 
     fn name(&self, approval: &Approval) -> Option<ApiTokenName> {
-        self.0.get(&approval.request.token).cloned()
+        self.tokens.get(approval.request.token.as_ref()?).cloned()
     }
 }

@@ -6,7 +6,7 @@ use super::{Operation, OperationScope, Reach, operations};
 use crate::audit::{self, AuditCaller, AuditError, AuditTicket, AuditTiming};
 use crate::clock::Timestamp;
 use crate::error::Result;
-use crate::model::{AuditFilter, AuditRecord, AuditSequence, ConnectionName, Effect, UserId};
+use crate::model::{AuditActorFilter, AuditFilter, AuditRecord, AuditSequence, ConnectionName, Effect, UserId};
 use crate::runtime::Workspace;
 use crate::view::audit::{AuditCheckpointView, AuditEntryView, AuditListView, AuditVerificationView};
 
@@ -25,7 +25,9 @@ pub const UNRECORDED: &[(&str, &str)] = &[
     ("connector new", "it writes a draft"),
     ("connector remove", "connectors belong to all workspaces"),
     ("mcp install", "it changes the settings of another program"),
+    ("mcp serve", "each call of a tool has an entry of its own"),
     ("mcp uninstall", "it changes the settings of another program"),
+    ("proxy", "each request has an entry of its own"),
     ("vault check", "it has to work with a store that is damaged"),
     ("vault lock", "it ends a process and changes nothing that is stored"),
     ("vault unlock", "it starts a process and changes nothing that is stored"),
@@ -98,6 +100,7 @@ pub struct ListAuditRequest {
     /// All connections if absent; the name of one that was removed may be given.
     pub connection: Option<ConnectionName>,
     pub user: Option<UserId>,
+    pub actor: Option<AuditActorFilter>,
     /// The name of an operation: `webhook retry`.
     pub operation: Option<String>,
     pub since: Option<Timestamp>,
@@ -109,8 +112,8 @@ pub struct ListAuditRequest {
 
 /// Returns entries of the audit log, the newest first.
 pub async fn list_entries(workspace: &Workspace, request: ListAuditRequest) -> Result<AuditListView> {
-    let ListAuditRequest { connection, user, operation, since, before, limit } = request;
-    let filter = AuditFilter { connection, user, operation, since, hides_monitoring: false };
+    let ListAuditRequest { connection, user, actor, operation, since, before, limit } = request;
+    let filter = AuditFilter { connection, user, actor, operation, since, hides_monitoring: false };
     let found = match workspace.has_vault() {
         true => workspace.store().await?.audit().list(&filter, before, limit).await?,
         false => Vec::new(),

@@ -66,7 +66,7 @@ async fn portable_connection(
     name: &ConnectionName,
 ) -> Result<(Connection, Grant, PortableLifetime)> {
     let loaded = revealed_grant(workspace, name, Freshness::Usable).await?;
-    let connector = workspace.engine.catalogue.get(name.connector())?;
+    let connector = workspace.catalogue().get(name.connector())?;
     let (_, auth) = connector.auth_method(Some(&loaded.connection.auth))?;
     let rotation = auth.oauth2.as_ref().map(|rules| rules.rotation(&loaded.connection.params)).unwrap_or_default();
     let client = match loaded.grant.is_refreshable() {
@@ -94,7 +94,7 @@ fn is_presented_key(auth: &AuthMethod, name: &str) -> bool {
 
 /// Returns whether the connector must be installed on the machine that opens the bundle.
 fn needs_connector_file(workspace: &Workspace, connector: &str) -> Result<bool> {
-    let (_, source) = workspace.engine.catalogue.text(connector)?;
+    let (_, source) = workspace.catalogue().text(connector)?;
     Ok(source != ConnectorSource::BuiltIn)
 }
 

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use thiserror::Error;
 use url::Url;
 
+use super::connectors::configured_params;
 use super::sign_ins::{account_for_user, check_return_to, start_request};
 use super::{Effect, Operation, OperationScope, Reach};
 use crate::clock::Timestamp;
@@ -27,8 +28,12 @@ use crate::view::connect_link::{
 
 const CONNECTIONS: OperationScope = OperationScope::Connections;
 
+/// Opening a link, which anyone does who has it.
+pub const OPEN: Operation = Operation::local("connect-link open", CONNECTIONS, Effect::Write).reachable_by(Reach::Api);
+
 /// The operations of this module.
 pub const OPERATIONS: &[Operation] = &[
+    OPEN,
     Operation::local("connect-link create", CONNECTIONS, Effect::Write).reachable_by(Reach::Api),
     Operation::local("connect-link list", CONNECTIONS, Effect::Read).reachable_by(Reach::Api),
     Operation::local("connect-link revoke", CONNECTIONS, Effect::Write).reachable_by(Reach::Api),
@@ -38,10 +43,10 @@ pub const OPERATIONS: &[Operation] = &[
 #[derive(Clone, Debug)]
 pub struct CreateConnectLinkRequest {
     pub connector: String,
-    /// The connection's account name; after the user or the account if absent.
+    /// The account's name in the connection; derived from the user or the account if absent.
     pub account: Option<String>,
     pub auth: Option<String>,
-    /// In place of the connector's defaults.
+    /// Scopes to request, instead of the connector's defaults.
     pub scopes: Vec<String>,
     pub params: BTreeMap<String, String>,
     pub user: Option<UserId>,
@@ -107,7 +112,7 @@ impl Remedy for ConnectLinkError {
 pub async fn create(workspace: &Workspace, request: CreateConnectLinkRequest) -> Result<NewConnectLinkView> {
     const SHORTEST: Duration = Duration::from_secs(60);
     let engine = &workspace.engine;
-    let connector = engine.catalogue.get(&request.connector)?;
+    let connector = workspace.catalogue().get(&request.connector)?;
     connector.auth_method(request.auth.as_deref())?;
     ConnectionName::new(&connector.id, request.account.as_deref())?;
     let lifetime = request.lifetime.unwrap_or(CONNECT_LINK_LIFETIME);
@@ -117,6 +122,7 @@ pub async fn create(workspace: &Workspace, request: CreateConnectLinkRequest) ->
     if let Some(url) = &request.return_to {
         check_return_to(workspace, url)?;
     }
+    let params = configured_params(workspace, &connector.id, request.params).await?;
     let now = engine.clock.now();
     let link = ConnectLink {
         id: ConnectLinkId::random(),
@@ -124,7 +130,7 @@ pub async fn create(workspace: &Workspace, request: CreateConnectLinkRequest) ->
         account: request.account,
         auth: request.auth,
         scopes: request.scopes,
-        params: request.params,
+        params,
         user: request.user,
         mode: if request.is_sandbox { ConnectionMode::Sandbox } else { ConnectionMode::Live },
         display: request.display,
@@ -166,17 +172,18 @@ pub async fn revoke(workspace: &Workspace, id: &ConnectLinkId) -> Result<Revoked
     Ok(RevokedConnectLinkView { was_active, revoked: ConnectLinkView::new(&link, now) })
 }
 
-/// Opens a link for anyone who has it: starts its sign-in, or returns the form of the values that it needs. The caller has
-/// chosen the workspace by [`workspace_of_token`](super::sign_ins::workspace_of_token).
+/// Opens a link for anyone who has it: starts its sign-in, or returns the form of the values that it needs.
 ///
 /// The link is used up by the first sign-in that finishes; until then it can be opened again.
 ///
 /// # Errors
-/// [`ConnectLinkError::Unknown`], [`ConnectLinkError::Expired`], [`SignInError::LinkUsed`]; those of
-/// [`pending::start`](crate::connect::pending::start).
+/// Those of [`find`], and of [`pending::start`](crate::connect::pending::start).
 pub async fn open(workspace: &Workspace, request: OpenConnectLinkRequest) -> Result<OpenedConnectLinkView> {
     let link = find(workspace, &request.secret).await?;
-    let connector = workspace.engine.catalogue.get(&link.connector)?;
+    if let Some(audit) = workspace.audit_entry() {
+        audit.set_detail(&format!("link {}", link.id));
+    }
+    let connector = workspace.catalogue().get(&link.connector)?;
     let (_, auth) = connector.auth_method(link.auth.as_deref())?;
     let fields = if link.mode == ConnectionMode::Sandbox { Vec::new() } else { form(&connector, auth, &link) };
     let is_missing = |field: &FormFieldView| field.is_required && !request.values.contains_key(&field.name);
@@ -190,7 +197,12 @@ pub async fn open(workspace: &Workspace, request: OpenConnectLinkRequest) -> Res
     Ok(OpenedConnectLinkView::Started(start_request(workspace, &connect, return_to, Some(id)).await?))
 }
 
-async fn find(workspace: &Workspace, secret: &Secret) -> Result<ConnectLink> {
+/// Finds the link with a secret, if it can be opened. The caller has chosen the workspace by
+/// [`workspace_of_token`](super::sign_ins::workspace_of_token).
+///
+/// # Errors
+/// [`ConnectLinkError::Unknown`], [`ConnectLinkError::Expired`], [`SignInError::LinkUsed`].
+pub async fn find(workspace: &Workspace, secret: &Secret) -> Result<ConnectLink> {
     if !workspace.has_vault() {
         return Err(ConnectLinkError::Unknown.into());
     }

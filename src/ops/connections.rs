@@ -2,10 +2,12 @@
 
 use std::collections::HashMap;
 use std::future;
+use std::sync::Arc;
 
 use futures_util::{StreamExt, stream};
 use thiserror::Error;
 
+use super::connectors::configured_params;
 use super::{Effect, Operation, OperationScope, Reach};
 use crate::clock::Timestamp;
 use crate::connect::{self, ConnectEvent, ConnectRequest, ConnectResult, Prompter, ReconnectOptions};
@@ -40,7 +42,12 @@ pub const OPERATIONS: &[Operation] = &[
 ];
 
 /// Connects an account; the prompter asks the user for values and confirmations.
-pub async fn connect(workspace: &Workspace, request: ConnectRequest, prompter: &dyn Prompter) -> Result<ConnectView> {
+pub async fn connect(
+    workspace: &Workspace,
+    mut request: ConnectRequest,
+    prompter: &dyn Prompter,
+) -> Result<ConnectView> {
+    request.params = configured_params(workspace, &request.connector, request.params).await?;
     let connected = Box::pin(connect::connect(workspace, &request, prompter)).await?;
     Ok(connect_view(workspace, connected).await)
 }
@@ -233,6 +240,38 @@ pub struct StatusRequest {
     pub user: Option<UserId>,
 }
 
+/// A part of the list of connections, which is sorted by their names.
+#[derive(Clone, Debug, Default)]
+pub struct ListConnectionsRequest {
+    /// Only those of this user of the caller's.
+    pub user: Option<UserId>,
+    /// Only those of this connector.
+    pub connector: Option<String>,
+    pub status: Option<ConnectionStatus>,
+    /// Only those behind this name.
+    pub after: Option<String>,
+    pub limit: usize,
+}
+
+/// Lists connections with their status from what is stored; no service is asked.
+pub async fn list(workspace: &Workspace, request: ListConnectionsRequest) -> Result<Vec<ConnectionView>> {
+    let ListConnectionsRequest { user, connector, status, after, limit } = request;
+    let mut connections = workspace.connections().await?;
+    connections.retain(|connection| {
+        user.as_ref().is_none_or(|user| connection.user.as_ref() == Some(user))
+            && connector.as_ref().is_none_or(|wanted| connection.name.connector() == wanted)
+            && after.as_ref().is_none_or(|after| connection.name.to_string() > *after)
+    });
+    connections.sort_by_cached_key(|connection| connection.name.to_string());
+    if status.is_none() {
+        connections.truncate(limit);
+    }
+    let mut views = views(workspace, &connections).await?;
+    views.retain(|view| status.is_none_or(|wanted| view.status == wanted));
+    views.truncate(limit);
+    Ok(views)
+}
+
 /// Returns the status of connections from what is stored; no service is asked.
 pub async fn status(workspace: &Workspace, request: StatusRequest) -> Result<StatusView> {
     let mut connections = Vec::new();
@@ -245,25 +284,31 @@ pub async fn status(workspace: &Workspace, request: StatusRequest) -> Result<Sta
     if let Some(user) = &request.user {
         connections.retain(|connection| connection.user.as_ref() == Some(user));
     }
-    let now = workspace.engine.clock.now();
-    let mut subscriptions: HashMap<ConnectionId, Vec<SubscriptionView>> = HashMap::new();
-    if !connections.is_empty() {
-        for row in workspace.store().await?.subscriptions().list(None).await? {
-            subscriptions.entry(row.request.connection).or_default().push(SubscriptionView::new(&row, now));
-        }
-    }
-    let last_synced = last_synced(workspace).await;
-    let mut connectors = ConnectorCache::default();
-    let mut views = Vec::with_capacity(connections.len());
+    let views = views(workspace, &connections).await?;
     let mut summary = StatusSummary::default();
-    for connection in &connections {
+    views.iter().for_each(|view| summary.add(view.status));
+    Ok(StatusView { workspace: workspace.name.clone(), connections: views, summary })
+}
+
+/// Returns the views of connections, in their order.
+async fn views(workspace: &Workspace, connections: &[Connection]) -> Result<Vec<ConnectionView>> {
+    if connections.is_empty() {
+        return Ok(Vec::new());
+    }
+    let now = workspace.engine.clock.now();
+    let store = workspace.store().await?;
+    let (rows, last_synced) = tokio::join!(store.subscriptions().list(None), last_synced(workspace));
+    let mut subscriptions: HashMap<ConnectionId, Vec<SubscriptionView>> = HashMap::new();
+    for row in rows? {
+        subscriptions.entry(row.request.connection).or_default().push(SubscriptionView::new(&row, now));
+    }
+    let mut connectors = ConnectorCache::default();
+    let view = |connection: &Connection| {
         let own = subscriptions.remove(&connection.id).unwrap_or_default();
         let synced = last_synced.get(&connection.id).copied();
-        let view = connection_view(workspace, connection, own, synced, &mut connectors);
-        summary.add(view.status);
-        views.push(view);
-    }
-    Ok(StatusView { workspace: workspace.name.clone(), connections: views, summary })
+        connection_view(workspace, connection, own, synced, &mut connectors)
+    };
+    Ok(connections.iter().map(view).collect())
 }
 
 /// The connections to refresh.
@@ -442,14 +487,14 @@ async fn last_synced(workspace: &Workspace) -> HashMap<ConnectionId, Timestamp> 
 
 /// The connectors of a listing, each parsed once and only if its file is needed.
 #[derive(Default)]
-struct ConnectorCache(HashMap<String, Option<Connector>>);
+struct ConnectorCache(HashMap<String, Option<Arc<Connector>>>);
 
 impl ConnectorCache {
     fn get(&mut self, workspace: &Workspace, id: &str) -> Option<&Connector> {
         if !self.0.contains_key(id) {
-            self.0.insert(id.to_owned(), workspace.engine.catalogue.get(id).ok());
+            self.0.insert(id.to_owned(), workspace.catalogue().get(id).ok());
         }
-        self.0.get(id).and_then(Option::as_ref)
+        self.0.get(id).and_then(Option::as_deref)
     }
 }
 
@@ -492,8 +537,10 @@ fn connection_view(
     let connector = connectors.get(workspace, id);
     let missing_scopes =
         connector.map_or_else(Vec::new, |connector| scopes::missing(connector, &connection.scopes_requested, granted));
-    let auth =
-        connector.and_then(|connector| connector.auth.get(&connection.auth)).map_or("unknown", |auth| auth.kind());
+    let auth = connector
+        .and_then(|connector| connector.auth.get(&connection.auth))
+        .map_or("unknown", |auth| auth.kind())
+        .to_owned();
     ConnectionView {
         connection: connection.name.clone(),
         connector: id.to_owned(),

@@ -259,7 +259,7 @@ pub async fn show_delivery(workspace: &Workspace, id: DeliveryId) -> Result<Deli
 pub enum RetryDeliveriesRequest {
     /// These, whatever their status.
     Deliveries(Vec<DeliveryId>),
-    /// All failed and abandoned deliveries.
+    /// All failed and dead deliveries.
     Failed(RetryFilter),
 }
 

@@ -10,11 +10,16 @@ use crate::runtime::Workspace;
 /// After so long, a request whose process ended before it responded may be taken over by a repetition.
 const CLAIM_DURATION: Duration = Duration::from_secs(5 * 60);
 
-/// Claims the key of a request with this digest.
-pub async fn claim_key(workspace: &Workspace, key: IdempotencyKey, digest: [u8; 32]) -> Result<IdempotencyClaim> {
+/// Claims the key of a request with this digest, which the audit log has under its id.
+pub async fn claim_key(
+    workspace: &Workspace,
+    key: IdempotencyKey,
+    request_id: &str,
+    digest: [u8; 32],
+) -> Result<IdempotencyClaim> {
     let now = workspace.engine.clock.now_millis();
     let claimed_until = now.checked_add(CLAIM_DURATION).unwrap_or(Timestamp::MAX);
-    let request = IdempotencyRequest { key, digest, now, claimed_until };
+    let request = IdempotencyRequest { key, request_id: request_id.to_owned(), digest, now, claimed_until };
     Ok(workspace.store().await?.idempotency_keys().claim(&request).await?)
 }
 

@@ -1,10 +1,13 @@
 //! Operations that make remote MCP servers available to clients on this machine.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+
+use thiserror::Error;
 
 use super::{Effect, Operation, OperationScope};
 use crate::audit;
-use crate::error::Result;
+use crate::error::{Diagnostic, Hint, Kind, Remedy, Result};
 use crate::mcp_client::proxy::{self, ClientChannel, ProxyEnd, ProxyOptions, ToolFilter};
 use crate::mcp_settings::{ClientProgram, ServerEntry, SettingsEdit, SettingsScope, program, settings_file};
 use crate::model::{ConnectionName, WorkspaceName};
@@ -41,7 +44,10 @@ pub struct InstallRequest {
     pub connection: ConnectionName,
     /// Name of the server in the client; derived from the connection if absent.
     pub name: Option<String>,
+    /// Of a remote MCP server.
     pub tools: ToolFilter,
+    /// What the client's agent may do beside reading, with a connection that is not an MCP server.
+    pub allowed: BTreeSet<Effect>,
     /// The project, if its settings are edited.
     pub folder: PathBuf,
 }
@@ -63,16 +69,25 @@ pub struct SettingsChange {
     pub view: ServerEntryView,
 }
 
-/// Computes what [`apply_change`] writes so that a client starts the proxy of a connection.
+/// Computes what [`apply_change`] writes so that a client starts the proxy of a connection that is an MCP server, or the
+/// server of any other connection.
 ///
 /// # Errors
-/// Unknown connections, those that are not MCP servers, and settings that cannot be edited.
+/// Unknown connections, options that the kind of connection does not take, and settings that cannot be edited.
 pub async fn preview_install(workspace: &Workspace, request: &InstallRequest) -> Result<SettingsChange> {
-    proxy::check(workspace, &request.connection).await?;
+    let found = workspace.connection(&request.connection).await?;
+    let is_remote = proxy::check(workspace, &request.connection).await.is_ok();
+    let connection = found.name.clone();
+    let args = match is_remote {
+        true if !request.allowed.is_empty() => return Err(ClientInstallError::AllowOfServer(connection).into()),
+        true => proxy_arguments(&workspace.name, &connection, &request.tools),
+        false if !request.tools.is_empty() => return Err(ClientInstallError::ToolsOfActions(connection).into()),
+        false => server_arguments(&workspace.name, &connection, &request.allowed),
+    };
     let entry = ServerEntry {
         name: server_name(request.name.as_deref(), &request.connection),
         command: program(request.scope),
-        args: proxy_arguments(&workspace.name, &request.connection, &request.tools),
+        args,
         env: match workspace.engine.folders.shared_root() {
             // A client starts its servers with an environment of its own.
             Some(home) if request.scope == SettingsScope::User => {
@@ -129,12 +144,45 @@ fn server_name(given: Option<&str>, connection: &ConnectionName) -> String {
     name.chars().map(plain).collect()
 }
 
-fn proxy_arguments(workspace: &WorkspaceName, connection: &ConnectionName, tools: &ToolFilter) -> Vec<String> {
-    let mut words = Vec::new();
-    // The client may start it in any folder: a project's file there must not choose another workspace.
-    if *workspace != WorkspaceName::default() {
-        words.extend(["-w".to_owned(), workspace.to_string()]);
+/// Why a connection is not added to a client's settings.
+#[derive(Debug, Error)]
+pub enum ClientInstallError {
+    #[error("{0} is a remote MCP server, whose tools say nothing reliable of what they do")]
+    AllowOfServer(ConnectionName),
+    #[error("{0} is not a remote MCP server: its tools are chosen by what they do")]
+    ToolsOfActions(ConnectionName),
+}
+
+impl Remedy for ClientInstallError {
+    fn diagnostic(&self) -> Diagnostic {
+        match self {
+            Self::AllowOfServer(name) => Diagnostic::new(Kind::Usage, "invalid_options").hint(Hint::new(
+                "choose tools by name:",
+                format!("integ mcp install claude-code {name} --allow-tool 'get_*'"),
+            )),
+            Self::ToolsOfActions(name) => Diagnostic::new(Kind::Usage, "invalid_options").hint(Hint::new(
+                "reading is always allowed:",
+                format!("integ mcp install claude-code {name} --allow write"),
+            )),
+        }
     }
+}
+
+/// The words that begin a command in a workspace. The client may start it in any folder: a project's file there must not
+/// choose another workspace.
+fn workspace_arguments(workspace: &WorkspaceName) -> Vec<String> {
+    if *workspace == WorkspaceName::default() { Vec::new() } else { vec!["-w".to_owned(), workspace.to_string()] }
+}
+
+fn server_arguments(workspace: &WorkspaceName, connection: &ConnectionName, allowed: &BTreeSet<Effect>) -> Vec<String> {
+    let mut words = workspace_arguments(workspace);
+    words.extend(["mcp".to_owned(), "serve".to_owned(), format!("--connection={connection}")]);
+    words.extend(allowed.iter().map(|effect| format!("--allow={effect}")));
+    words
+}
+
+fn proxy_arguments(workspace: &WorkspaceName, connection: &ConnectionName, tools: &ToolFilter) -> Vec<String> {
+    let mut words = workspace_arguments(workspace);
     words.extend(["mcp".to_owned(), "proxy".to_owned(), connection.to_string()]);
     let flags = tools.allow.iter().map(|glob| ("--allow-tool", glob));
     let flags = flags.chain(tools.ignore.iter().map(|glob| ("--ignore-tool", glob)));
@@ -160,5 +208,12 @@ mod tests {
         assert_eq!(words, ["-w", "team", "mcp", "proxy", "mcp@x", "--allow-tool=get_*", "--ignore-tool=-x"]);
         let plain = proxy_arguments(&WorkspaceName::default(), &"mcp".parse().unwrap(), &ToolFilter::default());
         assert_eq!(plain, ["mcp", "proxy", "mcp"]);
+    }
+
+    #[test]
+    fn a_server_has_one_connection_and_its_effects() {
+        let allowed = BTreeSet::from([Effect::Destroy, Effect::Write]);
+        let words = server_arguments(&"team".parse().unwrap(), &"slack@x".parse().unwrap(), &allowed);
+        assert_eq!(words, ["-w", "team", "mcp", "serve", "--connection=slack@x", "--allow=write", "--allow=destroy"]);
     }
 }

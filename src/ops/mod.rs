@@ -4,6 +4,8 @@
 //! `cli` reads files and arguments first. Each module declares its operations in a constant; [`operations`] lists all
 //! of them.
 
+pub mod agents;
+pub mod alerts;
 pub mod api_tokens;
 pub mod approvals;
 pub mod audit;
@@ -22,6 +24,8 @@ pub mod links;
 pub mod logs;
 pub mod mcp;
 pub mod metrics;
+pub mod operators;
+pub mod proxy;
 pub mod reveal;
 pub mod sandbox;
 #[cfg(test)]
@@ -44,13 +48,15 @@ pub use crate::model::{Effect, OperationScope};
 pub enum Reach {
     /// The owner at the machine.
     Local,
+    /// An operator who is signed in to the dashboard as well, but no program.
+    Operator,
     /// A token's holder as well.
     Api,
     /// An agent as well.
     Agent,
 }
 
-words!(Reach { Local => "local", Api => "api", Agent => "agent" });
+words!(Reach { Local => "local", Operator => "operator", Api => "api", Agent => "agent" });
 
 /// The declaration of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,6 +102,8 @@ impl Operation {
 /// Every operation, module by module.
 pub fn operations() -> impl Iterator<Item = &'static Operation> {
     let modules = [
+        agents::OPERATIONS,
+        alerts::OPERATIONS,
         api_tokens::OPERATIONS,
         approvals::OPERATIONS,
         audit::OPERATIONS,
@@ -113,6 +121,8 @@ pub fn operations() -> impl Iterator<Item = &'static Operation> {
         logs::OPERATIONS,
         mcp::OPERATIONS,
         metrics::OPERATIONS,
+        operators::OPERATIONS,
+        proxy::OPERATIONS,
         reveal::OPERATIONS,
         sandbox::OPERATIONS,
         sign_ins::OPERATIONS,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use thiserror::Error;
 
-use super::{Effect, Operation, OperationScope, Reach};
+use super::{Effect, Operation, OperationScope};
 use crate::connector::Connector;
 use crate::error::{Diagnostic, Hint, Kind, Remedy, Result};
 use crate::runtime::{Workspace, update_sandbox_state};
@@ -14,17 +14,17 @@ use crate::view::sandbox::{
     EmulatorEvent, EmulatorView, FaultListView, FaultView, SandboxAdvanceView, SandboxRecordsView, SandboxResetView,
 };
 
-const fn operation(name: &'static str, effect: Effect, reach: Reach) -> Operation {
-    Operation::local(name, OperationScope::Sandbox, effect).reachable_by(reach)
+const fn operation(name: &'static str, effect: Effect) -> Operation {
+    Operation::local(name, OperationScope::Sandbox, effect)
 }
 
 /// The operations of this module. `sandbox fault` without a fault only lists them.
 pub const OPERATIONS: &[Operation] = &[
-    operation("sandbox run", Effect::Write, Reach::Local),
-    operation("sandbox fault", Effect::Write, Reach::Api),
-    operation("sandbox advance", Effect::Write, Reach::Api),
-    operation("sandbox data", Effect::Write, Reach::Api),
-    operation("sandbox reset", Effect::Destroy, Reach::Api),
+    operation("sandbox run", Effect::Write),
+    operation("sandbox fault", Effect::Write),
+    operation("sandbox advance", Effect::Write),
+    operation("sandbox data", Effect::Write),
+    operation("sandbox reset", Effect::Destroy),
 ];
 
 /// Why an operation on the sandbox failed.
@@ -95,7 +95,7 @@ async fn start_emulator(
     // An account has a name as its connection has: `slack@beta`.
     let (id, account) = id.split_once('@').map_or((id, None), |(id, account)| (id, Some(account)));
     let account = SandboxAccount::named(account);
-    let connector = workspace.engine.catalogue.get(id)?;
+    let connector = workspace.catalogue().get(id)?;
     let (name, auth) = connector.auth_method(auth)?;
     let mut params: BTreeMap<String, String> = sandbox_params(&connector, auth);
     let emulator = workspace.start_emulator(&connector, name, &account, &params, port).await?;
@@ -121,7 +121,7 @@ async fn start_emulator(
 /// # Errors
 /// Unknown connectors.
 pub async fn list_faults(workspace: &Workspace, connector: String) -> Result<FaultListView> {
-    workspace.engine.catalogue.text(&connector)?;
+    workspace.catalogue().text(&connector)?;
     let mut document = None;
     if workspace.has_vault() {
         document = workspace.store().await?.sandbox().get(&state_key(&connector)).await?;
@@ -143,7 +143,7 @@ pub struct AddFaultRequest {
 /// # Errors
 /// Unknown connectors.
 pub async fn add_fault(workspace: &Workspace, request: AddFaultRequest) -> Result<FaultListView> {
-    workspace.engine.catalogue.text(&request.connector)?;
+    workspace.catalogue().text(&request.connector)?;
     let ((), state) =
         change_state(workspace, &request.connector, |state| state.add_fault(request.fault.clone())).await?;
     Ok(fault_list(request.connector, &state))
@@ -154,7 +154,7 @@ pub async fn add_fault(workspace: &Workspace, request: AddFaultRequest) -> Resul
 /// # Errors
 /// Unknown connectors.
 pub async fn clear_faults(workspace: &Workspace, connector: String) -> Result<FaultListView> {
-    workspace.engine.catalogue.text(&connector)?;
+    workspace.catalogue().text(&connector)?;
     let (_, state) = change_state(workspace, &connector, SandboxState::clear_faults).await?;
     Ok(fault_list(connector, &state))
 }
@@ -177,7 +177,7 @@ pub struct AdvanceSandboxRequest {
 /// Unknown connectors.
 pub async fn advance_sandbox(workspace: &Workspace, request: AdvanceSandboxRequest) -> Result<SandboxAdvanceView> {
     let AdvanceSandboxRequest { connector, ticks } = request;
-    workspace.engine.catalogue.text(&connector)?;
+    workspace.catalogue().text(&connector)?;
     let now = workspace.engine.clock.now();
     let change = |state: &mut SandboxState| (state.advance(ticks, now), state.edits());
     let ((ticks, edits), _) = change_state(workspace, &connector, change).await?;
@@ -202,12 +202,12 @@ pub async fn set_sandbox_records(
     request: SetSandboxRecordsRequest,
 ) -> Result<SandboxRecordsView> {
     let SetSandboxRecordsRequest { connector, stream, records } = request;
-    let connector = workspace.engine.catalogue.get(&connector)?;
+    let connector = workspace.catalogue().get(&connector)?;
     if !connector.streams.contains_key(&stream) {
         return Err(SandboxError::stream_not_found(&connector, &stream).into());
     }
     change_state(workspace, &connector.id, |state| state.set_records(&stream, records)).await?;
-    Ok(SandboxRecordsView { connector: connector.id, stream, records })
+    Ok(SandboxRecordsView { connector: connector.id.clone(), stream, records })
 }
 
 /// Resets the state of an emulated service, or of all: rotated and revoked grants, faults, ticks and sizes.

@@ -5,9 +5,9 @@ use std::ops::ControlFlow;
 use super::sync::{self, SingerTarget};
 use super::webhooks::{self, ListenObserver, ListenStarted, SimulationObserver, SimulationTarget};
 use super::{
-    Operation, api_tokens, approvals, audit, bindings, bundles, calendar, calls, connect_links, connections,
-    connectors, consents, endpoints, git_credential, idempotency, links, logs, mcp, metrics, reveal, sandbox, serving,
-    sign_ins, tokens, users, vault, workspaces,
+    Operation, alerts, api_tokens, approvals, audit, bindings, bundles, calendar, calls, connect_links, connections,
+    connectors, consents, endpoints, git_credential, idempotency, links, logs, mcp, metrics, operators, proxy, reveal,
+    sandbox, serving, sign_ins, tokens, users, vault, workspaces,
 };
 use crate::error::Result;
 use crate::runtime::Workspace;
@@ -86,6 +86,18 @@ fn approvals_are_send(workspace: &Workspace) {
     check(|| vault::ask_passphrase(workspace));
 }
 
+fn operators_are_send(workspace: &Workspace) {
+    check(|| operators::list_operators(workspace));
+    check(|| operators::set_operator(workspace, any(), any()));
+    check(|| operators::remove_operator(workspace, any()));
+    check(|| operators::role_of(workspace, any()));
+    check(|| operators::create_dashboard_link(workspace, any()));
+    check(|| operators::show_link(workspace, any()));
+    check(|| operators::sign_in(workspace, any(), any()));
+    check(|| operators::find_session(workspace, any()));
+    check(|| operators::sign_out(workspace, any(), any(), any()));
+}
+
 fn audit_are_send(workspace: &Workspace) {
     check(|| audit::list_entries(workspace, any()));
     check(|| audit::verify_log(workspace, any()));
@@ -141,6 +153,8 @@ fn calendar_are_send(workspace: &Workspace) {
 
 fn calls_are_send(workspace: &Workspace) {
     check(|| calls::action_effect(workspace, any(), any()));
+    check(|| calls::request_effect(workspace, any(), any()));
+    check(|| calls::call_page(workspace, any(), any()));
     check(|| calls::list_actions(workspace, any()));
     check(|| calls::find_action(workspace, any(), ""));
     check(|| calls::call_action(workspace, any()));
@@ -160,6 +174,10 @@ fn connections_are_send(workspace: &Workspace) {
     check(|| connections::test(workspace, any(), any()));
 }
 
+fn proxy_is_send(workspace: &Workspace) {
+    check(|| proxy::lend_connection(workspace, any(), |_| Ok(())));
+}
+
 fn connectors_are_send(workspace: &Workspace) {
     check(|| connectors::list_connectors(workspace, any()));
     check(|| connectors::show_connector(workspace, ""));
@@ -176,6 +194,13 @@ fn connectors_are_send(workspace: &Workspace) {
     check(|| connectors::write_draft(workspace, any()));
     check(|| connectors::discover_oauth2(workspace, ""));
     check(|| connectors::download_document(workspace, any(), 0));
+    check(|| connectors::review_connector_url(workspace, any()));
+    check(|| connectors::install_connector_url(workspace, any()));
+    check(|| connectors::list_installed(workspace));
+    check(|| connectors::show_installed(workspace, ""));
+    check(|| connectors::configure_installed(workspace, "", any()));
+    check(|| connectors::remove_installed(workspace, ""));
+    check(|| connectors::configured_params(workspace, "", any()));
 }
 
 fn endpoints_are_send(workspace: &Workspace) {
@@ -214,6 +239,7 @@ fn mcp_are_send(workspace: &Workspace) {
 
 fn monitoring_are_send(workspace: &Workspace) {
     check(|| logs::list_logs(workspace, any()));
+    check(|| alerts::list_alerts(workspace, any()));
     check(|| metrics::connection_metrics(workspace, any(), any()));
     check(|| metrics::workspace_metrics(workspace, any()));
 }
@@ -259,6 +285,7 @@ fn tokens_are_send(workspace: &Workspace) {
     check(|| bundles::export(workspace, any()));
     check(|| git_credential::git_credential(workspace, any(), any()));
     check(|| tokens::access_token(workspace, any()));
+    check(|| tokens::credential(workspace, any()));
     check(|| tokens::id_token(workspace, any()));
     check(|| tokens::token(workspace, any()));
     check(|| tokens::token_headers(workspace, any()));
@@ -329,22 +356,24 @@ fn connect_links_are_send(workspace: &Workspace) {
     check(|| connect_links::create(workspace, any()));
     check(|| connect_links::list(workspace));
     check(|| connect_links::revoke(workspace, any()));
+    check(|| connect_links::find(workspace, any()));
     check(|| connect_links::open(workspace, any()));
 }
 
 fn idempotency_is_send(workspace: &Workspace) {
-    check(|| idempotency::claim_key(workspace, any(), any()));
+    check(|| idempotency::claim_key(workspace, any(), "", any()));
     check(|| idempotency::finish_key(workspace, any(), any()));
 }
 
 fn serving_is_send(workspace: &Workspace) {
     check(|| serving::prepare(workspace));
     check(|| serving::check_readiness(workspace));
+    check(|| serving::store_version(workspace));
 }
 
 #[test]
 fn no_operation_is_missing_here() {
-    let _: [fn(&Workspace); 24] = [
+    let _: [fn(&Workspace); 26] = [
         api_tokens_are_send,
         approvals_are_send,
         audit_are_send,
@@ -360,6 +389,8 @@ fn no_operation_is_missing_here() {
         links_are_send,
         mcp_are_send,
         monitoring_are_send,
+        operators_are_send,
+        proxy_is_send,
         sandbox_are_send,
         serving_is_send,
         sign_ins_are_send,

@@ -17,6 +17,8 @@ use crate::webhook::handle::Handlers;
 pub enum ServeError {
     #[error("cannot listen on {address}")]
     Bind { address: SocketAddr, source: std::io::Error },
+    #[error("cannot use the sockets that the service manager passed")]
+    InheritedSocket { source: std::io::Error },
 }
 
 impl Remedy for ServeError {
@@ -24,25 +26,45 @@ impl Remedy for ServeError {
         match self {
             Self::Bind { .. } => Diagnostic::new(Kind::Failed, "port_in_use")
                 .hint(Hint::new("use any free port:", "integ serve --bind 127.0.0.1:0")),
+            Self::InheritedSocket { .. } => Diagnostic::new(Kind::Failed, "inherited_socket")
+                .hint(Hint::new("give the socket unit TCP addresses; see", "integ help serve")),
         }
     }
 }
 
-/// Opens the port of a server, and returns it with its address.
+/// Returns the sockets that a server listens on, and the address of the first: those that the service manager passed to this
+/// process (sd_listen_fds(3)), or one that is opened.
 ///
 /// # Errors
-/// [`ServeError::Bind`].
-pub fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ServeError> {
+/// [`ServeError`].
+pub fn listen(address: SocketAddr) -> Result<(Vec<TcpListener>, SocketAddr), ServeError> {
+    let inherited = inherited_sockets().map_err(|source| ServeError::InheritedSocket { source })?;
     let unusable = |source| ServeError::Bind { address, source };
-    let listener = TcpListener::bind(address).map_err(unusable)?;
-    let bound = listener.local_addr().map_err(unusable)?;
-    Ok((listener, bound))
+    let listeners = match inherited {
+        sockets if sockets.is_empty() => vec![TcpListener::bind(address).map_err(unusable)?],
+        sockets => sockets,
+    };
+    let first = listeners.first().ok_or(std::io::ErrorKind::NotFound).map_err(|kind| unusable(kind.into()))?;
+    let bound = first.local_addr().map_err(unusable)?;
+    Ok((listeners, bound))
+}
+
+#[cfg(unix)]
+fn inherited_sockets() -> std::io::Result<Vec<TcpListener>> {
+    let mut passed = listenfd::ListenFd::from_env();
+    let sockets = (0..passed.len()).map(|index| passed.take_tcp_listener(index));
+    Ok(sockets.collect::<std::io::Result<Vec<_>>>()?.into_iter().flatten().collect())
+}
+
+#[cfg(not(unix))]
+fn inherited_sockets() -> std::io::Result<Vec<TcpListener>> {
+    Ok(Vec::new())
 }
 
 /// How the operations are served. Where browsers and services reach the server is in the engine's settings.
 #[derive(Debug)]
 pub struct ServeRequest {
-    pub listener: TcpListener,
+    pub listeners: Vec<TcpListener>,
     /// What handles the events that arrive.
     pub handlers: Arc<Handlers>,
     /// Attempts to handle an event before it is dead.
@@ -90,4 +112,12 @@ pub async fn prepare(workspace: &Workspace) -> Result<()> {
 /// What keeps it from that.
 pub async fn check_readiness(workspace: &Workspace) -> Result<()> {
     Ok(workspace.store().await?.ensure_writable().await?)
+}
+
+/// Returns the number of the last commit of a workspace's store: it shows whether anything may have changed.
+///
+/// # Errors
+/// The vault's.
+pub async fn store_version(workspace: &Workspace) -> Result<u64> {
+    Ok(workspace.store().await?.version().await?)
 }

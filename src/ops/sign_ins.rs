@@ -12,6 +12,7 @@ use thiserror::Error;
 use url::Url;
 
 use super::connections::connect_view;
+use super::connectors::configured_params;
 use super::{Effect, Operation, OperationScope, Reach};
 use crate::connect::pending::{self, CallbackReply, SignInTarget, StartedSignIn};
 use crate::connect::{ConnectError, ConnectRequest, ReconnectOptions, SignInOptions, reconnect_request};
@@ -25,10 +26,13 @@ pub use crate::connect::pending::{workspace_of_callback, workspace_of_token};
 
 const CONNECTIONS: OperationScope = OperationScope::Connections;
 
+/// Finishing a sign-in, which the callback does: the browser has no token, and its proof is in the URL.
+pub const FINISH: Operation = Operation::local("connect finish", CONNECTIONS, Effect::Write).reachable_by(Reach::Api);
+
 /// The operations of this module.
 pub const OPERATIONS: &[Operation] = &[
     Operation::local("connect start", CONNECTIONS, Effect::Write).reachable_by(Reach::Api),
-    Operation::local("connect finish", CONNECTIONS, Effect::Write).reachable_by(Reach::Api),
+    FINISH,
     // Asks the vendor whether a device code was entered, and stores the connection then.
     Operation::local("connect show", CONNECTIONS, Effect::Write).reachable_by(Reach::Api),
 ];
@@ -40,8 +44,7 @@ pub struct StartSignInRequest {
     /// The service, as `integ connector list` names it. One of this, `url` and `reconnect`.
     pub connector: Option<String>,
     /// The URL of an MCP server.
-    #[schemars(with = "Option<String>")]
-    pub url: Option<Url>,
+    pub url: Option<String>,
     /// The connection to sign in for again. Its method, mode, parameters and scopes are used.
     #[serde(deserialize_with = "optional_text")]
     pub reconnect: Option<ConnectionName>,
@@ -49,7 +52,7 @@ pub struct StartSignInRequest {
     pub account: Option<String>,
     /// The authentication method; the connector's first if absent.
     pub auth: Option<String>,
-    /// In place of the connector's defaults.
+    /// Scopes to request, instead of the connector's defaults.
     pub scopes: Vec<String>,
     /// Beside those that the connection has, or the defaults.
     pub added_scopes: Vec<String>,
@@ -73,8 +76,7 @@ pub struct StartSignInRequest {
     /// Authenticate as the app itself, without a user.
     pub client_credentials: bool,
     /// Where the browser goes afterwards: an address of an origin in `serve.return_origins`.
-    #[schemars(with = "Option<String>")]
-    pub return_to: Option<Url>,
+    pub return_to: Option<String>,
 }
 
 fn optional_text<'de, T: FromStr, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
@@ -113,8 +115,10 @@ pub enum SignInCallback {
 pub enum SignInRequestError {
     #[error("name one of `connector`, `url` and `reconnect`")]
     NoTarget,
-    #[error("{url} is not an address to return to")]
+    #[error("{url} is not an allowed address to return to")]
     ReturnNotAllowed { url: String, origin: String },
+    #[error("the address to return to is not a URL: {reason}")]
+    InvalidReturnAddress { reason: String },
     #[error("the server has no public URL")]
     NoPublicUrl,
 }
@@ -123,6 +127,7 @@ impl Remedy for SignInRequestError {
     fn diagnostic(&self) -> Diagnostic {
         match self {
             Self::NoTarget => Diagnostic::new(Kind::Usage, "no_target"),
+            Self::InvalidReturnAddress { .. } => Diagnostic::new(Kind::Usage, "invalid_url"),
             Self::ReturnNotAllowed { origin, .. } => Diagnostic::new(Kind::Usage, "return_not_allowed")
                 .hint(Hint::new("to allow it:", format!("integ config set serve.return_origins {origin}"))),
             Self::NoPublicUrl => {
@@ -138,7 +143,7 @@ impl Remedy for SignInRequestError {
 /// # Errors
 /// [`SignInRequestError`], and those of [`pending::start`].
 pub async fn start(workspace: &Workspace, request: StartSignInRequest) -> Result<StartedSignInView> {
-    let return_to = request.return_to.clone();
+    let return_to = request.return_to.as_deref().map(parse_return_to).transpose()?;
     let request = connect_request(workspace, request).await?;
     start_request(workspace, &request, return_to, None).await
 }
@@ -157,7 +162,9 @@ pub(super) async fn start_request(
     let target = SignInTarget { redirect_uri, return_to, link };
     Ok(match Box::pin(pending::start(workspace, request, &target)).await? {
         StartedSignIn::Redirect { id, authorization_url, expires_at } => {
-            StartedSignInView::Redirect { sign_in: id, authorization_url: authorization_url.to_string(), expires_at }
+            // The emulator of a sandbox connection listens on loopback, where the person's browser may not be.
+            let authorization_url = workspace.publish_sandbox_page(&authorization_url).to_string();
+            StartedSignInView::Redirect { sign_in: id, authorization_url, expires_at }
         }
         StartedSignIn::DeviceCode {
             id,
@@ -169,8 +176,9 @@ pub(super) async fn start_request(
         } => StartedSignInView::DeviceCode {
             sign_in: id,
             user_code,
-            verification_uri: verification_uri.to_string(),
-            verification_uri_complete: verification_uri_complete.as_ref().map(Url::to_string),
+            verification_uri: workspace.publish_sandbox_page(&verification_uri).to_string(),
+            verification_uri_complete: verification_uri_complete
+                .map(|complete| workspace.publish_sandbox_page(&complete).to_string()),
             interval: interval.as_secs(),
             expires_at,
         },
@@ -181,6 +189,15 @@ pub(super) async fn start_request(
 }
 
 /// Refuses to send a browser anywhere else than to the owner's own pages.
+/// Parses the address that a browser returns to; whether it is allowed is checked later.
+///
+/// # Errors
+/// [`SignInRequestError::InvalidReturnAddress`].
+pub fn parse_return_to(text: &str) -> Result<Url, SignInRequestError> {
+    let invalid = |error: url::ParseError| SignInRequestError::InvalidReturnAddress { reason: error.to_string() };
+    text.parse().map_err(invalid)
+}
+
 pub(super) fn check_return_to(workspace: &Workspace, url: &Url) -> Result<(), SignInRequestError> {
     if workspace.engine.config.serve.allows_return_to(url) {
         return Ok(());
@@ -216,7 +233,8 @@ async fn connect_request(workspace: &Workspace, request: StartSignInRequest) -> 
         (None, Some(_)) => String::new(),
         _ => return Err(SignInRequestError::NoTarget.into()),
     };
-    let url = request.url.map(|url| crate::connect::parse_url(url.as_str())).transpose()?;
+    let params = configured_params(workspace, &connector, request.params).await?;
+    let url = request.url.map(|url| crate::connect::parse_url(&url)).transpose()?;
     let account = match (request.account, &request.user) {
         (None, Some(user)) if url.is_none() => account_for_user(workspace, &connector, user).await?,
         (account, _) => account,
@@ -229,7 +247,7 @@ async fn connect_request(workspace: &Workspace, request: StartSignInRequest) -> 
         scopes: request.scopes,
         added_scopes: request.added_scopes,
         drops_scopes: request.drops_scopes,
-        params: request.params,
+        params,
         files: request.keys,
         client_credentials: request.client_credentials,
         sign_in,

@@ -19,11 +19,12 @@ use crate::oauth::reveal::{ensure_revealable, revealed_grant};
 use crate::runtime::Workspace;
 use crate::secret::Secret;
 use crate::vault::ConnectionWithGrant;
-use crate::view::token::{CredentialVariablesView, TokenHeadersView, TokenView};
+use crate::view::token::{CredentialVariablesView, CredentialView, TokenHeadersView, TokenView};
 
 /// The operations of this module. All of them reveal credentials: a token of the HTTP API needs a scope of its own, and each
 /// request is in the audit log.
 pub const OPERATIONS: &[Operation] = &[
+    // Runs a program. A caller of the API gets the credential for one of its own by `token`.
     Operation::local("exec", OperationScope::Tokens, Effect::Read).requires(ApiVerb::Reveal),
     Operation::local("token", OperationScope::Tokens, Effect::Read).reachable_by(Reach::Api).requires(ApiVerb::Reveal),
 ];
@@ -204,12 +205,55 @@ pub struct CredentialVariablesRequest {
     pub inherited: Vec<(OsString, OsString)>,
 }
 
+/// Returns the whole credential of a connection, for the environment of a program on another machine.
+pub async fn credential(workspace: &Workspace, request: TokenRequest) -> Result<CredentialView> {
+    let loaded = revealed_grant(workspace, &request.connection, request.freshness()).await?;
+    let others = workspace.connection_names().await?;
+    Ok(CredentialView::new(Credential::from_connection(workspace, &loaded)?, &others))
+}
+
+/// Loads credentials for a program: those of a workspace, or of a server.
+pub trait CredentialStore: Sync {
+    /// Returns the fresh credential of a connection.
+    ///
+    /// # Errors
+    /// Unknown connections, credentials that are never revealed, and refreshes that fail.
+    fn credential(&self, name: &ConnectionName) -> impl Future<Output = Result<CredentialView>> + Send;
+
+    /// Returns whether there is a connection of this name.
+    ///
+    /// # Errors
+    /// The store's.
+    fn has_connection(&self, name: &ConnectionName) -> impl Future<Output = Result<bool>> + Send;
+}
+
+/// The credentials of a workspace.
+struct WorkspaceCredentials<'a>(&'a Workspace);
+
+impl CredentialStore for WorkspaceCredentials<'_> {
+    async fn credential(&self, name: &ConnectionName) -> Result<CredentialView> {
+        credential(self.0, TokenRequest { connection: name.clone(), min_ttl: None }).await
+    }
+
+    async fn has_connection(&self, name: &ConnectionName) -> Result<bool> {
+        Ok(self.0.connection_names().await?.contains(name))
+    }
+}
+
 /// Returns the environment variables with fresh credentials for a program.
 pub async fn credential_variables(
     workspace: &Workspace,
     request: CredentialVariablesRequest,
 ) -> Result<CredentialVariablesView> {
-    let mut credentials = CredentialLoader { workspace, loaded: BTreeMap::new() };
+    compose_variables(&WorkspaceCredentials(workspace), request).await
+}
+
+/// Returns the environment variables with the credentials of a store.
+pub(crate) async fn compose_variables(
+    store: &impl CredentialStore,
+    request: CredentialVariablesRequest,
+) -> Result<CredentialVariablesView> {
+    let mut credentials = CredentialLoader { store, loaded: BTreeMap::new(), conflicts: Vec::new() };
     let mut explicit = Vec::new();
     for variable in request.variables {
         explicit.push(credentials.explicit(variable).await?);
@@ -217,25 +261,27 @@ pub async fn credential_variables(
     for name in &request.connections {
         credentials.load(name).await?;
     }
-    let mut loaded = credentials.loaded;
+    let CredentialLoader { mut loaded, conflicts, .. } = credentials;
     let secrets = loaded.values().flat_map(|credential| credential.secrets.clone()).collect();
     let whole: Vec<Credential> = request.connections.iter().filter_map(|name| loaded.remove(name)).collect();
-    let others = workspace.store().await?.connections().names().await?;
-    let variables = variables(&whole, &explicit, &request.inherited, &others)?;
+    let variables = variables(&whole, &explicit, &request.inherited, &conflicts)?;
     Ok(CredentialVariablesView { variables, secrets })
 }
 
 /// The credentials of a request, each loaded once.
-struct CredentialLoader<'a> {
-    workspace: &'a Workspace,
+struct CredentialLoader<'a, S> {
+    store: &'a S,
     loaded: BTreeMap<ConnectionName, Credential>,
+    /// Connections whose variables no part of these credentials may take.
+    conflicts: Vec<ConnectionName>,
 }
 
-impl CredentialLoader<'_> {
+impl<S: CredentialStore> CredentialLoader<'_, S> {
     async fn load(&mut self, name: &ConnectionName) -> Result<&Credential> {
         if !self.loaded.contains_key(name) {
-            let grant = revealed_grant(self.workspace, name, Freshness::Usable).await?;
-            self.loaded.insert(name.clone(), Credential::from_connection(self.workspace, &grant)?);
+            let (credential, conflicts) = self.store.credential(name).await?.into_credential();
+            self.loaded.insert(name.clone(), credential);
+            self.conflicts.extend(conflicts);
         }
         Ok(&self.loaded[name])
     }
@@ -244,17 +290,15 @@ impl CredentialLoader<'_> {
         let VariableRequest { variable, source_text, source } = request;
         let (name, part) = match source {
             CredentialSource::Token(name) => (name, TOKEN.to_owned()),
-            CredentialSource::TokenOrPart(name, _) if self.exists(&name).await? => (name, TOKEN.to_owned()),
+            CredentialSource::TokenOrPart(name, _) if self.store.has_connection(&name).await? => {
+                (name, TOKEN.to_owned())
+            }
             CredentialSource::TokenOrPart(_, part) => part,
             CredentialSource::Part(name, part) => (name, part),
         };
         let value = self.load(&name).await?.part(&part)?.clone();
         check_value(&name, &part, &value)?;
         Ok(ExplicitVariable { variable, source: source_text, value })
-    }
-
-    async fn exists(&self, name: &ConnectionName) -> Result<bool> {
-        Ok(self.workspace.connection_names().await?.contains(name))
     }
 }
 

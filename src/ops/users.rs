@@ -22,7 +22,7 @@ pub const OPERATIONS: &[Operation] = &[
 /// Why an operation on a user cannot be done.
 #[derive(Debug, Error)]
 pub enum UserOperationError {
-    #[error("user {user} not found")]
+    #[error("user \"{user}\" not found")]
     NotFound { user: UserId },
     #[error("cannot revoke {} of user {user}: {reason}", connections.join(", "))]
     NotRevoked { user: UserId, connections: Vec<String>, reason: String },
@@ -144,8 +144,18 @@ pub async fn delete_user(workspace: &Workspace, request: DeleteUserRequest) -> R
     if let Some(reason) = reason {
         return Err(UserOperationError::NotRevoked { user, connections: failed, reason }.into());
     }
+    let installed = workspace.store().await?.installed_connectors().list().await?;
+    let connectors = installed.into_iter().filter(|row| row.user.as_ref() == Some(&user)).map(|row| row.connector);
+    let connectors = connectors.collect();
     let users = workspace.store().await?.users();
     users.erase(&user, &names).await?;
     let purged = users.purge().await?;
-    Ok(DeletedUserView { user, connections: erased, links: counts.links, consents: counts.consents, purged })
+    Ok(DeletedUserView {
+        user,
+        connections: erased,
+        links: counts.links,
+        consents: counts.consents,
+        connectors,
+        purged,
+    })
 }

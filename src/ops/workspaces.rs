@@ -28,8 +28,11 @@ use crate::view::workspace::{
 /// The operations of this module.
 pub const OPERATIONS: &[Operation] = &[
     Operation::local("app list", OperationScope::Workspaces, Effect::Read).reachable_by(Reach::Api),
-    Operation::local("app remove", OperationScope::Workspaces, Effect::Destroy),
-    Operation::local("app set", OperationScope::Workspaces, Effect::Write),
+    Operation::local("app remove", OperationScope::Workspaces, Effect::Destroy).reachable_by(Reach::Operator),
+    // An app of the connector's own server; where else credentials go is the owner's to say.
+    Operation::local("app set", OperationScope::Workspaces, Effect::Write).reachable_by(Reach::Operator),
+    Operation::local("app set --issuer", OperationScope::Workspaces, Effect::Write),
+    Operation::local("app set --param", OperationScope::Workspaces, Effect::Write),
     Operation::local("config get", OperationScope::Workspaces, Effect::Read),
     Operation::local("config path", OperationScope::Workspaces, Effect::Read),
     Operation::local("config redacted", OperationScope::Workspaces, Effect::Read),
@@ -46,12 +49,12 @@ pub const OPERATIONS: &[Operation] = &[
 /// An error of finding or creating a workspace.
 #[derive(Debug, Error)]
 pub enum WorkspaceError {
-    #[error("workspace {0} not found")]
+    #[error("workspace \"{0}\" not found")]
     NotFound(WorkspaceName),
     /// A project's file or a setting names it, which does not create it.
-    #[error("workspace {0}, named by {1}, not found")]
+    #[error("workspace \"{0}\", named by {1}, not found")]
     NotCreated(WorkspaceName, &'static str),
-    #[error("workspace {0} already exists")]
+    #[error("workspace \"{0}\" already exists")]
     Exists(WorkspaceName),
 }
 
@@ -169,6 +172,8 @@ pub async fn delete_workspace(engine: &Arc<Engine>, workspace: WorkspaceName) ->
     blocking(move || vault::check_destroyable(&checked)).await?;
     delete_keyring_entries(engine, folder.clone()).await;
     blocking(move || vault::destroy(&folder)).await?;
+    let (catalogue, name) = (engine.catalogue.clone(), workspace.to_string());
+    blocking(move || catalogue.remove_workspace(&name)).await?;
     Ok(DeletedWorkspaceView { workspace })
 }
 
@@ -203,7 +208,7 @@ struct AmbiguousApp {
 impl Remedy for AmbiguousApp {
     fn diagnostic(&self) -> Diagnostic {
         let server = self.servers.first().and_then(|server| shlex::try_quote(server).ok());
-        let command = server.map(|server| format!("integ app remove {} --server {server}", self.connector));
+        let command = server.map(|server| format!("integ app remove {} --issuer {server}", self.connector));
         Diagnostic::new(Kind::Usage, "several_apps").maybe_hint(command.map(Hint::run))
     }
 }
@@ -237,7 +242,7 @@ impl Remedy for InvalidAppParam {
 
 /// Returns the server that a connector's parameters name: its issuer or token URL; absent if no parameter is given.
 pub fn app_server(workspace: &Workspace, connector: &str, params: Vec<(String, String)>) -> Result<Option<String>> {
-    let connector = workspace.engine.catalogue.get(connector)?;
+    let connector = workspace.catalogue().get(connector)?;
     let mut given = BTreeMap::new();
     for (name, value) in params {
         let value = parsed_param(&connector, &name, value)?;
@@ -320,7 +325,8 @@ pub struct RemoveAppRequest {
     pub scope: AppScope,
 }
 
-/// Removes an app. Connections made with it keep working.
+/// Removes an app, and withdraws the sign-ins of this workspace that were begun with the connector and not finished.
+/// Connections that were made with it keep a copy of its client of their own and go on working; the view names them.
 pub async fn remove_app(workspace: &Workspace, request: RemoveAppRequest) -> Result<RemovedAppView> {
     let RemoveAppRequest { connector, server, scope } = request;
     let store = match scope {
@@ -339,7 +345,19 @@ pub async fn remove_app(workspace: &Workspace, request: RemoveAppRequest) -> Res
         _ => apps.iter().find(|registered| registered.server == server).ok_or_else(not_found)?,
     };
     store.apps().remove(&connector, found.server.as_deref()).await?;
-    Ok(RemovedAppView { server: found.server.clone(), connector })
+    let mut connections = Vec::new();
+    let mut withdrawn_sign_ins = 0;
+    if workspace.has_vault() {
+        let own = workspace.store().await?;
+        withdrawn_sign_ins = own.sign_ins().withdraw(&connector).await?;
+        for (connection, grant) in own.grants().list().await? {
+            let is_of_app = grant.metadata.client_id.as_deref() == Some(&*found.client.id);
+            if is_of_app && connection.name.connector() == connector {
+                connections.push(connection.name);
+            }
+        }
+    }
+    Ok(RemovedAppView { server: found.server.clone(), connector, connections, withdrawn_sign_ins })
 }
 
 /// Returns every setting with its value.

@@ -10,6 +10,7 @@ mod lock;
 mod metrics;
 mod notify;
 mod routes;
+mod sandbox_pages;
 mod session;
 mod shutdown;
 pub mod worker;

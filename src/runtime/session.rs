@@ -16,7 +16,7 @@ use crate::secret::Secret;
 #[derive(Clone, Debug)]
 pub struct Session {
     pub connection: Connection,
-    pub connector: Connector,
+    pub connector: Arc<Connector>,
     pub auth: AuthMethod,
     pub route: Route,
 }

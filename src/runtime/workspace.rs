@@ -2,12 +2,15 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::OnceCell;
 
+use super::sandbox_pages::SandboxPageTable;
 use super::{Engine, LockGuard, ProcessMetrics, RuntimeError, Session, live_route, new_runtime, shutdown};
+use crate::connector::Catalogue;
 use crate::env;
 use crate::error::{Error, Result};
 use crate::http::{self, Route};
@@ -43,8 +46,10 @@ struct WorkspaceState {
     opened: OnceCell<OpenStore>,
     /// The emulators that run for its sandbox connections, by connector and parameters.
     sandboxes: Mutex<HashMap<String, sandbox::RunningEmulator>>,
+    sandbox_pages: SandboxPageTable,
     rate_limiters: Mutex<HashMap<ConnectionId, Arc<http::RateLimiter>>>,
     metrics: Arc<ProcessMetrics>,
+    handles_events: AtomicBool,
 }
 
 /// The store of a workspace, with its vault if it has one.
@@ -173,7 +178,7 @@ impl Workspace {
 
     /// Returns the audit entry of the operation that runs: the process's, or the task's.
     pub fn audit_entry(&self) -> Option<Arc<PendingAudit>> {
-        self.engine.audit.clone().or_else(PendingAudit::current)
+        PendingAudit::current().or_else(|| self.engine.audit.clone())
     }
 
     /// Returns the store of the workspace's vault. It blocks and needs no runtime, for reads that start none.
@@ -192,6 +197,11 @@ impl Workspace {
         // Another thread may have been faster; both have opened the same store.
         let _ = self.state.opened.set(opened);
         store
+    }
+
+    /// Returns the connectors of the machine, and those that callers of the workspace's API installed.
+    pub fn catalogue(&self) -> Catalogue {
+        self.engine.catalogue.of_workspace(self.name.as_str())
     }
 
     /// The folder of the workspace's vault.
@@ -238,7 +248,7 @@ impl Workspace {
     pub async fn connection(&self, name: &ConnectionName) -> Result<Connection> {
         let unknown = |likely, mode| {
             // There may be no such connector either, and what the environment lacks is not connected here.
-            let known = self.engine.environment.is_none() && self.engine.catalogue.get(name.connector()).is_ok();
+            let known = self.engine.environment.is_none() && self.catalogue().get(name.connector()).is_ok();
             let connect = known.then(|| connect_command(name, mode, None));
             RuntimeError::ConnectionNotFound {
                 name: name.clone(),
@@ -329,7 +339,7 @@ impl Workspace {
     /// # Errors
     /// Unknown connectors or authentication methods, and errors that keep a sandbox from starting.
     pub async fn session(&self, connection: Connection) -> Result<Session> {
-        let connector = self.engine.catalogue.get(connection.name.connector())?;
+        let connector = self.catalogue().get(connection.name.connector())?;
         let (_, auth) = connector.auth_method(Some(&connection.auth))?;
         let auth = auth.clone();
         let route = match (&connection.origin, connection.mode) {
@@ -347,6 +357,16 @@ impl Workspace {
         Ok(Session { connection, connector, auth, route })
     }
 
+    /// Whether this process handles received events. Otherwise they wait for another program, for as long as it likes.
+    pub fn handles_events(&self) -> bool {
+        self.state.handles_events.load(Ordering::Relaxed)
+    }
+
+    /// Sets whether this process handles received events.
+    pub fn set_handles_events(&self, handles_events: bool) {
+        self.state.handles_events.store(handles_events, Ordering::Relaxed);
+    }
+
     /// Returns the counters of what this process does for the workspace.
     pub fn metrics(&self) -> &Arc<ProcessMetrics> {
         &self.state.metrics
@@ -359,6 +379,10 @@ impl Workspace {
         let budget = session.connector.rate.budget.filter(|_| session.connection.mode == ConnectionMode::Live);
         let new = || Arc::new(http::RateLimiter::new(budget));
         Arc::clone(paces.entry(session.connection.id).or_insert_with(new))
+    }
+
+    pub(super) fn sandbox_pages(&self) -> &SandboxPageTable {
+        &self.state.sandbox_pages
     }
 
     pub(super) fn sandboxes(&self) -> MutexGuard<'_, HashMap<String, sandbox::RunningEmulator>> {

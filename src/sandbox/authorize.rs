@@ -80,9 +80,11 @@ impl VendorEmulator {
             }
             Ok(asked) => match params.get(DECISION_PARAM) {
                 Some("allow") => self.grant_access(visit, &params, redirect_param, &redirect, &asked, state),
-                Some(_) => {
-                    self.redirect_back(&redirect, &params, &error_params("access_denied", "the person denied it"))
-                }
+                Some(_) => self.redirect_back(
+                    &redirect,
+                    &params,
+                    &error_params("access_denied", "access was denied on the consent page"),
+                ),
                 None => self.consent_page(&params, &redirect, &asked),
             },
         }

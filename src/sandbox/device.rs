@@ -106,7 +106,7 @@ impl VendorEmulator {
         state: &mut SandboxState,
     ) -> Result<SandboxResponse, OAuthErrorResponse> {
         if !oauth2.grants.contains(&GrantType::DeviceCode) && oauth2.issuer.is_none() {
-            return Err(OAuthErrorResponse::new("unsupported_grant_type", "the vendor has no device grant"));
+            return Err(OAuthErrorResponse::new("unsupported_grant_type", "the service has no device grant"));
         }
         let client = match oauth2.client_secret {
             ClientSecretPolicy::Required => client.require_confidential()?,
@@ -146,7 +146,10 @@ impl VendorEmulator {
         let typed = user_code.trim().to_ascii_uppercase();
         let waits = |device: &&mut DeviceAuthorization| device.user_code == typed && device.expires > visit.now;
         let Some(device) = state.devices.values_mut().find(waits) else {
-            return html::user_code(&self.connector.name, Some("No device waits with this code."));
+            return html::user_code(
+                &self.connector.name,
+                Some("No device is waiting with this code. Check the code and enter it again."),
+            );
         };
         match (device.decision, params.get(html::DECISION_PARAM)) {
             (ConsentDecision::Waiting, Some("allow")) => {
@@ -182,7 +185,9 @@ fn poll(device: &mut DeviceAuthorization, now: i64) -> Result<(), OAuthErrorResp
     }
     device.polls = device.polls.saturating_add(1);
     match device.decision {
-        ConsentDecision::Denied => Err(OAuthErrorResponse::new("access_denied", "the person denied it")),
+        ConsentDecision::Denied => {
+            Err(OAuthErrorResponse::new("access_denied", "access was denied on the consent page"))
+        }
         ConsentDecision::Used => Err(OAuthErrorResponse::invalid_grant("the device code was used before")),
         ConsentDecision::Waiting if device.polls < 2 => {
             Err(OAuthErrorResponse::new("authorization_pending", "it is not authorized yet"))

@@ -42,7 +42,7 @@ pub(super) fn consent(consent: &ConsentPage<'_>) -> SandboxResponse {
     if asked.is_empty() {
         body.push_str("<p>It requests no scopes.</p>");
     } else {
-        body.push_str("<p>It wants permission to:</p><ul>");
+        body.push_str("<p>It asks for permission to:</p><ul>");
         for (scope, purpose) in asked {
             let purpose = if purpose.is_empty() { "Use this scope" } else { *purpose };
             let _ = write!(body, "<li>{}<code>{}</code></li>", escape(purpose), escape(scope));

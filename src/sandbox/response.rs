@@ -218,7 +218,7 @@ impl VendorEmulator {
     pub(super) fn server_error(&self) -> SandboxResponse {
         let statuses = self.connector.errors.iter().filter(|rule| rule.class == ErrorClass::Retry);
         let status = statuses.flat_map(|rule| &rule.status).copied().find(|status| *status >= 500).unwrap_or(503);
-        let text = json!({"error": "server_error", "error_description": "sandbox: the vendor is out of order"});
+        let text = json!({"error": "server_error", "error_description": "sandbox: the service is unavailable"});
         SandboxResponse::json(status, &text)
     }
 }

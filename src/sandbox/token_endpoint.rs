@@ -100,7 +100,7 @@ impl VendorEmulator {
                 };
                 Ok(self.issue(oauth2, visit, &issue, state))
             }
-            Some(_) => Err(unsupported("the vendor has no such grant")),
+            Some(_) => Err(unsupported("the service has no such grant")),
             None => Err(OAuthErrorResponse::invalid_request("grant_type is missing")),
         }
     }

@@ -7,18 +7,31 @@ use super::call::RawCall;
 use super::problem::RequestError;
 use super::route::ApiRoute;
 use crate::error::Result;
-use crate::hash::sha256_of_parts;
 use crate::json::canonical;
-use crate::model::{ApprovalRequest, Connection, Effect, approval_summary};
-
-/// Bytes of a request that needs an approval: nobody reads more before deciding.
-const MAX_BYTES: usize = 64 * 1024;
+use crate::model::{ApiTokenId, ApprovalRequest, Connection, ConnectionName, Effect};
+use crate::ops::approvals::{ExactRequest, MAX_APPROVED_BYTES};
 
 /// What is percent-encoded in a path: different values never make the same path.
 const PATH_VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'@');
 
-/// Describes a request: its method, its path, its query in the order of names, and its body as canonical JSON. The digest
-/// also covers the id of the connection, so that an approval never reaches another account of the same name.
+/// Members of queries and bodies that name a connection, alone or with one of its calendars.
+const CONNECTION_MEMBERS: [&str; 2] = ["connection", "calendar"];
+
+/// Finds the connection that a request names in its query or in its body: an approval is for that account.
+pub(super) async fn named_connection(raw: &RawCall) -> Option<Connection> {
+    let is_one = |name: &str| CONNECTION_MEMBERS.contains(&name);
+    let mut query = url::form_urlencoded::parse(raw.query.as_bytes());
+    let in_query = query.find(|(name, _)| is_one(name)).map(|(_, value)| value.into_owned());
+    let in_body = || {
+        let body: Value = serde_json::from_slice(&raw.body).ok()?;
+        CONNECTION_MEMBERS.iter().find_map(|name| body[name].as_str().map(str::to_owned))
+    };
+    let named = in_query.or_else(in_body)?;
+    let name: ConnectionName = named.split('/').next()?.parse().ok()?;
+    raw.workspace.connection(&name).await.ok()
+}
+
+/// Describes a request: its method, its path, its query in the order of names, and its body as canonical JSON.
 ///
 /// # Errors
 /// [`RequestError::TooLarge`]; [`RequestError::Body`] for a member that appears twice.
@@ -27,37 +40,23 @@ pub(super) fn approval_request(
     effect: Effect,
     raw: &RawCall,
     connection: Option<&Connection>,
+    token: &ApiTokenId,
 ) -> Result<ApprovalRequest> {
     let mut path = route.path.to_owned();
     for (name, value) in &raw.path {
         path = path.replace(&format!("{{{name}}}"), &utf8_percent_encode(value, PATH_VALUE).to_string());
     }
-    let mut query: Vec<(String, String)> = url::form_urlencoded::parse(raw.query.as_bytes()).into_owned().collect();
-    // Stable: the values of one name keep their order.
-    query.sort_by(|(one, _), (other, _)| one.cmp(other));
-    let shown_query: String = query.iter().map(|(name, value)| format!(" {name}={value}")).collect();
-    let summary = format!("{}: {} {path}{shown_query}", route.operation.name, route.method);
-    let query: Vec<Value> = query.into_iter().map(|(name, value)| Value::from(vec![name, value])).collect();
-    let request = format!(
-        r#"{{"method":{},"path":{},"query":{},"body":{}}}"#,
-        Value::from(route.method.as_str()),
-        Value::from(path),
-        Value::from(query),
-        body(raw)?
-    );
-    if request.len() > MAX_BYTES {
-        return Err(RequestError::TooLarge { limit: MAX_BYTES }.into());
-    }
-    let id = connection.map_or(0, |connection| connection.id.0).to_be_bytes();
-    Ok(ApprovalRequest {
-        token: raw.caller.id.clone(),
-        operation: route.operation.name.to_owned(),
+    let request = ExactRequest {
+        token: Some(token),
+        operation: route.operation.name,
         effect,
-        connection: connection.map(|connection| connection.name.clone()),
-        digest: sha256_of_parts(&[request.as_bytes(), &id]),
-        summary: approval_summary(&summary),
-        request,
-    })
+        connection,
+        method: route.method.as_str(),
+        path: &path,
+        query: url::form_urlencoded::parse(raw.query.as_bytes()).into_owned().collect(),
+        body: body(raw)?,
+    };
+    request.describe().ok_or_else(|| RequestError::TooLarge { limit: MAX_APPROVED_BYTES }.into())
 }
 
 /// Returns the body as canonical JSON. A body that was left out is read as an empty object.

@@ -9,9 +9,10 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use super::authentication::Caller;
 use super::problem::RequestError;
 use crate::error::Result;
-use crate::model::{ApiToken, ConnectionName};
+use crate::model::ConnectionName;
 use crate::runtime::Workspace;
 
 /// The query or body of a route that has none. A query or body that comes all the same is refused.
@@ -22,9 +23,9 @@ pub(super) struct Unused {}
 /// A request to a route, before its values are parsed.
 #[derive(Clone)]
 pub(super) struct RawCall {
-    /// The workspace of the caller's token, limited to the connections that the token may use.
+    /// The workspace of the caller, limited to the connections that the caller may use.
     pub(super) workspace: Arc<Workspace>,
-    pub(super) caller: Arc<ApiToken>,
+    pub(super) caller: Arc<Caller>,
     pub(super) path: BTreeMap<&'static str, String>,
     pub(super) query: String,
     pub(super) body: Bytes,
@@ -35,7 +36,7 @@ pub(super) struct RawCall {
 /// A request to a route.
 pub(super) struct Call<Q, B> {
     pub(super) workspace: Arc<Workspace>,
-    pub(super) caller: Arc<ApiToken>,
+    pub(super) caller: Arc<Caller>,
     path: BTreeMap<&'static str, String>,
     pub(super) query: Q,
     pub(super) body: B,

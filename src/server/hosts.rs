@@ -2,10 +2,12 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use hyper::http::request::Parts;
 use url::Url;
 
+use super::forwarded::ForwardedRequest;
 use super::problem::RequestError;
-use crate::http::serve::header::{HOST, HeaderMap, ORIGIN};
+use crate::http::serve::header::{HOST, ORIGIN};
 
 /// The names under which a server is reached.
 #[derive(Clone, Debug)]
@@ -55,14 +57,22 @@ impl ServerHosts {
     ///
     /// # Errors
     /// [`RequestError::ForeignHost`]; [`RequestError::ForeignOrigin`].
-    pub(super) fn check(&self, headers: &HeaderMap) -> Result<(), RequestError> {
-        let text = |name| headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+    pub(super) fn check(&self, head: &Parts) -> Result<(), RequestError> {
+        let forwarded = head.extensions.get::<ForwardedRequest>().cloned().unwrap_or_default();
+        let text = |name| head.headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
         let host = text(HOST).unwrap_or_default();
-        if !self.hosts.iter().any(|known| known.eq_ignore_ascii_case(&host)) {
-            return Err(RequestError::ForeignHost { host });
+        // A page that reaches the server under a name of its own may also send headers: the proxy's word is not enough.
+        for host in std::iter::once(&host).chain(&forwarded.host) {
+            if !self.hosts.iter().any(|known| known.eq_ignore_ascii_case(host)) {
+                return Err(RequestError::ForeignHost { host: host.clone() });
+            }
         }
+        // The origin of the page that a caller of the proxy sees.
+        let own = forwarded.scheme.map(|scheme| format!("{scheme}://{}", forwarded.host.as_ref().unwrap_or(&host)));
         match text(ORIGIN) {
-            Some(origin) if !self.origins.contains(&origin) => Err(RequestError::ForeignOrigin { origin }),
+            Some(origin) if !self.origins.contains(&origin) && own.as_ref() != Some(&origin) => {
+                Err(RequestError::ForeignOrigin { origin })
+            }
             _ => Ok(()),
         }
     }
@@ -73,12 +83,24 @@ mod tests {
     use super::*;
 
     fn check(hosts: &ServerHosts, host: &str, origin: Option<&str>) -> Result<(), &'static str> {
-        let mut headers = HeaderMap::new();
-        headers.insert(HOST, host.parse().unwrap());
+        check_forwarded(hosts, host, origin, None)
+    }
+
+    fn check_forwarded(
+        hosts: &ServerHosts,
+        host: &str,
+        origin: Option<&str>,
+        forwarded: Option<ForwardedRequest>,
+    ) -> Result<(), &'static str> {
+        let mut request = hyper::Request::builder().header(HOST, host);
         if let Some(origin) = origin {
-            headers.insert(ORIGIN, origin.parse().unwrap());
+            request = request.header(ORIGIN, origin);
         }
-        hosts.check(&headers).map_err(|error| match error {
+        let (mut head, ()) = request.body(()).unwrap().into_parts();
+        if let Some(forwarded) = forwarded {
+            head.extensions.insert(forwarded);
+        }
+        hosts.check(&head).map_err(|error| match error {
             RequestError::ForeignHost { .. } => "host",
             _ => "origin",
         })
@@ -97,6 +119,24 @@ mod tests {
             assert_eq!(check(&hosts, "localhost:7420", Some(origin)), Err("origin"), "{origin}");
         }
         assert_eq!(check(&hosts, "localhost:7420", Some("http://localhost:7420")), Ok(()));
+    }
+
+    #[test]
+    fn what_a_proxy_forwards_is_checked_as_well() {
+        let hosts = ServerHosts::new("127.0.0.1:7420".parse().unwrap(), None, &["integ.example".to_owned()]);
+        let forwarded = |host: &str, scheme: &str| {
+            Some(ForwardedRequest { host: Some(host.to_owned()), scheme: Some(scheme.to_owned()) })
+        };
+        let own = Some("https://integ.example");
+        assert_eq!(check(&hosts, "127.0.0.1:7420", own), Err("origin"));
+        assert_eq!(check_forwarded(&hosts, "127.0.0.1:7420", own, forwarded("integ.example", "https")), Ok(()));
+        assert_eq!(check_forwarded(&hosts, "127.0.0.1:7420", None, forwarded("evil.example", "https")), Err("host"));
+        assert_eq!(check_forwarded(&hosts, "evil.example", None, forwarded("integ.example", "https")), Err("host"));
+        let other = Some("https://evil.example");
+        assert_eq!(
+            check_forwarded(&hosts, "127.0.0.1:7420", other, forwarded("integ.example", "https")),
+            Err("origin")
+        );
     }
 
     #[test]

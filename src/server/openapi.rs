@@ -1,16 +1,15 @@
 //! The description of the API (OpenAPI 3.1), generated from the table of routes.
 
-use schemars::JsonSchema;
 use schemars::SchemaGenerator;
-use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
-use super::problem::ProblemView;
+use super::openapi_schemas::Schemas;
 use super::reply::{JSON, ReplyContent};
-use super::route::{ApiRoute, SchemaFunction};
+use super::route::ApiRoute;
 use super::table::ApiRouteTable;
-use crate::http::serve::Method;
-use crate::ops::Effect;
+use crate::http::serve::{Method, StatusCode};
+use crate::ops::{Effect, Reach};
+use crate::view::problem::ProblemView;
 
 /// The failures of every route, with their meaning.
 const FAILURES: &[(u16, &str)] = &[
@@ -18,28 +17,28 @@ const FAILURES: &[(u16, &str)] = &[
     (401, "The API token is missing, invalid, expired, disabled or revoked"),
     (403, "The token does not have the scope, the request needs an approval, or the Host or Origin is foreign"),
     (404, "The object does not exist, or the token may not use it"),
-    (408, "The body did not arrive in time"),
-    (409, "The present state does not allow it, such as a connection that needs to be reconnected"),
+    (408, "The body was not received in time"),
+    (409, "The current state does not allow it, for example because the connection needs to be reconnected"),
     (412, "The object has changed since it was read (If-Match)"),
     (413, "The body is too large"),
     (415, "The body is not JSON"),
     (422, "The idempotency key was used for another request"),
     (424, "The service rejected the request, or its response cannot be used"),
-    (429, "The rate limit of the token is used up"),
-    (500, "It failed at this end"),
+    (429, "The token has reached its rate limit"),
+    (500, "An error in this server"),
     (503, "Temporary: the network, the service, the vault or this server is not available"),
 ];
 
-/// Returns the description of the API.
-pub(super) fn document(table: &ApiRouteTable) -> Value {
+/// Returns the description of the API. `base_path` is the path that a proxy has it below.
+pub(super) fn document(table: &ApiRouteTable, base_path: &str) -> Value {
     let mut schemas = Schemas::new();
     let mut paths = Map::new();
-    for route in table.routes() {
+    for route in table.routes().iter().filter(|route| route.operation.reach >= Reach::Api) {
         let operation = operation(route, &mut schemas);
         let path = paths.entry(route.path).or_insert_with(|| json!({}));
         path[route.method.as_str().to_ascii_lowercase()] = operation;
     }
-    let problem = schemas.response(ProblemView::json_schema);
+    let problem = schemas.response(SchemaGenerator::subschema_for::<ProblemView>);
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -50,7 +49,7 @@ pub(super) fn document(table: &ApiRouteTable) -> Value {
             "description": "Connections to services: their status, tokens, records, webhooks and calls. Each request needs an API token \
                             of the workspace (`integ api-token create`); a trusted CI job gets one from `POST /v1/api-token-exchanges`. Times are RFC 3339 in UTC, durations are seconds, sizes are bytes.",
         },
-        "servers": [{ "url": "/" }],
+        "servers": [{ "url": if base_path.is_empty() { "/" } else { base_path } }],
         "security": [{ "api_token": [] }],
         "paths": paths,
         "components": {
@@ -75,7 +74,7 @@ pub(super) fn document(table: &ApiRouteTable) -> Value {
 
 fn operation(route: &ApiRoute, schemas: &mut Schemas) -> Value {
     let mut parameters: Vec<Value> = route.path_names().map(path_parameter).collect();
-    parameters.extend(route.query.iter().flat_map(|query| query_parameters(&schemas.request(*query))));
+    parameters.extend(route.query.iter().flat_map(|query| query_parameters(&schemas.query(*query))));
     if route.is_repeatable {
         parameters.push(json!({
             "name": "Idempotency-Key", "in": "header", "required": false,
@@ -89,16 +88,16 @@ fn operation(route: &ApiRoute, schemas: &mut Schemas) -> Value {
         if *status == 412 && route.operation.effect == Effect::Read {
             continue;
         }
-        let problem =
-            json!({ "application/problem+json": { "schema": { "$ref": "#/components/schemas/ProblemView" } } });
-        responses.insert(status.to_string(), json!({ "description": meaning, "content": problem }));
+        let problem = json!({ "$ref": "#/components/schemas/ProblemView" });
+        let content = json!({ "application/problem+json": { "schema": problem } });
+        responses.insert(status.to_string(), json!({ "description": meaning, "content": content }));
     }
-    let scope = route.operation.api_scope().to_string();
+    let (scope, id) = (route.operation.api_scope().to_string(), operation_id(route, &parameters));
     let mut operation = json!({
-        "operationId": operation_id(route),
+        "operationId": id,
         "summary": route.summary,
         "tags": [scope.split(':').next().unwrap_or_default()],
-        "description": format!("Needs the scope `{scope}`. The same as `integ {}`.", route.operation.name),
+        "description": format!("Needs the scope `{scope}`. Does the same as `integ {}`.", route.operation.name),
         "x-integ-operation": route.operation.name,
         "x-integ-effect": route.operation.effect.as_str(),
         "x-integ-scope": scope,
@@ -106,28 +105,48 @@ fn operation(route: &ApiRoute, schemas: &mut Schemas) -> Value {
         "responses": responses,
     });
     if let Some(body) = route.body {
-        operation["requestBody"] =
-            json!({ "required": true, "content": { JSON: { "schema": schemas.request(body) } } });
+        let schema = schemas.body(&format!("{}Request", pascal_case(&id)), body);
+        operation["requestBody"] = json!({ "required": route.needs_body, "content": { JSON: { "schema": schema } } });
     }
     operation
 }
 
-/// A name for generated clients: the method and the path in words.
-fn operation_id(route: &ApiRoute) -> String {
-    let words = route.path.trim_start_matches("/v1/").split('/').map(|part| {
-        let (is_value, name) = (part.starts_with('{'), part.trim_matches(['{', '}']));
-        let name = name.replace(['-', '.'], "_");
-        if is_value { format!("by_{name}") } else { name }
-    });
-    let words: Vec<String> = words.collect();
+/// A name for generated clients: what the method does, and the path in words, with the names of values in place of the
+/// collections that they are of. `GET /v1/connections/{connection}/streams` is `get_connection_streams`.
+fn operation_id(route: &ApiRoute, parameters: &[Value]) -> String {
+    let parts: Vec<String> =
+        route.path.split('/').filter(|part| !part.is_empty() && *part != "v1").map(identifier).collect();
+    let is_collection = |index: usize| {
+        let singular = parts[index].strip_suffix("ies").map(|stem| format!("{stem}y"));
+        let singular = singular.or_else(|| parts[index].strip_suffix('s').map(str::to_owned));
+        singular.is_some() && parts.get(index + 1).map(|next| next.trim_matches(['{', '}'])) == singular.as_deref()
+    };
+    let words = parts.iter().enumerate().filter(|(index, _)| !is_collection(*index));
+    let mut words: Vec<&str> = words.map(|(_, part)| part.trim_matches(['{', '}'])).collect();
+    // Outside of /v1 there is the same in another format.
+    words.extend((!route.path.starts_with("/v1/")).then_some("text"));
     let verb = match route.method {
+        Method::GET if parameters.iter().any(|parameter| parameter["name"] == "limit") => "list",
         Method::GET => "get",
         Method::PUT => "put",
         Method::PATCH => "update",
         Method::DELETE => "delete",
+        _ if route.response.status == StatusCode::CREATED => "create",
         _ => "post",
     };
     format!("{verb}_{}", words.join("_"))
+}
+
+fn identifier(part: &str) -> String {
+    part.replace(['-', '.'], "_")
+}
+
+fn pascal_case(name: &str) -> String {
+    let word = |word: &str| match word.split_at_checked(1) {
+        Some((first, rest)) => first.to_ascii_uppercase() + rest,
+        None => String::new(),
+    };
+    name.split('_').map(word).collect()
 }
 
 fn success(route: &ApiRoute, schemas: &mut Schemas) -> Value {
@@ -202,37 +221,6 @@ fn without_null(schema: &mut Value) {
     }
 }
 
-/// The schemas of requests, inlined, and of responses, which refer to components.
-struct Schemas {
-    requests: SchemaGenerator,
-    responses: SchemaGenerator,
-}
-
-impl Schemas {
-    fn new() -> Self {
-        let mut requests = SchemaSettings::draft2020_12().for_deserialize();
-        requests.inline_subschemas = true;
-        let mut responses = SchemaSettings::draft2020_12().for_serialize();
-        responses.definitions_path = "/components/schemas".into();
-        Self { requests: requests.into_generator(), responses: responses.into_generator() }
-    }
-
-    fn request(&mut self, schema: SchemaFunction) -> Value {
-        schema(&mut self.requests).to_value()
-    }
-
-    fn response(&mut self, schema: SchemaFunction) -> Value {
-        schema(&mut self.responses).to_value()
-    }
-
-    fn definitions(mut self) -> Value {
-        let mut definitions = self.responses.take_definitions(true);
-        let problem = ProblemView::json_schema(&mut self.responses).to_value();
-        definitions.insert("ProblemView".to_owned(), problem);
-        Value::Object(definitions)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -242,7 +230,7 @@ mod tests {
     #[test]
     fn every_route_is_described_once_under_a_name_of_its_own() {
         let table = ApiRouteTable::new();
-        let document = document(&table);
+        let document = document(&table, "");
         let ids: Vec<&str> = document["paths"]
             .as_object()
             .unwrap()
@@ -250,7 +238,8 @@ mod tests {
             .flat_map(|path| path.as_object().unwrap().values())
             .map(|operation| operation["operationId"].as_str().unwrap())
             .collect();
-        assert_eq!(ids.len(), table.routes().len());
+        let described = table.routes().iter().filter(|route| route.operation.reach >= Reach::Api);
+        assert_eq!(ids.len(), described.count());
         let distinct: BTreeSet<&&str> = ids.iter().collect();
         assert_eq!(distinct.len(), ids.len(), "{ids:?}");
     }
@@ -267,7 +256,7 @@ mod tests {
                 _ => {}
             }
         }
-        let document = document(&ApiRouteTable::new());
+        let document = document(&ApiRouteTable::new(), "");
         let mut found = BTreeSet::new();
         references(&document, &mut found);
         assert!(found.len() > 20, "{found:?}");

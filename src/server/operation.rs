@@ -6,8 +6,10 @@ use std::sync::Arc;
 
 use hyper::body::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
+use tracing::Instrument;
 
-use super::approval::approval_request;
+use super::approval::{approval_request, named_connection};
+use super::authentication::Caller;
 use super::call::RawCall;
 use super::http::source_text;
 use super::idempotency;
@@ -21,9 +23,9 @@ use crate::error::Result;
 use crate::hash::sha256;
 use crate::hex;
 use crate::http::serve::{FullResponse, Method, StatusCode, header};
-use crate::model::{Admission, ApiToken, ApprovalId, ApprovalPolicy, AuditActor, Connection, IdempotencyKey};
+use crate::model::{Admission, ApprovalId, ApprovalPolicy, Connection, IdempotencyKey};
+use crate::ops::api_tokens;
 use crate::ops::approvals::{self, ApprovalError};
-use crate::ops::{Effect, api_tokens};
 use crate::runtime::Workspace;
 
 /// A request to a route of the API.
@@ -33,9 +35,9 @@ pub(super) struct ApiRequest {
     pub(super) usage: Arc<UsageLog>,
     pub(super) request_id: String,
     pub(super) source: Option<SocketAddr>,
-    /// Limited to the connections of the token.
+    /// Limited to the connections of the caller.
     pub(super) workspace: Arc<Workspace>,
-    pub(super) token: ApiToken,
+    pub(super) caller: Arc<Caller>,
     pub(super) path: BTreeMap<&'static str, String>,
     pub(super) query: String,
     pub(super) idempotency_key: Option<String>,
@@ -50,17 +52,28 @@ impl ApiRequest {
         &self.table.routes()[self.route]
     }
 
-    /// Counts the request against the rate limit of the token, then checks its scope.
+    /// Counts the request against the rate limit of the token, if one makes it, then checks the scope.
     ///
     /// # Errors
     /// [`RequestError::RateLimited`], [`RequestError::MissingScope`], and [`RequestError::InvalidToken`] for a token that was
     /// revoked meanwhile.
     pub(super) async fn authorize(mut self) -> Result<Self, Problem> {
-        let checked = self.check_rights().await;
+        let span = self.span();
+        let checked = self.check_rights().instrument(span.clone()).await;
         if let Err(problem) = &checked {
-            self.record(problem.status);
+            span.in_scope(|| self.record(problem.status));
         }
         checked.map(|()| self)
+    }
+
+    /// What the log says of everything that happens for the request.
+    fn span(&self) -> tracing::Span {
+        tracing::trace_span!(
+            "request",
+            request_id = self.request_id,
+            workspace = self.workspace.name.as_str(),
+            connection = self.path.get("connection").map(String::as_str).unwrap_or_default()
+        )
     }
 
     fn record(&self, status: StatusCode) {
@@ -69,28 +82,38 @@ impl ApiRequest {
         tracing::info!(
             request_id = self.request_id,
             operation = self.route().operation.name,
-            token = self.token.id.as_str(),
+            caller = self.caller.actor().id().unwrap_or_default(),
             connection,
             status = status.as_u16(),
             "API request"
         );
-        self.usage.record(&self.token.id, now, self.route().operation.name, outcome_of(status));
+        if let Some(token) = self.caller.token() {
+            self.usage.record(&token.id, now, self.route().operation.name, outcome_of(status));
+        }
     }
 
     async fn check_rights(&mut self) -> Result<(), Problem> {
-        let Some(rate) = api_tokens::admit(&self.workspace, &self.token).await? else {
-            return Err(RequestError::InvalidToken.into());
-        };
-        self.rate = Some(rate);
-        if !rate.is_allowed {
-            let wait = rate.resets_at.duration_since(self.workspace.engine.clock.now_micros());
-            let seconds = u64::try_from(wait.as_secs()).unwrap_or(0) + 1;
-            let problem = Problem::from(RequestError::RateLimited { limit: rate.limit });
-            return Err(self.limits(problem).with_header(header::RETRY_AFTER, &seconds));
+        let caller = Arc::clone(&self.caller);
+        if let Some(token) = caller.token() {
+            let Some(rate) = api_tokens::admit(&self.workspace, token).await? else {
+                return Err(RequestError::InvalidToken.into());
+            };
+            self.rate = Some(rate);
+            if !rate.is_allowed {
+                let wait = rate.resets_at.duration_since(self.workspace.engine.clock.now_micros());
+                let seconds = u64::try_from(wait.as_secs()).unwrap_or(0) + 1;
+                let problem = Problem::from(RequestError::RateLimited { limit: rate.limit });
+                return Err(self.limits(problem).with_header(header::RETRY_AFTER, &seconds));
+            }
         }
         let scope = self.route().operation.api_scope();
-        if !self.token.allows(&scope) {
-            let missing = || RequestError::MissingScope { scope: scope.to_string() };
+        if !self.caller.allows(&scope) {
+            let missing = || match &*self.caller {
+                Caller::ApiToken(_) => RequestError::MissingScope { scope: scope.to_string() },
+                Caller::Operator(operator) => {
+                    RequestError::MissingRole { role: operator.role, operation: self.route().operation.name }
+                }
+            };
             // It is recorded as refused.
             let _ = self.audited(None, async { Err::<(), _>(missing().into()) }).await;
             let challenge = format!("Bearer realm=\"integ\", error=\"insufficient_scope\", scope=\"{scope}\"");
@@ -104,12 +127,14 @@ impl ApiRequest {
     pub(super) async fn run(self, body: Bytes, permit: OwnedSemaphorePermit) -> FullResponse {
         let rate = self.rate;
         let has_etag = self.route().method == Method::GET;
-        let task = tokio::spawn(async move {
+        let span = self.span();
+        let work = async move {
             let result = self.perform(body).await;
             self.record(result.as_ref().map_or_else(|problem| problem.status, |reply| reply.status));
             drop(permit);
             result
-        });
+        };
+        let task = tokio::spawn(work.instrument(span));
         let result = match task.await {
             Ok(result) => result,
             // A panic, which its hook has reported.
@@ -134,6 +159,16 @@ impl ApiRequest {
         response
     }
 
+    /// Runs the operation and returns its reply, for a caller in this process that goes on to its end.
+    ///
+    /// # Errors
+    /// The problem that the API would return.
+    pub(super) async fn reply(self, body: Bytes) -> Result<Reply, Problem> {
+        let result = self.perform(body).await;
+        self.record(result.as_ref().map_or_else(|problem| problem.status, |reply| reply.status));
+        result
+    }
+
     async fn perform(&self, body: Bytes) -> Result<Reply, Problem> {
         let route = self.route();
         let mut connection = None;
@@ -144,13 +179,14 @@ impl ApiRequest {
         }
         self.check_content(&body)?;
         self.check_unchanged().await?;
-        let claim = match self.idempotency_key.clone().filter(|_| route.is_repeatable) {
+        let key = self.idempotency_key.clone().filter(|_| route.is_repeatable);
+        let claim = match key.zip(self.caller.token().map(|token| token.id.to_string())) {
             None => None,
-            Some(key) => {
-                let key = IdempotencyKey { caller: self.token.id.to_string(), key };
+            Some((key, caller)) => {
+                let key = IdempotencyKey { caller, key };
                 let path = self.path.iter().map(|(name, value)| format!("{name}={value}\n")).collect::<String>();
                 let parts: [&[u8]; 4] = [route.path.as_bytes(), path.as_bytes(), self.query.as_bytes(), &body];
-                match idempotency::claim(&self.workspace, key, &parts).await? {
+                match idempotency::claim(&self.workspace, key, &self.request_id, &parts).await? {
                     Ok(claimed) => Some(claimed),
                     Err(reply) => return Ok(reply),
                 }
@@ -158,7 +194,7 @@ impl ApiRequest {
         };
         let result = self.run_approved(self.raw_call(body), connection.as_ref()).await;
         if let Some(claim) = claim {
-            claim.finish(&self.workspace, &result).await?;
+            claim.finish(&self.workspace, &result, route.has_secret_reply).await?;
         }
         result
     }
@@ -166,17 +202,18 @@ impl ApiRequest {
     /// Runs the operation if the request needs no approval, or uses up the one that it has.
     async fn run_approved(&self, raw: RawCall, connection: Option<&Connection>) -> Result<Reply, Problem> {
         let route = self.route();
-        let policy = self.token.approve;
-        if policy == ApprovalPolicy::None {
+        let policy = self.caller.approval_policy();
+        let Some(token) = self.caller.token().filter(|_| policy != ApprovalPolicy::None) else {
             return self.audited(None, route.handle(raw)).await;
-        }
+        };
         let effect = route.effect(raw.clone()).await?;
         if !policy.covers(effect) {
             return self.audited(None, route.handle(raw)).await;
         }
         // Nobody is asked about a request that would be refused.
         route.check(raw.clone())?;
-        let request = approval_request(route, effect, &raw, connection)?;
+        let named = if connection.is_none() { named_connection(&raw).await } else { None };
+        let request = approval_request(route, effect, &raw, connection.or(named.as_ref()), &token.id)?;
         match approvals::claim_approval(&self.workspace, request).await {
             Ok(approval) => self.audited(Some(approval), route.handle(raw)).await,
             Err(error) => {
@@ -189,7 +226,7 @@ impl ApiRequest {
     /// Begins the entry of the request in the audit log. What cannot be recorded is not done.
     async fn begin(&self, approval: Option<ApprovalId>) -> Result<AuditTicket<'_>, Problem> {
         let caller = AuditCaller {
-            actor: AuditActor::ApiToken(self.token.id.to_string()),
+            actor: self.caller.actor(),
             source: source_text(self.source),
             request_id: Some(self.request_id.clone()),
             approval,
@@ -210,7 +247,7 @@ impl ApiRequest {
     fn raw_call(&self, body: Bytes) -> RawCall {
         RawCall {
             workspace: Arc::clone(&self.workspace),
-            caller: Arc::new(self.token.clone()),
+            caller: Arc::clone(&self.caller),
             path: self.path.clone(),
             query: self.query.clone(),
             body,
@@ -233,15 +270,16 @@ impl ApiRequest {
         if is_json { Ok(()) } else { Err(RequestError::NotJson) }
     }
 
-    /// Compares `If-Match` with the object as `GET` returns it now (RFC 9110, section 13.1.1).
+    /// Compares `If-Match` with the object as `GET` returns it now (RFC 9110, section 13.1.1). What cannot be compared is
+    /// refused: the caller relies on it.
     async fn check_unchanged(&self) -> Result<(), Problem> {
         let Some(wanted) = &self.if_match else { return Ok(()) };
         let route = self.route();
         let reads = |other: &&ApiRoute| other.method == Method::GET && other.path == route.path;
-        let Some(read) = self.table.routes().iter().find(reads).filter(|_| route.operation.effect != Effect::Read)
-        else {
+        if route.method == Method::GET {
             return Ok(());
-        };
+        }
+        let Some(read) = self.table.routes().iter().find(reads) else { return Err(RequestError::NoEntityTag.into()) };
         let raw = RawCall { query: String::new(), body: Bytes::new(), has_body: false, ..self.raw_call(Bytes::new()) };
         let present = etag(&read.handle(raw).await?);
         let wanted = String::from_utf8_lossy(wanted);

@@ -14,6 +14,7 @@ pub(super) const MAX_LIMIT: u32 = 1000;
 
 /// One page of a list.
 #[derive(Clone, Debug, JsonSchema, Serialize)]
+#[schemars(rename = "{T}Page")]
 pub(super) struct CursorPage<T> {
     pub(super) data: Vec<T>,
     /// The cursor of the next page; null on the last one.

@@ -1,52 +1,21 @@
 //! Failures as problem details (RFC 9457), with the codes and hints of the command line.
 
-use schemars::JsonSchema;
-use serde::Serialize;
 use thiserror::Error;
 
 use super::reply::protect;
 use crate::error::{Diagnostic, Error, Hint, Kind, Remedy};
 use crate::http::serve::{FullResponse, Response, StatusCode, header};
+use crate::model::OperatorRole;
 use crate::ops::api_tokens::TokenExchangeError;
 use crate::ops::approvals::ApprovalError;
+use crate::view::problem::ProblemView;
 
 const PROBLEM_JSON: &str = "application/problem+json";
-
-/// The body of a response that reports a failure.
-#[derive(Clone, Debug, JsonSchema, Serialize)]
-pub(super) struct ProblemView {
-    /// `about:blank`: `code` says what happened.
-    #[serde(rename = "type")]
-    kind: &'static str,
-    /// The meaning of the status.
-    title: &'static str,
-    status: u16,
-    /// What failed and why, on one line.
-    detail: String,
-    /// The stable name of the failure: `needs_reauth`, `unknown_connection`.
-    code: &'static str,
-    /// What to do, as shown to a user.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    hint: Option<String>,
-    /// The command in the hint, for the machine that runs `integ serve`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    command: Option<String>,
-    /// The connection that it is about.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    connection: Option<String>,
-    /// The approval that the request waits for, or that was denied.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    approval: Option<String>,
-}
 
 /// A failure as a response.
 pub(super) struct Problem {
     pub(super) status: StatusCode,
-    code: &'static str,
-    detail: String,
-    hint: Option<Hint>,
-    connection: Option<String>,
-    approval: Option<String>,
+    pub(super) view: ProblemView,
     headers: Vec<(header::HeaderName, header::HeaderValue)>,
 }
 
@@ -68,15 +37,9 @@ impl From<Error> for Problem {
             _ => error.on_one_line(),
         };
         let location = approval.as_ref().map(|id| format!("/v1/approvals/{id}"));
-        let problem = Self {
-            status,
-            code: error.code(),
-            detail,
-            hint: error.hint(),
-            connection: error.connection(),
-            approval,
-            headers: Vec::new(),
-        };
+        let title = status.canonical_reason().unwrap_or("Error");
+        let view = ProblemView { status: status.as_u16(), detail, approval, ..ProblemView::new(&error, title) };
+        let problem = Self { status, view, headers: Vec::new() };
         match location {
             Some(location) => problem.with_header(header::LOCATION, &location),
             None => problem,
@@ -106,18 +69,7 @@ impl Problem {
 
     /// Returns the response.
     pub(super) fn into_http(self) -> FullResponse {
-        let view = ProblemView {
-            kind: "about:blank",
-            title: self.status.canonical_reason().unwrap_or("Error"),
-            status: self.status.as_u16(),
-            detail: self.detail,
-            code: self.code,
-            hint: self.hint.as_ref().map(ToString::to_string),
-            command: self.hint.and_then(|hint| hint.command),
-            connection: self.connection,
-            approval: self.approval,
-        };
-        let mut response = Response::new(serde_json::to_vec(&view).unwrap_or_default().into());
+        let mut response = Response::new(serde_json::to_vec(&self.view).unwrap_or_default().into());
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static(PROBLEM_JSON));
@@ -130,7 +82,7 @@ impl Problem {
 /// A request that is refused before its operation runs.
 #[derive(Debug, Error)]
 pub(super) enum RequestError {
-    #[error("the host {host:?} is not one of this server's")]
+    #[error("this server does not answer for the host {host:?}")]
     ForeignHost { host: String },
     #[error("requests from the origin {origin:?} are not accepted")]
     ForeignOrigin { origin: String },
@@ -144,13 +96,17 @@ pub(super) enum RequestError {
     InvalidToken,
     #[error("the API token does not have the scope {scope}")]
     MissingScope { scope: String },
+    #[error("the role {role} may not do this ({operation})")]
+    MissingRole { role: OperatorRole, operation: &'static str },
+    #[error("the API token is not limited to named connections, which agents need")]
+    NoNamedConnections,
     #[error("the API token has used up its {limit} requests per minute")]
     RateLimited { limit: u32 },
     #[error("this address has used up its {limit} exchanges per minute")]
     TooManyExchanges { limit: u32 },
     #[error("too many requests are being answered")]
     Overloaded,
-    #[error("the request failed because of a mistake in integ")]
+    #[error("the request failed because of a bug in integ")]
     Panicked,
     #[error("{value:?} is not a valid {name}")]
     Path { name: &'static str, value: String },
@@ -158,6 +114,9 @@ pub(super) enum RequestError {
     Query { at: String, reason: String },
     #[error("invalid body{at}: {reason}")]
     Body { at: String, reason: String },
+    /// The request is as described, but a value cannot be used.
+    #[error("invalid value{at}: {reason}")]
+    Value { at: String, reason: String },
     #[error("the body is not JSON")]
     NotJson,
     #[error("the body is larger than {} KiB", limit / 1024)]
@@ -170,6 +129,14 @@ pub(super) enum RequestError {
     OtherRequest,
     #[error("the first request with this idempotency key is still being answered")]
     StillRunning,
+    #[error(
+        "the first request with this idempotency key succeeded, and its response held a secret that is returned once"
+    )]
+    SecretReturned,
+    #[error("the path has no entity tag that If-Match could be compared with")]
+    NoEntityTag,
+    #[error("the first request with this idempotency key was interrupted after it had begun to change something")]
+    UnknownOutcome,
     #[error("invalid cursor")]
     InvalidCursor,
     #[error("the object has changed since it was read")]
@@ -189,21 +156,28 @@ impl RequestError {
 
     fn status(&self) -> StatusCode {
         match self {
-            Self::ForeignHost { .. } | Self::ForeignOrigin { .. } | Self::MissingScope { .. } => StatusCode::FORBIDDEN,
+            Self::ForeignHost { .. }
+            | Self::ForeignOrigin { .. }
+            | Self::MissingScope { .. }
+            | Self::MissingRole { .. }
+            | Self::NoNamedConnections => StatusCode::FORBIDDEN,
             Self::UnknownPath | Self::Path { .. } => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::NoToken | Self::InvalidToken => StatusCode::UNAUTHORIZED,
             Self::RateLimited { .. } | Self::TooManyExchanges { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Overloaded | Self::NotAudited { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::Panicked => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::Query { .. } | Self::Body { .. } | Self::InvalidIdempotencyKey | Self::InvalidCursor => {
-                StatusCode::BAD_REQUEST
-            }
+            Self::Query { .. }
+            | Self::Body { .. }
+            | Self::Value { .. }
+            | Self::InvalidIdempotencyKey
+            | Self::InvalidCursor => StatusCode::BAD_REQUEST,
             Self::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
+            Self::NoEntityTag => StatusCode::BAD_REQUEST,
             Self::OtherRequest => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::StillRunning => StatusCode::CONFLICT,
+            Self::StillRunning | Self::SecretReturned | Self::UnknownOutcome => StatusCode::CONFLICT,
             Self::Changed => StatusCode::PRECONDITION_FAILED,
         }
     }
@@ -235,6 +209,12 @@ impl Remedy for RequestError {
                 .hint(Hint::new("list the API tokens:", "integ api-token list")),
             Self::MissingScope { scope } => usage("missing_scope")
                 .hint(Hint::new("create a token with it:", format!("integ api-token create NAME --scope {scope}"))),
+            Self::MissingRole { .. } => usage("missing_role")
+                .hint(Hint::new("at the machine of the server:", "integ operator set NAME --role editor")),
+            Self::NoNamedConnections => usage("no_named_connections").hint(Hint::new(
+                "create a token with it:",
+                "integ api-token create NAME --scope connections:call --connection CONNECTION",
+            )),
             Self::RateLimited { .. } | Self::TooManyExchanges { .. } => {
                 Diagnostic::new(Kind::Temporary, "rate_limited")
             }
@@ -243,6 +223,7 @@ impl Remedy for RequestError {
             Self::Path { .. } => Diagnostic::new(Kind::NotFound, "invalid_path"),
             Self::Query { .. } => usage("invalid_query"),
             Self::Body { .. } => usage("invalid_body"),
+            Self::Value { .. } => usage("invalid_value"),
             Self::NotJson => usage("not_json").hint(Hint::text("send `Content-Type: application/json`")),
             Self::TooLarge { .. } => usage("body_too_large"),
             Self::TooSlow => Diagnostic::new(Kind::Temporary, "body_too_slow"),
@@ -251,6 +232,12 @@ impl Remedy for RequestError {
             }
             Self::OtherRequest => usage("idempotency_key_reused"),
             Self::StillRunning => Diagnostic::new(Kind::Temporary, "idempotency_key_in_use"),
+            Self::SecretReturned => Diagnostic::new(Kind::Conflict, "secret_returned_once").hint(Hint::text(
+                "if it did not arrive, remove what `Location` names, and create another with a new key",
+            )),
+            Self::NoEntityTag => usage("no_entity_tag").hint(Hint::text("leave out `If-Match`")),
+            Self::UnknownOutcome => Diagnostic::new(Kind::Conflict, "idempotency_outcome_unknown")
+                .hint(Hint::text("read whether it was done; if not, send it again with another key")),
             Self::InvalidCursor => usage("invalid_cursor").hint(Hint::text("use the `next_cursor` of the page before")),
             Self::Changed => usage("changed").hint(Hint::text("read it again, and send its new ETag in `If-Match`")),
             Self::NotAudited { .. } => Diagnostic::new(Kind::Vault, "audit_failed"),

@@ -12,6 +12,7 @@ use super::http::source_text;
 use super::openapi;
 use super::problem::{Problem, RequestError};
 use super::reply::{JSON, Reply};
+use super::sandbox_pages::{SANDBOX_PATH, SandboxPageRequest, SandboxPages};
 use super::sign_in_pages::SignInPages;
 use super::table::ApiRouteTable;
 use super::token_exchange::TokenExchanges;
@@ -29,6 +30,7 @@ pub(super) struct PublicPages {
     workspaces: Vec<Arc<Workspace>>,
     sign_ins: SignInPages,
     exchanges: TokenExchanges,
+    sandbox: SandboxPages,
 }
 
 /// A request for a public page.
@@ -39,10 +41,13 @@ pub(super) enum PublicRequest {
         query: String,
         source: Option<String>,
     },
-    /// The secret of a connect link.
+    /// The secret of a connect link, and where it was opened.
     ConnectLink {
         secret: String,
+        source: Option<String>,
     },
+    /// A page of the emulation of a service.
+    Sandbox(SandboxPageRequest),
     /// The exchange of an identity token, and where it came from.
     TokenExchange {
         source: Option<IpAddr>,
@@ -70,11 +75,13 @@ pub(super) const PUBLIC_PATHS: &[(&str, PublicRequest)] = &[
 ];
 
 impl PublicPages {
-    pub(super) fn new(table: &ApiRouteTable, workspaces: Vec<Arc<Workspace>>) -> Self {
-        let document = openapi::document(table);
+    pub(super) fn new(table: &ApiRouteTable, base_path: &str, workspaces: Vec<Arc<Workspace>>) -> Self {
+        let document = openapi::document(table, base_path);
         let sign_ins = SignInPages { workspaces: workspaces.clone() };
         let exchanges = TokenExchanges::new(workspaces.clone());
-        Self { docs: docs::page(&document), openapi: document.to_string().into(), workspaces, sign_ins, exchanges }
+        let sandbox = SandboxPages { workspaces: workspaces.clone() };
+        let openapi = document.to_string().into();
+        Self { docs: docs::page(&document), openapi, workspaces, sign_ins, exchanges, sandbox }
     }
 
     /// Finds the public page of a request.
@@ -94,8 +101,18 @@ impl PublicPages {
         if let Some(secret) = path.strip_prefix(CONNECT_LINK) {
             let is_known = head.method == Method::GET || head.method == Method::POST;
             let secret = secret.to_owned();
+            let source = source_text(head.extensions.get::<SocketPair>().map(|pair| pair.remote));
             return Some(if is_known {
-                PublicRequest::ConnectLink { secret }
+                PublicRequest::ConnectLink { secret, source }
+            } else {
+                PublicRequest::WrongMethod("GET, POST")
+            });
+        }
+        if let Some(rest) = path.strip_prefix(SANDBOX_PATH) {
+            let is_known = head.method == Method::GET || head.method == Method::POST;
+            let request = SandboxPageRequest::new(head, rest);
+            return Some(if is_known {
+                PublicRequest::Sandbox(request)
             } else {
                 PublicRequest::WrongMethod("GET, POST")
             });
@@ -117,7 +134,10 @@ impl PublicPages {
             PublicRequest::Callback { query, source } => {
                 self.sign_ins.callback(query, source, request_id.to_owned()).await
             }
-            PublicRequest::ConnectLink { secret } => self.sign_ins.connect_link(secret, body).await,
+            PublicRequest::ConnectLink { secret, source } => {
+                self.sign_ins.connect_link(secret, body, source, request_id.to_owned()).await
+            }
+            PublicRequest::Sandbox(request) => self.sandbox.respond(request, body).await,
             PublicRequest::TokenExchange { source } => self.exchanges.respond(source, body, request_id).await,
             PublicRequest::OpenApi => {
                 let reply =

@@ -1,7 +1,7 @@
 //! The responses of routes.
 
 use hyper::body::Bytes;
-use schemars::JsonSchema;
+use schemars::{JsonSchema, SchemaGenerator};
 use serde::Serialize;
 
 use super::route::SchemaFunction;
@@ -86,7 +86,7 @@ impl IntoReply for Lines {
 
 impl<T: Serialize + JsonSchema + Send + 'static> IntoReply for JsonReply<T> {
     fn shape() -> ReplyShape {
-        ReplyShape { status: StatusCode::OK, content: ReplyContent::Json(T::json_schema) }
+        ReplyShape { status: StatusCode::OK, content: ReplyContent::Json(SchemaGenerator::subschema_for::<T>) }
     }
 
     fn into_reply(self) -> Reply {
@@ -96,7 +96,7 @@ impl<T: Serialize + JsonSchema + Send + 'static> IntoReply for JsonReply<T> {
 
 impl<T: Serialize + JsonSchema + Send + 'static> IntoReply for Created<T> {
     fn shape() -> ReplyShape {
-        ReplyShape { status: StatusCode::CREATED, content: ReplyContent::Json(T::json_schema) }
+        ReplyShape { status: StatusCode::CREATED, content: ReplyContent::Json(SchemaGenerator::subschema_for::<T>) }
     }
 
     fn into_reply(self) -> Reply {
@@ -106,7 +106,7 @@ impl<T: Serialize + JsonSchema + Send + 'static> IntoReply for Created<T> {
 
 impl<T: Serialize + JsonSchema + Send + 'static> IntoReply for Accepted<T> {
     fn shape() -> ReplyShape {
-        ReplyShape { status: StatusCode::ACCEPTED, content: ReplyContent::Json(T::json_schema) }
+        ReplyShape { status: StatusCode::ACCEPTED, content: ReplyContent::Json(SchemaGenerator::subschema_for::<T>) }
     }
 
     fn into_reply(self) -> Reply {

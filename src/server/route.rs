@@ -34,9 +34,13 @@ pub(super) struct ApiRoute {
     pub(super) summary: &'static str,
     pub(super) query: Option<SchemaFunction>,
     pub(super) body: Option<SchemaFunction>,
+    /// Whether an absent body, which is read as an empty object, is refused.
+    pub(super) needs_body: bool,
     pub(super) response: ReplyShape,
     /// Whether a repeated request with the same `Idempotency-Key` gets the first one's response.
     pub(super) is_repeatable: bool,
+    /// Whether the response holds a secret that is returned once: it is not stored for a repetition.
+    pub(super) has_secret_reply: bool,
     handler: Handler,
     check: Check,
     /// The effect of one request, if it can be less than the operation's.
@@ -63,7 +67,7 @@ impl ApiRoute {
     {
         let found = operations().find(|known| known.name == operation);
         let operation = found.unwrap_or_else(|| panic!("no operation is named {operation:?}"));
-        assert!(operation.reach >= Reach::Api, "{} may only be requested at the machine", operation.name);
+        assert!(operation.reach >= Reach::Operator, "{} may only be requested at the machine", operation.name);
         let handler = move |raw: RawCall| {
             let handler = handler.clone();
             Box::pin(async move {
@@ -74,17 +78,25 @@ impl ApiRoute {
         let response = R::shape();
         Self {
             is_repeatable: method == Method::POST && response.status != StatusCode::OK,
+            has_secret_reply: false,
             method,
             path,
             operation,
             summary,
             query: (Q::schema_name() != Unused::schema_name()).then_some(Q::json_schema as SchemaFunction),
             body: (B::schema_name() != Unused::schema_name()).then_some(B::json_schema as SchemaFunction),
+            needs_body: serde_json::from_str::<B>("{}").is_err(),
             response,
             handler: Box::new(handler),
             check: Box::new(|raw| Call::<Q, B>::parse(raw).map(drop)),
             effect: None,
         }
+    }
+
+    /// Declares that the response holds a secret, which is returned once.
+    #[must_use]
+    pub(super) fn returning_secret(self) -> Self {
+        Self { has_secret_reply: true, ..self }
     }
 
     /// Sets the function that returns the effect of one request, for an operation whose requests differ.

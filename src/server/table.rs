@@ -79,6 +79,25 @@ mod tests {
     use super::*;
     use crate::server::public::PUBLIC_PATHS;
 
+    /// Operations that others may request, and that no route of the table runs.
+    const WITHOUT_ROUTE: &[(&str, &str)] = &[
+        ("connect finish", "the page of the OAuth callback runs it"),
+        ("connect-link open", "the page of a connect link runs it"),
+        ("sync --due", "the workers of the server run what is due"),
+    ];
+
+    #[test]
+    fn each_operation_that_others_may_request_has_a_route_or_a_reason() {
+        use crate::ops::{Reach, operations};
+        let table = ApiRouteTable::new();
+        let has_route = |name: &str| table.routes().iter().any(|route| route.operation.name == name);
+        let reachable = operations().filter(|operation| operation.reach >= Reach::Api).map(|operation| operation.name);
+        let mut missing: Vec<&str> = reachable.filter(|name| !has_route(name)).collect();
+        missing.sort_unstable();
+        // One that has a route is removed from the list of those that need none.
+        assert_eq!(missing, WITHOUT_ROUTE.iter().map(|(name, _)| *name).collect::<Vec<_>>());
+    }
+
     #[test]
     fn a_request_finds_its_route_and_the_values_of_its_path() {
         let table = ApiRouteTable::new();
@@ -105,6 +124,6 @@ mod tests {
             assert!(exists || is_public || others.contains(&here), "{row}");
             rows += 1;
         }
-        assert_eq!(rows, 56);
+        assert_eq!(rows, 59);
     }
 }

@@ -9,7 +9,7 @@ use thiserror::Error;
 
 use crate::error::{Diagnostic, Hint, Kind, Remedy};
 use crate::files;
-use crate::model::ConnectionName;
+use crate::model::{ConnectionName, ConsentError};
 use crate::store::LockKey;
 
 /// SQLite's own account of a failure, which all writers of a failed commit share.
@@ -75,6 +75,9 @@ pub enum StoreError {
     Lock { path: PathBuf, source: io::Error },
     #[error("another process has taken over the lock {0}, because this one was paused for too long")]
     LeaseLost(LockKey),
+    /// What was to be committed needs it.
+    #[error(transparent)]
+    Consent(Box<ConsentError>),
     #[error("the store is closed")]
     Closed,
     #[error("the connection no longer exists")]
@@ -178,6 +181,7 @@ impl Remedy for StoreError {
             Self::RolledBack { .. } => {
                 Diagnostic::new(Kind::Vault, "vault_rolled_back").run("integ vault check --accept")
             }
+            Self::Consent(error) => error.diagnostic(),
             Self::LeaseLost(_) => Diagnostic::new(Kind::Temporary, "lease_lost"),
             Self::Closed => Diagnostic::new(Kind::Failed, "store_closed"),
             Self::Busy(_) => Diagnostic::new(Kind::Temporary, "vault_busy")

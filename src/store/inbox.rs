@@ -22,6 +22,9 @@ pub trait Webhooks: Send + Sync {
     /// Returns the webhook of a connection with its secrets; `None` before [`Self::ensure`] has created it.
     async fn get(&self, id: ConnectionId) -> Result<Option<Webhook>, StoreError>;
 
+    /// Returns the webhooks of all connections that have one.
+    async fn list(&self) -> Result<Vec<Webhook>, StoreError>;
+
     /// Returns the webhook of a connection; creates it with this path if there is none.
     async fn ensure(&self, id: ConnectionId, path: &str) -> Result<Webhook, StoreError>;
 

@@ -21,8 +21,10 @@ mod figures;
 mod health_checks;
 mod idempotency;
 mod inbox;
+mod installed_connectors;
 mod links;
 mod locks;
+mod operators;
 mod outbox;
 mod postgres;
 mod record_hasher;
@@ -52,12 +54,14 @@ pub use figures::Figures;
 pub use health_checks::HealthChecks;
 pub use idempotency::IdempotencyKeys;
 pub use inbox::{Events, Subscriptions, Webhooks};
+pub use installed_connectors::InstalledConnectors;
 pub use links::Links;
 pub use locks::{Fence, LEASE_DURATION, Lease, LockKey, Locks};
+pub use operators::Operators;
 pub use outbox::{Endpoints, EventTypes, Outbox};
 pub use postgres::{PostgresServer, PostgresServerError, PostgresStore};
 pub use record_hasher::RecordHasher;
-pub use records::{Jobs, Records, Schedules, Streams};
+pub use records::{CommitConditions, Jobs, Records, Schedules, Streams};
 pub use sandbox::{Sandbox, state_key};
 pub use sign_ins::SignIns;
 pub use sqlite::{
@@ -106,8 +110,12 @@ pub trait Store: Send + Sync {
     fn api_tokens(&self) -> &dyn ApiTokens;
     /// Returns which identity tokens of CI systems are exchanged for tokens.
     fn api_token_trusts(&self) -> &dyn ApiTokenTrusts;
+    /// Returns the connectors that callers of the API installed.
+    fn installed_connectors(&self) -> &dyn InstalledConnectors;
     /// Returns what persons allowed the tokens of the HTTP API to do.
     fn approvals(&self) -> &dyn Approvals;
+    /// Returns the operators of the dashboard, with their links and sessions.
+    fn operators(&self) -> &dyn Operators;
     /// Returns the bindings.
     fn bindings(&self) -> &dyn Bindings;
     /// Returns what two-way bindings know of linked entities.

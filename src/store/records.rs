@@ -7,10 +7,19 @@ use async_trait::async_trait;
 use super::{Fence, StoreError};
 use crate::clock::Timestamp;
 use crate::model::{
-    CompletedList, ConnectionId, FormerCursor, Job, JobId, JobResult, NewJob, NewPage, Partition, PartitionId,
-    PushedRecord, RecordChange, RecordCounts, RecordId, RecordSnapshot, RecordTotals, Schedule, StoredRecord,
-    StoredStream, StreamId, StreamParams, SweepResult,
+    CompletedList, ConnectionId, ConsentCondition, FormerCursor, Job, JobId, JobResult, NewJob, NewPage, Partition,
+    PartitionId, PushedRecord, RecordChange, RecordCounts, RecordId, RecordSnapshot, RecordTotals, Schedule,
+    StoredRecord, StoredStream, StreamId, StreamParams, SweepResult,
 };
+
+/// What must hold in the commit that stores or deletes records; if it does not, nothing is changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommitConditions {
+    /// The lock of the stream has not been taken over.
+    pub fence: Fence,
+    /// The connection's user allows it: a consent that is revoked counts from its commit on.
+    pub consent: ConsentCondition,
+}
 
 /// The streams of connections, and how far each list of them has come.
 #[async_trait]
@@ -53,10 +62,21 @@ pub trait Streams: Send + Sync {
 pub trait Records: Send + Sync {
     /// Stores pages in one commit: the records of each, its checkpoint and the job's counts. The flag beside the counts
     /// says whether the job is to be cancelled.
-    async fn commit_pages(&self, pages: Vec<NewPage>, fence: Fence) -> Result<(RecordCounts, bool), StoreError>;
+    ///
+    /// # Errors
+    /// [`StoreError::LeaseLost`] and [`StoreError::Consent`], with nothing stored.
+    async fn commit_pages(
+        &self,
+        pages: Vec<NewPage>,
+        conditions: &CommitConditions,
+    ) -> Result<(RecordCounts, bool), StoreError>;
 
     /// Stores a record that came in an event, beside every cursor. Returns `None` if it is unchanged.
-    async fn push(&self, record: PushedRecord, fence: Fence) -> Result<Option<RecordChange>, StoreError>;
+    async fn push(
+        &self,
+        record: PushedRecord,
+        conditions: &CommitConditions,
+    ) -> Result<Option<RecordChange>, StoreError>;
 
     /// Returns a record by its key, also a deleted one.
     async fn find(&self, stream: StreamId, key: &str) -> Result<Option<RecordSnapshot>, StoreError>;
@@ -98,7 +118,7 @@ pub trait Records: Send + Sync {
         lists: &[CompletedList],
         limit: Option<u64>,
         now: Timestamp,
-        fence: Fence,
+        conditions: &CommitConditions,
     ) -> Result<SweepResult, StoreError>;
 
     /// Discards the checkpoint of a partition's unfinished list and the ids that were seen in it.

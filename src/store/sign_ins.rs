@@ -27,6 +27,9 @@ pub trait SignIns: Send + Sync {
     /// Stores how a sign-in ended, unless that is stored already. A failure gives back the use of the connect link.
     async fn finish(&self, id: &SignInId, result: &SignInResult, now: Timestamp) -> Result<(), StoreError>;
 
+    /// Deletes the sign-ins to a connector that were begun and whose state is not used up, and returns their number.
+    async fn withdraw(&self, connector: &str) -> Result<u64, StoreError>;
+
     /// Returns whether the vendor may be asked now whether the device code was entered: of several processes, one at a time
     /// asks, and no more often than in the interval. `now` is to the millisecond.
     async fn claim_poll(&self, id: &SignInId, now: Timestamp) -> Result<bool, StoreError>;

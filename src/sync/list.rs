@@ -183,7 +183,7 @@ fn note_lost_cursor(run: &StreamRun<'_>, params: &StreamParams) {
     // For people: `channel=C1`.
     let values: Vec<String> = params.iter().map(|(name, value)| format!("{name}={value}")).collect();
     let partition = if values.is_empty() { String::new() } else { format!(" of {}", values.join(" ")) };
-    run.note(&format!("the vendor no longer knows the cursor{partition}: everything is listed again"));
+    run.note(&format!("the cursor{partition} has expired; listing everything again"));
 }
 
 /// Whether records move from page to page while a list is read: those with a page number, and those of unknown kind.

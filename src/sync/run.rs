@@ -8,6 +8,7 @@ use std::time::Duration;
 use futures_util::stream::{self, StreamExt};
 
 use super::SyncError;
+use super::ingest::commit_conditions;
 use super::observer::SyncObserver;
 use super::outcome::{SyncOutcome, SyncReport};
 use super::partition::sync_partitions;
@@ -127,7 +128,7 @@ impl ConnectionRun<'_> {
         let run = StreamRun {
             workspace: self.workspace,
             store,
-            fence: lock.fence(),
+            conditions: commit_conditions(self.workspace, self.session.connection.id, &lock),
             session: self.session,
             request: self.request,
             token: &self.token,

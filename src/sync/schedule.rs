@@ -57,9 +57,16 @@ impl FromStr for ScheduleRule {
         }
         let mut options = ParseOptions::default();
         options.fallback_timezone_option = FallbackTimezoneOption::System;
-        let cron = parse_crontab_with(text, options).map_err(|error| ScheduleRuleError::Cron(error.to_string()))?;
+        let cron =
+            parse_crontab_with(text, options).map_err(|error| ScheduleRuleError::Cron(one_line(&error.to_string())))?;
         Ok(Self::Cron(text.to_owned(), Box::new(cron)))
     }
+}
+
+/// The message of the parser without the drawing that points at the place of the mistake.
+fn one_line(message: &str) -> String {
+    let last = message.lines().last().unwrap_or_default();
+    last.trim_start_matches([' ', '^', '|']).trim_end().to_owned()
 }
 
 impl fmt::Display for ScheduleRule {

@@ -11,14 +11,14 @@ use crate::api::GrantToken;
 use crate::connector::Stream;
 use crate::model::{ConnectionName, JobId, RecordCounts, StreamId, Traffic};
 use crate::runtime::{Session, Workspace};
-use crate::store::{Fence, RecordHasher, Store};
+use crate::store::{CommitConditions, RecordHasher, Store};
 
 /// One run of one stream. It does not change but for its tally.
 pub(super) struct StreamRun<'a> {
     pub(super) workspace: &'a Workspace,
     pub(super) store: &'a dyn Store,
-    /// Of the stream's lock, which is held while it runs.
-    pub(super) fence: Fence,
+    /// The stream's lock, which is held while it runs, and the consent that it needs.
+    pub(super) conditions: CommitConditions,
     pub(super) session: &'a Session,
     pub(super) request: &'a SyncRequest,
     pub(super) token: &'a GrantToken,

@@ -26,9 +26,9 @@ pub struct ApprovalView {
     /// The connection in the path of the request.
     #[serde(serialize_with = "optional_word")]
     pub connection: Option<ConnectionName>,
-    /// The API token that asks.
-    #[serde(serialize_with = "word")]
-    pub token: ApiTokenId,
+    /// The API token that asks; null for an agent on this machine.
+    #[serde(serialize_with = "optional_word")]
+    pub token: Option<ApiTokenId>,
     #[serde(serialize_with = "optional_word")]
     pub token_name: Option<ApiTokenName>,
     /// How often it can be used once it is granted.

@@ -1,12 +1,13 @@
 //! Views of calls: the actions of a connection, the result of one, and a request that would be sent.
 
 use schemars::JsonSchema;
-use serde::Serialize;
-use serde_json::{Map, Value};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
 
+use super::problem::ProblemView;
 use super::word;
-use crate::api::{ApiError, CompletedCall};
-use crate::connector::{Action, Connector};
+use crate::api::{ApiError, CompletedCall, PagePosition};
+use crate::connector::{Action, ActionParam, Connector, NameCase, ParamKind};
 use crate::error::Result;
 use crate::http::{Request, redact_url, scrub};
 use crate::json;
@@ -15,7 +16,7 @@ use crate::runtime::Session;
 use crate::secret::REDACTED;
 
 /// An action of a connection's connector.
-#[derive(Clone, Debug, JsonSchema, Serialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 pub struct ActionSummaryView {
     pub action: String,
     pub description: String,
@@ -47,7 +48,7 @@ impl ActionSummaryView {
 }
 
 /// The actions of a connection.
-#[derive(Clone, Debug, JsonSchema, Serialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 pub struct ActionListView {
     #[serde(serialize_with = "word")]
     pub connection: ConnectionName,
@@ -63,8 +64,108 @@ impl ActionListView {
     }
 }
 
+/// An action of a connection with its parameters.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+pub struct CallableActionView {
+    #[serde(serialize_with = "word")]
+    pub connection: ConnectionName,
+    pub action: String,
+    pub description: String,
+    pub parameters: Vec<ActionParameterView>,
+    /// Groups of parameters; one of each group is required.
+    pub one_of: Vec<Vec<String>>,
+}
+
+/// A parameter of an action.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+pub struct ActionParameterView {
+    pub name: String,
+    /// Its name as the API writes it, which is accepted as well.
+    pub api_name: Option<String>,
+    pub description: String,
+    #[serde(rename = "type")]
+    pub kind: ParamKind,
+    pub required: bool,
+    pub choices: Vec<String>,
+    pub default: Option<Value>,
+    /// Whether a plain text is accepted for an object, which is built from it.
+    pub accepts_text: bool,
+}
+
+impl CallableActionView {
+    /// Creates the view of an action. `names` is how the API writes the names of parameters.
+    pub fn new(connection: ConnectionName, name: String, action: &Action, names: NameCase) -> Self {
+        let parameter = |(name, param): (&String, &ActionParam)| {
+            let own = param.to.as_ref().map(ToString::to_string).and_then(|to| Some(to.strip_prefix('/')?.to_owned()));
+            let api_name = own.unwrap_or_else(|| names.apply(name));
+            ActionParameterView {
+                api_name: (api_name != *name).then_some(api_name),
+                name: name.clone(),
+                description: param.about.clone(),
+                kind: param.kind,
+                required: param.required,
+                choices: param.choices.clone(),
+                default: param.default.clone(),
+                accepts_text: param.wrap.is_some(),
+            }
+        };
+        Self {
+            connection,
+            action: name,
+            description: action.about.clone(),
+            parameters: action.params.iter().map(parameter).collect(),
+            one_of: action.one_of.clone(),
+        }
+    }
+
+    /// Returns an action with these parameters, to parse values for.
+    ///
+    /// # Errors
+    /// Parameters that no action can have.
+    pub fn to_action(&self) -> Result<Action, serde_json::Error> {
+        let params = self.parameters.iter().map(|parameter| {
+            let mut param = json!({
+                "about": parameter.description,
+                "type": parameter.kind,
+                "required": parameter.required,
+                "choices": parameter.choices,
+                "default": parameter.default,
+            });
+            if let Some(name) = &parameter.api_name {
+                param["to"] = Value::String(format!("/{name}"));
+            }
+            if parameter.accepts_text {
+                param["wrap"] = json!("{value}");
+            }
+            (parameter.name.clone(), param)
+        });
+        serde_json::from_value(json!({
+            "about": self.description,
+            "path": "/",
+            "params": params.collect::<Map<_, _>>(),
+            "one_of": self.one_of,
+        }))
+    }
+}
+
+/// A service's response to a request.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+pub struct ServiceResponseView {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    /// The body, if it is JSON and not wanted as it is.
+    pub json: Option<Value>,
+    /// The body in base64, if it is not JSON or is wanted as it is.
+    pub body_base64: Option<String>,
+    /// What the next page is requested with; null on the last one.
+    #[schemars(with = "Option<Map<String, Value>>")]
+    pub next_page: Option<PagePosition>,
+    /// What a response means that rejects the request, if it is wanted as it is.
+    pub refusal: Option<ProblemView>,
+}
+
 /// What a service answered to an action.
-#[derive(Debug, JsonSchema, Serialize)]
+#[derive(Debug, Deserialize, JsonSchema, Serialize)]
 pub struct CallResultView {
     #[serde(serialize_with = "word")]
     pub connection: ConnectionName,
@@ -106,11 +207,11 @@ impl CallResultView {
 }
 
 /// A request that would be sent, without its secrets.
-#[derive(Debug, JsonSchema, Serialize)]
+#[derive(Debug, Deserialize, JsonSchema, Serialize)]
 pub struct RequestPreviewView {
     #[serde(serialize_with = "word")]
     pub connection: ConnectionName,
-    pub method: &'static str,
+    pub method: String,
     pub url: String,
     pub headers: Map<String, Value>,
     /// The JSON of the body, else its text, or its size if it is neither; null if there is none.
@@ -148,7 +249,7 @@ impl RequestPreviewView {
         }
         Ok(Self {
             connection: session.connection.name.clone(),
-            method: request.method,
+            method: request.method.to_owned(),
             url: redact_url(&session.route.display_url(&request.url), secrets),
             headers,
             body,

@@ -23,7 +23,7 @@ pub struct ConnectLinkView {
     pub account: Option<String>,
     /// The authentication method; the connector's usual one if null.
     pub auth: Option<String>,
-    /// In place of the connector's defaults.
+    /// Scopes to request, instead of the connector's defaults.
     pub scopes: Vec<String>,
     pub params: BTreeMap<String, String>,
     #[serde(serialize_with = "optional_word")]

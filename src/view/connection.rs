@@ -3,7 +3,7 @@
 //! Times are RFC 3339 in UTC; fields that end in `_in` and `_ago` are seconds.
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::webhook::SubscriptionView;
 use super::{optional_word, word};
@@ -13,14 +13,14 @@ use crate::health::{ConnectionStatus, HealthOutcome, StatusSummary};
 use crate::model::{ConnectionMode, ConnectionName, RevealPolicy, UserId, WorkspaceName, words};
 
 /// The account that a connection is connected to, as the vendor names it.
-#[derive(Clone, Debug, JsonSchema, Serialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 pub struct AccountView {
     pub id: String,
     pub name: Option<String>,
 }
 
 /// A connection and its status.
-#[derive(Clone, Debug, JsonSchema, Serialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 pub struct ConnectionView {
     #[serde(serialize_with = "word")]
     pub connection: ConnectionName,
@@ -31,7 +31,7 @@ pub struct ConnectionView {
     pub mode: ConnectionMode,
     pub origin: Option<String>,
     /// The kind of authentication: `oauth2`, `api_key`; `unknown` if the connector cannot be read.
-    pub auth: &'static str,
+    pub auth: String,
     pub account: Option<AccountView>,
     /// The caller's end user who owns it.
     #[serde(serialize_with = "optional_word")]
@@ -68,11 +68,20 @@ pub struct ConnectionView {
 }
 
 /// The requested connections, and their number by status.
-#[derive(Clone, Debug, JsonSchema, Serialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 pub struct StatusView {
     #[serde(serialize_with = "word")]
     pub workspace: WorkspaceName,
     pub connections: Vec<ConnectionView>,
+    pub summary: StatusSummary,
+}
+
+/// How many connections of a workspace have each status.
+#[derive(Clone, Debug, JsonSchema, Serialize)]
+pub struct StatusCountView {
+    #[serde(serialize_with = "word")]
+    pub workspace: WorkspaceName,
+    #[serde(flatten)]
     pub summary: StatusSummary,
 }
 
@@ -253,7 +262,7 @@ pub struct RefreshListView {
 }
 
 /// The test of one connection.
-#[derive(Clone, Debug, JsonSchema, Serialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 pub struct TestView {
     #[serde(serialize_with = "word")]
     pub connection: ConnectionName,
@@ -275,7 +284,7 @@ pub struct TestView {
 }
 
 /// A remote MCP server's description of itself.
-#[derive(Clone, Debug, JsonSchema, Serialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 pub struct McpServerView {
     pub name: String,
     pub version: String,
@@ -286,7 +295,7 @@ pub struct McpServerView {
 }
 
 /// The tests of several connections, in the requested order.
-#[derive(Clone, Debug, JsonSchema, Serialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 pub struct TestListView {
     pub tests: Vec<TestView>,
     pub healthy: usize,

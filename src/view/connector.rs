@@ -46,14 +46,7 @@ pub struct AuthMethodView {
 
 impl AuthMethodView {
     fn new(connector: &Connector, name: &str, auth: &AuthMethod) -> Self {
-        let params = connector.params(auth).map(|(name, param)| AuthParamView {
-            name: name.clone(),
-            prompt: param.prompt.clone(),
-            secret: false,
-            default: param.default.clone(),
-            choices: param.choices.clone(),
-            optional: param.optional,
-        });
+        let params = connector.params(auth).map(|(name, param)| AuthParamView::new(name, param));
         let fields = auth.fields.iter().map(|(name, field)| AuthParamView {
             name: name.clone(),
             prompt: field.prompt.clone(),
@@ -135,7 +128,7 @@ pub struct ConnectorFileView {
     pub connector: String,
     /// `built-in`, `own` or `installed`.
     pub source: &'static str,
-    /// TOML.
+    /// The text of the file, in TOML.
     pub text: String,
 }
 
@@ -474,7 +467,7 @@ pub struct SetupGuideView {
 
 impl SetupGuideView {
     /// Creates the view of a setup guide: what to register at the vendor and what to run then.
-    pub fn new(connector: Connector, guide: SetupGuide) -> Self {
+    pub fn new(connector: &Connector, guide: SetupGuide) -> Self {
         let prompt = |prompt: SetupPrompt| SetupPromptView {
             name: prompt.name,
             prompt: prompt.prompt,
@@ -486,9 +479,9 @@ impl SetupGuideView {
         let commands = guide.commands.into_iter();
         let other_methods = guide.other_methods.into_iter();
         Self {
-            connector: connector.id,
-            name: connector.name,
-            docs: connector.docs,
+            connector: connector.id.clone(),
+            name: connector.name.clone(),
+            docs: connector.docs.clone(),
             auth: guide.auth,
             label: guide.label,
             kind: match guide.kind {

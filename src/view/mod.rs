@@ -1,6 +1,7 @@
 //! The results of operations, as `--json`, the HTTP API and MCP print them. They contain only data; `cli` decides how
 //! to show them.
 
+pub mod alert;
 pub mod api_token;
 pub mod approval;
 pub mod audit;
@@ -16,12 +17,16 @@ pub mod doctor;
 pub mod draft;
 pub mod endpoint;
 pub mod error;
+pub mod installed_connector;
 pub mod link;
 pub mod listen;
 pub mod log;
 pub mod mcp;
 pub mod metrics;
+pub mod operator;
+pub mod problem;
 pub mod prometheus;
+pub mod proxy;
 pub mod records;
 pub mod sandbox;
 pub(crate) mod schema;

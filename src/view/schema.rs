@@ -11,9 +11,9 @@ use crate::model::{
     AuditActorKind, AuditOutcome, BackoffPolicy, BindingChange, BindingName, BindingOrigin, ChainProblemKind,
     CheckpointState, ConnectLinkId, ConnectLinkMode, ConnectLinkStatus, ConnectionMode, ConnectionName, ConsentId,
     ConsentPurpose, ConsentState, ConsentType, DeliveryId, DeliveryStatus, DisabledReason, Effect, EndpointId,
-    EventPattern, EventStatus, EventType, EventVerification, HandlerKind, JobStatus, LogLevel, LogSource, RateTier,
-    RecordChange, RevealPolicy, ScopeGrant, SignInId, SignInStatus, SubscriptionStatus, SyncMode, UserId,
-    WorkspaceName, calendar,
+    EventPattern, EventStatus, EventType, EventVerification, HandlerKind, JobStatus, LogLevel, LogSource, OperatorName,
+    OperatorRole, RateTier, RecordChange, RevealPolicy, ScopeGrant, SignInId, SignInStatus, SubscriptionStatus,
+    SyncMode, Transition, UserId, WorkspaceName, calendar,
 };
 
 /// Gives closed enums a schema that lists their words.
@@ -35,9 +35,9 @@ macro_rules! word_schemas {
     };
 }
 
-/// Gives types that are written as a text a schema with this description.
+/// Gives types that are written as a text a schema with this description, and the pattern and the greatest length of texts.
 macro_rules! text_schemas {
-    ($($type:ty => $description:literal),+ $(,)?) => {
+    ($($type:ty => $description:literal $(, $pattern:expr $(, $longest:literal)?)?);+ $(;)?) => {
         $(impl JsonSchema for $type {
             fn inline_schema() -> bool {
                 true
@@ -48,11 +48,33 @@ macro_rules! text_schemas {
             }
 
             fn json_schema(_: &mut SchemaGenerator) -> Schema {
-                json_schema!({ "type": "string", "description": $description })
+                json_schema!({
+                    "type": "string",
+                    "description": $description,
+                    $("pattern": $pattern, $("maxLength": $longest,)?)?
+                })
             }
         })+
     };
 }
+
+/// The name of a connection: a connector and perhaps an account, of at most 128 bytes each.
+const CONNECTION: &str = "^[0-9A-Za-z][0-9A-Za-z-]{0,127}(@[0-9A-Za-z][0-9A-Za-z._+@-]{0,127})?$";
+
+/// Visible text without spaces at either end, of at most 256 characters.
+const VISIBLE: &str = r"^[^\s\x00-\x1f\x7f-\x9f]([^\x00-\x1f\x7f-\x9f]{0,254}[^\s\x00-\x1f\x7f-\x9f])?$";
+
+/// A connection, and a stream or an event type.
+const ORIGIN: &str = concat!(
+    "^[0-9A-Za-z][0-9A-Za-z-]{0,127}(@[0-9A-Za-z][0-9A-Za-z._+@-]{0,127})?[/#]",
+    r"[^\s\x00-\x1f\x7f-\x9f]([^\x00-\x1f\x7f-\x9f]{0,254}[^\s\x00-\x1f\x7f-\x9f])?$"
+);
+
+/// A type with stars in the place of letters, no two of them side by side; each part is the same.
+const EVENT_PATTERN: &str =
+    concat!(r"^(\*|\*?[0-9A-Za-z_-]+(\*[0-9A-Za-z_-]+)*\*?)", r"(\.(\*|\*?[0-9A-Za-z_-]+(\*[0-9A-Za-z_-]+)*\*?))*$");
+
+const EVENT_TYPE: &str = r"^[0-9A-Za-z_-]+(\.[0-9A-Za-z_-]+)*$";
 
 word_schemas!(
     ApiOutcome,
@@ -80,12 +102,14 @@ word_schemas!(
     JobStatus,
     LogLevel,
     LogSource,
+    OperatorRole,
     RateTier,
     RecordChange,
     RevealPolicy,
     SignInStatus,
     SubscriptionStatus,
     SyncMode,
+    Transition,
     super::binding::EntityOutcome,
     super::binding::ExampleOutcome,
     super::bundle::BundleLifetime,
@@ -106,6 +130,7 @@ word_schemas!(
     calendar::ParticipationStatus,
     calendar::Privacy,
     crate::connect::DisconnectResult,
+    crate::error::Kind,
     crate::doctor::Severity,
     crate::health::ConnectionStatus,
     crate::health::HealthOutcome,
@@ -119,24 +144,25 @@ word_schemas!(
 );
 
 text_schemas!(
-    ApiTokenId => "The id of an API token",
-    ApiTokenName => "The name of an API token",
-    ApprovalId => "The id of an approval",
-    ScopeGrant => "A scope such as `connections:read`, or a group such as `read:*`",
-    BindingName => "The name of a binding",
-    BindingOrigin => "What a binding maps, such as `hubspot/contacts` or `stripe#charge.refunded`",
-    ConnectLinkId => "The id of a connect link",
-    SignInId => "The id of a sign-in",
-    ConnectionName => "The name of a connection, such as `slack` or `slack@work`",
-    WorkspaceName => "The name of a workspace",
-    ConsentId => "The id of a consent",
-    ConsentPurpose => "sync, webhooks, deliver, call, or a purpose of your own",
-    UserId => "The id of one of your own users",
-    EndpointId => "The id of an endpoint",
-    DeliveryId => "The id of a delivery",
-    EventType => "The type of an event, such as `invoice.paid`",
-    EventPattern => "A type of events, or a pattern such as `invoice.*`",
-    crate::secret::Secret => "A secret",
+    ApiTokenId => "The id of an API token";
+    ApiTokenName => "The name of an API token";
+    ApprovalId => "The id of an approval";
+    OperatorName => "The name of an operator";
+    ScopeGrant => "A scope such as `connections:read`, or a group such as `read:*`";
+    BindingName => "The name of a binding", "^[0-9A-Za-z][0-9A-Za-z._-]{0,63}$";
+    BindingOrigin => "What a binding maps, such as `hubspot/contacts` or `stripe#charge.refunded`", ORIGIN;
+    ConnectLinkId => "The id of a connect link";
+    SignInId => "The id of a sign-in";
+    ConnectionName => "The name of a connection, such as `slack` or `slack@work`", CONNECTION;
+    WorkspaceName => "The name of a workspace";
+    ConsentId => "The id of a consent";
+    ConsentPurpose => "sync, webhooks, deliver, call, or a purpose of your own";
+    UserId => "The id of one of your own users", VISIBLE;
+    EndpointId => "The id of an endpoint", "^ep_[0-9A-Za-z_]{1,64}$";
+    DeliveryId => "The id of a delivery", "^dlv_[0-9]{1,18}$";
+    EventType => "The type of an event, such as `invoice.paid`", EVENT_TYPE, 128;
+    EventPattern => "A type of events, or a pattern such as `invoice.*`", EVENT_PATTERN, 128;
+    crate::secret::Secret => "A secret";
 );
 
 /// Lets requests in JSON name what is written as a text, with the same checks as on the command line.
@@ -165,11 +191,25 @@ text_inputs!(
     EventPattern,
     EventStatus,
     EventType,
+    RevealPolicy,
     SyncMode,
     UserId,
+    WorkspaceName,
+    crate::error::Kind,
     crate::health::ConnectionStatus,
+    crate::health::HealthOutcome,
+    crate::webhook::subscription::LeaseStatus,
     crate::webhook::simulate::corrupt::Corruption,
 );
+
+/// Reads a number that may be written as `1.0`, which is an integer in JSON Schema (validation, section 6.1.1).
+pub(crate) fn whole_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    let number = f64::deserialize(deserializer)?;
+    if number.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(&number) {
+        return Ok(number as u32);
+    }
+    Err(D::Error::custom(format!("{number} is not a whole number")))
+}
 
 /// Stands for a time in a view's schema: RFC 3339, in UTC.
 pub(crate) struct Time;

@@ -5,7 +5,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::schema::Time;
+use super::schema::{Time, whole_number};
 use super::word;
 use crate::clock::Timestamp;
 use crate::error::Kind;
@@ -150,6 +150,7 @@ pub struct CursorChangeView {
 #[derive(Clone, Debug, JsonSchema, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CursorExport {
+    #[serde(deserialize_with = "whole_number")]
     pub format_version: u32,
     pub connector: String,
     pub streams: Vec<ExportedStream>,

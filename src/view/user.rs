@@ -83,6 +83,9 @@ pub struct DeletedUserView {
     pub connections: Vec<ErasedConnectionView>,
     pub links: u64,
     pub consents: u64,
+    /// Connectors that tokens of the user installed. They stay, with the connections of other users, and name the user no
+    /// more.
+    pub connectors: Vec<String>,
     /// Whether the store was written again without the deleted data. Other processes that read it prevent that.
     pub purged: bool,
 }

@@ -5,7 +5,7 @@ use std::fmt::Display;
 use std::time::Duration;
 
 use schemars::{JsonSchema, Schema};
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 
 use super::schema::{Time, tag};
@@ -97,7 +97,7 @@ pub struct WebhookSecretView {
 }
 
 /// A subscription, with no secret and without the URL, whose path is one.
-#[derive(Clone, Debug, JsonSchema, Serialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 pub struct SubscriptionView {
     pub id: i64,
     #[serde(serialize_with = "word")]

@@ -5,9 +5,9 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::connection::ConnectionView;
-use super::word;
+use super::{word, word_list};
 use crate::health::StatusSummary;
-use crate::model::{WorkspaceName, words};
+use crate::model::{ConnectionName, WorkspaceName, words};
 use crate::vault::IdentityLocation;
 
 /// The workspaces, sorted by name.
@@ -90,6 +90,12 @@ pub struct AppListView {
 pub struct RemovedAppView {
     pub connector: String,
     pub server: Option<String>,
+    /// Connections of this workspace that were made with it. They keep a copy of its client of their own and go on working;
+    /// connecting them again needs an app.
+    #[serde(serialize_with = "word_list")]
+    pub connections: Vec<ConnectionName>,
+    /// Sign-ins that were begun with it in this workspace and not finished; they were withdrawn.
+    pub withdrawn_sign_ins: u64,
 }
 
 /// Every setting with its value; `null` if it is not set.

@@ -105,7 +105,7 @@ pub enum BackfillError {
     Unsupported { connection: ConnectionName, connector: String },
     #[error("invalid request to {connection}: {problem}")]
     InvalidParameters { connection: ConnectionName, problem: String },
-    #[error("the vendor lists only the last {reach} of deliveries")]
+    #[error("the service lists only the last {reach} of deliveries")]
     TooFarBack { connection: ConnectionName, reach: String },
     #[error("the response of {connection} has no list at the place that its connector names")]
     MalformedResponse { connection: ConnectionName },

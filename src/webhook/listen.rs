@@ -138,6 +138,7 @@ impl<'a> WebhookService<'a> {
             // Events that arrive while a subscription is made are left to the next listener.
             has_handlers: !handlers.is_empty() || options.leaves_events_pending,
             known: HashMap::new(),
+            declared: HashMap::new(),
         };
         targets.add(&mut settings).await?;
         let answers = !handlers.is_empty() && handlers.replies != ReplyMode::None;

@@ -61,7 +61,7 @@ pub async fn prune(
         if only.is_some_and(|id| id != connection.id) {
             continue;
         }
-        let Ok(connector) = workspace.engine.catalogue.get(connection.name.connector()) else { continue };
+        let Ok(connector) = workspace.catalogue().get(connection.name.connector()) else { continue };
         let Some(rules) = &connector.webhook else { continue };
         let (mut events, processed) = (0, pruning(connection.id, rules, before));
         let kinds = [processed, PruneRequest { include_dead: true, ..processed }];

@@ -1,5 +1,7 @@
 //! The webhook settings of a connection: its URL, values and secrets, and the sandbox vendor's keys.
 
+use std::sync::Arc;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use thiserror::Error;
@@ -62,7 +64,7 @@ words!(SecretSource {
 #[derive(Clone, Debug)]
 pub struct WebhookSettings {
     pub connection: Connection,
-    pub connector: Connector,
+    pub connector: Arc<Connector>,
     pub stored: crate::model::Webhook,
     pub keys: SigningContext,
     pub source: Option<SecretSource>,
@@ -125,7 +127,7 @@ impl Remedy for WebhookSettingsError {
 
 fn set_secret(connection: &str) -> Hint {
     let command = format!("integ webhook secret {connection} --set -");
-    Hint::new("--rotate makes a new one; give the vendor's on stdin:", command)
+    Hint::new("--rotate makes a new one; give the one of the service on stdin:", command)
 }
 
 /// The webhook part of a connector's file.
@@ -143,7 +145,7 @@ impl WebhookSettings {
     /// [`WebhookSettingsError::NoWebhook`], unknown connections, the vault's errors.
     pub async fn load(workspace: &Workspace, name: &ConnectionName) -> Result<Self> {
         let connection = workspace.connection(name).await?;
-        let connector = workspace.engine.catalogue.get(name.connector())?;
+        let connector = workspace.catalogue().get(name.connector())?;
         rules(&connector)?;
         let stored = workspace.store().await?.webhooks().ensure(connection.id, &random_path()).await?;
         let mut setup = Self {
@@ -257,7 +259,7 @@ impl WebhookSettings {
         let read = keyed.iter().filter_map(|proof| Some((*proof, secret_keys(proof, &self.keys).ok()?)));
         let read: Vec<(&SignatureScheme, Vec<_>)> = read.collect();
         if read.is_empty() {
-            let why = "is not written as the vendor writes it";
+            let why = "is not written as the service writes it";
             return Err(WebhookSettingsError::WeakSecret { connection: connection(), why });
         }
         let misread =

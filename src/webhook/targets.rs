@@ -1,10 +1,11 @@
 //! Finds the connections of a workspace that receive webhooks, and updates the registry of targets.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::{StreamExt, stream};
 use url::Url;
 
 use super::feed::{ActivityFeed, ListenEvent};
@@ -12,14 +13,18 @@ use super::inbound::registry::TargetRegistry;
 use super::inbound::target::ReceiveTarget;
 use super::settings::WebhookSettings;
 use crate::clock::{Stopwatch, Timestamp};
+use crate::connector::{Connector, WebhookDefinition};
 use crate::error::{Error, Result};
 use crate::model::{Connection, ConnectionId, ConnectionMode, ConnectionName, GrantStatus, Webhook};
-use crate::runtime::Workspace;
 use crate::runtime::worker::{NextWake, Worker};
+use crate::runtime::{BoxFuture, Workspace};
 use crate::secret::Secret;
 
 /// How often connections and secrets are looked for, which another process may have changed.
 const RELOAD_INTERVAL: Duration = Duration::from_secs(2);
+
+/// Connections whose settings are read at the same time.
+const MAX_CONCURRENT_LOADS: usize = 64;
 
 /// A connection that cannot receive, and why.
 pub type SkippedConnection = (ConnectionName, Error);
@@ -39,14 +44,25 @@ pub(super) async fn load_settings(
     if !names.is_empty() || !workspace.has_vault() {
         return Ok((loaded, skipped));
     }
-    let connections = workspace.store().await?.connections().list().await?.into_iter();
-    for connection in connections.filter(|connection| connection.grant_status != GrantStatus::Disconnected) {
-        if workspace.engine.catalogue.get(connection.name.connector())?.webhook.is_none() {
-            continue;
+    let mut receiving = Vec::new();
+    for connection in workspace.store().await?.connections().list().await? {
+        let is_connected = connection.grant_status != GrantStatus::Disconnected;
+        if is_connected && workspace.catalogue().get(connection.name.connector())?.webhook.is_some() {
+            receiving.push(connection.name);
         }
-        match load_checked(workspace, &connection.name).await {
+    }
+    let loading = receiving.into_iter().map(|name| {
+        Box::pin(async move {
+            let settings = load_checked(workspace, &name).await;
+            (name, settings)
+        }) as BoxFuture<'_, _>
+    });
+    // The URLs of those that are new share commits.
+    let mut loading = stream::iter(loading.collect::<Vec<_>>()).buffered(MAX_CONCURRENT_LOADS);
+    while let Some((name, settings)) = loading.next().await {
+        match settings {
             Ok(settings) => loaded.push(settings),
-            Err(error) => skipped.push((connection.name, error)),
+            Err(error) => skipped.push((name, error)),
         }
     }
     Ok((loaded, skipped))
@@ -110,6 +126,8 @@ pub(super) struct TargetLoader<'a> {
     pub(super) feed: Arc<ActivityFeed>,
     /// What was found of each connection the last time.
     pub(super) known: HashMap<ConnectionId, TargetVersion>,
+    /// What each connector declares of webhooks.
+    pub(super) declared: HashMap<String, (Arc<Connector>, Arc<WebhookDefinition>)>,
 }
 
 #[async_trait]
@@ -137,15 +155,18 @@ impl TargetLoader<'_> {
         let webhooks = self.workspace.store().await?.webhooks();
         for settings in &mut *settings {
             if let Some(base) = &self.public_url {
-                let url = settings.public_url(base)?;
-                webhooks.set_public_url(settings.connection.id, Some(url.as_str())).await?;
-                settings.stored.public_url = Some(url.to_string());
+                let url = settings.public_url(base)?.to_string();
+                if settings.stored.public_url.as_ref() != Some(&url) {
+                    webhooks.set_public_url(settings.connection.id, Some(&url)).await?;
+                    settings.stored.public_url = Some(url);
+                }
             }
         }
         let ids: Vec<ConnectionId> = settings.iter().map(|settings| settings.connection.id).collect();
         webhooks.set_port(&ids, self.port).await?;
         for settings in settings {
-            self.registry.insert(self.target(settings).await?);
+            let target = self.target(settings).await?;
+            self.registry.insert(target);
             let version = self.version(&settings.connection, Some(settings.stored.clone()));
             self.known.insert(settings.connection.id, version);
         }
@@ -162,8 +183,9 @@ impl TargetLoader<'_> {
             let wanted = self.names.is_empty() || self.names.contains(&connection.name);
             wanted && connection.grant_status != GrantStatus::Disconnected
         });
+        let present: HashSet<ConnectionId> = connections.iter().map(|connection| connection.id).collect();
         self.known.retain(|id, version| {
-            let is_there = connections.iter().any(|connection| connection.id == *id);
+            let is_there = present.contains(id);
             if !is_there {
                 if self.registry.of_connection(&self.workspace.name, *id).is_some() {
                     let connection = version.name.clone();
@@ -173,9 +195,11 @@ impl TargetLoader<'_> {
             }
             is_there
         });
-        let webhooks = self.workspace.store().await?.webhooks();
+        let stored = self.workspace.store().await?.webhooks().list().await?;
+        let mut webhooks: HashMap<ConnectionId, Webhook> =
+            stored.into_iter().map(|webhook| (webhook.connection, webhook)).collect();
         for connection in connections {
-            let version = self.version(&connection, webhooks.get(connection.id).await?);
+            let version = self.version(&connection, webhooks.remove(&connection.id));
             let is_same = self.known.get(&connection.id) == Some(&version);
             let name = connection.name.clone();
             if !is_same && let Err(error) = self.load(connection, version).await {
@@ -189,7 +213,7 @@ impl TargetLoader<'_> {
     /// Makes the target of a connection that is new or has changed. One that can no longer be judged is removed; where it
     /// cannot be said now, everything stays as it is until the next time.
     async fn load(&mut self, connection: Connection, mut version: TargetVersion) -> Result<()> {
-        let connector = self.workspace.engine.catalogue.get(connection.name.connector());
+        let connector = self.workspace.catalogue().get(connection.name.connector());
         if connector.is_ok_and(|connector| connector.webhook.is_some()) {
             let is_target = self.registry.of_connection(&self.workspace.name, connection.id).is_some();
             let mut settings = WebhookSettings::load(self.workspace, &connection.name).await?;
@@ -197,7 +221,8 @@ impl TargetLoader<'_> {
             version = self.version(&settings.connection, Some(settings.stored.clone()));
             match settings.check() {
                 Ok(()) if is_target => {
-                    self.registry.insert(self.target(&settings).await?);
+                    let target = self.target(&settings).await?;
+                    self.registry.insert(target);
                     self.report_rename(&connection, &settings)?;
                 }
                 Ok(()) => {
@@ -228,12 +253,25 @@ impl TargetLoader<'_> {
         Ok(())
     }
 
+    /// Returns what the connector declares, once for all of its connections.
+    fn rules(&mut self, settings: &WebhookSettings) -> Result<Arc<WebhookDefinition>> {
+        let id = &settings.connector.id;
+        if let Some((connector, rules)) = self.declared.get(id)
+            && Arc::ptr_eq(connector, &settings.connector)
+        {
+            return Ok(Arc::clone(rules));
+        }
+        let rules = Arc::new(settings.rules()?.clone());
+        self.declared.insert(id.clone(), (Arc::clone(&settings.connector), Arc::clone(&rules)));
+        Ok(rules)
+    }
+
     fn version(&self, connection: &Connection, webhook: Option<Webhook>) -> TargetVersion {
         TargetVersion::new(connection, webhook, self.workspace.engine.clock.now())
     }
 
-    async fn target(&self, settings: &WebhookSettings) -> Result<ReceiveTarget> {
-        let rules = settings.rules()?.clone();
+    async fn target(&mut self, settings: &WebhookSettings) -> Result<ReceiveTarget> {
+        let rules = self.rules(settings)?;
         let max_body_mib = self.workspace.engine.config.webhooks.max_body_mib.unwrap_or(rules.max_body_mib);
         let (workspace, connection) = (self.workspace.name.clone(), settings.connection.id);
         // Those who work on its events go on with the same signals, and with the new keys.

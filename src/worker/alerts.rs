@@ -8,8 +8,8 @@ use crate::clock::Timestamp;
 use crate::config::AlertsConfig;
 use crate::error::Result;
 use crate::model::{
-    Alert, AlertKey, ApiToken, ApiTokenStatus, Connection, DeliveryStatus, EventStatus, GrantStatus, HealthCheck,
-    JobStatus, Notification, QueueState, Transition, WorkspaceFigures,
+    Alert, AlertKey, ApiToken, ApiTokenStatus, Connection, ConnectionAccess, DeliveryStatus, EventStatus, GrantStatus,
+    HealthCheck, JobStatus, Notification, QueueState, Transition, WorkspaceFigures,
 };
 use crate::runtime::Workspace;
 use crate::runtime::worker::{NextWake, Worker};
@@ -27,54 +27,58 @@ const MIN_WORK: u64 = 10;
 /// Reports each condition once while it lasts, whichever process sees it.
 pub struct AlertWorker<'a> {
     workspace: &'a Workspace,
-    /// Whether this process handles events. Without handlers they wait for another program, for as long as it likes.
-    handles_events: bool,
     next_at: Timestamp,
 }
 
 impl<'a> AlertWorker<'a> {
     /// Creates a worker.
-    pub fn new(workspace: &'a Workspace, handles_events: bool) -> Self {
-        Self { workspace, handles_events, next_at: Timestamp::MIN }
+    pub fn new(workspace: &'a Workspace) -> Self {
+        Self { workspace, next_at: Timestamp::MIN }
     }
+}
 
-    /// Returns the conditions that hold, or nearly do.
-    async fn conditions(&self, now: Timestamp) -> Result<Vec<Alert>> {
-        let store = self.workspace.store().await?;
-        let config = &self.workspace.engine.config.alerts;
-        let hour_ago = now.checked_sub(RATE_PERIOD).unwrap_or(Timestamp::MIN);
-        let figures = store.figures().read_figures(hour_ago, now).await?;
-        let connections = self.workspace.connections().await?;
-        let mut alerts = queue_alerts(&figures, self.handles_events, config, now);
+/// Returns the conditions that hold, or nearly do. A caller who may use only some connections gets those of these.
+///
+/// # Errors
+/// The vault's.
+pub async fn current_alerts(workspace: &Workspace, now: Timestamp) -> Result<Vec<Alert>> {
+    let store = workspace.store().await?;
+    let config = &workspace.engine.config.alerts;
+    let hour_ago = now.checked_sub(RATE_PERIOD).unwrap_or(Timestamp::MIN);
+    let figures = store.figures().read_figures(hour_ago, now).await?;
+    let connections = workspace.connections().await?;
+    let mut alerts = Vec::new();
+    if *workspace.access() == ConnectionAccess::All {
+        alerts.extend(queue_alerts(&figures, workspace.handles_events(), config, now));
         alerts.extend(delivery_error_rate(&figures, config));
-        for connection in &connections {
-            let checks = store.health_checks().since(connection.id, hour_ago).await?;
-            alerts.extend(connection_error_rate(connection, &figures, &checks, config));
-            alerts.extend(grant_expiry(connection, config, now));
-            if config.expiry > Duration::ZERO {
-                alerts.extend(self.certificate_expiry(connection, now).await);
-            }
-        }
         let tokens = store.api_tokens().list().await?;
         alerts.extend(tokens.iter().filter_map(|token| api_token_expiry(token, config, now)));
-        Ok(alerts)
     }
+    for connection in &connections {
+        let checks = store.health_checks().since(connection.id, hour_ago).await?;
+        alerts.extend(connection_error_rate(connection, &figures, &checks, config));
+        alerts.extend(grant_expiry(connection, config, now));
+        if config.expiry > Duration::ZERO {
+            alerts.extend(certificate_expiry(workspace, connection, now).await);
+        }
+    }
+    Ok(alerts)
+}
 
-    /// Returns that the client certificate of a connection expires soon. One that cannot be read is found by health checks.
-    async fn certificate_expiry(&self, connection: &Connection, now: Timestamp) -> Option<Alert> {
-        let connector = self.workspace.engine.catalogue.get(connection.name.connector()).ok()?;
-        let (_, auth) = connector.auth_method(Some(&connection.auth)).ok()?;
-        let field = auth.tls.as_ref()?.certificate.clone();
-        let vault = &self.workspace.engine.token_vault;
-        let loaded = vault.load(self.workspace.store().await.ok()?, &connection.name).await.ok()??;
-        let chain = certificate::from_pem(loaded.grant.fields.get(&field)?.expose()).ok()?;
-        let ends_at = certificate::expires_at(&chain)?;
-        let before = self.workspace.engine.config.alerts.expiry;
-        let is_due = is_near(ends_at, before, now);
-        is_due.then(|| {
-            about(connection, Transition::CertificateExpiring, format!("its client certificate expires at {ends_at}"))
-        })
-    }
+/// Returns that the client certificate of a connection expires soon. One that cannot be read is found by health checks.
+async fn certificate_expiry(workspace: &Workspace, connection: &Connection, now: Timestamp) -> Option<Alert> {
+    let connector = workspace.catalogue().get(connection.name.connector()).ok()?;
+    let (_, auth) = connector.auth_method(Some(&connection.auth)).ok()?;
+    let field = auth.tls.as_ref()?.certificate.clone();
+    let vault = &workspace.engine.token_vault;
+    let loaded = vault.load(workspace.store().await.ok()?, &connection.name).await.ok()??;
+    let chain = certificate::from_pem(loaded.grant.fields.get(&field)?.expose()).ok()?;
+    let ends_at = certificate::expires_at(&chain)?;
+    let before = workspace.engine.config.alerts.expiry;
+    let is_due = is_near(ends_at, before, now);
+    is_due.then(|| {
+        about(connection, Transition::CertificateExpiring, format!("its client certificate expires at {ends_at}"))
+    })
 }
 
 #[async_trait]
@@ -92,7 +96,7 @@ impl Worker for AlertWorker<'_> {
         if self.next_at > now && self.next_at <= latest {
             return Ok(NextWake::At(self.next_at));
         }
-        let alerts = self.conditions(now).await?;
+        let alerts = current_alerts(self.workspace, now).await?;
         let begun = self.workspace.store().await?.alerts().settle(&alerts, now).await?;
         for alert in alerts.iter().filter(|alert| begun.contains(&alert.key)) {
             tracing::warn!(alert = alert.key.kind.as_str(), subject = alert.key.subject, "{}", alert.reason);

@@ -1,6 +1,6 @@
 //! Refreshes grants before their tokens expire.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::future;
 use std::time::Duration;
 
@@ -17,8 +17,8 @@ use crate::oauth::refresh::{self, Freshness, refresh_due_at};
 use crate::runtime::worker::{LONGEST_SLEEP, NextWake, Worker};
 use crate::runtime::{BoxFuture, Workspace};
 
-/// Refreshes that run at the same time.
-pub const MAX_CONCURRENT_REFRESHES: usize = 16;
+/// Refreshes that run at the same time. Services take some 100 ms for one, and thousands of tokens may fall due together.
+pub const MAX_CONCURRENT_REFRESHES: usize = 64;
 
 /// How long a connection rests after a refresh that failed.
 const FAILURE_BACKOFF: Backoff = Backoff::new(Duration::from_secs(60), LONGEST_REST);
@@ -76,7 +76,7 @@ pub struct RefreshWorker<'a> {
     on_result: Report<'a, RefreshResult>,
     connections: HashMap<ConnectionId, Attempts>,
     /// Those that are due and for which there is no room yet.
-    waiting: VecDeque<Connection>,
+    waiting: VecDeque<(ConnectionId, ConnectionName)>,
     running: FuturesUnordered<BoxFuture<'a, (ConnectionId, RefreshResult)>>,
 }
 
@@ -105,18 +105,13 @@ impl<'a> RefreshWorker<'a> {
     /// Begins as many of those that wait as there is room for.
     fn begin_waiting(&mut self) {
         while self.running.len() < MAX_CONCURRENT_REFRESHES
-            && let Some(connection) = self.waiting.pop_front()
+            && let Some((id, name)) = self.waiting.pop_front()
         {
-            self.begin(connection);
+            self.connections.entry(id).or_default().is_running = true;
+            let workspace = self.workspace;
+            self.running
+                .push(Box::pin(async move { (id, refresh_grant(workspace, name, RefreshCondition::IfDue).await) }));
         }
-    }
-
-    fn begin(&mut self, connection: Connection) {
-        self.connections.entry(connection.id).or_default().is_running = true;
-        let (workspace, id) = (self.workspace, connection.id);
-        self.running.push(Box::pin(async move {
-            (id, refresh_grant(workspace, connection.name, RefreshCondition::IfDue).await)
-        }));
     }
 
     fn end(&mut self, id: ConnectionId, result: RefreshResult) {
@@ -141,14 +136,15 @@ impl Worker for RefreshWorker<'_> {
         }
         let mut connections = self.workspace.store().await?.connections().list().await?;
         connections.retain(|connection| connection.expiry.is_refreshable);
-        self.connections.retain(|id, attempts| attempts.is_running || connections.iter().any(|one| one.id == *id));
+        let present: HashSet<ConnectionId> = connections.iter().map(|connection| connection.id).collect();
+        self.connections.retain(|id, attempts| attempts.is_running || present.contains(id));
         let mut next: Option<Timestamp> = None;
         self.waiting.clear();
         for connection in connections {
             let attempts = self.connections.get(&connection.id).copied().unwrap_or_default();
             match next_look(&connection, attempts, now) {
                 Some(at) if at > now => next = Some(next.map_or(at, |next| next.min(at))),
-                Some(_) => self.waiting.push_back(connection),
+                Some(_) => self.waiting.push_back((connection.id, connection.name)),
                 None => {}
             }
         }

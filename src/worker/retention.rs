@@ -53,7 +53,7 @@ impl<'a> RetentionWorker<'a> {
                 continue;
             }
             // Without its connector nobody knows whether the ids must stay.
-            let Ok(connector) = engine.catalogue.get(connection.name.connector()) else { continue };
+            let Ok(connector) = self.workspace.catalogue().get(connection.name.connector()) else { continue };
             let Some(rules) = &connector.webhook else { continue };
             let (_, is_incomplete) = prune_some(store, &pruning(connection.id, rules, before)).await?;
             has_more |= is_incomplete;

@@ -22,7 +22,7 @@ const MAX_CONCURRENT_SYNCS: usize = 4;
 /// Why a schedule cannot be followed.
 #[derive(Debug, Error)]
 pub enum ScheduleError {
-    #[error("{text:?} is not a schedule")]
+    #[error("invalid schedule {text:?}")]
     InvalidRule { connection: ConnectionName, text: String, source: ScheduleRuleError },
 }
 

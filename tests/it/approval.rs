@@ -136,10 +136,13 @@ fn calls_need_an_approval_by_what_they_do() {
     let server = Server::start(&home, "");
     let (api, careful) = (server.client(&agent), server.client(&careful));
     let request = |method: &str| json!({ "method": method, "path": "/auth.test" });
+    let message = json!({ "method": "POST", "path": "/chat.postMessage", "fields": { "channel": "C1", "text": "hi" } });
     expect(&api.get("/v1/connections/slack/actions"), 200);
     assert_ne!(api.post("/v1/connections/slack/request", &request("GET")).status, 403);
     waits_for(&api.post("/v1/connections/slack/request", &request("POST")));
-    assert_ne!(careful.post("/v1/connections/slack/request", &request("POST")).status, 403);
+    assert_ne!(careful.post("/v1/connections/slack/request", &message).status, 403);
+    // Nobody says what this does, so it may destroy.
+    waits_for(&careful.post("/v1/connections/slack/request", &request("POST")));
     waits_for(&careful.delete("/v1/connections/slack"));
     waits_for(&careful.post("/v1/connections/slack/request", &request("DELETE")));
 }
@@ -223,8 +226,15 @@ fn operations_load_credentials_in_one_place() {
         }
     }
     loads.sort();
-    // Previews blank the secrets of the grant that they load.
-    assert_eq!(loads, ["calls.rs load_grant(", "subscriptions.rs load_grant("]);
+    // What an agent gets is searched for every credential, the proxy sends them to their service, and previews blank the
+    // secrets of the grant that they load.
+    let expected = [
+        "calls.rs load_grant(",
+        "credentials.rs token_vault.load(",
+        "forward.rs refresh::fresh_grant(",
+        "subscriptions.rs load_grant(",
+    ];
+    assert_eq!(loads, expected);
 }
 
 #[test]
@@ -248,7 +258,7 @@ fn a_credential_that_is_never_revealed_is_used_all_the_same() {
         }
         let ran = finish(command);
         assert_eq!(ran.code, 1, "{line}: {ran:?}");
-        assert!(ran.stderr.contains("never revealed") && ran.stdout.is_empty(), "{line}: {ran:?}");
+        assert!(ran.stderr.contains("never reveal") && ran.stdout.is_empty(), "{line}: {ran:?}");
     }
     let key = "age1lggyhqrw2nlhcxprm67z43rta597azn8gknawjehu9d9dl0jq3yqqvfafg";
     assert_eq!(home.run(&format!("export slack --to {key} --json")).error_code(), "never_revealed");

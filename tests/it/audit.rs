@@ -114,6 +114,11 @@ fn reads_are_recorded_on_request_and_refused_if_they_cannot_be() {
     home.ok("config set audit.local true");
     home.ok("token slack");
     assert_eq!(summary(&home, "--operation token"), ["token - started", "token slack done"]);
+    home.ok("exec slack -- true");
+    assert_eq!(home.run("exec github -- true").code, 3);
+    let executed = summary(&home, "--operation exec");
+    let expected = ["exec - started", "exec slack done", "exec - started", "exec - failed unknown_connection"];
+    assert_eq!(executed, expected);
     if is_root() {
         return;
     }

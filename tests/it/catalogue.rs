@@ -164,7 +164,7 @@ fn what_is_installed_is_shown_first_and_pinned() {
     let installed = home.json(&format!("connector install {path} --yes"));
     let file = home.path().join("connectors/acme.toml");
     assert_eq!(installed["hosts"][0]["host"], "{team}.acme.example");
-    assert_eq!(installed["hosts"][0]["decided_by"], "you decide {team}");
+    assert_eq!(installed["hosts"][0]["decided_by"], "you choose {team}");
     assert_eq!(fs::read(&file).unwrap(), fs::read(&path).unwrap());
     assert_eq!((mode(&file), mode(&home.path().join("connectors"))), (0o600, 0o700));
     home.ok("connect acme --sandbox --param team=blue");

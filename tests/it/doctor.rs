@@ -46,7 +46,7 @@ fn find(findings: &[Value], check: &str, level: &str, says: &str) -> Value {
     found[0].clone()
 }
 
-fn mend(finding: &Value) -> &str {
+fn fix(finding: &Value) -> &str {
     finding["fix"].as_str().unwrap()
 }
 
@@ -68,7 +68,7 @@ fn a_fresh_home_has_nothing_wrong_and_stays_empty() {
     assert_eq!(files(home.path()).len(), 0);
     let ran = finish({
         let mut shell = Command::new("sh");
-        shell.args(["-c", &mend(&completion).replace("integ ", &format!("{INTEG} "))]);
+        shell.args(["-c", &fix(&completion).replace("integ ", &format!("{INTEG} "))]);
         shell.env_clear().env("HOME", home.path()).env("PATH", std::env::var_os("PATH").unwrap_or_default());
         shell
     });
@@ -118,7 +118,7 @@ fn without_a_home_it_says_so_and_looks_at_the_rest() {
     let mut command = home.command(["doctor", "--json"]);
     command.env_remove("INTEG_HOME").env_remove("HOME");
     let (findings, _) = examine(command);
-    assert!(mend(&find(&findings, "folders", "error", "home folder")).contains("INTEG_HOME"));
+    assert!(fix(&find(&findings, "folders", "error", "home folder")).contains("INTEG_HOME"));
     find(&findings, "version", "ok", "integ ");
     find(&findings, "proxy", "ok", "none");
 }
@@ -161,7 +161,7 @@ fn a_vault_that_does_not_open_is_a_problem_with_its_remedy() {
     home.ok("connect slack --sandbox");
     mode(&home.path().join("identity"), 0o644);
     let (findings, _) = doctor(&home);
-    assert!(mend(&find(&findings, "identity", "error", "by others")).starts_with("chmod 600"));
+    assert!(fix(&find(&findings, "identity", "error", "by others")).starts_with("chmod 600"));
     mode(&home.path().join("identity"), 0o600);
     mode(home.path(), 0o777);
     let (findings, _) = doctor(&home);
@@ -169,7 +169,7 @@ fn a_vault_that_does_not_open_is_a_problem_with_its_remedy() {
     mode(home.path(), 0o700);
     home.ok("config set http.timeout 20s");
     mode(&home.path().join("config.toml"), 0o666);
-    assert!(mend(&find(&doctor(&home).0, "folders", "error", "written by others")).starts_with("chmod go-w"));
+    assert!(fix(&find(&doctor(&home).0, "folders", "error", "written by others")).starts_with("chmod go-w"));
     mode(&home.path().join("config.toml"), 0o644);
     // Its key is another's.
     let other = Home::new();
@@ -192,7 +192,7 @@ fn what_hangs_is_what_was_found() {
     fs::create_dir_all(home.path().join("connectors")).unwrap();
     pipe(&home.path().join("connectors/x.toml"));
     let (findings, _) = doctor(&home);
-    assert!(mend(&find(&findings, "vault", "error", "did not end within 10 s")).contains("fuser"));
+    assert!(fix(&find(&findings, "vault", "error", "did not end within 10 s")).contains("fuser"));
     find(&findings, "connectors", "error", "is not a regular file");
     find(&findings, "notify", "ok", "no hook");
     drop(lock);
@@ -244,18 +244,18 @@ fn connections_that_do_not_work_are_named_with_the_command_that_mends_them() {
     running.child.wait().unwrap();
     let (findings, code) = doctor(&home);
     assert_eq!(code, 0);
-    assert_eq!(mend(&find(&findings, "connections", "warning", "its answer is not stored")), "integ refresh fake");
+    assert_eq!(fix(&find(&findings, "connections", "warning", "its answer is not stored")), "integ refresh fake");
     assert_eq!(home.run("refresh fake").code, 4);
     let (findings, _) = doctor(&home);
-    assert_eq!(mend(&find(&findings, "connections", "error", "needs_reauth")), "integ reconnect fake");
-    find(&findings, "connections", "ok", "1 needs_reauth");
+    assert_eq!(fix(&find(&findings, "connections", "error", "needs reauth")), "integ reconnect fake");
+    find(&findings, "connections", "ok", "1 needs reauth");
     Flow::start(&home, &connect_line(&provider)).allow();
     provider.trouble("/token", [Trouble::error("temporarily_unavailable")]);
     let _ = home.run("refresh fake");
-    assert_eq!(mend(&find(&doctor(&home).0, "connections", "error", "error")), "integ test fake");
+    assert_eq!(fix(&find(&doctor(&home).0, "connections", "error", "error")), "integ test fake");
     fs::write(home.path().join("connectors/fake.toml"), "id = \"fake\"\nnot_a_key = 1\n").unwrap();
     let (findings, _) = doctor(&home);
-    assert!(mend(&find(&findings, "connectors", "error", "fake: ")).starts_with("integ connector validate "));
+    assert!(fix(&find(&findings, "connectors", "error", "fake: ")).starts_with("integ connector validate "));
     find(&findings, "connections", "error", "has no connector");
 }
 
@@ -266,7 +266,7 @@ fn a_hook_that_could_tell_nobody_is_a_problem() {
     home.ok("config set notify.url https://127.0.0.1/hook");
     let (findings, _) = doctor(&home);
     find(&findings, "notify", "error", "/no/such/program is not there");
-    let make_secret = mend(&find(&findings, "notify", "error", "no secret")).to_owned();
+    let make_secret = fix(&find(&findings, "notify", "error", "no secret")).to_owned();
     let mut shell = home.command(["-c", &make_secret.replace("integ config", &format!("'{INTEG}' config"))]);
     let arguments: Vec<_> = shell.get_args().map(std::ffi::OsStr::to_owned).collect();
     let environment: Vec<_> =
@@ -280,7 +280,7 @@ fn a_hook_that_could_tell_nobody_is_a_problem() {
     home.ok("config set notify.command sh");
     let (findings, _) = doctor(&home);
     find(&findings, "notify", "ok", "the command is sh");
-    assert!(mend(&find(&findings, "notify", "error", "loopback")).contains("http.allow 127.0.0.1"));
+    assert!(fix(&find(&findings, "notify", "error", "loopback")).contains("http.allow 127.0.0.1"));
     home.ok("config set http.allow 127.0.0.1");
     find(&doctor(&home).0, "notify", "ok", "127.0.0.1");
     home.ok("config set notify.on failure");

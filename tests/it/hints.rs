@@ -123,6 +123,7 @@ fn each_type_of_error_is_in_the_list_or_is_printed_by_a_command() {
 
 /// Errors that are made otherwise or by no test, and why.
 const UNLISTED: &[(&str, &str)] = &[
+    ("InvalidArguments", "only agents see it: see `agents`"),
     ("IssuerKeysError", "it is in `TokenExchangeError`"),
     ("ConnectInterrupted", "private to the library; a test of `flow` interrupts a sign-in"),
     ("DisconnectError", "its code is that of its cause; the session `connections` runs into it"),
@@ -130,7 +131,10 @@ const UNLISTED: &[(&str, &str)] = &[
     ("LinkPartError", "clap prints it: see `link`"),
     ("ProxyError", "of `mcp proxy`, which is in no session: see `mcp_proxy`"),
     ("RateLimitError", "only the library makes it; `sync_faults` runs into a rate limit"),
+    ("RemoteError", "the errors of a server and of the way to it: see `remote`"),
     ("ReportError", "the XML of a report cannot be written"),
+    ("ServerChoiceError", "no session has a server: see `remote`"),
+    ("TooManyCredentialsError", "only the library makes it"),
     ("UserIdError", "clap prints it: see `link`"),
 ];
 

@@ -4,6 +4,7 @@
 #![expect(clippy::disallowed_methods, reason = "the harness makes the environment that the program then reads")]
 
 mod actions;
+mod agents;
 mod api_token;
 mod approval;
 mod attack;
@@ -18,6 +19,7 @@ mod ci_token;
 mod completion;
 mod connect;
 mod consent;
+mod dashboard;
 mod doctor;
 mod documents;
 mod draft;
@@ -48,10 +50,12 @@ mod oidc;
 mod output;
 mod postgres;
 mod provider;
+mod proxy;
 mod push;
 mod race;
 mod receiver;
 mod reconnect;
+mod remote;
 mod sandbox;
 mod sandbox_world;
 mod schemas;

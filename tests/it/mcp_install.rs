@@ -127,10 +127,6 @@ fn a_file_that_cannot_be_edited_is_left_alone() {
         unknown.code == 2 && unknown.stderr.contains("[possible values: claude-code, codex, vscode]"),
         "{unknown:?}"
     );
-    home.ok("connect slack --sandbox");
-    let not_mcp = home.run("mcp install codex slack --yes --json");
-    assert_eq!((not_mcp.code, &*not_mcp.error_code()), (2, "not_mcp"), "{not_mcp:?}");
-    assert!(not_mcp.stderr.contains("integ connect https://mcp.example.com/mcp"), "{not_mcp:?}");
     // A link of a user who keeps settings elsewhere stays a link.
     let real = write(&home, "dotfiles/vscode.json", "{}");
     fs::create_dir_all(home.path().join(".vscode")).unwrap();

@@ -6,6 +6,7 @@ use std::time::Duration;
 use integ::clock::{Clock, Timestamp};
 use integ::config::{Config, Folders};
 use integ::model::{HealthOutcome, Notification, Transition, WorkspaceName};
+use integ::ops::alerts::{ListAlertsRequest, list_alerts};
 use integ::runtime::worker::{NextWake, Worker};
 use integ::runtime::{BoxFuture, Engine, Notify, Workspace, new_runtime};
 use integ::secret::Secret;
@@ -90,7 +91,7 @@ fn what_expires_is_reported_once_and_again_after_it_was_renewed() {
     let days = |days: u32| workspace(&home, 24 * HOUR * days, &notifications);
     let tick = |workspace: &Workspace| {
         new_runtime().unwrap().block_on(async {
-            AlertWorker::new(workspace, true).tick(workspace.engine.clock.now()).await.unwrap();
+            AlertWorker::new(workspace).tick(workspace.engine.clock.now()).await.unwrap();
         });
         notifications.take()
     };
@@ -100,6 +101,15 @@ fn what_expires_is_reported_once_and_again_after_it_was_renewed() {
     assert_eq!(tick(&days(361)), [], "it is known");
     assert_eq!(tick(&days(10)), [], "it is over");
     assert_eq!(tick(&days(360)), expected);
+    // A list says the same, but not to a token.
+    let listed = |days_later: u32, has_api_tokens: bool| {
+        let workspace = days(days_later);
+        let listing = list_alerts(&workspace, ListAlertsRequest { has_api_tokens });
+        let report = new_runtime().unwrap().block_on(listing).unwrap();
+        assert!(report.has_hook);
+        report.alerts.into_iter().map(|alert| (alert.kind, alert.subject)).collect::<Vec<_>>()
+    };
+    assert_eq!([listed(360, true), listed(360, false), listed(10, true)], [expected.to_vec(), vec![], vec![]]);
 }
 
 #[test]

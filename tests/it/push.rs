@@ -4,7 +4,7 @@ use std::fs::File;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use integ::connector::{Catalogue, Connector};
+use integ::connector::Catalogue;
 use integ::webhook::simulate::{SimulateRequest, simulate};
 use serde_json::{Value, json};
 use url::Url;
@@ -19,7 +19,7 @@ static SENT: AtomicU64 = AtomicU64::new(1);
 /// Sends an event with a body of its own.
 pub fn send(home: &Home, name: &str, url: &Url, event: &str, body: &Value) {
     let maker = Maker::of(home, name);
-    let connector: Connector = Catalogue::new(std::path::Path::new("/nonexistent")).get(name).unwrap();
+    let connector = Catalogue::new(std::path::Path::new("/nonexistent")).get(name).unwrap();
     let body = body.to_string();
     let id = format!("{:032x}", SENT.fetch_add(1, Ordering::Relaxed));
     let wish = SimulateRequest {

@@ -69,7 +69,7 @@ fn another_account_is_refused_and_the_connection_stays_as_it_was() {
     assert_eq!(home.json("status")["summary"]["total"], 1);
 }
 
-const NOTHING_TO_DO: &str = "No connection needs to be reconnected. `integ status` shows all of them.\n";
+const NOTHING_TO_DO: &str = "No connection needs to be reconnected; see `integ status`.\n";
 
 #[test]
 fn all_means_those_that_need_it() {

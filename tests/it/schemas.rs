@@ -92,6 +92,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("connector new", "below"),
     ("doctor", "below"),
     ("export", "below"),
+    ("proxy", "runs until it is stopped: its line is checked in `proxy`"),
     ("serve", "its first line is checked in `server`; the others are those of `webhook listen`"),
     ("vault unlock", "below"),
     ("webhook backfill", "the sandbox has no log of deliveries; its view is close to that of `webhook replay`"),

@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use integ::clock::Timestamp;
@@ -70,7 +70,7 @@ pub fn home(connections: &[&str]) -> Home {
 
 /// What makes a connector's events, by the secret that the connection has.
 pub struct Maker {
-    connector: Connector,
+    connector: Arc<Connector>,
     pub keys: SigningContext,
 }
 

@@ -220,7 +220,7 @@ fn random_bodies_that_the_vendors_sdks_sign_are_taken_and_stored_byte_for_byte()
     let sendings: Vec<Sending<'_>> = schemes
         .map(|scheme| {
             let connector = catalogue.get(scheme.to.trim_end_matches("-rule")).unwrap();
-            let most = connector.webhook.unwrap().max_body_mib as usize * 1024 * 1024;
+            let most = connector.webhook.as_ref().unwrap().max_body_mib as usize * 1024 * 1024;
             let sample = world.sample(scheme, &listening.url(scheme.to));
             Sending { scheme, sample, key: world.key(scheme, false), most }
         })

@@ -12,7 +12,7 @@ use crate::ops::api_tokens::{self as ops, ApiTokenLoginRequest, IdentitySource};
 use crate::runtime::Workspace;
 use crate::view::api_token::ApiTokenLoginView;
 
-/// Get an API token for a CI job from a server, and print it, once
+/// Get an API token for a CI job from a server and print it; it is shown only once
 ///
 /// The job presents the identity token of its CI system (OIDC): in GitHub Actions it is requested, elsewhere it is read from
 /// stdin. The server must trust it; see `integ api-token trust add`.
@@ -21,9 +21,6 @@ pub(super) struct LoginArgs {
     /// Sign in with the identity token of the CI system
     #[arg(long, required = true)]
     oidc: bool,
-    /// URL of the server (default: the variable INTEG_SERVER)
-    #[arg(long, value_name = "URL")]
-    server: Option<Url>,
     /// Audience to request in GitHub Actions (default: the URL of the server)
     #[arg(long, value_name = "AUDIENCE")]
     audience: Option<String>,
@@ -32,7 +29,7 @@ pub(super) struct LoginArgs {
 /// Why a job cannot begin to sign in.
 #[derive(Debug, Error)]
 enum LoginInputError {
-    #[error("no server is named")]
+    #[error("no server was given")]
     NoServer,
     #[error("{name} is not a URL")]
     InvalidUrl { name: &'static str },
@@ -41,9 +38,8 @@ enum LoginInputError {
 impl Remedy for LoginInputError {
     fn diagnostic(&self) -> Diagnostic {
         match self {
-            Self::NoServer => {
-                Diagnostic::new(Kind::Usage, "no_server").hint(Hint::text("set INTEG_SERVER to the URL of the server"))
-            }
+            Self::NoServer => Diagnostic::new(Kind::Usage, "no_server")
+                .hint(Hint::text("give its URL with --server, or set INTEG_SERVER")),
             Self::InvalidUrl { .. } => Diagnostic::new(Kind::Usage, "invalid_url"),
         }
     }
@@ -55,8 +51,7 @@ fn url_of(variable: &env::EnvVariable) -> Result<Option<Url>, LoginInputError> {
 }
 
 pub(super) fn run(workspace: &Workspace, ui: &Ui, args: LoginArgs) -> Result<u8> {
-    let server = args.server.map_or_else(|| url_of(&env::SERVER), |server| Ok(Some(server)))?;
-    let server = server.ok_or(LoginInputError::NoServer)?;
+    let server = ui.server.clone().ok_or(LoginInputError::NoServer)?;
     let actions = url_of(&env::ACTIONS_REQUEST_URL)?.zip(env::secret(&env::ACTIONS_REQUEST_TOKEN));
     let source = match actions {
         Some((url, request_token)) => IdentitySource::GitHubActions { url, request_token },
@@ -65,7 +60,7 @@ pub(super) fn run(workspace: &Workspace, ui: &Ui, args: LoginArgs) -> Result<u8>
     let request = ApiTokenLoginRequest { server, source, audience: args.audience };
     let login = workspace.run(ops::log_in(workspace, request))?;
     ui.show(&login)?;
-    ui.note(&format!("The token {} ends at {}.", login.id, login.expires_at));
+    ui.note(&format!("The token {} expires at {}.", login.id, login.expires_at));
     Ok(0)
 }
 

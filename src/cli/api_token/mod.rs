@@ -33,6 +33,11 @@ pub(super) struct ApiTokenArgs {
 }
 
 impl ApiTokenArgs {
+    /// Whether it signs in to a server, and needs nothing of this machine.
+    pub(super) fn is_login(&self) -> bool {
+        matches!(self.command, ApiTokenCommand::Login(_))
+    }
+
     /// Whether it may make the workspace that it works in; absent if it works in none.
     pub(super) fn makes_workspace(&self) -> Option<bool> {
         match self.command {
@@ -45,29 +50,29 @@ impl ApiTokenArgs {
 
 #[derive(Debug, Subcommand)]
 enum ApiTokenCommand {
-    /// Create a token, and print it, once
+    /// Create a token and print it; it is shown only once
     Create {
         /// Name of the token, for yourself
         name: String,
-        /// What it may do: connections:read, read:*; repeatable
+        /// Scope, such as connections:read or read:*; repeatable
         #[arg(long = "scope", value_name = "SCOPE", required = true, add = api_scopes())]
         scopes: Vec<String>,
-        /// Limit it to this connection (default: all of the workspace); repeatable
+        /// Connection to limit it to (default: all of the workspace); repeatable
         #[arg(long = "connection", value_name = "CONNECTION", add = connections())]
         connections: Vec<String>,
-        /// Limit it to the data of this user of yours
+        /// Limit it to the data of one of your users
         #[arg(long, value_name = "ID")]
         user: Option<UserId>,
         /// Rate limit: 60, 1000 or 5000 requests per minute, unless the settings say otherwise
         #[arg(long, value_name = "TIER", default_value = "free")]
         tier: RateTierArg,
-        /// Time after which it ends, 1826d at most (default: the setting api_tokens.expires_days)
+        /// How long it is valid, at most 1826d (default: the setting api_tokens.expires_days)
         #[arg(long, value_name = "TIME", value_parser = lifetime)]
         expires: Option<Duration>,
         /// Remind to rotate it after this time
         #[arg(long, value_name = "TIME", value_parser = duration)]
         rotate_after: Option<Duration>,
-        /// Requests that need a person's approval: those that destroy, or that write or destroy
+        /// Requests that need a person's approval: those that destroy, or all that write or destroy
         #[arg(long, value_name = "EFFECT", default_value = "none")]
         approve: ApprovalPolicyArg,
     },
@@ -79,23 +84,23 @@ enum ApiTokenCommand {
         #[arg(value_name = "TOKEN", add = api_tokens())]
         token: String,
     },
-    /// List what tokens can be allowed
+    /// List the scopes that a token can have
     Scopes,
     /// Change a token
     Update(Box<UpdateArgs>),
-    /// Replace a token by a new one with the same rights, and print it, once
+    /// Replace a token with a new one that has the same rights, and print it; it is shown only once
     Rotate {
         /// Name or id of the token
         #[arg(value_name = "TOKEN", add = api_tokens())]
         token: String,
-        /// How long the present one works as well
+        /// How long the current token keeps working
         #[arg(long, value_name = "TIME", default_value = "0s", value_parser = duration)]
         grace: Duration,
-        /// Time after which the new one ends, 1826d at most (default: as long as the present one was made for)
+        /// How long the new token is valid, at most 1826d (default: as long as the current one was)
         #[arg(long, value_name = "TIME", value_parser = lifetime)]
         expires: Option<Duration>,
     },
-    /// Revoke a token, and those that it created
+    /// Revoke a token and the tokens that it created
     Revoke {
         /// Name or id of the token
         #[arg(value_name = "TOKEN", add = api_tokens())]
@@ -128,13 +133,13 @@ struct UpdateArgs {
     /// Enable it
     #[arg(long, conflicts_with = "disable")]
     enable: bool,
-    /// Disable it, and with it those that it created
+    /// Disable it and the tokens that it created
     #[arg(long)]
     disable: bool,
-    /// What it may do from now on, in place of its scopes; repeatable
+    /// Scope to allow, instead of its current scopes; repeatable
     #[arg(long = "scope", value_name = "SCOPE", add = api_scopes())]
     scopes: Vec<String>,
-    /// Limit it to this connection, in place of its connections; repeatable
+    /// Connection to limit it to, instead of its current ones; repeatable
     #[arg(long = "connection", value_name = "CONNECTION", conflicts_with = "all_connections", add = connections())]
     connections: Vec<String>,
     /// Allow all connections of the workspace
@@ -146,7 +151,7 @@ struct UpdateArgs {
     /// Remind to rotate it after this time; 0s for no reminder
     #[arg(long, value_name = "TIME", value_parser = duration)]
     rotate_after: Option<Duration>,
-    /// Requests that need a person's approval: those that destroy, or that write or destroy
+    /// Requests that need a person's approval: those that destroy, or all that write or destroy
     #[arg(long, value_name = "EFFECT")]
     approve: Option<ApprovalPolicyArg>,
 }
@@ -171,7 +176,7 @@ impl RateTierArg {
 /// Parses the lifetime of a token.
 fn lifetime(text: &str) -> Result<Duration, String> {
     if text.eq_ignore_ascii_case("never") {
-        return Err("a token always ends: give a time of at most 1826d, and rotate it before then".to_owned());
+        return Err("a token always expires: give a time of at most 1826d, and rotate the token before then".to_owned());
     }
     duration(text)
 }
@@ -252,7 +257,7 @@ pub(super) fn run(workspace: &Workspace, ui: &Ui, args: ApiTokenArgs) -> Result<
 fn show_new(ui: &Ui, done: &str, new: &NewApiTokenView) -> Result<()> {
     ui.show(new)?;
     let ApiTokenView { name, id, expires_at, .. } = &new.token;
-    ui.note(&format!("{done} {name} ({id}), which ends at {expires_at}. The token is shown only once."));
+    ui.note(&format!("{done} {name} ({id}), which expires at {expires_at}. The token is shown only once."));
     Ok(())
 }
 

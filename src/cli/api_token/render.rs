@@ -1,6 +1,6 @@
 //! Renders API tokens as text.
 
-use crate::cli::table::{TableCell, count, relative, table, table_of_numbers};
+use crate::cli::table::{TableCell, count, relative, remove_spare, table, table_of_numbers};
 use crate::cli::ui::{Render, Tone, Ui, escape};
 use crate::clock::Timestamp;
 use crate::model::{ApiTokenStatus, ApprovalPolicy, ConnectionName};
@@ -36,7 +36,7 @@ fn connections(names: Option<&Vec<ConnectionName>>) -> String {
 /// What a person should do about a token soon.
 pub(super) fn reminder(token: &ApiTokenView) -> Option<String> {
     match token.status {
-        ApiTokenStatus::Expiring => Some(format!("ends {}", since(token.expires_at, token.as_of))),
+        ApiTokenStatus::Expiring => Some(format!("expires {}", since(token.expires_at, token.as_of))),
         ApiTokenStatus::Expired => Some(format!("ended {}", since(token.expires_at, token.as_of))),
         ApiTokenStatus::Active | ApiTokenStatus::Disabled => {
             token.is_rotation_due().then(|| "is due for rotation".to_owned())
@@ -77,8 +77,10 @@ impl Render for ApiTokenListView {
                 last.into(),
             ]
         };
-        let headings = ["name", "id", "scopes", "connections", "tier", "status", "expires", "last used"];
-        table(ui, &headings, self.tokens.iter().map(row).collect())
+        let mut headings = vec!["name", "id", "scopes", "connections", "tier", "status", "expires", "last used"];
+        let mut rows: Vec<Vec<TableCell>> = self.tokens.iter().map(row).collect();
+        remove_spare(ui, &mut headings, &mut rows, &["last used", "tier", "connections", "scopes"]);
+        table(ui, &headings, rows)
     }
 }
 

@@ -14,10 +14,10 @@ use crate::ops::api_tokens::{self as ops, AddApiTokenTrustRequest};
 use crate::runtime::Workspace;
 use crate::view::api_token::{ApiTokenTrustListView, ApiTokenTrustView, RemovedApiTokenTrustView};
 
-/// Choose which jobs of CI systems get API tokens, without a stored secret
+/// Let CI jobs get API tokens without a stored secret
 ///
-/// A job presents an identity token (OIDC) that its CI system signed. If issuer, audience and each claim are as a trust says,
-/// `integ serve` gives it an API token for a short time. `integ help ci` has more.
+/// A job presents an identity token (OIDC) that its CI system signed. If its issuer, audience and claims match a trust,
+/// `integ serve` issues a short-lived API token. `integ help ci` has more.
 #[derive(Debug, Args)]
 pub(super) struct TrustArgs {
     #[command(subcommand)]
@@ -27,9 +27,9 @@ pub(super) struct TrustArgs {
 #[derive(Debug, Subcommand)]
 pub(super) enum TrustCommand {
     Add(Box<AddArgs>),
-    /// List what is trusted
+    /// List the trusts
     List,
-    /// Stop trusting, and revoke the tokens that came from it
+    /// Remove a trust, and revoke the API tokens that it issued
     Remove {
         /// Name of the trust
         name: String,
@@ -39,7 +39,7 @@ pub(super) enum TrustCommand {
     },
 }
 
-/// Trust the jobs whose identity tokens have an issuer, an audience and claims
+/// Trust CI jobs whose identity tokens have this issuer, audience and claims
 #[derive(Debug, Args)]
 pub(super) struct AddArgs {
     /// Name of the trust, for yourself
@@ -53,7 +53,7 @@ pub(super) struct AddArgs {
     /// A claim that must have exactly this value, such as repository=acme/app; repeatable
     #[arg(long = "claim", value_name = "NAME=VALUE", value_parser = name_value, required = true)]
     claims: Vec<(String, String)>,
-    /// What the API tokens may do: connections:read, read:*; repeatable
+    /// Scope of the API tokens, such as connections:read or read:*; repeatable
     #[arg(long = "scope", value_name = "SCOPE", required = true, add = api_scopes())]
     scopes: Vec<String>,
     /// Connection that the API tokens may use; repeatable

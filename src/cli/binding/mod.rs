@@ -41,13 +41,13 @@ enum BindingCommand {
         /// Name of the binding
         #[arg(add = super::complete::bindings())]
         name: BindingName,
-        /// Stream or event type that it maps; of every connection of the service unless an account is named
+        /// Stream or event type to map, of all connections of the service unless you name an account
         #[arg(long, value_name = "CONNECTION/STREAM|CONNECTION#EVENT")]
         from: Option<BindingOrigin>,
         /// File with its text; - for stdin
         #[arg(required_unless_present = "template")]
         file: Option<String>,
-        /// Text that comes with the connector: contact, ticket, payment, message or event
+        /// Template of the connector: contact, ticket, payment, message or event
         #[arg(long, value_name = "TEMPLATE", requires = "from", conflicts_with = "file")]
         template: Option<String>,
     },
@@ -62,10 +62,10 @@ enum BindingCommand {
         /// Binding to preview
         #[arg(required_unless_present_all = ["from", "file"], add = super::complete::bindings())]
         name: Option<BindingName>,
-        /// Text to try in place of the stored one; - for stdin
+        /// File with a text to try instead of the stored one; - for stdin
         #[arg(long, value_name = "FILE")]
         file: Option<String>,
-        /// Stream or event type to try the text on, if it is of no binding yet
+        /// Stream or event type to try the text on, if no binding is named
         #[arg(long, value_name = "CONNECTION/STREAM|CONNECTION#EVENT", requires = "file", conflicts_with = "name")]
         from: Option<BindingOrigin>,
         /// Only records or events of this connection (default: all)
@@ -158,7 +158,7 @@ enum BindingCommand {
         /// Object that was created by the interrupted creation
         #[arg(long, value_name = "ID")]
         object: Option<String>,
-        /// Repeat the interrupted creation, which created nothing
+        /// Repeat the interrupted creation, if it created nothing
         #[arg(long)]
         again: bool,
         /// Connection of the entity (default: the only one of the service)
@@ -169,7 +169,7 @@ enum BindingCommand {
     ///
     /// Records that are mapped are printed as `integ records` prints them; events are queued for `integ webhook listen`.
     Retry {
-        /// Binding to try again
+        /// Binding whose failures to retry
         #[arg(add = super::complete::bindings())]
         name: BindingName,
     },

@@ -99,7 +99,7 @@ fn conclude(ui: &Ui, name: &str, summary: &EntitySyncView, is_dry_run: bool) -> 
         .filter(|outcome| summary.of(*outcome) > 0)
         .map(|outcome| format!("{} {outcome}", summary.of(outcome)))
         .collect();
-    let counts = if counts.is_empty() { "Nothing to do".to_owned() } else { counts.join(", ") };
+    let counts = if counts.is_empty() { "nothing to do".to_owned() } else { counts.join(", ") };
     ui.note(&if is_dry_run { format!("Dry run: {counts}") } else { counts });
     if summary.of(EntityOutcome::Conflict) + summary.of(EntityOutcome::Unconfirmed) > 0 && !is_dry_run {
         ui.note(&format!("List them with `integ binding conflicts {name}`"));

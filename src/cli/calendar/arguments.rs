@@ -24,7 +24,7 @@ pub(super) struct QueryArgs {
     /// Connections or their calendars (default: the default calendar of each connection that has one)
     #[arg(value_name = "CONNECTION[/CALENDAR]", add = crate::cli::complete::calendars())]
     targets: Vec<String>,
-    /// Look at every calendar of the accounts
+    /// Include every calendar of the accounts
     #[arg(long)]
     all_calendars: bool,
     /// Start of the time range (default: now)

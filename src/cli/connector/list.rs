@@ -15,7 +15,7 @@ use crate::view::connector::{ConnectorListView, ConnectorSummaryView};
 #[derive(Debug, Args)]
 pub(super) struct ListArgs {
     /// Only connectors of a category
-    #[arg(long, value_name = "CATEGORY", value_parser = PossibleValuesParser::new(CATEGORIES), hide_possible_values = true)]
+    #[arg(long, value_name = "CATEGORY", value_parser = PossibleValuesParser::new(CATEGORIES))]
     category: Option<String>,
 }
 
@@ -41,7 +41,7 @@ impl Render for ConnectorListView {
         }
         let mut rows: Vec<Vec<TableCell>> = self.connectors.iter().map(row).collect();
         // A narrow terminal has the descriptions in place of the methods, which `connector show` lists.
-        if ui.width.is_some_and(|width| width < 100) {
+        if ui.width.is_some_and(|width| width < 140) {
             headings.remove(2);
             rows.iter_mut().for_each(|row| drop(row.remove(2)));
         }
@@ -61,7 +61,7 @@ pub(super) fn source_words(source: &'static str, replaces_built_in: bool) -> &'s
 pub(super) fn run(workspace: &Workspace, ui: &Ui, args: &ListArgs) -> Result<u8> {
     let list = workspace.run(list_connectors(workspace, args.category.clone()))?;
     if list.connectors.is_empty() {
-        ui.note("No connectors in this category. `integ connector list` shows all of them.");
+        ui.note("No connectors in this category. `integ connector list` lists every connector.");
     }
     ui.show(&list)?;
     Ok(0)

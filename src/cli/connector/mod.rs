@@ -32,7 +32,7 @@ enum ConnectorCommand {
     List(list::ListArgs),
     Show(show::ConnectorShowArgs),
     Descriptor(descriptor::DescriptorArgs),
-    /// Print the JSON Schema of connector files, for editors: `#:schema FILE` in a file's first line
+    /// Print the JSON Schema of connector files; editors use it if a file begins with `#:schema FILE`
     Schema,
     Search(search::SearchArgs),
     Validate(validate::ValidateArgs),

@@ -15,7 +15,7 @@ const SHOWN: usize = 3;
 /// Search the descriptions, actions, streams and scopes of connectors
 #[derive(Debug, Args)]
 pub(super) struct SearchArgs {
-    /// Words that must all be found
+    /// Words to search for; all must match
     #[arg(required = true)]
     words: Vec<String>,
 }
@@ -60,8 +60,8 @@ pub(super) fn run(workspace: &Workspace, ui: &Ui, args: &SearchArgs) -> Result<u
     ui.show(&results)?;
     if results.connectors.is_empty() {
         ui.note(
-            "No connector matches all of these words. `integ connector list` shows all of them, `integ connector new` creates \
-             another.",
+            "No connector matches all of these words. `integ connector list` lists every connector; `integ connector new` \
+             writes a new one.",
         );
     }
     Ok(0)

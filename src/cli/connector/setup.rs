@@ -54,7 +54,7 @@ impl Render for SetupGuideView {
         let ticks = self.settings.iter().flat_map(|what| lines(&format!("Turn on {what}.")));
         out.extend(ticks.map(|line| format!("   {line}")));
         if !self.prompts.is_empty() {
-            out.push("2. You need:".to_owned());
+            out.push("2. Values that `integ connect` asks for:".to_owned());
             let hanging = |ask| wrap(&asked(ask), room.saturating_sub(2)).join("\n     ");
             out.extend(self.prompts.iter().map(|ask| format!("   {}", hanging(ask))));
         }

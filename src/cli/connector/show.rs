@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use super::super::escape::wrap;
 use super::super::table::table;
 use super::super::ui::{Render, Ui};
 use super::list::source_words;
@@ -92,7 +93,8 @@ impl Render for ConnectorDetailView {
         for (heading, lines) in lists.into_iter().filter(|(_, lines)| !lines.is_empty()) {
             out.push(String::new());
             out.push(format!("{heading}:"));
-            out.extend(lines.iter().map(|line| format!("  {line}")));
+            let room = ui.width.map_or(usize::MAX, |width| width.saturating_sub(2));
+            out.extend(lines.iter().map(|line| format!("  {}", wrap(line, room).join("\n  "))));
         }
         out.join("\n")
     }

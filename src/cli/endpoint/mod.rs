@@ -45,9 +45,9 @@ impl EndpointArgs {
 
 #[derive(Debug, Subcommand)]
 enum EndpointCommand {
-    /// Add a URL that events are sent to; prints its signing secret, once
+    /// Add a URL to send your messages to, and print its signing secret; it is shown only once
     Add {
-        /// URL that events are sent to
+        /// URL to send messages to
         #[arg(value_name = "URL")]
         url: Url,
         #[command(flatten)]
@@ -66,7 +66,7 @@ enum EndpointCommand {
         /// Id of the endpoint
         #[arg(value_name = "ENDPOINT", add = endpoints())]
         id: String,
-        /// New URL that events are sent to
+        /// New URL to send messages to
         #[arg(long, value_name = "URL")]
         url: Option<Url>,
         #[command(flatten)]
@@ -81,7 +81,7 @@ enum EndpointCommand {
         #[arg(short, long)]
         yes: bool,
     },
-    /// Give an endpoint a new signing secret; prints it, once
+    /// Give an endpoint a new signing secret and print it; it is shown only once
     Rotate {
         /// Id of the endpoint
         #[arg(value_name = "ENDPOINT", add = endpoints())]
@@ -116,22 +116,22 @@ enum EndpointCommand {
         /// Send only to this endpoint, whatever types it is subscribed to
         #[arg(long, value_name = "ENDPOINT", add = endpoints())]
         endpoint: Option<String>,
-        /// Wait until each delivery was tried once
+        /// Wait until each delivery has been attempted once
         #[arg(long)]
         wait: bool,
     },
-    /// Manage the types of your events and their data
+    /// Manage the types of your messages and the data that each must have
     Event {
         #[command(subcommand)]
         command: event::EventCommand,
     },
-    /// Remove messages that were delivered or abandoned
+    /// Remove messages whose deliveries are delivered or dead
     Prune {
         /// Remove messages older than this (default: the setting endpoints.keep)
         #[arg(long, value_name = "TIME", value_parser = duration)]
         keep: Option<Duration>,
     },
-    /// Send what is due, until Ctrl-C
+    /// Send due messages until Ctrl-C
     Deliver {
         /// Exit when nothing is due, for cron
         #[arg(long)]
@@ -148,7 +148,7 @@ enum EndpointCommand {
         /// Only deliveries created since then: 90s, 2h, 7d ago
         #[arg(long, value_name = "TIME", value_parser = duration)]
         since: Option<Duration>,
-        /// Number of deliveries at most
+        /// Maximum number of deliveries
         #[arg(long, value_name = "N", default_value_t = 50)]
         limit: u32,
     },
@@ -157,7 +157,7 @@ enum EndpointCommand {
         /// Deliveries to send again, whatever their status
         #[arg(value_name = "DELIVERY", required_unless_present = "failed")]
         deliveries: Vec<String>,
-        /// Retry all failed and abandoned deliveries, of one endpoint or of all
+        /// Retry all failed and dead deliveries, of one endpoint or of all
         #[arg(long, value_name = "ENDPOINT", num_args = 0..=1, default_missing_value = "", conflicts_with = "deliveries", requires = "since", add = endpoints())]
         failed: Option<String>,
         /// Only deliveries created since then: 90s, 2h, 7d ago
@@ -177,7 +177,7 @@ struct DeliveryPolicyArgs {
     /// Delays between attempts: exponential (the default) is 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 10 h; linear adds 10 min each time; none is one attempt
     #[arg(long, value_name = "POLICY")]
     policy: Option<BackoffArg>,
-    /// Attempts before a delivery is abandoned (default: 8)
+    /// Attempts before a delivery is dead (default: 8)
     #[arg(long, value_name = "N")]
     attempts: Option<u32>,
     /// Give up after this time (default: 3d)
@@ -357,7 +357,8 @@ fn show_sent(ui: &Ui, sent: &SentMessageView, has_waited: bool) -> Result<u8> {
         ui.note("`integ endpoint deliver` sends it.");
     }
     if !sent.disabled_endpoints.is_empty() {
-        ui.warning(&format!("{} disabled endpoints would have wanted it", sent.disabled_endpoints.len()));
+        let disabled = crate::cli::table::count(sent.disabled_endpoints.len(), "disabled endpoint");
+        ui.warning(&format!("not sent to {disabled} with a subscription to this type"));
     }
     let delivered = count(DeliveryStatus::Delivered);
     Ok(match delivered {
@@ -380,12 +381,12 @@ fn deliver(workspace: &Workspace, ui: &Ui, once: bool) -> Result<u8> {
     // Attempts that were begun are recorded at the end.
     let summary = workspace.run_to_end(async {
         if !once {
-            ui.note("Sending what is due. Ctrl-C ends it.");
+            ui.note("Sending due messages. Press Ctrl-C to stop.");
         }
         ops::deliver_messages(workspace, until, workspace.engine.shutdown.requested(), on_attempt).await
     })?;
     let (delivered, failed, dead) = (summary.delivered, summary.failed, summary.dead);
-    ui.note(&format!("{delivered} delivered, {failed} to be retried, {dead} abandoned."));
+    ui.note(&format!("{delivered} delivered, {failed} failed and to be retried, {dead} dead."));
     Ok(0)
 }
 

@@ -7,6 +7,7 @@ use crate::cli::ui::{Render, Tone, Ui, escape};
 use crate::clock::Timestamp;
 use crate::duration;
 use crate::model::delivery::DeliveryStatus;
+use crate::model::endpoint::DisabledReason;
 use crate::view::endpoint::{
     AttemptedView, DeliveryAttemptView, DeliveryDetailView, DeliveryListView, DeliveryRetryView, DeliveryView,
     EndpointDetailView, EndpointListView, EndpointStatus, EndpointView, EventTypeListView, EventTypeView,
@@ -29,7 +30,12 @@ fn status_cell(endpoint: &EndpointView) -> TableCell {
         EndpointStatus::Failing => Tone::Warn,
         EndpointStatus::Disabled => Tone::Bad,
     };
-    let reason = endpoint.disabled_reason.map(|reason| format!(": {reason}")).unwrap_or_default();
+    let reason = match endpoint.disabled_reason {
+        None => "",
+        Some(DisabledReason::User) => " by you",
+        Some(DisabledReason::Gone) => ": it answered 410",
+        Some(DisabledReason::Failing) => ": five days without a success",
+    };
     let since = endpoint.status_since().map(|at| format!(", {}", relative(seconds(at, endpoint.as_of))));
     TableCell(format!("{}{reason}{}", endpoint.status, since.unwrap_or_default()), Some(tone))
 }

@@ -4,31 +4,36 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, ValueEnum};
 
+use super::serve::AllowedEffect;
 use crate::cli::ui::{Render, Ui, escape_lines};
 use crate::error::{Error, Result};
 use crate::mcp_client::proxy::ToolFilter;
 use crate::mcp_settings::{ClientProgram, SettingsScope};
+use crate::model::Effect;
 use crate::ops::mcp::{
     InstallRequest, SettingsChange, UninstallRequest, apply_change, preview_install, preview_uninstall,
 };
 use crate::runtime::Workspace;
 use crate::view::mcp::ServerEntryView;
 
-/// Add a connected MCP server to the settings of Claude Code, Codex or VS Code
+/// Add a connection to the settings of Claude Code, Codex or VS Code
 ///
-/// The client then starts `integ mcp proxy`. No token is written. The change to the file is shown first, and the rest
+/// The client then starts `integ mcp serve` with this connection alone; with that of a remote MCP server, `integ mcp proxy`. No token is written. The change to the file is shown first, and the rest
 /// of the file stays as it is, including comments. User settings contain the full path of integ, because programs
 /// started by a desktop have another PATH; project settings contain `integ`, for everyone who shares them.
 #[derive(Debug, Args)]
 pub(super) struct ClientInstallArgs {
     #[command(flatten)]
     target: TargetArgs,
-    /// Show and call only tools of these names; `*` matches any text. Repeatable
+    /// Show and call only tools of these names of a remote server; `*` matches any text. Repeatable
     #[arg(long = "allow-tool", value_name = "GLOB")]
     allow_tool: Vec<String>,
     /// Hide and refuse tools of these names, even if they are allowed. Repeatable
     #[arg(long = "ignore-tool", value_name = "GLOB")]
     ignore_tool: Vec<String>,
+    /// What the client's agent may do beside reading, as for `mcp serve`. Repeatable
+    #[arg(long, value_name = "EFFECT")]
+    allow: Vec<AllowedEffect>,
 }
 
 /// Remove a server that `mcp install` added from a client's settings
@@ -43,13 +48,13 @@ pub(super) struct ClientUninstallArgs {
 struct TargetArgs {
     /// Client to edit the settings of
     client: ClientName,
-    /// The connection of the MCP server
+    /// The connection
     #[arg(add = crate::cli::complete::connections())]
     connection: String,
     /// Settings to edit: those of the user, or of the project in the current folder
     #[arg(long, value_name = "SCOPE", default_value = "user")]
     scope: ScopeName,
-    /// What the client calls the server (default: the connection's account, as `linear` of mcp@linear)
+    /// Name of the server in the client (default: the connection's account, such as `linear` for mcp@linear)
     #[arg(long)]
     name: Option<String>,
     /// Do not ask for confirmation
@@ -111,6 +116,7 @@ pub(super) fn run(workspace: &Workspace, ui: &Ui, args: ClientInstallArgs) -> Re
         connection: ui.project.resolve(&args.target.connection)?,
         name: name.clone(),
         tools: ToolFilter { allow: args.allow_tool, ignore: args.ignore_tool },
+        allowed: args.allow.into_iter().map(Effect::from).collect(),
         folder: current_folder(),
     };
     let change = workspace.run(preview_install(workspace, &request))?;

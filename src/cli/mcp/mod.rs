@@ -2,15 +2,17 @@
 
 mod install;
 mod proxy;
+mod serve;
 mod stdio;
 
 use clap::{Args, Subcommand};
 
 use super::ui::Ui;
 use crate::error::Result;
+use crate::ops::agents::AgentServer;
 use crate::runtime::Workspace;
 
-/// Make remote MCP servers available to clients on this machine
+/// Give agents your connections as tools, or remote MCP servers
 #[derive(Debug, Args)]
 pub(super) struct McpArgs {
     #[command(subcommand)]
@@ -19,6 +21,7 @@ pub(super) struct McpArgs {
 
 #[derive(Debug, Subcommand)]
 enum McpCommand {
+    Serve(serve::AgentArgs),
     Proxy(proxy::ProxyArgs),
     Install(install::ClientInstallArgs),
     Uninstall(install::ClientUninstallArgs),
@@ -31,8 +34,9 @@ impl McpArgs {
     }
 }
 
-pub(super) fn run(workspace: &Workspace, ui: &Ui, args: McpArgs) -> Result<u8> {
+pub(super) fn run(workspace: &Workspace, ui: &Ui, args: McpArgs, agents: &dyn AgentServer) -> Result<u8> {
     match args.command {
+        McpCommand::Serve(args) => serve::run(workspace, ui, args, agents),
         McpCommand::Proxy(args) => proxy::run(workspace, ui, args),
         McpCommand::Install(args) => install::run(workspace, ui, args),
         McpCommand::Uninstall(args) => install::uninstall(workspace, ui, &args),

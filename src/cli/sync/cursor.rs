@@ -62,7 +62,7 @@ enum CursorCommand {
         #[arg(value_name = "CONNECTION[/STREAM]", add = crate::cli::complete::streams())]
         target: String,
     },
-    /// Import cursors, exported from this connection or another of the same connector
+    /// Import cursors that were exported from this connection or another one of the same connector
     Import {
         /// Connection whose cursors to set
         #[arg(add = crate::cli::complete::connections())]
@@ -74,7 +74,7 @@ enum CursorCommand {
 
 #[derive(Debug, Args)]
 struct PartitionArgs {
-    /// Value of the partition, from the parent's record; repeatable
+    /// Value that selects a partition, such as channel=C1; repeatable
     #[arg(short = 'p', long = "param", value_name = "NAME=VALUE")]
     params: Vec<String>,
 }

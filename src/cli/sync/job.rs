@@ -15,7 +15,7 @@ use crate::ops::sync::{JobListRequest, cancel_job, list_jobs, retry_job, retry_j
 use crate::runtime::Workspace;
 use crate::view::sync::{JobListView, JobView, JobViewStatus};
 
-/// List, retry and cancel sync runs
+/// List, retry and cancel sync jobs
 #[derive(Debug, Args)]
 pub(in crate::cli) struct JobArgs {
     #[command(subcommand)]
@@ -24,36 +24,36 @@ pub(in crate::cli) struct JobArgs {
 
 #[derive(Debug, Subcommand)]
 enum JobCommand {
-    /// List sync runs, newest first
+    /// List sync jobs, newest first
     List {
-        /// Connection whose runs to list (default: all)
+        /// Connection whose jobs to list (default: all)
         #[arg(add = crate::cli::complete::connections())]
         connection: Option<String>,
-        /// Only runs of this user's connections (default: all)
+        /// Only jobs of this user's connections (default: all)
         #[arg(long, value_name = "ID")]
         user: Option<UserId>,
-        /// Number of runs at most
+        /// Maximum number of jobs
         #[arg(long, value_name = "N", default_value_t = 20)]
         limit: u32,
     },
-    /// Show the details of a run
+    /// Show the details of a job
     Show {
-        /// Number of the run, as `integ job list` prints it
+        /// Number of the job, as `integ job list` prints it
         #[arg(value_parser = job_number, add = crate::cli::complete::jobs())]
         id: i64,
     },
     /// Run the sync of a job again
     Retry {
-        /// Number of the run, as `integ job list` prints it
+        /// Number of the job, as `integ job list` prints it
         #[arg(value_parser = job_number, add = crate::cli::complete::jobs())]
         id: i64,
         /// Mark records as deleted even if that is more than half of the stream
         #[arg(long)]
         allow_deletes: bool,
     },
-    /// End a run after its current page; what it stored stays
+    /// Cancel a job after its current page; the records that it stored stay
     Cancel {
-        /// Number of the run, as `integ job list` prints it
+        /// Number of the job, as `integ job list` prints it
         #[arg(value_parser = job_number, add = crate::cli::complete::jobs())]
         id: i64,
     },
@@ -77,7 +77,7 @@ pub(in crate::cli) fn run(workspace: &Workspace, ui: &Ui, args: &JobArgs) -> Res
         }
         JobCommand::Cancel { id } => {
             workspace.run(cancel_job(workspace, JobId(*id)))?;
-            ui.note(&format!("Job {id} ends after the page that it is at."));
+            ui.note(&format!("Job {id} ends after its current page."));
         }
     }
     Ok(0)
@@ -107,7 +107,7 @@ impl Render for JobListView {
             vec![
                 job.id.to_string().into(),
                 format!("{}/{}", job.connection, job.stream).into(),
-                TableCell(job.status.to_string(), tone(job.status)),
+                TableCell(job.status.as_str().replace('_', " "), tone(job.status)),
                 job.mode.as_str().into(),
                 began(job).into(),
                 job.duration_secs.map_or_else(|| "-".to_owned(), |seconds| format!("{seconds} s")).into(),

@@ -51,7 +51,7 @@ pub(super) struct SyncArgs {
     /// Mark records as deleted even if that is more than half of a stream
     #[arg(long)]
     allow_deletes: bool,
-    /// Sync only what `integ schedule` says is due
+    /// Sync only what is due by its schedule (`integ schedule`)
     #[arg(long, conflicts_with_all = ["targets", "mode", "since", "until", "params", "dry_run", "allow_deletes"])]
     due: bool,
     /// Show the first request of each stream without sending it

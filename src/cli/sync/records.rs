@@ -41,7 +41,7 @@ pub(in crate::cli) struct RecordsArgs {
     /// Only changes since a version or a time (2h, 7d, "2026-11-28 03:00"), deleted records included
     #[arg(long, value_name = "VERSION|TIME")]
     since: Option<String>,
-    /// Number of records at most, of each stream (default: all)
+    /// Maximum number of records of each stream (default: all)
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
     /// Binding that maps each record to a shape of your own; `integ help mapping` shows how. Records that it fails on are left

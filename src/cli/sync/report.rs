@@ -30,7 +30,7 @@ impl Render for SyncListView {
             let number = |number: u64| TableCell(grouped(number), (number == 0).then_some(Tone::Dim));
             vec![
                 format!("{}/{}", view.connection, view.stream).into(),
-                TableCell(view.status.to_string(), Some(tone)),
+                TableCell(view.status.as_str().replace('_', " "), Some(tone)),
                 number(view.counts.added),
                 number(view.counts.changed),
                 number(view.counts.deleted),
@@ -110,8 +110,9 @@ impl Render for SyncPlanView {
         // A URL has a line of its own, so that it can be copied.
         let note = |view: &PlannedStreamView| {
             let skipped = view.skip_reason.as_ref().map(|reason| format!("left out: {reason}"));
-            let text =
-                skipped.or_else(|| view.request.clone()).unwrap_or_else(|| "once its parents are known".to_owned());
+            let text = skipped
+                .or_else(|| view.request.clone())
+                .unwrap_or_else(|| "once the records of its parent stream are stored".to_owned());
             TableNote { subject: format!("{}/{}", view.connection, view.stream), text, command: None }
         };
         let rows = self.streams.iter().map(row).collect();

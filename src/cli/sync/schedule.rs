@@ -13,7 +13,7 @@ use crate::ops::sync::{SetScheduleRequest, list_schedules, remove_schedule, set_
 use crate::runtime::Workspace;
 use crate::view::sync::{ScheduleListView, ScheduleView};
 
-/// Schedule syncs, which your cron runs with `integ sync --due`
+/// Schedule syncs, which `integ serve` or `integ sync --due` (for cron) runs
 #[derive(Debug, Args)]
 pub(in crate::cli) struct ScheduleArgs {
     #[command(subcommand)]

@@ -49,7 +49,7 @@ impl SingerTarget for StdoutTarget<'_> {
         self.ui.note(&reports.text(self.ui));
         report::remark(self.ui, reports);
         if is_state_ignored {
-            self.ui.note("The state is of another connection or another store: everything is sent.");
+            self.ui.note("The state belongs to another connection or store: sending everything.");
         }
     }
 
@@ -73,7 +73,7 @@ fn read(ui: &Ui, path: &Path) -> Result<String> {
     match text {
         Ok(text) => Ok(text),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            ui.note(&format!("{} does not exist yet: everything is sent.", path.display()));
+            ui.note(&format!("{} does not exist yet: sending everything.", path.display()));
             Ok(String::new())
         }
         Err(source) => Err(SyncArgumentError::ReadState { path: path.display().to_string(), source }.into()),

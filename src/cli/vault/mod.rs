@@ -61,12 +61,12 @@ enum VaultCommand {
         #[arg(long)]
         accept: bool,
     },
-    /// Move the tokens of every connection
+    /// Move the tokens of every connection to the store or the OS keyring
     MoveTokens {
         /// Where to store them
         to: TokenStorageArg,
     },
-    /// Move the identity that opens the vaults
+    /// Move the identity that opens the vaults to the OS keyring, a file, or a file with a passphrase
     MoveIdentity {
         /// Where to store it
         to: IdentityStorageArg,

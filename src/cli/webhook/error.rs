@@ -8,7 +8,7 @@ use crate::error::{Diagnostic, Hint, Kind, Remedy};
 pub(super) enum WebhookArgumentError {
     #[error("cannot read {path:?}")]
     Read { path: String, source: std::io::Error },
-    #[error("{path:?} is empty")]
+    #[error("the file {path:?} is empty")]
     Empty { path: String },
     #[error("{text:?} is not NAME=VALUE")]
     Pair { text: String },

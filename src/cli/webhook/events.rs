@@ -77,7 +77,16 @@ impl Render for EventListView {
         };
         let mut rows: Vec<Vec<TableCell>> = self.events.iter().map(row).collect();
         remove_spare(ui, &mut headings, &mut rows, &["attempts", "resource", "connection"]);
-        table(ui, &headings, rows)
+        let table = table(ui, &headings, rows);
+        let dead = self.events.iter().find(|event| event.status == EventStatus::Dead);
+        match dead {
+            None => table,
+            Some(event) => format!(
+                "{table}\n\nDead events are not retried by themselves:\n  \
+                 integ webhook show {0}   # why it failed\n  integ webhook retry {0}  # handle it again",
+                event.id
+            ),
+        }
     }
 }
 

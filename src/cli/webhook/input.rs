@@ -1,5 +1,7 @@
 //! Reads the arguments of webhook commands: files and parameters of actions.
 
+use std::sync::Arc;
+
 use super::super::words::ParsedWords;
 use super::error::WebhookArgumentError;
 use crate::api::{self, ApiError, Input, Parameters};
@@ -28,9 +30,9 @@ pub(super) fn read_secret(path: &str) -> Result<Secret, WebhookArgumentError> {
 }
 
 /// The connector of a connection that can have webhooks.
-pub(super) fn connector(workspace: &Workspace, name: &ConnectionName) -> Result<Connector> {
+pub(super) fn connector(workspace: &Workspace, name: &ConnectionName) -> Result<Arc<Connector>> {
     let connection = workspace.run(workspace.connection(name))?;
-    let connector = workspace.engine.catalogue.get(connection.name.connector())?;
+    let connector = workspace.catalogue().get(connection.name.connector())?;
     rules(&connector)?;
     Ok(connector)
 }

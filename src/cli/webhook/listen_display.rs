@@ -190,11 +190,13 @@ impl<'a> ListenDisplay<'a> {
             };
             let done = match id {
                 _ if is_retry && !self.handles => {
-                    self.ui.note("Nothing is done with events here: see --sync, --exec, --forward-to and --append.");
+                    self.ui.note(
+                        "Events are only stored here: to handle them, add --sync, --exec, --forward-to or --append.",
+                    );
                     continue;
                 }
                 None => {
-                    self.ui.note("No event has come yet.");
+                    self.ui.note("No event has been received yet.");
                     continue;
                 }
                 Some(id) if is_retry => self.retry(id).await,

@@ -14,7 +14,7 @@ use crate::view::webhook::{ConnectionPruneView, PruneListView};
 
 /// Remove processed events after their retention period, as `listen` also does
 ///
-/// Events that are not handled yet are kept. So are delivery IDs of which nothing else shows their age.
+/// Events that are not handled yet are kept, and so are delivery IDs that are needed to recognize a repeated event.
 #[derive(Debug, Args)]
 pub(super) struct PruneArgs {
     /// Only events of this connection (default: all)
@@ -35,7 +35,7 @@ impl Render for PruneListView {
     fn text(&self, _ui: &Ui) -> String {
         let verb = if self.dry_run { "would be removed" } else { "removed" };
         let line = |pruned: &ConnectionPruneView| {
-            let ids = if pruned.retains_ids { "; their IDs are kept" } else { "" };
+            let ids = if pruned.retains_ids { "; the delivery IDs are kept" } else { "" };
             format!("{}: {} {verb}{ids}", pruned.connection, count(pruned.events, "event"))
         };
         if self.pruned.is_empty() {

@@ -27,7 +27,7 @@ impl Render for WebhookUrlView {
             lines.push(format!("It must forward to {}", self.local_url));
         } else {
             lines.push("This is a local URL. A service needs one that it can reach: start a tunnel and".into());
-            lines.push(format!("pass its URL: integ webhook url {} --public-url https://HOST", self.connection));
+            lines.push(format!("pass its URL: `integ webhook url {} --public-url https://HOST`", self.connection));
         }
         lines.extend([String::new(), escape_lines(self.setup.trim())]);
         let missing = self.params.iter().filter(|needed| !needed.known && !needed.optional);
@@ -37,7 +37,7 @@ impl Render for WebhookUrlView {
             lines.push(format!("Needed: {}: integ webhook secret {} {how}", needed.prompt, self.connection));
         }
         if self.can_subscribe && self.subscriptions.is_empty() {
-            lines.push(format!("Or let integ register it: integ webhook subscribe {}", self.connection));
+            lines.push(format!("Or let integ register it: `integ webhook subscribe {}`", self.connection));
         }
         if !self.subscriptions.is_empty() {
             lines.push("\nSubscriptions:".to_owned());

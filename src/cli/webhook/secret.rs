@@ -52,7 +52,7 @@ impl Render for WebhookSecretView {
         let name = &self.connection;
         let mut text = match self.source {
             None if !self.supports_secret => format!("Webhooks of {name} are verified without a secret."),
-            None => format!("No secret is known for {name}: integ webhook secret {name} --set -"),
+            None => format!("No secret is stored for {name}. Store it with `integ webhook secret {name} --set -`."),
             Some(SecretSource::Stored) => format!("{name} has a signing secret."),
             Some(SecretSource::Environment) => format!("{name} uses the secret in INTEG_WEBHOOK_SECRET."),
             Some(SecretSource::Connection) => format!("{name} uses a value of its credential as the secret."),
@@ -88,7 +88,7 @@ pub(super) fn run(workspace: &Workspace, ui: &Ui, args: &SecretArgs) -> Result<u
     }
     ui.show(&view)?;
     if args.rotate && !args.print_secret {
-        ui.note(&format!("Enter it at the service: integ webhook secret {name} --print-secret"));
+        ui.note(&format!("Enter it at the service; this prints it: `integ webhook secret {name} --print-secret`"));
     }
     Ok(0)
 }

@@ -184,7 +184,7 @@ fn summarize(ui: &Ui, result: &SimulationResult, should_be_rejected: bool) -> u8
     if result.first_error.is_some() && is_loopback(&result.to) {
         ui.note(&format!("hint: integ webhook listen {}", result.connector));
     } else if unexpected > 0 && should_be_rejected {
-        ui.note("The receiver took what it should have refused.");
+        ui.note("The receiver accepted a request that it should have rejected.");
     }
     match unexpected {
         0 => 0,

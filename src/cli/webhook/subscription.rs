@@ -18,12 +18,12 @@ pub(in crate::cli) fn subscription_note(subscription: &SubscriptionView) -> Opti
 /// Returns a subscription as one line of a list.
 pub(super) fn subscription_line(subscription: &SubscriptionView) -> String {
     let param = |(name, value): (&String, &Value)| {
-        format!(" {name}={}", value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+        format!("  {name}={}", value.as_str().map_or_else(|| value.to_string(), str::to_owned))
     };
     let params: String = subscription.params.iter().map(param).collect();
     let events = match subscription.events.join(",") {
         events if events.is_empty() => events,
-        events => format!(" {events}"),
+        events => format!("  {events}"),
     };
     let note = subscription_note(subscription).map(|note| format!("  ({note})")).unwrap_or_default();
     format!("{}  {}{params}{events}{note}", subscription.id, subscription.status)

@@ -19,7 +19,7 @@ use crate::view::webhook::VerificationView;
 /// Verify a captured request, and show which part of it is wrong
 ///
 /// Give the request as one file (`--request`: the request line, headers, an empty line, the body), or as a URL, headers
-/// and a body. The body must be byte for byte.
+/// and a body. The body must be the exact bytes that were received.
 #[derive(Debug, Args)]
 pub(super) struct VerifyArgs {
     /// Connection that the request was sent to
@@ -49,7 +49,7 @@ impl Render for VerificationView {
     fn text(&self, _ui: &Ui) -> String {
         let mut lines = vec![match &self.message {
             None => "Accepted".to_owned(),
-            Some(message) => format!("Refused: {}", escape(message)),
+            Some(message) => format!("Rejected: {}", escape(message)),
         }];
         let width = self.checks.iter().map(|check| check.check.len()).max().unwrap_or_default();
         for check in &self.checks {

@@ -247,7 +247,7 @@ impl ConnectionDraft {
     /// ended with the process that began.
     pub(super) async fn session(self, flow: &mut ConnectFlow<'_>) -> Result<Session> {
         let name: ConnectionName = self.name.parse()?;
-        let connector = flow.workspace.engine.catalogue.get(name.connector())?;
+        let connector = flow.workspace.catalogue().get(name.connector())?;
         let mut connection = flow.draft_connection(name, &self.auth, self.params);
         connection.metadata = self.metadata;
         connection.scopes_requested = self.scopes_requested;

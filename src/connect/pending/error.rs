@@ -18,7 +18,7 @@ pub enum SignInError {
     InvalidCallback { reason: &'static str },
     #[error("sign-in {id} not found")]
     NotFound { id: SignInId },
-    #[error("the connect link was used up or revoked")]
+    #[error("the connect link has been used or revoked")]
     LinkUsed,
     #[error("{url:?} is not a page of this process's sandbox")]
     NotSandbox { url: String },

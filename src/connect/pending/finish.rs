@@ -56,7 +56,7 @@ pub async fn finish(workspace: &Workspace, query: &str) -> Result<CallbackReply>
     }
     let details = PendingDetails::read(&found)?;
     let (connector, auth) = details.auth();
-    let connector = workspace.engine.catalogue.get(connector)?;
+    let connector = workspace.catalogue().get(connector)?;
     let (_, auth) = connector.auth_method(Some(auth))?;
     let token = details.token_param(auth);
     let is_fragment = matches!(details.step, PendingStep::Fragment { .. });

@@ -2,11 +2,12 @@
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{HttpMethod, SampleRequest};
 use crate::connector::{Pointer, Template};
+use crate::model::Effect;
 
 /// An action of the service, for `integ call`.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -18,6 +19,9 @@ pub struct Action {
     pub method: HttpMethod,
     /// Relative to the API's base, or a full URL. `{name}` is a parameter of the action or a value of the connection.
     pub path: Template,
+    /// What it does at the service (default: `read` for GET, otherwise `destroy`).
+    #[serde(default)]
+    pub effect: Option<Effect>,
     /// Authentication methods that allow it (default: all).
     #[serde(default)]
     pub auth: Vec<String>,
@@ -68,6 +72,13 @@ pub struct Action {
     pub result: IndexMap<String, Pointer>,
 }
 
+impl Action {
+    /// Returns what it does at the service. An action that does not say so destroys: a POST may be anything.
+    pub fn effect(&self) -> Effect {
+        self.effect.unwrap_or(if self.method == HttpMethod::Get { Effect::Read } else { Effect::Destroy })
+    }
+}
+
 /// A parameter of an action.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -109,7 +120,7 @@ pub struct ActionParam {
 }
 
 /// The type of an action's parameter.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ParamKind {
     #[default]

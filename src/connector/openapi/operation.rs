@@ -96,8 +96,9 @@ impl<'v> OpenApiOperation<'v> {
         told.unwrap_or_else(|| sentence(&snake(&self.id())))
     }
 
+    /// What is offered of it; `None` for a deprecated one, and for one that a connector cannot describe.
     pub(super) fn summary(&self) -> Option<OperationSummary> {
-        if self.value["deprecated"] == true || self.body().is_err() || !self.path.starts_with('/') {
+        if self.value["deprecated"] == true || self.to_action().is_err() {
             return None;
         }
         let id = self.id();
@@ -195,6 +196,9 @@ impl<'v> OpenApiOperation<'v> {
         self.add_parameters(&mut chosen, body.is_some());
         if let Some(body) = &body {
             self.add_members(&mut chosen, body);
+        }
+        if chosen.wire_names.iter().flatten().any(|name| name == "*") {
+            return Err(unfit("it has a parameter *, which a connector cannot name"));
         }
         let (status, schema) = self.description.success(self.value);
         chosen.action.status = status;

@@ -188,6 +188,17 @@ fn unknown_and_unfit_operations_are_named() {
 }
 
 #[test]
+fn an_operation_with_a_member_that_no_pointer_names_is_not_offered() {
+    let schema = json!({ "type": "object", "properties": { "*": { "type": "string" } } });
+    let post = json!({ "requestBody": { "content": { "application/json": { "schema": schema } } } });
+    let text =
+        json!({ "openapi": "3.0.0", "info": { "title": "Star" }, "paths": { "/x": { "post": post, "get": {} } } });
+    let description = OpenApiDescription::parse(text.to_string().as_bytes(), None).unwrap();
+    let offered: Vec<String> = description.summaries().into_iter().map(|offer| offer.id).collect();
+    assert_eq!(offered.len(), 1, "{offered:?}");
+}
+
+#[test]
 fn what_is_no_description_is_refused() {
     let broken = |text: &str| OpenApiDescription::parse(text.as_bytes(), None).unwrap_err();
     assert!(matches!(broken("{\"openapi\": "), OpenApiError::Syntax(_)));

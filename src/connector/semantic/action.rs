@@ -10,6 +10,7 @@ use crate::connector::{
     Action, ActionBody, ActionParam, Connector, HttpMethod, Idempotency, Pagination, PaginationKind, ParamKind,
     ParamLocation, Pointer,
 };
+use crate::model::Effect;
 use crate::near::did_you_mean_or_list;
 
 /// The parts that a MIME message is made of.
@@ -50,6 +51,9 @@ fn check(connector: &Connector, key: &str, action: &Action, found: &mut Diagnost
             Some(param) if param.required => say("one_of", format!("{name:?} is required anyway")),
             Some(_) => {}
         }
+    }
+    if action.method == HttpMethod::Delete && action.effect() != Effect::Destroy {
+        say("effect", "a DELETE can only be \"destroy\"".to_owned());
     }
     if !(200..300).contains(&action.status) {
         say("status", format!("{} is not a status of success: 200 to 299", action.status));
@@ -155,7 +159,7 @@ fn check_param(action: &Action, body: ActionBody, name: &str, param: &ActionPara
             say(".in", "the action does not say how the message is sent: add message".to_owned());
         }
         if !MESSAGE_PARTS.contains(&name) {
-            say("", format!("is not a part of a message; there are: {}", MESSAGE_PARTS.join(", ")));
+            say("", format!("is not a part of a message; expected one of: {}", MESSAGE_PARTS.join(", ")));
         }
     }
     let sends_files = matches!(body, ActionBody::Multipart | ActionBody::Related);

@@ -164,7 +164,7 @@ fn refused(text: &str) -> Option<&'static str> {
             let is_local = |domain: &&str| name == *domain || name.ends_with(&format!(".{domain}"));
             local.iter().any(is_local).then_some("which is on the user's own machine or network")
         }
-        Some(Host::Ipv4(_) | Host::Ipv6(_)) => Some("an address: only the user may type one"),
+        Some(Host::Ipv4(_) | Host::Ipv6(_)) => Some("an IP address, which only a user may enter"),
         None => Some("which names no host"),
     }
 }

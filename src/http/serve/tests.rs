@@ -19,6 +19,7 @@ struct Waiting {
 
 impl RequestHandler for Waiting {
     type Admitted = Parts;
+    type Body = Full<Bytes>;
 
     async fn admit(&self, head: Parts) -> Result<(Parts, usize), FullResponse> {
         if head.uri.path() == "/refused" {

@@ -150,7 +150,7 @@ struct Relay<'a> {
 /// Unknown connections, and [`ProxyError`].
 pub async fn check(workspace: &Workspace, connection: &ConnectionName) -> Result<()> {
     let found = workspace.connection(connection).await?;
-    let connector = workspace.engine.catalogue.get(found.name.connector())?;
+    let connector = workspace.catalogue().get(found.name.connector())?;
     let (_, auth) = connector.auth_method(Some(&found.auth))?;
     let is_mcp = connector.health(auth).is_some_and(|health| health.protocol == HealthProtocol::Mcp);
     if is_mcp { Ok(()) } else { Err(ProxyError::NotMcp { connection: connection.clone() }.into()) }

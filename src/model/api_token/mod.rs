@@ -16,9 +16,10 @@ pub use usage::{Admission, ApiOutcome, ApiUse, ApiUseCount};
 
 use super::approval::ApprovalPolicy;
 use super::connection::ConnectionId;
+use super::random_id::random_id;
 use super::user::UserId;
 use super::words::words;
-use crate::clock::{self, Timestamp};
+use crate::clock::Timestamp;
 
 /// Five years: no token is valid for longer.
 pub const MAX_API_TOKEN_LIFETIME: Duration = Duration::from_secs(5 * 365 * 86_400 + 86_400);
@@ -27,48 +28,14 @@ pub const MAX_API_TOKEN_LIFETIME: Duration = Duration::from_secs(5 * 365 * 86_40
 pub const API_TOKEN_WARNING: Duration = Duration::from_secs(14 * 86_400);
 
 /// The longest name, in bytes.
-const MAX_NAME_BYTES: usize = 64;
+const MAX_NAME_CHARS: usize = 64;
 
-/// The public id of an API token: `tok_` and up to 64 ASCII letters, digits or `_`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ApiTokenId(String);
-
-impl ApiTokenId {
-    /// What every id begins with.
-    const PREFIX: &str = "tok_";
-
-    /// A new one, short enough for a table.
-    pub fn random() -> Self {
-        Self(format!("{}{:012x}", Self::PREFIX, u64::from_be_bytes(clock::random::<8>()) >> 16))
-    }
-
-    /// Returns the id with its prefix.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
+random_id! {
+    /// The public id of an API token: `tok_` and 48 random bits in hexadecimal.
+    ApiTokenId, "tok_", 6, "an API token"
 }
 
-impl FromStr for ApiTokenId {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let own = text.strip_prefix(Self::PREFIX).is_some_and(|rest| (1..=64).contains(&rest.len()));
-        let plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-        if own && plain {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(format!("{text:?} is not the ID of an API token (tok_…)"))
-        }
-    }
-}
-
-impl fmt::Display for ApiTokenId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0)
-    }
-}
-
-/// The name of an API token, unique in its workspace: visible text of up to 64 bytes that is not an id.
+/// The name of an API token, unique in its workspace: visible text of up to 64 characters that is not an id.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ApiTokenName(String);
 
@@ -85,7 +52,7 @@ impl FromStr for ApiTokenName {
     fn from_str(text: &str) -> Result<Self, String> {
         // A command takes a name or an id, and neither may look like an option.
         let is_other = text.starts_with(ApiTokenId::PREFIX) || text.starts_with('-');
-        let is_name = super::link::is_id(text, MAX_NAME_BYTES) && !is_other;
+        let is_name = super::link::is_id(text, MAX_NAME_CHARS) && !is_other;
         if is_name { Ok(Self(text.to_owned())) } else { Err(format!("invalid name {text:?}")) }
     }
 }

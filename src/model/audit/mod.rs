@@ -187,14 +187,28 @@ impl AuditRecord {
     }
 }
 
+/// Whose entries to list: all of a kind, or one by the token's id or the operator's name. A kind's word names the kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AuditActorFilter {
+    Kind(AuditActorKind),
+    Id(String),
+}
+
+impl From<String> for AuditActorFilter {
+    fn from(text: String) -> Self {
+        text.parse().map_or(Self::Id(text), Self::Kind)
+    }
+}
+
 /// Which entries to list. Absent values match all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AuditFilter {
     pub connection: Option<ConnectionName>,
     pub user: Option<UserId>,
+    pub actor: Option<AuditActorFilter>,
     pub operation: Option<String>,
     pub since: Option<Timestamp>,
-    /// Leaves out that logs and metrics were read: a program that watches them would fill the log.
+    /// Leaves out that logs, metrics and alerts were read: a program that watches them would fill the log.
     pub hides_monitoring: bool,
 }
 

@@ -21,7 +21,7 @@ pub enum AccessTokenError {
     Disconnected { connection: ConnectionName, reconnect: String },
     #[error("the token of {connection} has expired and cannot be refreshed")]
     Expired { connection: ConnectionName, reconnect: String },
-    #[error("{connection} cannot be refreshed: {}", if *.is_key { "a key stays as it is" } else { "it has no refresh token" })]
+    #[error("{connection} cannot be refreshed: {}", if *.is_key { "it uses a key, which is not refreshed" } else { "it has no refresh token" })]
     NotRefreshable { connection: ConnectionName, is_key: bool, reconnect: String },
     #[error(
         "{} of {connection} {} {}, less than the requested {}",

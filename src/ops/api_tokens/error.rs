@@ -6,7 +6,9 @@ use thiserror::Error;
 
 use crate::duration;
 use crate::error::{Diagnostic, Hint, Kind, Remedy};
-use crate::model::{ApiTokenId, ApiTokenName, ExcessRight, MAX_API_TOKEN_LIFETIME, UnknownScope};
+use crate::model::{
+    ApiTokenId, ApiTokenName, ExcessRight, MAX_API_TOKEN_LIFETIME, OperatorRole, ScopeGrant, UnknownScope,
+};
 
 /// Why an operation on API tokens cannot be done.
 #[derive(Debug, Error)]
@@ -15,7 +17,7 @@ pub enum ApiTokenError {
     NotFound(String),
     #[error("invalid name {0:?}")]
     InvalidName(String),
-    #[error("an API token {0} already exists")]
+    #[error("API token \"{0}\" already exists")]
     NameTaken(ApiTokenName),
     #[error("unknown scope {:?}{}", .0.scope, suggested(.0))]
     UnknownScope(UnknownScope),
@@ -26,11 +28,14 @@ pub enum ApiTokenError {
     #[error("invalid time {0:?}")]
     InvalidLifetime(String),
     /// Of a token that another token is to create or to change.
-    #[error("the token {id} cannot give what it does not have: {}", ShownRight(.right))]
+    #[error("the token {id} cannot grant more than it has: {}", ShownRight(.right))]
     ExceedsToken { id: ApiTokenId, right: ExcessRight },
+    /// Of a token that an operator is to create, to change or to rotate.
+    #[error("the role {role} cannot give {grant}")]
+    ExceedsRole { role: OperatorRole, grant: ScopeGrant },
     #[error("only the owner at the machine can set the tier of a token")]
     TierIsLocal,
-    #[error("{0} has no connection left that it may use")]
+    #[error("{0} has no connections left that it could use")]
     NoConnections(ApiTokenName),
     #[error("{0} was changed or revoked in the meantime")]
     Conflict(String),
@@ -61,7 +66,7 @@ impl Remedy for ApiTokenError {
         match self {
             Self::NotFound(_) => Diagnostic::new(Kind::NotFound, "api_token_not_found").run("integ api-token list"),
             Self::InvalidName(_) => Diagnostic::new(Kind::Usage, "invalid_name").hint(Hint::text(
-                "use 1 to 64 bytes without spaces at either end or control characters, and not tok_ or - at the beginning",
+                "use 1 to 64 bytes that do not begin with tok_ or -, without control characters and without spaces at either end",
             )),
             Self::NameTaken(_) => Diagnostic::new(Kind::Usage, "name_taken").run("integ api-token list"),
             Self::UnknownScope(_) | Self::NoScopes => {
@@ -71,6 +76,9 @@ impl Remedy for ApiTokenError {
                 .hint(Hint::text("give a time such as 90d; a token is renewed by rotating it")),
             Self::ExceedsToken { .. } => Diagnostic::new(Kind::Usage, "exceeds_token")
                 .hint(Hint::new("see what the token has; its owner can create another:", "integ api-token list")),
+            Self::ExceedsRole { .. } => {
+                Diagnostic::new(Kind::Usage, "exceeds_role").hint(Hint::text("leave it out, or run it at the machine"))
+            }
             Self::TierIsLocal => {
                 Diagnostic::new(Kind::Usage, "owner_only").run("integ api-token update TOKEN --tier pro")
             }

@@ -391,7 +391,11 @@ fn parse_name(text: &str) -> Result<ApiTokenName, ApiTokenError> {
     text.parse().map_err(|_| ApiTokenError::InvalidName(text.to_owned()))
 }
 
-fn parse_scopes(texts: &[String]) -> Result<Vec<ScopeGrant>, ApiTokenError> {
+/// Reads scopes and groups, sorted, each once.
+///
+/// # Errors
+/// [`ApiTokenError::UnknownScope`], [`ApiTokenError::NoScopes`].
+pub fn parse_scopes(texts: &[String]) -> Result<Vec<ScopeGrant>, ApiTokenError> {
     let grants: BTreeSet<ScopeGrant> = texts
         .iter()
         .map(|text| ScopeGrant::known(text))

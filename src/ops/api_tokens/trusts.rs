@@ -46,15 +46,15 @@ const MAX_ANSWER_BYTES: usize = 256 * 1024;
 /// Why a trust cannot be added or removed.
 #[derive(Debug, Error)]
 pub enum ApiTokenTrustError {
-    #[error("trust {0} not found")]
+    #[error("trust \"{0}\" not found")]
     NotFound(ApiTokenName),
-    #[error("a trust {0} already exists")]
+    #[error("trust \"{0}\" already exists")]
     NameTaken(ApiTokenName),
     #[error("the name of a trust has at most {MAX_TRUST_NAME_BYTES} bytes")]
     NameTooLong,
     #[error("invalid issuer {0:?}")]
     InvalidIssuer(String),
-    #[error("a trust needs a claim beside issuer and audience")]
+    #[error("a trust needs a claim in addition to issuer and audience")]
     NoClaims,
     #[error("a trust needs a connection")]
     NoConnections,

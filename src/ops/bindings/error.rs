@@ -13,7 +13,7 @@ const ENTITY_EXAMPLE: &str =
 /// Why an operation on bindings cannot be done.
 #[derive(Debug, Error)]
 pub enum BindingOperationError {
-    #[error("binding {name} not found")]
+    #[error("binding \"{name}\" not found")]
     NotFound { name: BindingName, suggestion: Option<String> },
     #[error("{connector} has no stream {stream:?}")]
     UnknownStream { connector: String, stream: String, suggestion: Option<String> },

@@ -55,7 +55,7 @@ async fn records(workspace: &Workspace, name: &ConnectionName, stream: &str, lim
 async fn events(workspace: &Workspace, name: &ConnectionName, kind: &str, limit: u32) -> Result<Vec<SampleInput>> {
     let events = workspace.store().await?.events();
     let connection = workspace.connection(name).await?;
-    let connector = workspace.engine.catalogue.get(name.connector())?;
+    let connector = workspace.catalogue().get(name.connector())?;
     let Some(rules) = &connector.webhook else { return Ok(Vec::new()) };
     let filter =
         EventFilter { connection: Some(connection.id), kinds: vec![kind.to_owned()], limit, ..EventFilter::default() };

@@ -176,7 +176,7 @@ async fn find(workspace: &Workspace, name: &BindingName) -> Result<Binding> {
 
 /// The text of a connector's template, which must be for the same inputs.
 fn template_text(workspace: &Workspace, origin: &BindingOrigin, name: &str) -> Result<String> {
-    let connector = workspace.engine.catalogue.get(&origin.connector)?;
+    let connector = workspace.catalogue().get(&origin.connector)?;
     let is_for = |template: &BindingTemplate| match &origin.input {
         BindingInput::Stream(stream) => template.stream.as_ref() == Some(stream),
         BindingInput::Event(event) => template.event.as_ref() == Some(event),
@@ -191,21 +191,29 @@ fn template_text(workspace: &Workspace, origin: &BindingOrigin, name: &str) -> R
 
 /// Refuses an origin that a connector does not have.
 fn ensure_origin(workspace: &Workspace, origin: &BindingOrigin) -> Result<()> {
-    let connector = workspace.engine.catalogue.get(&origin.connector)?;
+    let connector = workspace.catalogue().get(&origin.connector)?;
     let near = |name: &str, known: Vec<&str>| closest(name, known).map(str::to_owned);
     match &origin.input {
         BindingInput::Stream(stream) if !connector.streams.contains_key(stream) => {
             let suggestion = near(stream, connector.streams.keys().map(String::as_str).collect());
-            Err(BindingOperationError::UnknownStream { connector: connector.id, stream: stream.clone(), suggestion }
-                .into())
+            Err(BindingOperationError::UnknownStream {
+                connector: connector.id.clone(),
+                stream: stream.clone(),
+                suggestion,
+            }
+            .into())
         }
         // A service may leave the types of its events to its users.
         BindingInput::Event(event)
             if !connector.events.is_empty() && !connector.events.keys().any(|known| matches_type(event, known)) =>
         {
             let suggestion = near(event, connector.events.keys().map(String::as_str).collect());
-            Err(BindingOperationError::UnknownEvent { connector: connector.id, event: event.clone(), suggestion }
-                .into())
+            Err(BindingOperationError::UnknownEvent {
+                connector: connector.id.clone(),
+                event: event.clone(),
+                suggestion,
+            }
+            .into())
         }
         _ => Ok(()),
     }

@@ -32,7 +32,7 @@ const DEFAULT_OPENID_SCOPES: usize = 4;
 /// # Errors
 /// [`crate::connector::DraftError`] for an invalid id, and for what has it already.
 pub fn check_draft_id(workspace: &Workspace, id: &str, replace: bool) -> Result<()> {
-    Ok(workspace.engine.catalogue.vacant(id, replace)?)
+    Ok(workspace.catalogue().vacant(id, replace)?)
 }
 
 /// Discovers what a connector file can contain about an OAuth or OpenID server.

@@ -1,12 +1,17 @@
 //! Operations on connectors.
 
 mod draft;
+mod installed;
 
 use std::sync::Arc;
 
 use url::Url;
 
 pub use draft::{WriteDraftRequest, check_draft_id, discover_oauth2, write_draft};
+pub use installed::{
+    InstallFromUrlRequest, InstalledConnectorError, configure_installed, configured_params, install_connector_url,
+    list_installed, remove_installed, review_connector_url, show_installed,
+};
 
 use super::{Effect, Operation, OperationScope, Reach};
 use crate::api;
@@ -27,7 +32,8 @@ const fn operation(name: &'static str, effect: Effect, reach: Reach) -> Operatio
     Operation::local(name, OperationScope::Connectors, effect).reachable_by(reach)
 }
 
-/// The operations of this module. A connector decides where credentials are sent, so only the owner adds and removes them.
+/// The operations of this module. A connector decides where credentials are sent: only the owner adds connectors for all
+/// workspaces, and callers of the API add some to their own workspace, with guarded hosts.
 pub const OPERATIONS: &[Operation] = &[
     operation("connector list", Effect::Read, Reach::Agent),
     operation("connector show", Effect::Read, Reach::Agent),
@@ -38,6 +44,11 @@ pub const OPERATIONS: &[Operation] = &[
     operation("connector new", Effect::Write, Reach::Local),
     operation("connector install", Effect::Write, Reach::Local),
     operation("connector remove", Effect::Destroy, Reach::Local),
+    operation("connector review", Effect::Read, Reach::Api),
+    operation("connector install-url", Effect::Write, Reach::Api),
+    operation("connector installed", Effect::Read, Reach::Api),
+    operation("connector configure", Effect::Write, Reach::Api),
+    operation("connector uninstall", Effect::Destroy, Reach::Api),
 ];
 
 /// Lists the connectors of a category, or all.
@@ -46,17 +57,17 @@ pub const OPERATIONS: &[Operation] = &[
 /// None today; a connector that cannot be read is listed as invalid.
 pub async fn list_connectors(workspace: &Workspace, category: Option<String>) -> Result<ConnectorListView> {
     let view = |(id, source): (String, ConnectorSource)| {
-        let (name, category, description, auth) = match workspace.engine.catalogue.get(&id) {
+        let (name, category, description, auth) = match workspace.catalogue().get(&id) {
             Ok(connector) => {
                 let auth = connector.auth.keys().cloned().collect();
-                (connector.name, format_word(connector.category), connector.description, auth)
+                (connector.name.clone(), format_word(connector.category), connector.description.clone(), auth)
             }
             Err(error) => (id.clone(), "invalid".to_owned(), Error::from(error).message(), Vec::new()),
         };
         let replaces_built_in = source.replaces_built_in();
         ConnectorSummaryView { id, name, category, auth, description, source: source.as_str(), replaces_built_in }
     };
-    let mut connectors: Vec<ConnectorSummaryView> = workspace.engine.catalogue.ids().into_iter().map(view).collect();
+    let mut connectors: Vec<ConnectorSummaryView> = workspace.catalogue().ids().into_iter().map(view).collect();
     if let Some(category) = category {
         connectors.retain(|connector| connector.category == category);
     }
@@ -68,8 +79,8 @@ pub async fn list_connectors(workspace: &Workspace, category: Option<String>) ->
 /// # Errors
 /// Unknown connectors, and files that are invalid.
 pub async fn show_connector(workspace: &Workspace, id: &str) -> Result<ConnectorDetailView> {
-    let connector = workspace.engine.catalogue.get(id)?;
-    let (_, source) = workspace.engine.catalogue.text(id)?;
+    let connector = workspace.catalogue().get(id)?;
+    let (_, source) = workspace.catalogue().text(id)?;
     Ok(ConnectorDetailView::new(&connector, &source))
 }
 
@@ -78,7 +89,7 @@ pub async fn show_connector(workspace: &Workspace, id: &str) -> Result<Connector
 /// # Errors
 /// Unknown connectors.
 pub async fn show_connector_file(workspace: &Workspace, id: &str) -> Result<ConnectorFileView> {
-    let (text, source) = workspace.engine.catalogue.text(id)?;
+    let (text, source) = workspace.catalogue().text(id)?;
     Ok(ConnectorFileView { connector: id.to_owned(), source: source.as_str(), text })
 }
 
@@ -87,17 +98,19 @@ pub async fn show_connector_file(workspace: &Workspace, id: &str) -> Result<Conn
 /// # Errors
 /// [`api::ApiError::UnknownAction`] if it is neither, and those of [`show_connector`].
 pub async fn show_connector_part(workspace: &Workspace, id: &str, name: &str) -> Result<ConnectorPartView> {
-    let connector = workspace.engine.catalogue.get(id)?;
+    let connector = workspace.catalogue().get(id)?;
     if let Some(stream) = connector.streams.get(name) {
         return Ok(ConnectorPartView::Stream(StreamDetailView::new(&connector, name, stream)));
     }
     let unknown = api::find_action(&connector, name).err();
     let actions = descriptor(&connector).actions;
     match (unknown, actions.into_iter().find(|action| action.name == name)) {
-        (None, Some(action)) => Ok(ConnectorPartView::Action(ActionDetailView { connector: connector.id, action })),
+        (None, Some(action)) => {
+            Ok(ConnectorPartView::Action(ActionDetailView { connector: connector.id.clone(), action }))
+        }
         (Some(error), _) => Err(error.into()),
         (None, None) => {
-            let (connector, action) = (connector.id, name.to_owned());
+            let (connector, action) = (connector.id.clone(), name.to_owned());
             Err(api::ApiError::UnknownAction { connector, action, suggestion: None }.into())
         }
     }
@@ -108,7 +121,8 @@ pub async fn show_connector_part(workspace: &Workspace, id: &str, name: &str) ->
 /// # Errors
 /// Those of [`show_connector`].
 pub async fn describe_connector(workspace: &Workspace, id: &str) -> Result<Descriptor> {
-    Ok(descriptor(&workspace.engine.catalogue.get(id)?))
+    let connector = workspace.catalogue().get(id)?;
+    Ok(descriptor(&connector))
 }
 
 /// Finds the connectors that have all of these words.
@@ -116,15 +130,16 @@ pub async fn describe_connector(workspace: &Workspace, id: &str) -> Result<Descr
 /// # Errors
 /// None today; connectors that cannot be read are named in the view.
 pub async fn search_connectors(workspace: &Workspace, words: &[String]) -> Result<SearchResultsView> {
-    let mut connectors: Vec<Connector> = Vec::new();
+    let mut connectors: Vec<Arc<Connector>> = Vec::new();
     let mut skipped = Vec::new();
-    for (id, _) in workspace.engine.catalogue.ids() {
-        match workspace.engine.catalogue.get(&id) {
+    for (id, _) in workspace.catalogue().ids() {
+        match workspace.catalogue().get(&id) {
             Ok(connector) => connectors.push(connector),
             Err(error) => skipped.push((id, Error::from(error).message())),
         }
     }
-    let connectors = search(&connectors, words).iter().map(SearchHitView::new).collect();
+    let connectors =
+        search(connectors.iter().map(|connector| &**connector), words).iter().map(SearchHitView::new).collect();
     Ok(SearchResultsView { connectors, skipped })
 }
 
@@ -142,18 +157,20 @@ pub enum ValidateTarget {
 /// # Errors
 /// Unknown connectors.
 pub async fn validate_connectors(workspace: &Workspace, targets: Vec<ValidateTarget>) -> Result<ValidationListView> {
-    let all = || workspace.engine.catalogue.ids().into_iter().map(|(id, _)| ValidateTarget::Connector(id)).collect();
+    let all = || workspace.catalogue().ids().into_iter().map(|(id, _)| ValidateTarget::Connector(id)).collect();
     let targets: Vec<ValidateTarget> = if targets.is_empty() { all() } else { targets };
     let mut files = Vec::new();
     for target in targets {
         let (name, text) = match target {
             ValidateTarget::Text { name, text } => (name, text),
             ValidateTarget::Connector(id) => {
-                let (text, _) = workspace.engine.catalogue.text(&id)?;
+                let (text, _) = workspace.catalogue().text(&id)?;
                 (id, text)
             }
         };
-        files.push(ValidationView::new(name, validate(&text)));
+        // A large or hostile file takes time, which others do not wait for.
+        let found = blocking(move || validate(&text)).await;
+        files.push(ValidationView::new(name, found));
     }
     Ok(ValidationListView { files })
 }
@@ -163,9 +180,9 @@ pub async fn validate_connectors(workspace: &Workspace, targets: Vec<ValidateTar
 /// # Errors
 /// Unknown connectors and authentication methods.
 pub async fn setup_guide(workspace: &Workspace, id: &str, auth: Option<&str>) -> Result<SetupGuideView> {
-    let connector = workspace.engine.catalogue.get(id)?;
+    let connector = workspace.catalogue().get(id)?;
     let guide = setup(&connector, auth, workspace.engine.config.connect.port)?;
-    Ok(SetupGuideView::new(connector, guide))
+    Ok(SetupGuideView::new(&connector, guide))
 }
 
 /// Gets a document of at most `max_bytes`: a connector's file, or the description of an API.
@@ -189,7 +206,7 @@ pub struct InstallConnectorRequest {
 /// # Errors
 /// [`crate::connector::InstallError`] if it cannot be installed.
 pub async fn review_install(workspace: &Workspace, request: &InstallConnectorRequest) -> Result<InstallReviewView> {
-    let existing = workspace.engine.catalogue.check_install(&request.candidate, request.replace)?;
+    let existing = workspace.catalogue().check_install(&request.candidate, request.replace)?;
     let connections = connections_of(workspace, &request.candidate.connector.id);
     Ok(InstallReviewView::new(&request.candidate, &existing, connections.await))
 }
@@ -210,7 +227,9 @@ pub async fn install_connector(workspace: &Workspace, request: InstallConnectorR
 /// # Errors
 /// [`crate::connector::InstallError`] if it cannot be removed.
 pub async fn review_removal(workspace: &Workspace, id: &str) -> Result<ConnectorRemovalView> {
-    workspace.engine.catalogue.check_removable(id)?;
+    if !workspace.catalogue().is_of_workspace(id) {
+        workspace.catalogue().check_removable(id)?;
+    }
     let restores_built_in = BUILT_IN.iter().any(|(known, _)| *known == id);
     Ok(ConnectorRemovalView {
         connector: id.to_owned(),
@@ -224,6 +243,11 @@ pub async fn review_removal(workspace: &Workspace, id: &str) -> Result<Connector
 /// # Errors
 /// [`crate::connector::InstallError`] if it cannot be removed.
 pub async fn remove_connector(workspace: &Workspace, id: &str) -> Result<ConnectorRemovalView> {
+    if workspace.catalogue().is_of_workspace(id) {
+        let removed = remove_installed(workspace, id).await?;
+        let connections = Some(Vec::new());
+        return Ok(ConnectorRemovalView { connector: removed.connector, restores_built_in: false, connections });
+    }
     let removal = review_removal(workspace, id).await?;
     let (engine, id) = (Arc::clone(&workspace.engine), id.to_owned());
     blocking(move || engine.catalogue.remove(&id)).await?;

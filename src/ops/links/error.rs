@@ -89,8 +89,10 @@ impl Remedy for LinkOperationError {
             Self::SeveralUsers { remove, connection, .. } => Diagnostic::new(Kind::Usage, "several_users")
                 .hint(Hint::new("name the user:", remove))
                 .connection(connection),
-            Self::InvalidImport { .. } => Diagnostic::new(Kind::Usage, "invalid_import")
-                .hint(Hint::new("write JSON lines or CSV as the list has them:", "integ link list --json")),
+            Self::InvalidImport { .. } => Diagnostic::new(Kind::Usage, "invalid_import").hint(Hint::new(
+                "write JSON lines or CSV with the members that this prints:",
+                "integ link list --json",
+            )),
         }
     }
 }

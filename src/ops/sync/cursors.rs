@@ -133,7 +133,7 @@ pub async fn import_cursors(workspace: &Workspace, request: ImportCursorsRequest
         let CursorExport { connector, format_version: version, .. } = export;
         return Err(SyncOperationError::ExportMismatch { connection: name, connector, version }.into());
     }
-    let connector = workspace.engine.catalogue.get(name.connector())?;
+    let connector = workspace.catalogue().get(name.connector())?;
     for stream in &export.streams {
         find_stream(&connector, &stream.stream)?;
     }
@@ -168,7 +168,7 @@ async fn matching_partitions(
 
 /// Checks that a cursor has the form of the stream's records. A sync token is opaque: any text may be one.
 fn check_cursor(workspace: &Workspace, name: &StreamName, cursor: &str) -> Result<()> {
-    let connector = workspace.engine.catalogue.get(name.connection.connector())?;
+    let connector = workspace.catalogue().get(name.connection.connector())?;
     let (_, declared) = find_stream(&connector, &name.stream)?;
     let Some(rule) = &declared.incremental else { return Ok(()) };
     if CursorValue::parse(&rule.format, cursor).is_some() {

@@ -49,7 +49,7 @@ pub enum SyncOperationError {
     JobNotFound { id: i64 },
     #[error("job {id} is not running")]
     JobNotRunning { id: i64 },
-    #[error("{text:?} is not a schedule: {reason}")]
+    #[error("invalid schedule {text:?}: {reason}")]
     InvalidSchedule { text: String, reason: String },
     #[error("{target} has no schedule")]
     ScheduleNotFound { target: SyncTarget },

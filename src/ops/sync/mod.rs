@@ -99,7 +99,7 @@ pub(super) async fn stored_stream(workspace: &Workspace, name: &StreamName) -> R
     if let Some(stored) = workspace.store().await?.streams().find(connection.id, &name.stream).await? {
         return Ok(stored);
     }
-    let connector = workspace.engine.catalogue.get(name.connection.connector())?;
+    let connector = workspace.catalogue().get(name.connection.connector())?;
     let required = find_stream(&connector, &name.stream)?.1.required_params().map(str::to_owned).collect();
     Err(SyncOperationError::NeverSynced { stream: name.clone(), required }.into())
 }

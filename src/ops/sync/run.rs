@@ -121,7 +121,7 @@ async fn streams_by_connection(
     let mut named: BTreeMap<ConnectionName, Vec<String>> = BTreeMap::new();
     if targets.is_empty() {
         for name in workspace.connection_names().await? {
-            if workspace.engine.catalogue.get(name.connector()).is_ok_and(|connector| !connector.streams.is_empty()) {
+            if workspace.catalogue().get(name.connector()).is_ok_and(|connector| !connector.streams.is_empty()) {
                 named.insert(name, Vec::new());
             }
         }

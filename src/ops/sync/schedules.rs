@@ -23,7 +23,8 @@ pub async fn set_schedule(workspace: &Workspace, request: SetScheduleRequest) ->
     let SetScheduleRequest { target, rule, jitter_secs } = request;
     let connection = workspace.connection(&target.connection).await?;
     if let Some(stream) = &target.stream {
-        find_stream(&workspace.engine.catalogue.get(target.connection.connector())?, stream)?;
+        let connector = workspace.catalogue().get(target.connection.connector())?;
+        find_stream(&connector, stream)?;
     }
     let rule = parse_rule(&rule)?;
     let now = workspace.engine.clock.now();

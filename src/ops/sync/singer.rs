@@ -70,7 +70,7 @@ async fn send_changes(
     target: &mut impl SingerTarget,
 ) -> Result<()> {
     let store = workspace.store().await?;
-    let connector = workspace.engine.catalogue.get(request.connection.connector())?;
+    let connector = workspace.catalogue().get(request.connection.connector())?;
     let connection = workspace.connection(&request.connection).await?;
     for stored in store.streams().list(connection.id).await? {
         if !request.streams.is_empty() && !request.streams.contains(&stored.name) {

@@ -31,7 +31,7 @@ pub struct ListEventsRequest {
     pub status: Option<EventStatus>,
     /// Types or patterns such as `charge.*`; all if empty.
     pub kinds: Vec<String>,
-    /// Only those with other bodies under their delivery id.
+    /// Only those for which other bodies were received under the same delivery id.
     pub only_conflicts: bool,
     /// Only those received at this time or later.
     pub since: Option<Timestamp>,
@@ -90,7 +90,7 @@ pub async fn list_events(workspace: &Workspace, request: ListEventsRequest) -> R
 /// [`WebhookOperationError::EventNotFound`]; [`WebhookOperationError::Pruned`] if its content was removed.
 pub async fn show_event(workspace: &Workspace, id: EventId) -> Result<EventDetailView> {
     let (event, request) = find(workspace, id).await?;
-    let connector = workspace.engine.catalogue.get(event.connection.connector())?;
+    let connector = workspace.catalogue().get(event.connection.connector())?;
     let rules = rules(&connector)?;
     let headers = shown_headers(&request, rules, &secrets(workspace, &event).await);
     let payload = |raw: &RawRequest| payload(rules, &WebhookRequest::from_raw(raw), raw.batch_item.as_deref());

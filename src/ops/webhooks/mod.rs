@@ -56,7 +56,7 @@ pub const OPERATIONS: &[Operation] = &[
     local("webhook secret", Read).reachable_by(Api),
     local("webhook verify", Read).reachable_by(Api),
     local("webhook unsubscribe", Destroy).reachable_by(Api),
-    local("webhook show", Read).reachable_by(Api),
+    local("webhook show", Read).reachable_by(Agent),
     local("webhook show --body", Read).reachable_by(Api),
     local("webhook retry", Write).reachable_by(Api),
     local("webhook resolve", Destroy).reachable_by(Api),

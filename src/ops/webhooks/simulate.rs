@@ -1,5 +1,6 @@
 //! Sends events as a vendor would, signed with the receiver's secret.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -83,7 +84,7 @@ pub trait SimulationObserver {
 /// # Errors
 /// [`WebhookSettingsError::NoWebhook`].
 pub async fn list_sample_events(workspace: &Workspace, source: &ConnectionName) -> Result<SampleEventListView> {
-    let connector = workspace.engine.catalogue.get(source.connector())?;
+    let connector = workspace.catalogue().get(source.connector())?;
     rules(&connector)?;
     let sampled = connector.events.iter().filter(|(_, event)| event.sample.is_some());
     let item = |(event, known): (&String, &EventDefinition)| WebhookEventTypeView {
@@ -177,7 +178,7 @@ impl SimulationResult {
 
 /// The simulated sender: its events, keys and target.
 struct SimulationSource {
-    connector: Connector,
+    connector: Arc<Connector>,
     keys: SigningContext,
     vendor: EmulatorKeys,
     to: Url,
@@ -217,7 +218,7 @@ impl SimulationSource {
     }
 
     async fn of_connector(workspace: &Workspace, request: &SimulateEventsRequest) -> Result<Self> {
-        let connector = workspace.engine.catalogue.get(request.source.connector())?;
+        let connector = workspace.catalogue().get(request.source.connector())?;
         let seed = if workspace.has_vault() { workspace.sandbox_seed().await? } else { clock::random::<32>().to_vec() };
         let from_environment = env::secret(&env::WEBHOOK_SECRET);
         let is_known = request.secret.is_some() || from_environment.is_some();

@@ -3,6 +3,7 @@
 use futures_util::FutureExt;
 use futures_util::future::{Shared, join_all};
 use tokio::sync::watch;
+use tracing::Instrument;
 
 use super::{RunUntil, Worker, run};
 use crate::error::Result;
@@ -81,6 +82,7 @@ async fn run_workspace<'a>(
             }
             WorkerEnd { workspace: workspace.name.clone(), worker: worker.name(), result }
         }
+        .instrument(tracing::trace_span!("worker", workspace = workspace.name.as_str()))
     });
     join_all(runs).await
 }

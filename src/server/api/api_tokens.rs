@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::super::bounded::Bounded;
 use super::super::call::Call;
 use super::super::page::{CursorPage, PageQuery};
 use super::super::reply::{Created, JsonReply};
@@ -25,19 +26,30 @@ pub(super) fn routes() -> Vec<ApiRoute> {
         ApiRoute::new(
             (POST, "/v1/api-tokens"),
             "api-token create",
-            "Create an API token; its text is returned once",
+            "Create an API token; the response is the only one that contains its text",
             create,
-        ),
+        )
+        .returning_secret(),
         ApiRoute::new((GET, "/v1/api-tokens/{api_token}"), "api-token show", "Show an API token with its scopes", show),
         ApiRoute::new((PATCH, "/v1/api-tokens/{api_token}"), "api-token update", "Change an API token", update),
         ApiRoute::new(
             (DELETE, "/v1/api-tokens/{api_token}"),
             "api-token revoke",
-            "Revoke an API token and those that were created with it",
+            "Revoke an API token and the tokens that were created with it",
             revoke,
         ),
-        ApiRoute::new((POST, "/v1/api-tokens/{api_token}/rotate"), "api-token rotate", "Replace its text", rotate),
-        ApiRoute::new((GET, "/v1/api-tokens/{api_token}/usage"), "api-token usage", "Count its requests by day", usage),
+        ApiRoute::new(
+            (POST, "/v1/api-tokens/{api_token}/rotate"),
+            "api-token rotate",
+            "Replace the text of an API token",
+            rotate,
+        ),
+        ApiRoute::new(
+            (GET, "/v1/api-tokens/{api_token}/usage"),
+            "api-token usage",
+            "Count the requests of an API token by day",
+            usage,
+        ),
         ApiRoute::new(
             (GET, "/v1/api-token-scopes"),
             "api-token scopes",
@@ -49,11 +61,9 @@ pub(super) fn routes() -> Vec<ApiRoute> {
 
 async fn list(call: Call<PageQuery, Unused>) -> Result<JsonReply<CursorPage<ApiTokenView>>> {
     let PageQuery { limit, cursor } = call.query;
-    let tokens = api_tokens::list_tokens(&call.workspace, Some(&call.caller)).await?.tokens;
+    let tokens = api_tokens::list_tokens(&call.workspace, call.caller.token()).await?.tokens;
     Ok(JsonReply(CursorPage::of_list(tokens, cursor.as_ref(), limit, |token| token.id.to_string())?))
 }
-
-const DAY: u64 = 86_400;
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -61,39 +71,37 @@ struct CreateBody {
     name: String,
     /// Scopes such as `connections:read`, and groups such as `read:*`.
     scopes: Vec<String>,
-    /// The connections that it is limited to; those of the caller's token if empty.
+    /// The connections that it is limited to; those of the calling token if empty.
     #[serde(default)]
     connections: Vec<ConnectionName>,
     user: Option<UserId>,
-    #[schemars(range(min = 1, max = 1825))]
-    expires_days: Option<u16>,
-    /// After how many days its text should be replaced.
-    #[schemars(range(min = 1, max = 1825))]
-    rotate_after_days: Option<u16>,
-    /// Which of its requests need a person's approval: at least those of the caller's token that do.
+    expires_days: Option<Bounded<1, 1825>>,
+    /// Days after which a reminder to rotate it is shown.
+    rotate_after_days: Option<Bounded<1, 1825>>,
+    /// Which of its requests need a person's approval: at least those for which the calling token needs one.
     approve: Option<ApprovalPolicy>,
 }
 
 async fn create(call: Call<Unused, CreateBody>) -> Result<Created<NewApiTokenView>> {
-    let days = |days: u16| Duration::from_secs(u64::from(days) * DAY);
     let body = call.body;
+    call.caller.check_grants(&api_tokens::parse_scopes(&body.scopes)?)?;
     let request = CreateApiTokenRequest {
         name: body.name,
         user: body.user,
         scopes: body.scopes,
         connections: body.connections,
         tier: None::<RateTier>,
-        expires_in: body.expires_days.map(days),
-        rotate_after: body.rotate_after_days.map(days),
+        expires_in: body.expires_days.map(Bounded::days),
+        rotate_after: body.rotate_after_days.map(Bounded::days),
         approve: body.approve,
     };
-    let view = api_tokens::create_token(&call.workspace, request, Some(&call.caller)).await?;
+    let view = api_tokens::create_token(&call.workspace, request, call.caller.token()).await?;
     Ok(Created(format!("/v1/api-tokens/{}", view.token.id), view))
 }
 
 async fn show(call: Call<Unused, Unused>) -> Result<JsonReply<ApiTokenView>> {
     let token: String = call.path("api_token")?;
-    Ok(JsonReply(api_tokens::show_token(&call.workspace, &token, Some(&call.caller)).await?))
+    Ok(JsonReply(api_tokens::show_token(&call.workspace, &token, call.caller.token()).await?))
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -101,17 +109,20 @@ async fn show(call: Call<Unused, Unused>) -> Result<JsonReply<ApiTokenView>> {
 struct UpdateBody {
     name: Option<String>,
     enabled: Option<bool>,
-    /// A part of the scopes that it has.
+    /// New scopes, all of which it already has.
     scopes: Option<Vec<String>>,
-    /// A part of the connections that it may use.
+    /// New connections, all of which it may already use.
     connections: Option<Vec<ConnectionName>>,
-    /// Which of its requests need a person's approval: those that do now, or more.
+    /// Which of its requests need a person's approval: the current ones, or more.
     approve: Option<ApprovalPolicy>,
 }
 
 async fn update(call: Call<Unused, UpdateBody>) -> Result<JsonReply<ApiTokenView>> {
     let token = call.path("api_token")?;
     let UpdateBody { name, enabled, scopes, connections, approve } = call.body;
+    if let Some(scopes) = &scopes {
+        call.caller.check_grants(&api_tokens::parse_scopes(scopes)?)?;
+    }
     let request = UpdateApiTokenRequest {
         token,
         name,
@@ -122,28 +133,29 @@ async fn update(call: Call<Unused, UpdateBody>) -> Result<JsonReply<ApiTokenView
         rotate_after: None,
         approve,
     };
-    Ok(JsonReply(api_tokens::update_token(&call.workspace, request, Some(&call.caller)).await?))
+    Ok(JsonReply(api_tokens::update_token(&call.workspace, request, call.caller.token()).await?))
 }
 
 async fn revoke(call: Call<Unused, Unused>) -> Result<JsonReply<RevokedApiTokensView>> {
     let token: String = call.path("api_token")?;
-    Ok(JsonReply(api_tokens::revoke_token(&call.workspace, &token, Some(&call.caller)).await?))
+    Ok(JsonReply(api_tokens::revoke_token(&call.workspace, &token, call.caller.token()).await?))
 }
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RotateBody {
-    /// Seconds for which the present text is accepted as well.
-    #[serde(default)]
-    #[schemars(range(max = 604_800))]
-    grace_secs: u32,
+    /// Seconds for which the current text is still accepted; none if absent.
+    grace_secs: Option<Bounded<0, 604_800>>,
 }
 
 async fn rotate(call: Call<Unused, RotateBody>) -> Result<JsonReply<NewApiTokenView>> {
-    let token = call.path("api_token")?;
-    let grace = Duration::from_secs(call.body.grace_secs.into());
+    let token: String = call.path("api_token")?;
+    // Its new text is as good as one that is made.
+    let present = api_tokens::show_token(&call.workspace, &token, call.caller.token()).await?;
+    call.caller.check_grants(&present.scopes)?;
+    let grace = call.body.grace_secs.map_or(Duration::ZERO, Bounded::seconds);
     let request = RotateApiTokenRequest { token, grace, expires_in: None };
-    Ok(JsonReply(api_tokens::rotate_token(&call.workspace, request, Some(&call.caller)).await?))
+    Ok(JsonReply(api_tokens::rotate_token(&call.workspace, request, call.caller.token()).await?))
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -151,19 +163,18 @@ async fn rotate(call: Call<Unused, RotateBody>) -> Result<JsonReply<NewApiTokenV
 struct UsageQuery {
     /// The number of days, today included.
     #[serde(default = "month")]
-    #[schemars(range(min = 1, max = 366))]
-    days: u16,
+    days: Bounded<1, 366>,
 }
 
-fn month() -> u16 {
-    30
+fn month() -> Bounded<1, 366> {
+    Bounded::clamped(30)
 }
 
 async fn usage(call: Call<UsageQuery, Unused>) -> Result<JsonReply<ApiTokenUsageView>> {
     let token: String = call.path("api_token")?;
-    let days = Duration::from_secs(u64::from(call.query.days.clamp(1, 366) - 1) * DAY);
+    let days = call.query.days.days().saturating_sub(Bounded::<1, 1>::clamped(1).days());
     let since = call.workspace.engine.clock.now().checked_sub(days).unwrap_or(Timestamp::MIN);
-    Ok(JsonReply(api_tokens::token_usage(&call.workspace, &token, since, Some(&call.caller)).await?))
+    Ok(JsonReply(api_tokens::token_usage(&call.workspace, &token, since, call.caller.token()).await?))
 }
 
 async fn scopes(_: Call<Unused, Unused>) -> Result<JsonReply<ApiScopeListView>> {

@@ -1,4 +1,7 @@
-//! Approvals that requests of the token wait for. They are decided about at the machine of the server.
+//! Approvals that requests of tokens wait for. People decide about them: at the machine of the server, or signed in to the
+//! dashboard as approvers, who alone have these routes.
+
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -6,7 +9,7 @@ use serde::Deserialize;
 use super::super::call::Call;
 use super::super::page::{Cursor, CursorPage, Limit};
 use super::super::reply::JsonReply;
-use super::{ApiRoute, GET, Unused};
+use super::{ApiRoute, GET, POST, Unused};
 use crate::error::Result;
 use crate::model::ApprovalStatus;
 use crate::ops::approvals::{self, ListApprovalsRequest};
@@ -14,13 +17,20 @@ use crate::view::approval::{ApprovalDetailView, ApprovalView};
 
 pub(super) fn routes() -> Vec<ApiRoute> {
     vec![
-        ApiRoute::new((GET, "/v1/approvals"), "approval list", "List the approvals that were asked for", list),
+        ApiRoute::new(
+            (GET, "/v1/approvals"),
+            "approval list",
+            "List the requests that need or needed an approval",
+            list,
+        ),
         ApiRoute::new(
             (GET, "/v1/approvals/{approval}"),
             "approval show",
             "Show an approval with its status and the whole request",
             show,
         ),
+        ApiRoute::new((POST, "/v1/approvals/{approval}/grant"), "approval grant", "Allow the request", grant),
+        ApiRoute::new((POST, "/v1/approvals/{approval}/deny"), "approval deny", "Deny the request", deny),
     ]
 }
 
@@ -37,11 +47,30 @@ async fn list(call: Call<ListQuery, Unused>) -> Result<JsonReply<CursorPage<Appr
     let ListQuery { status, limit, cursor } = call.query;
     let after = cursor.map(|cursor| cursor.key()).transpose()?;
     let request = ListApprovalsRequest { status, after, limit: limit.with_next() };
-    let listed = approvals::list_approvals(&call.workspace, request, Some(&call.caller)).await?.approvals;
+    let listed = approvals::list_approvals(&call.workspace, request, call.caller.token()).await?.approvals;
     Ok(JsonReply(CursorPage::new(listed, limit, |approval| approval.approval.to_string())))
 }
 
 async fn show(call: Call<Unused, Unused>) -> Result<JsonReply<ApprovalDetailView>> {
     let id = call.path("approval")?;
-    Ok(JsonReply(approvals::show_approval(&call.workspace, &id, Some(&call.caller)).await?))
+    Ok(JsonReply(approvals::show_approval(&call.workspace, &id, call.caller.token()).await?))
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct GrantBody {
+    /// For how many seconds the same request is allowed as often as wanted; once, within a day, if absent.
+    #[schemars(range(min = 1, max = 2_592_000))]
+    window_secs: Option<u32>,
+}
+
+async fn grant(call: Call<Unused, GrantBody>) -> Result<JsonReply<ApprovalDetailView>> {
+    let id = call.path("approval")?;
+    let window = call.body.window_secs.map(|seconds| Duration::from_secs(seconds.into()));
+    Ok(JsonReply(approvals::grant_approval(&call.workspace, &id, window).await?))
+}
+
+async fn deny(call: Call<Unused, Unused>) -> Result<JsonReply<ApprovalDetailView>> {
+    let id = call.path("approval")?;
+    Ok(JsonReply(approvals::deny_approval(&call.workspace, &id).await?))
 }

@@ -23,7 +23,7 @@ pub(super) fn routes() -> Vec<ApiRoute> {
         ApiRoute::new(
             (GET, "/v1/audit-export"),
             "audit export",
-            "Export the audit log, an entry on each line, with a signed checkpoint on the last one",
+            "Export the audit log, one entry per line; the last line is a signed checkpoint",
             export,
         ),
     ]
@@ -32,9 +32,11 @@ pub(super) fn routes() -> Vec<ApiRoute> {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct ListQuery {
-    /// Only entries of this connection, also of one that was removed.
+    /// Only entries of this connection, which may have been removed.
     connection: Option<ConnectionName>,
     user: Option<UserId>,
+    /// Only entries of this API token's id or operator's name, or of a kind: `local`, `api_token`, `operator`, `worker`.
+    actor: Option<String>,
     /// The name of an operation, such as `webhook retry`.
     operation: Option<String>,
     #[schemars(with = "Option<Time>")]
@@ -45,9 +47,10 @@ struct ListQuery {
 }
 
 async fn list(call: Call<ListQuery, Unused>) -> Result<JsonReply<CursorPage<AuditEntryView>>> {
-    let ListQuery { connection, user, operation, since, limit, cursor } = call.query;
+    let ListQuery { connection, user, actor, operation, since, limit, cursor } = call.query;
     let before = cursor.map(|cursor| cursor.key().map(AuditSequence)).transpose()?;
-    let request = ListAuditRequest { connection, user, operation, since, before, limit: limit.with_next() };
+    let actor = actor.map(Into::into);
+    let request = ListAuditRequest { connection, user, actor, operation, since, before, limit: limit.with_next() };
     let entries = audit::list_entries(&call.workspace, request).await?.entries;
     Ok(JsonReply(CursorPage::new(entries, limit, |entry| entry.sequence.to_string())))
 }

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::super::bounded::Bounded;
 use super::super::call::Call;
 use super::super::page::{CursorPage, PageQuery};
 use super::super::problem::RequestError;
@@ -29,19 +30,34 @@ pub(super) fn routes() -> Vec<ApiRoute> {
         ApiRoute::new(
             (POST, "/v1/bindings/{binding}/preview"),
             "binding preview",
-            "Map some records or events, also with a changed text, without storing anything",
+            "Show how a binding, or a changed text of it, maps some records or events; stores nothing",
             preview,
         ),
-        ApiRoute::new((POST, "/v1/bindings/{binding}/test"), "binding test", "Run its examples", test),
-        ApiRoute::new((POST, "/v1/bindings/{binding}/retry"), "binding retry", "Map what failed again", retry),
+        ApiRoute::new((POST, "/v1/bindings/{binding}/test"), "binding test", "Run the examples of a binding", test),
+        ApiRoute::new(
+            (POST, "/v1/bindings/{binding}/retry"),
+            "binding retry",
+            "Retry the records and events that a binding could not map",
+            retry,
+        ),
         ApiRoute::new(
             (POST, "/v1/bindings/{binding}/push"),
             "binding push",
             "Write your entities to the service, merged with what changed there",
             push,
         ),
-        ApiRoute::new((POST, "/v1/bindings/{binding}/sync"), "binding sync", "Sync both sides of a binding once", sync),
-        ApiRoute::new((GET, "/v1/binding-conflicts"), "binding conflicts", "List the open conflicts", conflicts),
+        ApiRoute::new(
+            (POST, "/v1/bindings/{binding}/sync"),
+            "binding sync",
+            "Update both sides of a two-way binding",
+            sync,
+        ),
+        ApiRoute::new(
+            (GET, "/v1/binding-conflicts"),
+            "binding conflicts",
+            "List the open conflicts of two-way bindings",
+            conflicts,
+        ),
         ApiRoute::new(
             (POST, "/v1/bindings/{binding}/resolve"),
             "binding resolve",
@@ -70,9 +86,9 @@ async fn show(call: Call<Unused, Unused>) -> Result<JsonReply<BindingView>> {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct SetBody {
-    /// What it maps; a binding that exists keeps it.
+    /// What it maps; may be omitted for a binding that exists.
     origin: Option<BindingOrigin>,
-    /// The text of the binding; or `template`.
+    /// The text of the binding; or give `template`.
     text: Option<String>,
     /// The name of a template of the connector.
     template: Option<String>,
@@ -85,7 +101,7 @@ async fn set(call: Call<Unused, SetBody>) -> Result<JsonReply<SetBindingView>> {
         SetBody { text: None, template: Some(ref template), .. } => BindingText::Template(template.clone()),
         _ => {
             let reason = "give `text` or `template`".to_owned();
-            return Err(RequestError::Body { at: String::new(), reason }.into());
+            return Err(RequestError::Value { at: String::new(), reason }.into());
         }
     };
     let request = SetBindingRequest { name, origin: call.body.origin, text };
@@ -102,9 +118,7 @@ struct PreviewBody {
     /// A text to try instead of the stored one.
     text: Option<String>,
     connection: Option<ConnectionName>,
-    #[serde(default)]
-    #[schemars(range(min = 1, max = 100))]
-    limit: Option<u32>,
+    limit: Option<Bounded<1, 100>>,
 }
 
 async fn preview(call: Call<Unused, PreviewBody>) -> Result<JsonReply<BindingPreviewView>> {
@@ -114,7 +128,7 @@ async fn preview(call: Call<Unused, PreviewBody>) -> Result<JsonReply<BindingPre
         Some(text) => BindingChoice::Changed { name, text },
         None => BindingChoice::Stored(name),
     };
-    let request = PreviewBindingRequest { binding, connection, limit: limit.unwrap_or(5).clamp(1, 100) };
+    let request = PreviewBindingRequest { binding, connection, limit: limit.map_or(5, Bounded::get) };
     Ok(JsonReply(bindings::preview_binding(&call.workspace, request).await?))
 }
 
@@ -138,7 +152,7 @@ struct EntityOutcomesView {
 struct PushBody {
     /// Your entities: objects with the fields of the binding.
     entities: Vec<Value>,
-    /// The connection, if the binding is one of a connector.
+    /// The connection, if the binding is for all connections of a connector.
     connection: Option<ConnectionName>,
     /// Return what would change, and change nothing.
     #[serde(default)]
@@ -166,7 +180,7 @@ struct SyncBody {
     /// Compare every record, not only those that changed.
     #[serde(default)]
     full: bool,
-    /// Also take over objects that have no entity yet.
+    /// Also return objects that are not linked with an entity.
     #[serde(default)]
     with_new: bool,
     /// Return what would change, and change nothing.
@@ -211,22 +225,23 @@ struct ResolveBody {
 #[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 enum ResolutionBody {
-    /// With your values of these fields, of all if empty.
+    /// Use your values for these fields; for all if empty.
     Ours(Vec<String>),
-    /// With the service's values of these fields, of all if empty.
+    /// Use the service's values for these fields; for all if empty.
     Theirs(Vec<String>),
-    /// With another value of a field.
+    /// Use another value for a field.
     Value { field: String, value: Value },
-    /// A write whose response was lost has created this object.
+    /// The interrupted creation succeeded: this is its object.
     Created { object: String },
-    /// A write whose response was lost has created nothing, and is sent again.
+    /// The interrupted creation created nothing: send it again.
     NotCreated {},
 }
 
 async fn resolve(call: Call<Unused, ResolveBody>) -> Result<JsonReply<EntityOutcomesView>> {
     let name = binding(&call)?;
     let ResolveBody { entity, connection, resolution } = call.body;
-    let invalid = |error| RequestError::Body { at: " at entity".to_owned(), reason: crate::error::on_one_line(&error) };
+    let invalid =
+        |error| RequestError::Value { at: " at entity".to_owned(), reason: crate::error::on_one_line(&error) };
     let entity: Entity = entity.parse().map_err(invalid)?;
     let resolution = match resolution {
         ResolutionBody::Ours(fields) => Resolution::Side { side: SyncSide::Ours, fields },
@@ -252,7 +267,7 @@ async fn export(call: Call<Unused, Unused>) -> Result<JsonReply<BindingExportVie
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct ImportBody {
-    /// What `GET /v1/binding-export` returned, as text.
+    /// The response of `GET /v1/binding-export`, as text.
     text: String,
 }
 

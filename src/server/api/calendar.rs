@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::super::bounded::Bounded;
 use super::super::call::Call;
 use super::super::problem::RequestError;
 use super::super::reply::{Calendar, Created, JsonReply};
@@ -68,12 +69,15 @@ struct RangeQuery {
     from: Timestamp,
     #[schemars(with = "Time")]
     to: Timestamp,
-    /// IANA time zone of the response and of its days; UTC if absent.
+    /// IANA time zone of the response and of day boundaries; UTC if absent.
     zone: Option<String>,
-    /// Read every calendar of connections that are named without one.
+    /// Read every calendar of the connections for which no calendar is named.
     #[serde(default)]
     all_calendars: bool,
 }
+
+/// The longest range that is read: services are asked for months at a time.
+const MAX_RANGE: SignedDuration = SignedDuration::from_hours(5 * 366 * 24);
 
 fn calendar_name(text: &str) -> Result<CalendarName> {
     let (connection, id) = text.split_once('/').map_or((text, None), |(connection, id)| (connection, Some(id)));
@@ -86,12 +90,15 @@ fn zone(name: Option<&str>) -> Result<TimeZone> {
 }
 
 fn invalid(place: &str, reason: impl Into<String>) -> RequestError {
-    RequestError::Query { at: format!(" at {place}"), reason: reason.into() }
+    RequestError::Value { at: format!(" at {place}"), reason: reason.into() }
 }
 
 impl RangeQuery {
     fn query(&self) -> Result<CalendarQuery> {
         let window = Interval::new(self.from, self.to);
+        if self.to.duration_since(self.from) > MAX_RANGE {
+            return Err(invalid("to", "the range is longer than five years").into());
+        }
         Ok(CalendarQuery {
             calendars: self.calendar.iter().map(|text| calendar_name(text)).collect::<Result<_>>()?,
             every_calendar: self.all_calendars,
@@ -146,17 +153,13 @@ struct SlotsQuery {
     /// IANA time zone of the response; UTC if absent.
     zone: Option<String>,
     /// The length of a slot in seconds.
-    #[schemars(range(min = 60, max = 604_800))]
-    duration_secs: u32,
+    duration_secs: Bounded<60, 604_800>,
 }
 
 async fn slots(call: Call<SlotsQuery, Unused>) -> Result<JsonReply<SlotListView>> {
     let SlotsQuery { calendar, from, to, zone, duration_secs } = call.query;
-    if !(60..=604_800).contains(&duration_secs) {
-        return Err(invalid("duration_secs", "a slot has 60 to 604800 seconds").into());
-    }
     let query = RangeQuery { calendar, from, to, zone, all_calendars: false }.query()?;
-    let request = SlotQuery { query, length: Duration::from_secs(duration_secs.into()), hours: None };
+    let request = SlotQuery { query, length: duration_secs.seconds(), hours: None };
     Ok(JsonReply(Box::pin(calendar::list_slots(&call.workspace, request)).await?))
 }
 
@@ -220,24 +223,20 @@ struct CreateBody {
     calendar: String,
     /// `2026-12-01T09:00:00+01:00`, a local time, or a date for an event of whole days.
     start: String,
-    /// The end, or `duration_secs`.
+    /// The end; or give `duration_secs`.
     end: Option<String>,
-    duration_secs: Option<u32>,
+    duration_secs: Option<Bounded<1, 31_536_000>>,
     /// IANA time zone of local times; UTC if absent.
     zone: Option<String>,
-    /// Your entity, as `TYPE/ID`: a second request finds the event of the first.
+    /// Your entity, as `TYPE/ID`: a repeated request finds the event that the first one created.
     entity: Option<String>,
     /// An idempotency key for an event without an entity.
     event_key: Option<String>,
     details: DetailsBody,
 }
 
-fn body_error(place: &str, reason: impl Into<String>) -> RequestError {
-    RequestError::Body { at: format!(" at {place}"), reason: reason.into() }
-}
-
 fn entity(text: Option<&str>) -> Result<Option<Entity>> {
-    let parse = |text: &str| text.parse().map_err(|error| body_error("entity", crate::error::on_one_line(&error)));
+    let parse = |text: &str| text.parse().map_err(|error| invalid("entity", crate::error::on_one_line(&error)));
     Ok(text.map(parse).transpose()?)
 }
 
@@ -248,8 +247,8 @@ async fn create(call: Call<Unused, CreateBody>) -> Result<Created<ChangedEventVi
     let start = time::parse(&body.start, now, &zone)?;
     let end: EventTime = match (&body.end, body.duration_secs) {
         (Some(end), None) => time::parse(end, now, &zone)?,
-        (None, Some(seconds)) => end_after(&start, Duration::from_secs(seconds.into()))?,
-        _ => return Err(body_error("end", "give `end` or `duration_secs`").into()),
+        (None, Some(length)) => end_after(&start, length.seconds())?,
+        _ => return Err(invalid("end", "give `end` or `duration_secs`").into()),
     };
     let event = NewCalendarEvent {
         calendar: calendar_name(&body.calendar)?,
@@ -267,13 +266,13 @@ async fn create(call: Call<Unused, CreateBody>) -> Result<Created<ChangedEventVi
 struct UpdateBody {
     /// `CONNECTION` or `CONNECTION/CALENDAR`.
     calendar: String,
-    /// The event's id, or `entity`.
+    /// The event's id; or give `entity`.
     event: Option<String>,
     /// The entity that the event is linked to, as `TYPE/ID`.
     entity: Option<String>,
     start: Option<String>,
     end: Option<String>,
-    duration_secs: Option<u32>,
+    duration_secs: Option<Bounded<1, 31_536_000>>,
     /// IANA time zone of local times and of the response; UTC if absent.
     zone: Option<String>,
     /// The ETag that the event must still have.
@@ -286,7 +285,7 @@ fn selector(event: Option<String>, by_entity: Option<&str>) -> Result<EventSelec
     match (event, entity(by_entity)?) {
         (Some(id), None) => Ok(EventSelector::Id(id)),
         (None, Some(entity)) => Ok(EventSelector::Entity(entity)),
-        _ => Err(body_error("event", "give `event` or `entity`").into()),
+        _ => Err(invalid("event", "give `event` or `entity`").into()),
     }
 }
 
@@ -295,7 +294,7 @@ async fn update(call: Call<Unused, UpdateBody>) -> Result<JsonReply<ChangedEvent
     let zone = zone(body.zone.as_deref())?;
     let now = call.workspace.engine.clock.now();
     let read = |text: &Option<String>| text.as_deref().map(|text| time::parse(text, now, &zone)).transpose();
-    let length = body.duration_secs.map(|seconds| Duration::from_secs(seconds.into()));
+    let length = body.duration_secs.map(Bounded::seconds);
     let update = EventUpdate {
         calendar: calendar_name(&body.calendar)?,
         event: selector(body.event, body.entity.as_deref())?,
@@ -305,7 +304,7 @@ async fn update(call: Call<Unused, UpdateBody>) -> Result<JsonReply<ChangedEvent
         zone,
     };
     if update.time == TimeChange::default() && update.changes == EventChanges::default() {
-        return Err(RequestError::Body { at: String::new(), reason: "it changes nothing".to_owned() }.into());
+        return Err(RequestError::Value { at: String::new(), reason: "it changes nothing".to_owned() }.into());
     }
     Ok(JsonReply(Box::pin(calendar::update_event(&call.workspace, update)).await?))
 }
@@ -315,7 +314,7 @@ async fn update(call: Call<Unused, UpdateBody>) -> Result<JsonReply<ChangedEvent
 struct DeleteQuery {
     /// `CONNECTION` or `CONNECTION/CALENDAR`.
     calendar: String,
-    /// The event's id, or `entity`.
+    /// The event's id; or give `entity`.
     event: Option<String>,
     /// The entity that the event is linked to, as `TYPE/ID`.
     entity: Option<String>,

@@ -1,32 +1,25 @@
-//! Connections: their status, tests, tokens, and calls to their services.
+//! Connections: their status, tests and tokens.
 
-use std::ops::ControlFlow;
-use std::sync::Arc;
-use std::time::Duration;
-
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use indexmap::IndexMap;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde::Deserialize;
 
+use super::super::bounded::Bounded;
 use super::super::call::Call;
 use super::super::page::{Cursor, CursorPage, Limit};
 use super::super::problem::RequestError;
 use super::super::reply::JsonReply;
 use super::{ApiRoute, DELETE, GET, PATCH, POST, Unused};
-use crate::connector::HttpMethod;
 use crate::error::Result;
-use crate::health::{ConnectionStatus, StatusSummary};
+use crate::health::ConnectionStatus;
 use crate::model::UserId;
-use crate::ops::Effect;
-use crate::ops::calls::{self, CallActionRequest, CallPathRequest};
-use crate::ops::connections::{self, DisconnectRequest, RefreshRequest, RenameRequest, StatusRequest, TestRequest};
+use crate::ops::connections::{
+    self, DisconnectRequest, ListConnectionsRequest, RefreshRequest, RenameRequest, StatusRequest, TestRequest,
+};
 use crate::ops::tokens::{self, TokenRequest};
-use crate::view::call::{ActionListView, CallResultView, RequestPreviewView};
-use crate::view::connection::{ConnectionView, DisconnectView, RefreshListView, RenameView, TestListView};
-use crate::view::token::TokenView;
+use crate::view::connection::{
+    ConnectionView, DisconnectView, RefreshListView, RenameView, StatusCountView, StatusView, TestListView,
+};
+use crate::view::token::{CredentialHeaderListView, CredentialView, IdTokenView, TokenView};
 
 pub(super) fn routes() -> Vec<ApiRoute> {
     vec![
@@ -40,42 +33,49 @@ pub(super) fn routes() -> Vec<ApiRoute> {
             "Revoke a connection's grant, and delete the connection with everything that belongs to it",
             disconnect,
         ),
-        ApiRoute::new((POST, "/v1/connections/{connection}/test"), "test", "Ask the service whether it works", test),
-        ApiRoute::new((POST, "/v1/connections/{connection}/refresh"), "refresh", "Refresh its token", refresh),
+        ApiRoute::new(
+            (POST, "/v1/connections/{connection}/test"),
+            "test",
+            "Check with the service that a connection works",
+            test,
+        ),
+        ApiRoute::new(
+            (POST, "/v1/connections/{connection}/refresh"),
+            "refresh",
+            "Refresh the token of a connection",
+            refresh,
+        ),
         ApiRoute::new(
             (POST, "/v1/connections/{connection}/token"),
             "token",
             "Return a valid access token, refreshing it first if needed",
             token,
         ),
-        ApiRoute::new((GET, "/v1/connections/{connection}/actions"), "call", "List its actions", actions),
         ApiRoute::new(
-            (POST, "/v1/connections/{connection}/actions/{action}"),
-            "call",
-            "Call an action of its service",
-            call_action,
-        )
-        .with_effect(call_effect),
+            (POST, "/v1/connections/{connection}/token-headers"),
+            "token",
+            "Return the headers that carry its credential",
+            token_headers,
+        ),
+        ApiRoute::new((POST, "/v1/connections/{connection}/id-token"), "token", "Return its ID token", id_token),
         ApiRoute::new(
-            (POST, "/v1/connections/{connection}/action-previews/{action}"),
-            "call",
-            "Return the request of an action without sending it",
-            preview_action,
-        )
-        .with_effect(|_: Call<Unused, ActionBody>| async { Ok(Effect::Read) }),
-        ApiRoute::new((POST, "/v1/connections/{connection}/request"), "api", "Send a request to its API", request)
-            .with_effect(request_effect),
+            (POST, "/v1/connections/{connection}/credential"),
+            "token",
+            "Return its whole credential, for the environment of a program",
+            credential,
+        ),
     ]
 }
 
-async fn status(call: Call<Unused, Unused>) -> Result<JsonReply<StatusSummary>> {
-    Ok(JsonReply(connections::status(&call.workspace, StatusRequest::default()).await?.summary))
+async fn status(call: Call<Unused, Unused>) -> Result<JsonReply<StatusCountView>> {
+    let StatusView { workspace, summary, .. } = connections::status(&call.workspace, StatusRequest::default()).await?;
+    Ok(JsonReply(StatusCountView { workspace, summary }))
 }
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct ListQuery {
-    /// Only those of this user of yours.
+    /// Only those of this user.
     user: Option<UserId>,
     /// Only those of this connector.
     connector: Option<String>,
@@ -87,13 +87,11 @@ struct ListQuery {
 
 async fn list(call: Call<ListQuery, Unused>) -> Result<JsonReply<CursorPage<ConnectionView>>> {
     let ListQuery { user, connector, status, limit, cursor } = call.query;
-    let request = StatusRequest { user, ..StatusRequest::default() };
-    let mut found = connections::status(&call.workspace, request).await?.connections;
-    found.retain(|view| {
-        connector.as_ref().is_none_or(|wanted| view.connector == *wanted)
-            && status.is_none_or(|wanted| view.status == wanted)
-    });
-    Ok(JsonReply(CursorPage::of_list(found, cursor.as_ref(), limit, |view| view.connection.to_string())?))
+    let after = cursor.map(|cursor| cursor.key()).transpose()?;
+    let most = usize::try_from(limit.with_next()).unwrap_or(usize::MAX);
+    let request = ListConnectionsRequest { user, connector, status, after, limit: most };
+    let found = connections::list(&call.workspace, request).await?;
+    Ok(JsonReply(CursorPage::new(found, limit, |view| view.connection.to_string())))
 }
 
 async fn show(call: Call<Unused, Unused>) -> Result<JsonReply<ConnectionView>> {
@@ -117,7 +115,7 @@ async fn rename(call: Call<Unused, RenameBody>) -> Result<JsonReply<RenameView>>
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct DisconnectQuery {
-    /// Forget the connection without revoking its grant.
+    /// Remove the connection without revoking its grant.
     #[serde(default)]
     local: bool,
 }
@@ -149,116 +147,31 @@ async fn refresh(call: Call<Unused, Unused>) -> Result<JsonReply<RefreshListView
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct TokenBody {
-    /// Seconds that it must still be valid for.
-    #[schemars(range(max = 31_536_000))]
-    min_ttl: Option<u32>,
+    /// Minimum number of seconds for which it must still be valid.
+    min_ttl: Option<Bounded<0, { u32::MAX }>>,
 }
 
 async fn token(call: Call<Unused, TokenBody>) -> Result<JsonReply<TokenView>> {
-    let min_ttl = call.body.min_ttl.map(|seconds| Duration::from_secs(seconds.into()));
-    let request = TokenRequest { connection: call.connection()?, min_ttl };
+    let request = token_request(&call)?;
     Ok(JsonReply(Box::pin(tokens::token(&call.workspace, request)).await?))
 }
 
-async fn actions(call: Call<Unused, Unused>) -> Result<JsonReply<ActionListView>> {
-    Ok(JsonReply(calls::list_actions(&call.workspace, call.connection()?).await?))
+fn token_request(call: &Call<Unused, TokenBody>) -> Result<TokenRequest> {
+    let min_ttl = call.body.min_ttl.map(Bounded::seconds);
+    Ok(TokenRequest { connection: call.connection()?, min_ttl })
 }
 
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct ActionBody {
-    /// Parameters by name, as `GET /v1/connections/{connection}/actions` lists them.
-    #[serde(default)]
-    #[schemars(with = "std::collections::BTreeMap<String, Value>")]
-    input: IndexMap<String, Value>,
-    /// For actions of services that take one.
-    idempotency_key: Option<String>,
+async fn token_headers(call: Call<Unused, TokenBody>) -> Result<JsonReply<CredentialHeaderListView>> {
+    let request = token_request(&call)?;
+    Ok(JsonReply(Box::pin(tokens::token_headers(&call.workspace, request)).await?.into()))
 }
 
-fn action_request(call: &Call<Unused, ActionBody>) -> Result<CallActionRequest> {
-    Ok(CallActionRequest {
-        connection: call.connection()?,
-        action: call.path("action")?,
-        input: call.body.input.clone().into_iter().collect(),
-        idempotency_key: call.body.idempotency_key.clone(),
-    })
+async fn id_token(call: Call<Unused, TokenBody>) -> Result<JsonReply<IdTokenView>> {
+    let request = token_request(&call)?;
+    Ok(JsonReply(IdTokenView { id_token: Box::pin(tokens::id_token(&call.workspace, request)).await? }))
 }
 
-async fn call_action(call: Call<Unused, ActionBody>) -> Result<JsonReply<CallResultView>> {
-    let request = action_request(&call)?;
-    Ok(JsonReply(Box::pin(calls::call_action(&call.workspace, request)).await?))
-}
-
-async fn call_effect(call: Call<Unused, ActionBody>) -> Result<Effect> {
-    let action: String = call.path("action")?;
-    calls::action_effect(&call.workspace, call.connection()?, &action).await
-}
-
-async fn preview_action(call: Call<Unused, ActionBody>) -> Result<JsonReply<RequestPreviewView>> {
-    let request = action_request(&call)?;
-    Ok(JsonReply(Box::pin(calls::preview_action(&call.workspace, request)).await?))
-}
-
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct RequestBody {
-    method: Option<HttpMethod>,
-    /// A path of the API, or a whole URL of one of its hosts.
-    path: String,
-    /// Members of the JSON or form that is sent, or of the query where there is a body or the method has none.
-    #[serde(default)]
-    fields: Map<String, Value>,
-    /// A body as it is.
-    body: Option<Value>,
-    /// Headers beside the connection's own.
-    #[serde(default)]
-    headers: std::collections::BTreeMap<String, String>,
-    idempotency_key: Option<String>,
-}
-
-/// A service's response.
-#[derive(JsonSchema, Serialize)]
-struct ServiceResponseView {
-    status: u16,
-    headers: Vec<(String, String)>,
-    /// The body, if it is JSON.
-    json: Option<Value>,
-    /// The body in base64, if it is not.
-    body_base64: Option<String>,
-}
-
-fn path_request(call: Call<Unused, RequestBody>) -> Result<CallPathRequest> {
-    let connection = call.connection()?;
-    let RequestBody { method, path, fields, body, headers, idempotency_key } = call.body;
-    Ok(CallPathRequest {
-        connection,
-        method,
-        path,
-        fields,
-        body: body.map(|body| body.to_string().into_bytes()),
-        headers: headers.into_iter().collect(),
-        idempotency_key,
-        paginate: false,
-    })
-}
-
-async fn request_effect(call: Call<Unused, RequestBody>) -> Result<Effect> {
-    Ok(path_request(call)?.effective_method().effect())
-}
-
-async fn request(call: Call<Unused, RequestBody>) -> Result<JsonReply<ServiceResponseView>> {
-    let workspace = Arc::clone(&call.workspace);
-    let mut view = None;
-    Box::pin(calls::call_path(&workspace, path_request(call)?, |response| {
-        let json = serde_json::from_slice(&response.body).ok();
-        view = Some(ServiceResponseView {
-            status: response.status,
-            headers: response.headers().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
-            body_base64: json.is_none().then(|| STANDARD.encode(&response.body)),
-            json,
-        });
-        Ok(ControlFlow::Break(()))
-    }))
-    .await?;
-    view.map(JsonReply).ok_or_else(|| RequestError::UnknownPath.into())
+async fn credential(call: Call<Unused, TokenBody>) -> Result<JsonReply<CredentialView>> {
+    let request = token_request(&call)?;
+    Ok(JsonReply(Box::pin(tokens::credential(&call.workspace, request)).await?))
 }

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::super::bounded::Bounded;
 use super::super::call::Call;
 use super::super::page::{CursorPage, Limit};
 use super::super::problem::RequestError;
@@ -26,8 +27,13 @@ pub(super) fn routes() -> Vec<ApiRoute> {
             "Return what users allow, and what is missing",
             status,
         ),
-        ApiRoute::new((GET, "/v1/users"), "user list", "List your users who have something here", user_list),
-        ApiRoute::new((GET, "/v1/users/{user}"), "user show", "Show what a user has here", user_show),
+        ApiRoute::new(
+            (GET, "/v1/users"),
+            "user list",
+            "List your users with their numbers of connections, links and consents",
+            user_list,
+        ),
+        ApiRoute::new((GET, "/v1/users/{user}"), "user show", "Show what belongs to a user", user_show),
         ApiRoute::new(
             (DELETE, "/v1/users/{user}"),
             "user delete",
@@ -52,7 +58,7 @@ where
     T::Err: std::error::Error + 'static,
 {
     let invalid =
-        |error: T::Err| RequestError::Body { at: format!(" at {place}"), reason: crate::error::on_one_line(&error) };
+        |error: T::Err| RequestError::Value { at: format!(" at {place}"), reason: crate::error::on_one_line(&error) };
     Ok(text.map(|text| text.parse().map_err(invalid)).transpose()?)
 }
 
@@ -72,10 +78,10 @@ struct GrantBody {
     purpose: String,
     #[serde(default, rename = "type")]
     kind: ConsentTypeBody,
-    /// A connection such as `slack@work`, `connector:slack`, or `TYPE:ID`; everything of the user's if absent.
+    /// A connection such as `slack@work`, `connector:slack`, or `TYPE:ID`; all data of the user if absent.
     resource: Option<String>,
     /// The setting `consents.policy_version` if absent.
-    policy_version: Option<u32>,
+    policy_version: Option<Bounded<0, { u32::MAX }>>,
     description: Option<String>,
 }
 
@@ -104,6 +110,7 @@ async fn grant(call: Call<Unused, GrantBody>) -> Result<Created<GrantedConsentVi
     let GrantBody { user, purpose, kind, resource, policy_version, description } = call.body;
     let purpose: ConsentPurpose = purpose.parse()?;
     let resource: Option<ConsentResource> = resource.map(|text| text.parse()).transpose()?;
+    let policy_version = policy_version.map(Bounded::get);
     let request = GrantConsentRequest { user, purpose, kind: kind.into(), resource, policy_version, description };
     let view = consents::grant_consent(&call.workspace, request).await?;
     Ok(Created("/v1/consents".to_owned(), view))
@@ -136,7 +143,7 @@ async fn user_show(call: Call<Unused, Unused>) -> Result<JsonReply<UserDetailVie
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct DeleteQuery {
-    /// Erase connections as well whose grants cannot be revoked.
+    /// Also erase connections whose grants cannot be revoked.
     #[serde(default)]
     force: bool,
 }

@@ -8,12 +8,14 @@ use serde::Deserialize;
 use serde_json::Value;
 use url::Url;
 
+use super::super::bounded::Bounded;
 use super::super::call::Call;
 use super::super::page::{Cursor, CursorPage, Limit, PageQuery};
+use super::super::problem::RequestError;
 use super::super::reply::{Created, JsonReply, NoContent};
 use super::{ApiRoute, DELETE, GET, PATCH, POST, Unused};
 use crate::endpoint::{EndpointChange, RetryFilter};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::{
     BackoffPolicy, Budget, DeliveryFilter, DeliveryId, DeliveryStatus, EndpointId, EventPattern, EventType,
 };
@@ -34,17 +36,27 @@ pub(super) fn routes() -> Vec<ApiRoute> {
         ApiRoute::new((GET, "/v1/endpoints/{endpoint}"), "endpoint show", "Show an endpoint", show),
         ApiRoute::new((PATCH, "/v1/endpoints/{endpoint}"), "endpoint update", "Change an endpoint", update),
         ApiRoute::new((DELETE, "/v1/endpoints/{endpoint}"), "endpoint remove", "Remove an endpoint", remove),
-        ApiRoute::new((POST, "/v1/endpoints/{endpoint}/rotate"), "endpoint rotate", "Replace its secret", rotate),
+        ApiRoute::new(
+            (POST, "/v1/endpoints/{endpoint}/rotate"),
+            "endpoint rotate",
+            "Replace the signing secret of an endpoint",
+            rotate,
+        ),
         ApiRoute::new((POST, "/v1/endpoints/{endpoint}/enable"), "endpoint enable", "Enable an endpoint", enable),
         ApiRoute::new((POST, "/v1/endpoints/{endpoint}/disable"), "endpoint disable", "Disable an endpoint", disable),
-        ApiRoute::new((POST, "/v1/messages"), "endpoint send", "Send a message to the endpoints", send),
+        ApiRoute::new(
+            (POST, "/v1/messages"),
+            "endpoint send",
+            "Send a message to every endpoint subscribed to its type",
+            send,
+        ),
         ApiRoute::new((GET, "/v1/deliveries"), "endpoint deliveries", "List deliveries, the newest first", deliveries),
         ApiRoute::new((GET, "/v1/deliveries/{delivery}"), "endpoint deliveries", "Show a delivery", delivery),
-        ApiRoute::new((POST, "/v1/deliveries/{delivery}/retry"), "endpoint retry", "Deliver again", retry),
+        ApiRoute::new((POST, "/v1/deliveries/{delivery}/retry"), "endpoint retry", "Retry a delivery", retry),
         ApiRoute::new(
             (POST, "/v1/delivery-retries"),
             "endpoint retry",
-            "Deliver again what failed since a time",
+            "Retry the deliveries that have failed since a time",
             retry_failed,
         ),
         ApiRoute::new((GET, "/v1/event-types"), "endpoint event list", "List your event types", event_types),
@@ -73,45 +85,62 @@ async fn list(call: Call<PageQuery, Unused>) -> Result<JsonReply<CursorPage<Endp
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct SettingsBody {
-    /// https.
-    #[schemars(with = "Option<String>")]
-    url: Option<Url>,
+    /// An https URL.
+    url: Option<String>,
     /// Event types or patterns; all if empty.
     events: Option<Vec<EventPattern>>,
     description: Option<String>,
     backoff: Option<BackoffPolicy>,
-    #[schemars(range(min = 1, max = 50))]
-    max_attempts: Option<u32>,
-    /// Seconds after which a message is not delivered any more.
-    #[schemars(range(min = 1, max = 2_592_000))]
-    ttl_secs: Option<u32>,
-    #[schemars(range(min = 1, max = 60))]
-    timeout_secs: Option<u32>,
-    rate: Option<Budget>,
+    max_attempts: Option<Bounded<1, 50>>,
+    /// Seconds after which integ stops trying to deliver a message.
+    ttl_secs: Option<Bounded<1, 2_592_000>>,
+    timeout_secs: Option<Bounded<1, 60>>,
+    rate: Option<RateBody>,
 }
 
-impl From<SettingsBody> for EndpointChange {
-    fn from(body: SettingsBody) -> Self {
-        let secs = |seconds: u32| Duration::from_secs(seconds.into());
-        Self {
-            url: body.url,
+/// At most so many requests in so many seconds.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct RateBody {
+    units: Bounded<1, 1_000_000>,
+    secs: Bounded<1, 86_400>,
+    /// Requests that may be sent at once; all of them if absent.
+    burst: Option<Bounded<1, 1_000_000>>,
+}
+
+impl From<RateBody> for Budget {
+    fn from(rate: RateBody) -> Self {
+        Self { units: rate.units.get(), secs: rate.secs.get(), burst: rate.burst.map(Bounded::get) }
+    }
+}
+
+fn endpoint_url(text: &str) -> Result<Url> {
+    let invalid = |error: url::ParseError| RequestError::Value { at: " at url".to_owned(), reason: error.to_string() };
+    Ok(text.parse().map_err(invalid)?)
+}
+
+impl TryFrom<SettingsBody> for EndpointChange {
+    type Error = Error;
+
+    fn try_from(body: SettingsBody) -> Result<Self> {
+        Ok(Self {
+            url: body.url.as_deref().map(endpoint_url).transpose()?,
             events: body.events,
             description: body.description,
             policy: body.backoff,
-            max_attempts: body.max_attempts,
-            ttl: body.ttl_secs.map(secs),
-            timeout: body.timeout_secs.map(secs),
-            rate: body.rate,
-        }
+            max_attempts: body.max_attempts.map(Bounded::get),
+            ttl: body.ttl_secs.map(Bounded::seconds),
+            timeout: body.timeout_secs.map(Bounded::seconds),
+            rate: body.rate.map(Budget::from),
+        })
     }
 }
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct AddBody {
-    /// https.
-    #[schemars(with = "String")]
-    url: Url,
+    /// An https URL.
+    url: String,
     /// Event types or patterns; all if absent.
     events: Option<Vec<EventPattern>>,
     description: Option<String>,
@@ -120,6 +149,7 @@ struct AddBody {
 async fn add(call: Call<Unused, AddBody>) -> Result<Created<EndpointDetailView>> {
     let AddBody { url, events, description } = call.body;
     let settings = EndpointChange { events, description, ..EndpointChange::default() };
+    let url = endpoint_url(&url)?;
     let view = endpoints::add_endpoint(&call.workspace, AddEndpointRequest { url, settings }).await?;
     Ok(Created(format!("/v1/endpoints/{}", view.endpoint.endpoint), view))
 }
@@ -134,7 +164,7 @@ async fn show(call: Call<Unused, Unused>) -> Result<JsonReply<EndpointDetailView
 
 async fn update(call: Call<Unused, SettingsBody>) -> Result<JsonReply<EndpointDetailView>> {
     let id = endpoint_id(&call)?;
-    let request = UpdateEndpointRequest { id, change: call.body.into() };
+    let request = UpdateEndpointRequest { id, change: call.body.try_into()? };
     Ok(JsonReply(endpoints::update_endpoint(&call.workspace, request).await?))
 }
 
@@ -146,15 +176,13 @@ async fn remove(call: Call<Unused, Unused>) -> Result<NoContent> {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RotateBody {
-    /// Seconds for which both secrets sign.
-    #[serde(default)]
-    #[schemars(range(max = 604_800))]
-    overlap_secs: u32,
+    /// Seconds for which messages are also signed with the previous secret; none if absent.
+    overlap_secs: Option<Bounded<0, 604_800>>,
 }
 
 async fn rotate(call: Call<Unused, RotateBody>) -> Result<JsonReply<EndpointDetailView>> {
     let id = endpoint_id(&call)?;
-    let request = RotateSecretRequest { id, overlap: Duration::from_secs(call.body.overlap_secs.into()) };
+    let request = RotateSecretRequest { id, overlap: call.body.overlap_secs.map_or(Duration::ZERO, Bounded::seconds) };
     Ok(JsonReply(endpoints::rotate_endpoint_secret(&call.workspace, request).await?))
 }
 
@@ -173,9 +201,9 @@ struct MessageBody {
     kind: EventType,
     #[serde(default)]
     data: Value,
-    /// An id of your own: a message with the same id is sent once.
+    /// An id of your own: a message with the same id is sent only once.
     id: Option<String>,
-    /// Only to this endpoint.
+    /// Send it to this endpoint only.
     endpoint: Option<EndpointId>,
 }
 

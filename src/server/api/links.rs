@@ -28,7 +28,7 @@ pub(super) fn routes() -> Vec<ApiRoute> {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct ListQuery {
-    /// Only those of this user of yours.
+    /// Only those of this user.
     user: Option<UserId>,
     /// Only those of entities of this type.
     entity_type: Option<String>,
@@ -49,7 +49,7 @@ async fn list(call: Call<ListQuery, Unused>) -> Result<JsonReply<CursorPage<Link
 }
 
 fn entity(text: &str) -> Result<Entity> {
-    let invalid = |reason: String| RequestError::Body { at: " at entity".to_owned(), reason };
+    let invalid = |reason: String| RequestError::Value { at: " at entity".to_owned(), reason };
     text.parse().map_err(|error| invalid(crate::error::on_one_line(&error)).into())
 }
 
@@ -111,7 +111,7 @@ async fn find(call: Call<FindQuery, Unused>) -> Result<JsonReply<LinkListView>> 
         }
         _ => {
             let reason = "name `entity`, or `connection`, `resource` and `object`".to_owned();
-            return Err(RequestError::Query { at: String::new(), reason }.into());
+            return Err(RequestError::Value { at: String::new(), reason }.into());
         }
     };
     Ok(JsonReply(links::find_links(&call.workspace, FindLinksRequest { user: call.query.user, side }).await?))

@@ -6,6 +6,7 @@ mod approvals;
 mod audit;
 mod bindings;
 mod calendar;
+mod calls;
 mod connections;
 mod connectors;
 mod consents;
@@ -32,6 +33,7 @@ pub(super) fn routes() -> Vec<ApiRoute> {
     [
         connectors::routes(),
         connections::routes(),
+        calls::routes(),
         sync::routes(),
         webhooks::routes(),
         events::routes(),

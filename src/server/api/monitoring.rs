@@ -1,4 +1,4 @@
-//! Metrics and logs.
+//! Metrics, alerts and logs.
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -10,8 +10,10 @@ use super::super::reply::{JsonReply, PrometheusText};
 use super::{ApiRoute, GET, Unused};
 use crate::error::Result;
 use crate::model::ConnectionName;
+use crate::ops::alerts::{ListAlertsRequest, list_alerts};
 use crate::ops::logs::{self, ListLogsRequest};
 use crate::ops::metrics::{connection_metrics, workspace_metrics};
+use crate::view::alert::AlertListView;
 use crate::view::log::LogEntryView;
 use crate::view::metrics::{ConnectionMetricsView, WorkspaceMetricsView};
 use crate::view::prometheus::exposition;
@@ -27,6 +29,7 @@ pub(super) fn routes() -> Vec<ApiRoute> {
             "Return the metrics of a connection",
             metrics_of_connection,
         ),
+        ApiRoute::new((GET, "/v1/alerts"), "alert list", "List what fails, waits too long or expires soon", alerts),
         ApiRoute::new((GET, "/v1/logs"), "logs", "List the log of the workspace, the newest entry first", list),
         ApiRoute::new(
             (GET, "/v1/connections/{connection}/logs"),
@@ -44,7 +47,7 @@ async fn prometheus(call: Call<Unused, Unused>) -> Result<PrometheusText> {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct MetricsQuery {
-    /// The beginning of the time that counts are of; a day ago if absent.
+    /// Start of the time to count; a day ago if absent.
     #[schemars(with = "Option<Time>")]
     since: Option<Timestamp>,
 }
@@ -55,6 +58,11 @@ async fn metrics(call: Call<MetricsQuery, Unused>) -> Result<JsonReply<Workspace
 
 async fn metrics_of_connection(call: Call<MetricsQuery, Unused>) -> Result<JsonReply<ConnectionMetricsView>> {
     Ok(JsonReply(connection_metrics(&call.workspace, &call.connection()?, call.query.since).await?))
+}
+
+async fn alerts(call: Call<Unused, Unused>) -> Result<JsonReply<AlertListView>> {
+    let request = ListAlertsRequest { has_api_tokens: call.caller.token().is_none() };
+    Ok(JsonReply(list_alerts(&call.workspace, request).await?))
 }
 
 #[derive(Deserialize, JsonSchema)]

@@ -1,12 +1,11 @@
 //! Sign-ins that are started here and finished by a browser, and connect links for other people.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
-use url::Url;
 
+use super::super::bounded::Bounded;
 use super::super::call::Call;
 use super::super::reply::{Created, JsonReply};
 use super::{ApiRoute, DELETE, GET, POST, Unused};
@@ -22,7 +21,7 @@ pub(super) fn routes() -> Vec<ApiRoute> {
         ApiRoute::new(
             (POST, "/v1/connections"),
             "connect start",
-            "Start to connect an account: returns the page to open in a browser, or the connection if no person is needed",
+            "Start connecting an account: returns the page to open in a browser, or the connection if nobody has to sign in",
             start,
         ),
         ApiRoute::new((GET, "/v1/sign-ins/{sign_in}"), "connect show", "Show a sign-in and how it ended", show),
@@ -30,9 +29,10 @@ pub(super) fn routes() -> Vec<ApiRoute> {
         ApiRoute::new(
             (POST, "/v1/connect-links"),
             "connect-link create",
-            "Create a link with which somebody else connects an account",
+            "Create a link with which someone else connects an account",
             create_link,
-        ),
+        )
+        .returning_secret(),
         ApiRoute::new(
             (DELETE, "/v1/connect-links/{connect_link}"),
             "connect-link revoke",
@@ -67,11 +67,11 @@ async fn list_links(call: Call<Unused, Unused>) -> Result<JsonReply<ConnectLinkL
 #[serde(deny_unknown_fields)]
 struct LinkBody {
     connector: String,
-    /// The connection's account name; after the user or the account if absent.
+    /// The account's name in the connection; derived from the user or the account if absent.
     account: Option<String>,
     /// The authentication method; the connector's first if absent.
     auth: Option<String>,
-    /// In place of the connector's defaults.
+    /// Scopes to request, instead of the connector's defaults.
     #[serde(default)]
     scopes: Vec<String>,
     /// Values that are not secret, such as a subdomain.
@@ -82,19 +82,18 @@ struct LinkBody {
     /// Use the built-in emulation of the service.
     #[serde(default)]
     is_sandbox: bool,
-    /// Open in a window that a connect button opened: it reports the result to the return address's origin, and closes.
+    /// For a pop-up window of your page: it reports the result to the origin of `return_to`, and closes.
     #[serde(default)]
     popup: bool,
     /// Where the browser goes afterwards: an address of an origin in `serve.return_origins`.
-    #[schemars(with = "Option<String>")]
-    return_to: Option<Url>,
-    /// For how many seconds it is valid; a day if absent.
-    #[schemars(range(min = 60, max = 604_800))]
-    lifetime_secs: Option<u32>,
+    return_to: Option<String>,
+    /// Seconds for which it is valid; a day if absent.
+    lifetime_secs: Option<Bounded<60, 604_800>>,
 }
 
 async fn create_link(call: Call<Unused, LinkBody>) -> Result<Created<NewConnectLinkView>> {
     let body = call.body;
+    let return_to = body.return_to.as_deref().map(sign_ins::parse_return_to).transpose()?;
     let request = CreateConnectLinkRequest {
         connector: body.connector,
         account: body.account,
@@ -104,8 +103,8 @@ async fn create_link(call: Call<Unused, LinkBody>) -> Result<Created<NewConnectL
         user: body.user,
         is_sandbox: body.is_sandbox,
         display: if body.popup { ConnectLinkMode::Popup } else { ConnectLinkMode::Redirect },
-        return_to: body.return_to,
-        lifetime: body.lifetime_secs.map(|seconds| Duration::from_secs(seconds.into())),
+        return_to,
+        lifetime: body.lifetime_secs.map(Bounded::seconds),
         is_guarded: true,
     };
     let view = connect_links::create(&call.workspace, request).await?;

@@ -8,12 +8,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::super::bounded::Bounded;
 use super::super::call::Call;
 use super::super::page::{Cursor, CursorPage, Limit, PageQuery};
-use super::super::reply::{Accepted, JsonReply, NoContent};
+use super::super::reply::{Accepted, JsonReply, NoContent, Octets};
 use super::{ApiRoute, DELETE, GET, POST, PUT, Unused};
 use crate::error::Result;
-use crate::export::ExportedRecord;
+use crate::export::{ExportedRecord, RecordFormat};
 use crate::model::{BindingName, ConnectionName, JobId, StreamParams, UserId};
 use crate::ops::sync::{
     self, ClearCursorsRequest, CursorListRequest, ImportCursorsRequest, JobListRequest, NewCursor, RecordSelection,
@@ -42,6 +43,12 @@ pub(super) fn routes() -> Vec<ApiRoute> {
             "Read the records of a stream, or what has changed since a version or a time",
             records,
         ),
+        ApiRoute::new(
+            (GET, "/v1/connections/{connection}/streams/{stream}/file"),
+            "records",
+            "Return the records of a stream as a file",
+            file,
+        ),
         ApiRoute::new((POST, "/v1/connections/{connection}/sync"), "sync", "Sync streams of a connection", start),
         ApiRoute::new(
             (POST, "/v1/connections/{connection}/sync-plan"),
@@ -49,10 +56,10 @@ pub(super) fn routes() -> Vec<ApiRoute> {
             "Return what a sync would do",
             plan,
         ),
-        ApiRoute::new((GET, "/v1/jobs"), "job list", "List syncs, the newest first", jobs),
-        ApiRoute::new((GET, "/v1/jobs/{job}"), "job show", "Show a sync", job),
-        ApiRoute::new((POST, "/v1/jobs/{job}/retry"), "job retry", "Run a sync again", retry),
-        ApiRoute::new((POST, "/v1/jobs/{job}/cancel"), "job cancel", "Cancel a running sync", cancel),
+        ApiRoute::new((GET, "/v1/jobs"), "job list", "List sync jobs, the newest first", jobs),
+        ApiRoute::new((GET, "/v1/jobs/{job}"), "job show", "Show a sync job", job),
+        ApiRoute::new((POST, "/v1/jobs/{job}/retry"), "job retry", "Run the sync of a job again", retry),
+        ApiRoute::new((POST, "/v1/jobs/{job}/cancel"), "job cancel", "Cancel a running sync job", cancel),
         ApiRoute::new(
             (GET, "/v1/connections/{connection}/streams/{stream}/cursors"),
             "cursor get",
@@ -87,7 +94,7 @@ pub(super) fn routes() -> Vec<ApiRoute> {
         ApiRoute::new(
             (PUT, "/v1/connections/{connection}/schedule"),
             "schedule set",
-            "Set when a connection or one of its streams is synced",
+            "Set the schedule of a connection or of one of its streams",
             set_schedule,
         ),
         ApiRoute::new(
@@ -120,7 +127,7 @@ fn stream_name<Q, B>(call: &Call<Q, B>) -> Result<StreamName> {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RecordsQuery {
-    /// Only records that changed in a later version: the `version` of the last record that was read.
+    /// Only records that changed after this version: the `_version` of the last record that you read.
     since_version: Option<u64>,
     /// Only records that changed at this time or later.
     #[schemars(with = "Option<Time>")]
@@ -134,7 +141,7 @@ struct RecordsQuery {
 /// Records of a stream.
 #[derive(JsonSchema, Serialize)]
 struct RecordListView {
-    /// The service's objects, digit for digit, with `_key`, `_version` and what else integ knows of them.
+    /// The service's objects, digit for digit, with integ's own members such as `_key` and `_version`.
     #[schemars(with = "Vec<serde_json::Map<String, serde_json::Value>>")]
     data: Vec<Box<RawValue>>,
     /// Records that the binding could not map.
@@ -158,6 +165,44 @@ async fn records(call: Call<RecordsQuery, Unused>) -> Result<JsonReply<RecordLis
     Ok(JsonReply(RecordListView { data, failed: report.failed }))
 }
 
+/// The format of a file of records.
+#[derive(Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum FileFormat {
+    Csv,
+    Parquet,
+    Jsonl,
+}
+
+impl From<FileFormat> for RecordFormat {
+    fn from(format: FileFormat) -> Self {
+        match format {
+            FileFormat::Csv => Self::Csv,
+            FileFormat::Parquet => Self::Parquet,
+            FileFormat::Jsonl => Self::Jsonl,
+        }
+    }
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct FileQuery {
+    format: FileFormat,
+    /// The binding that maps each record.
+    binding: Option<BindingName>,
+    /// All records if absent.
+    limit: Option<u32>,
+}
+
+async fn file(call: Call<FileQuery, Unused>) -> Result<Octets> {
+    let stream = stream_name(&call)?;
+    let FileQuery { format, binding, limit } = call.query;
+    let selection = RecordSelection { since: None, limit: limit.and_then(|limit| usize::try_from(limit).ok()) };
+    let request = RecordsRequest { stream, selection, binding };
+    let (bytes, _) = sync::write_records(&call.workspace, request, format.into(), Vec::new()).await?;
+    Ok(Octets(bytes))
+}
+
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct SyncBody {
@@ -166,13 +211,13 @@ struct SyncBody {
     streams: Vec<String>,
     #[serde(default)]
     mode: SyncBodyMode,
-    /// Of a backfill: from this time on.
+    /// Start of a backfill.
     #[schemars(with = "Option<Time>")]
     since: Option<Timestamp>,
-    /// Of a backfill: until this time.
+    /// End of a backfill; now if absent.
     #[schemars(with = "Option<Time>")]
     until: Option<Timestamp>,
-    /// Values that streams ask for.
+    /// Parameters of the streams.
     #[serde(default)]
     params: StreamParams,
 }
@@ -208,7 +253,7 @@ const SYNC_WAIT: Duration = Duration::from_secs(25);
 /// A sync that has ended, or that goes on.
 #[derive(JsonSchema, Serialize)]
 struct StartedSyncView {
-    /// Null while it goes on: the jobs of the connection have its progress.
+    /// Null while it is running: see the jobs of the connection for its progress.
     result: Option<SyncListView>,
     /// The jobs of the connection.
     jobs_url: String,
@@ -248,7 +293,7 @@ async fn plan(call: Call<Unused, SyncBody>) -> Result<JsonReply<SyncPlanView>> {
 struct JobsQuery {
     /// Only those of this connection.
     connection: Option<ConnectionName>,
-    /// Only those of connections of this user of yours.
+    /// Only those of connections of this user.
     user: Option<UserId>,
     #[serde(default)]
     limit: Limit,
@@ -284,7 +329,7 @@ async fn cancel(call: Call<Unused, Unused>) -> Result<JsonReply<JobView>> {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct CursorsQuery {
-    /// With the cursors that were replaced.
+    /// Include the cursors that were replaced.
     #[serde(default)]
     history: bool,
 }
@@ -342,23 +387,25 @@ struct ScheduleBody {
     stream: Option<String>,
     /// An interval such as `every 15m`, or a cron expression.
     rule: String,
-    /// Runs are up to so many seconds later.
-    #[serde(default)]
-    #[schemars(range(max = 86_400))]
-    jitter_secs: u32,
+    /// Random delay of each run, in seconds at most; none if absent.
+    jitter_secs: Option<Bounded<0, 86_400>>,
 }
 
 async fn set_schedule(call: Call<Unused, ScheduleBody>) -> Result<JsonReply<ScheduleView>> {
     let connection = call.connection()?;
     let ScheduleBody { stream, rule, jitter_secs } = call.body;
-    let request = SetScheduleRequest { target: SyncTarget { connection, stream }, rule, jitter_secs };
+    let request = SetScheduleRequest {
+        target: SyncTarget { connection, stream },
+        rule,
+        jitter_secs: jitter_secs.map_or(0, Bounded::get),
+    };
     Ok(JsonReply(sync::set_schedule(&call.workspace, request).await?))
 }
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct ScheduleQuery {
-    /// The stream, if the schedule is one of a stream.
+    /// The stream, if the schedule is for a stream.
     stream: Option<String>,
 }
 

@@ -1,21 +1,30 @@
 //! How webhooks reach a connection: URL, secret, subscriptions, simulation.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use indexmap::IndexMap;
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use url::Url;
 
+use super::super::bounded::Bounded;
 use super::super::call::Call;
+use super::super::problem::RequestError;
 use super::super::reply::{Created, JsonReply};
 use super::{ApiRoute, DELETE, GET, POST, Unused};
 use crate::error::Result;
 use crate::model::SubscriptionId;
 use crate::ops::webhooks::{
     self, SimulateEventsRequest, SimulationObserver, SimulationTarget, SubscribeRequest, UnsubscribeRequest,
+    VerifyRequest,
 };
+use crate::signing::request::WebhookRequest;
+use crate::view::schema::Time;
 use crate::view::webhook::{
-    SampleEventListView, SentEventView, SubscribedView, UnsubscribedView, WebhookSecretView, WebhookUrlView,
+    SampleEventListView, SentEventView, SubscribedView, UnsubscribedView, VerificationView, WebhookSecretView,
+    WebhookUrlView,
 };
 use crate::webhook::simulate::corrupt::Corruption;
 
@@ -56,6 +65,12 @@ pub(super) fn routes() -> Vec<ApiRoute> {
             "webhook simulate",
             "Send sample events to this server, signed as the service signs them",
             simulate,
+        ),
+        ApiRoute::new(
+            (POST, "/v1/connections/{connection}/webhook-verifications"),
+            "webhook verify",
+            "Verify a captured request as the service's",
+            verify,
         ),
     ]
 }
@@ -107,15 +122,10 @@ struct SimulateBody {
     event: String,
     /// A payload to use instead of the sample's.
     data: Option<Value>,
-    #[serde(default = "one")]
-    #[schemars(range(min = 1, max = 100))]
-    count: u64,
-    /// Sends what must be rejected.
+    /// How many; one if absent.
+    count: Option<Bounded<1, 100>>,
+    /// Corrupt the request, so that the receiver must reject it.
     invalid: Option<Corruption>,
-}
-
-fn one() -> u64 {
-    1
 }
 
 /// Events that were sent.
@@ -125,7 +135,7 @@ struct SimulationView {
     #[schemars(with = "String")]
     to: Url,
     sent: u64,
-    /// Those that were not answered as they should be.
+    /// Those that did not get the expected response.
     unexpected: u64,
     events: Vec<SentEventView>,
 }
@@ -154,11 +164,42 @@ async fn simulate(call: Call<Unused, SimulateBody>) -> Result<JsonReply<Simulati
         set: Vec::new(),
         data: data.map(|data| data.to_string().into_bytes()),
         secret: None,
-        count: count.clamp(1, 100),
+        count: count.map_or(1, |count| count.get().into()),
         rate: None,
         corruption: invalid,
     };
     let mut sent = SentEvents::default();
     let result = Box::pin(webhooks::simulate_events(&call.workspace, request, &mut sent)).await?;
     Ok(JsonReply(SimulationView { to: result.to, sent: result.sent, unexpected: result.unexpected, events: sent.0 }))
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct VerifyBody {
+    /// As it was received, names and values.
+    headers: Vec<(String, String)>,
+    body_base64: String,
+    #[serde(default = "post")]
+    method: String,
+    /// The URL that the service called; the connection's if absent.
+    url: Option<String>,
+    /// The time to verify it at; now if absent.
+    #[schemars(with = "Option<Time>")]
+    at: Option<Timestamp>,
+}
+
+fn post() -> String {
+    "POST".to_owned()
+}
+
+async fn verify(call: Call<Unused, VerifyBody>) -> Result<JsonReply<VerificationView>> {
+    let connection = call.connection()?;
+    call.workspace.connection(&connection).await?;
+    let VerifyBody { headers, body_base64, method, url, at } = call.body;
+    let invalid =
+        |error: base64::DecodeError| RequestError::Body { at: " at body_base64".to_owned(), reason: error.to_string() };
+    let body = STANDARD.decode(body_base64).map_err(invalid)?;
+    let request = WebhookRequest { method, url: String::new(), headers, body };
+    let request = VerifyRequest { connection, request, url, at };
+    Ok(JsonReply(webhooks::verify_request(&call.workspace, request).await?))
 }

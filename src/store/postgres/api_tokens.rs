@@ -138,11 +138,7 @@ impl ApiTokens for PostgresStore {
         limit: u32,
         window: Duration,
     ) -> Result<Option<Admission>, StoreError> {
-        let window = i64::try_from(window.as_micros()).unwrap_or(i64::MAX);
-        let transaction = self.begin().await?;
-        let admission = api_usage::admit(&transaction, root, now.as_microsecond(), limit, window).await?;
-        transaction.commit().await?;
-        Ok(admission)
+        self.admit_request(root, now, limit, window).await
     }
 
     async fn record_usage(&self, uses: &[ApiUse]) -> Result<(), StoreError> {

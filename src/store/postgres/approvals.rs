@@ -1,4 +1,5 @@
-//! Approvals. The row of the token is locked while one of its requests claims an approval.
+//! Approvals. While a request claims one, the others of its token wait: the row of the token is locked, or what stands for it
+//! where an agent on this machine asks.
 
 use std::time::Duration;
 
@@ -8,18 +9,18 @@ use tokio_postgres::Row;
 use super::PostgresStore;
 use super::row::{SealedRow, get, get_seconds, get_word, number, optional_seconds, optional_word};
 use super::seal::{Column, Sealer, column};
-use super::transaction::Transaction;
+use super::transaction::{Subject, Transaction};
 use super::value::Value;
 use crate::clock::Timestamp;
 use crate::model::{
-    Approval, ApprovalClaim, ApprovalDecision, ApprovalId, ApprovalRequest, ApprovalStatus, ApprovalUse,
+    ApiTokenId, Approval, ApprovalClaim, ApprovalDecision, ApprovalId, ApprovalRequest, ApprovalStatus, ApprovalUse,
 };
 use crate::store::{Approvals, MalformedValue, StoreError};
 
 /// How long an approval that ended is listed.
 const RETENTION: Duration = Duration::from_secs(30 * 86_400);
 
-/// How many approvals a token may wait for.
+/// How many approvals a token may wait for, and all agents on the machines of the nodes together.
 const MAX_PENDING: u32 = 100;
 
 const SUMMARY: Column = column("approvals", "summary");
@@ -92,15 +93,20 @@ impl Approvals for PostgresStore {
 }
 
 async fn claim(transaction: &Transaction, new: &Approval, now: Timestamp) -> Result<ApprovalClaim, StoreError> {
-    let token = new.request.token.as_str();
-    let sql = "SELECT 1 FROM integ.api_tokens WHERE workspace_id = $1 AND id = $2 FOR NO KEY UPDATE";
-    transaction.query(sql, &[&token]).await?;
+    if let Some(token) = &new.request.token {
+        let sql = "SELECT 1 FROM integ.api_tokens WHERE workspace_id = $1 AND id = $2 FOR NO KEY UPDATE";
+        transaction.query(sql, &[&token.as_str()]).await?;
+    } else {
+        transaction.lock(Subject::LocalApprovals).await?;
+    }
+    // As in the index of open approvals.
+    let token = new.request.token.as_ref().map_or("", ApiTokenId::as_str);
     end(transaction, now).await?;
     let digest = keyed_digest(&transaction.sealer, &new.request);
-    let sql = select!("AND token_id = $2 AND digest = $3 AND status IN ('pending', 'granted', 'denied')");
+    let sql = select!("AND coalesce(token_id, '') = $2 AND digest = $3 AND status IN ('pending', 'granted', 'denied')");
     let Some(row) = transaction.first(sql, &[&token, &digest]).await? else {
         let sql = "SELECT count(*) AS count FROM integ.approvals
-                   WHERE workspace_id = $1 AND token_id = $2 AND status = 'pending'";
+                   WHERE workspace_id = $1 AND coalesce(token_id, '') = $2 AND status = 'pending'";
         let row = transaction.first(sql, &[&token]).await?;
         let pending: u32 = row.map_or(Ok(0), |row| number(&row, "count"))?;
         if pending >= MAX_PENDING {
@@ -147,7 +153,7 @@ async fn insert(transaction: &Transaction, approval: &Approval, digest: &[u8]) -
     let (id, request) = (approval.id.as_str(), &approval.request);
     let values: [Value<'_>; 13] = [
         &id,
-        &request.token.as_str(),
+        &request.token.as_ref().map(ApiTokenId::as_str),
         &request.operation,
         &request.effect.as_str(),
         &request.connection.as_ref().map(ToString::to_string),
@@ -170,7 +176,7 @@ fn from_row(sealer: &Sealer, row: &Row) -> Result<Approval, StoreError> {
     Ok(Approval {
         id: get_word(row, "id")?,
         request: ApprovalRequest {
-            token: get_word(row, "token_id")?,
+            token: optional_word(row, "token_id")?,
             operation: get(row, "operation")?,
             effect: get_word(row, "effect")?,
             connection: optional_word(row, "connection")?,

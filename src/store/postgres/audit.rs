@@ -11,8 +11,8 @@ use super::transaction::Transaction;
 use super::value::Value;
 use crate::clock::{self, Timestamp};
 use crate::model::{
-    AuditActor, AuditBounds, AuditCheckpoint, AuditEntry, AuditFilter, AuditHash, AuditRecord, AuditSequence,
-    ChainLink, UserId,
+    AuditActor, AuditActorFilter, AuditBounds, AuditCheckpoint, AuditEntry, AuditFilter, AuditHash, AuditRecord,
+    AuditSequence, ChainLink, UserId,
 };
 use crate::secret::Secret;
 use crate::signing::checkpoint::sign_checkpoint;
@@ -45,12 +45,21 @@ impl AuditLog for PostgresStore {
         before: Option<AuditSequence>,
         limit: u32,
     ) -> Result<Vec<AuditEntry>, StoreError> {
+        // What is absent leaves no condition: the statement is planned for its values. Entries since a time begin with the
+        // first one whose latest time up to it is not before.
         let sql = select!(
             "AND ($2 IS NULL OR connection = $2) AND ($3 IS NULL OR user_id = $3) AND ($4 IS NULL OR operation = $4)
-             AND ($5 IS NULL OR at >= $5) AND sequence < $6 AND NOT ($8 AND operation IN ('logs', 'metrics'))
-             ORDER BY sequence DESC LIMIT $7"
+             AND ($5 IS NULL OR at >= $5 AND sequence >= (SELECT e.sequence FROM integ.audit_entries e
+                 WHERE e.workspace_id = $1 AND e.latest_at >= $5 ORDER BY e.latest_at, e.sequence LIMIT 1))
+             AND ($9 IS NULL OR actor = $9) AND ($10 IS NULL OR actor_id = $10) AND sequence < $6
+             AND NOT ($8 AND operation IN ('alert list', 'logs', 'metrics')) ORDER BY sequence DESC LIMIT $7"
         );
-        let values: [Value<'_>; 7] = [
+        let (kind, actor) = match &filter.actor {
+            Some(AuditActorFilter::Kind(kind)) => (Some(kind.as_str()), None),
+            Some(AuditActorFilter::Id(id)) => (None, Some(id.as_str())),
+            None => (None, None),
+        };
+        let values: [Value<'_>; 9] = [
             &filter.connection.as_ref().map(ToString::to_string),
             &filter.user.as_ref().map(UserId::as_str),
             &filter.operation.as_deref(),
@@ -58,6 +67,8 @@ impl AuditLog for PostgresStore {
             &before.map_or(i64::MAX, |before| signed(before.0)),
             &i64::from(limit),
             &filter.hides_monitoring,
+            &kind,
+            &actor,
         ];
         self.rows(sql, &values).await?.iter().map(from_row).collect()
     }
@@ -118,13 +129,16 @@ pub(super) async fn append(transaction: &Transaction, records: &[AuditRecord]) -
     let sql = "SELECT sequence, hash FROM integ.audit_state WHERE workspace_id = $1 FOR UPDATE";
     let row = transaction.first(sql, &[]).await?.ok_or_else(missing_state)?;
     let mut head = link(&row, "sequence", "hash")?;
+    let sql = "SELECT latest_at FROM integ.audit_entries WHERE workspace_id = $1 ORDER BY sequence DESC LIMIT 1";
+    let mut latest_at = transaction.first(sql, &[]).await?.map_or(Ok(i64::MIN), |row| get(&row, "latest_at"))?;
     let sql =
         "INSERT INTO integ.audit_entries (workspace_id, sequence, at, actor, actor_id, operation, effect, connection,
-                   user_id, consent_id, source, request_id, detail, outcome, error_code, previous, hash)
-               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)";
+                   user_id, consent_id, source, request_id, detail, outcome, error_code, previous, hash, latest_at)
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)";
     for record in records {
         let entry = head.append(record.clone());
-        let values: [Value<'_>; 16] = [
+        latest_at = latest_at.max(record.at.as_millisecond());
+        let values: [Value<'_>; 17] = [
             &signed(entry.sequence.0),
             &record.at.as_millisecond(),
             &record.actor.kind().as_str(),
@@ -141,6 +155,7 @@ pub(super) async fn append(transaction: &Transaction, records: &[AuditRecord]) -
             &record.error_code,
             &entry.previous.0.as_slice(),
             &entry.hash.0.as_slice(),
+            &latest_at,
         ];
         transaction.execute(sql, &values).await?;
         head = entry.link();

@@ -4,10 +4,13 @@ use async_trait::async_trait;
 use tokio_postgres::Row;
 
 use super::PostgresStore;
-use super::row::{get, get_seconds, get_word, number, optional_seconds};
+use super::row::{connection_name, get, get_seconds, get_word, number, optional_seconds, user};
+use super::transaction::{Subject, Transaction};
 use super::value::Value;
 use crate::clock::Timestamp;
-use crate::model::{Consent, ConsentFilter, ConsentId, ConsentPurpose, ConsentResource, ConsentType, UserId};
+use crate::model::{
+    Consent, ConsentCondition, ConsentFilter, ConsentId, ConsentPurpose, ConsentResource, ConsentType, UserId,
+};
 use crate::store::{Consents, MalformedValue, StoreError};
 
 /// Selects consents with the columns of [`from_row`].
@@ -28,6 +31,14 @@ macro_rules! filter {
          AND ($5 IS NULL OR resource_id = $5) AND ($6 IS NULL OR purpose = $6) AND ($7 IS NULL OR policy_version = $7) "
     };
 }
+
+/// Lists the consents of a filter, up to a number.
+const LIST: &str = concat!(
+    "SELECT id, user_id, consent_type, resource_type, resource_id, purpose, policy_version, description,
+     granted_at, revoked_at FROM integ.consents WHERE workspace_id = $1 AND ",
+    filter!(),
+    "ORDER BY granted_at DESC, number DESC LIMIT $8"
+);
 
 #[async_trait]
 impl Consents for PostgresStore {
@@ -53,6 +64,7 @@ impl Consents for PostgresStore {
 
     async fn revoke(&self, filter: &ConsentFilter, now: Timestamp) -> Result<Vec<Consent>, StoreError> {
         let transaction = self.begin().await?;
+        transaction.lock(Subject::Consents).await?;
         let sql = concat!(
             "WITH revoked AS (UPDATE integ.consents SET revoked_at = $8 WHERE workspace_id = $1 AND revoked_at IS NULL AND ",
             filter!(),
@@ -73,20 +85,36 @@ impl Consents for PostgresStore {
     async fn revoke_one(&self, id: &ConsentId, now: Timestamp) -> Result<bool, StoreError> {
         let sql =
             "UPDATE integ.consents SET revoked_at = $3 WHERE workspace_id = $1 AND id = $2 AND revoked_at IS NULL";
-        Ok(self.execute(sql, &[&id.as_str(), &now.as_second()]).await? == 1)
+        let transaction = self.begin().await?;
+        transaction.lock(Subject::Consents).await?;
+        let revoked = transaction.execute(sql, &[&id.as_str(), &now.as_second()]).await?;
+        transaction.commit().await?;
+        Ok(revoked == 1)
     }
 
     async fn list(&self, filter: &ConsentFilter, limit: u32) -> Result<Vec<Consent>, StoreError> {
-        let sql = concat!(
-            "SELECT id, user_id, consent_type, resource_type, resource_id, purpose, policy_version, description,
-             granted_at, revoked_at FROM integ.consents WHERE workspace_id = $1 AND ",
-            filter!(),
-            "ORDER BY granted_at DESC, number DESC LIMIT $8"
-        );
-        let values = FilterValues::new(filter);
-        let rows = self.rows(sql, &values.with(&i64::from(limit))).await?;
+        let rows = self.rows(LIST, &FilterValues::new(filter).with(&i64::from(limit))).await?;
         rows.iter().map(from_row).collect()
     }
+}
+
+/// Checks that the user of a connection allows a purpose, and keeps others from revoking a consent until the transaction
+/// has ended.
+///
+/// # Errors
+/// [`StoreError::Consent`].
+pub(super) async fn check(transaction: &Transaction, condition: &ConsentCondition) -> Result<(), StoreError> {
+    let sql = "SELECT connector, account, user_id FROM integ.connections WHERE workspace_id = $1 AND id = $2";
+    let Some(row) = transaction.first(sql, &[&condition.connection.0]).await? else { return Ok(()) };
+    let Some(user) = user(&row, "user_id")? else { return Ok(()) };
+    // Before they are read: a consent that is granted and revoked meanwhile has no row yet that could be locked.
+    transaction.share(Subject::Consents).await?;
+    let (of_user, purpose) = (Some(user.clone()), Some(condition.purpose.clone()));
+    let filter = ConsentFilter { user: of_user, purpose, ..ConsentFilter::default() };
+    let rows = transaction.query(LIST, &FilterValues::new(&filter).with(&i64::MAX)).await?;
+    let consents = rows.iter().map(from_row).collect::<Result<Vec<_>, _>>()?;
+    let checked = condition.check(&connection_name(&row)?, &user, &consents).map(drop);
+    checked.map_err(|error| StoreError::Consent(Box::new(error)))
 }
 
 /// The values of a filter's condition.

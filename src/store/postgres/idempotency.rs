@@ -17,19 +17,21 @@ const BODY: Column = column("idempotency_keys", "body");
 #[async_trait]
 impl IdempotencyKeys for PostgresStore {
     async fn claim(&self, request: &IdempotencyRequest) -> Result<IdempotencyClaim, StoreError> {
-        let IdempotencyRequest { key, digest, now, claimed_until } = request;
+        let IdempotencyRequest { key, request_id, digest, now, claimed_until } = request;
         let digest = self.sealer.hash("requests", &[digest.as_slice()]);
         let transaction = self.begin().await?;
         // The row decides between concurrent requests: the others wait for its commit here.
-        let sql = "INSERT INTO integ.idempotency_keys (workspace_id, caller, key, digest, claimed_at, claimed_until)
-                   VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (workspace_id, caller, key) DO NOTHING";
+        let sql = "INSERT INTO integ.idempotency_keys
+                       (workspace_id, caller, key, digest, claimed_at, claimed_until, request_id, audit_sequence)
+                   VALUES ($1, $2, $3, $4, $5, $6, $7, (SELECT sequence FROM integ.audit_state WHERE workspace_id = $1))
+                   ON CONFLICT (workspace_id, caller, key) DO NOTHING";
         let (now, claimed_until) = (now.as_millisecond(), claimed_until.as_millisecond());
-        let values: [Value<'_>; 5] = [&key.caller, &key.key, &digest, &now, &claimed_until];
+        let values: [Value<'_>; 6] = [&key.caller, &key.key, &digest, &now, &claimed_until, request_id];
         if transaction.execute(sql, &values).await? == 1 {
             transaction.commit().await?;
             return Ok(IdempotencyClaim::Claimed);
         }
-        let sql = "SELECT digest, claimed_until, status, content_type, location, body FROM integ.idempotency_keys
+        let sql = "SELECT digest, claimed_until, request_id, audit_sequence, status, content_type, location, body FROM integ.idempotency_keys
                    WHERE workspace_id = $1 AND caller = $2 AND key = $3 FOR UPDATE";
         let Some(row) = transaction.first(sql, &[&key.caller, &key.key]).await? else {
             // It was released meanwhile: to the caller it is as if its request were running still.
@@ -44,9 +46,16 @@ impl IdempotencyKeys for PostgresStore {
         if get::<i64>(&row, "claimed_until")? > now {
             return Ok(IdempotencyClaim::Running);
         }
-        let sql = "UPDATE integ.idempotency_keys SET claimed_until = $4
+        let sql = "SELECT 1 FROM integ.audit_entries
+                   WHERE workspace_id = $1 AND sequence > $2 AND request_id = $3 AND effect <> 'read' LIMIT 1";
+        let claimant: (i64, &str) = (get(&row, "audit_sequence")?, get(&row, "request_id")?);
+        if transaction.first(sql, &[&claimant.0, &claimant.1]).await?.is_some() {
+            return Ok(IdempotencyClaim::Interrupted);
+        }
+        let sql = "UPDATE integ.idempotency_keys SET claimed_until = $4, request_id = $5,
+                       audit_sequence = (SELECT sequence FROM integ.audit_state WHERE workspace_id = $1)
                    WHERE workspace_id = $1 AND caller = $2 AND key = $3";
-        transaction.execute(sql, &[&key.caller, &key.key, &claimed_until]).await?;
+        transaction.execute(sql, &[&key.caller, &key.key, &claimed_until, request_id]).await?;
         transaction.commit().await?;
         Ok(IdempotencyClaim::Claimed)
     }

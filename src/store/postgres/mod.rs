@@ -23,8 +23,8 @@
 //!   of the server holds back. The price is that commits of one workspace's events, and of its records, follow each other;
 //!   events are written many in one commit ([`inserting`]), and a page of records takes its version once all that it reads is
 //!   read.
-//! - **Order of locks**, so that no two transactions wait for each other: the lease, the connection, other rows, the
-//!   counter, and last the head of the audit chain, to which [`transaction::Transaction::commit`] adds the entries of the operation.
+//! - **Order of locks**, so that no two transactions wait for each other: the lease, what [`transaction::Subject`] names, the
+//!   connection, other rows, the counter, and last the head of the audit chain, to which [`transaction::Transaction::commit`] adds the entries of the operation.
 //! - **Inbox.** Events lie in a partition for each day, whose bounds are ids: the id of an event begins with its day. A
 //!   narrow table outside the partitions recognises repeated deliveries.
 //!
@@ -57,10 +57,12 @@ mod grants;
 mod health_checks;
 mod idempotency;
 mod inserting;
+mod installed_connectors;
 mod jobs;
 mod links;
 mod locks;
 mod migrations;
+mod operators;
 mod outbox;
 mod prune;
 mod queue;
@@ -82,7 +84,8 @@ mod value;
 mod webhooks;
 mod workspace;
 
-use std::sync::{Arc, OnceLock};
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, OnceLock};
 
 use async_trait::async_trait;
 use deadpool_postgres::Pool;
@@ -94,10 +97,11 @@ use self::row::number;
 use self::seal::Sealer;
 use super::{
     Alerts, ApiTokenTrusts, ApiTokens, Approvals, Apps, AuditLog, Bindings, ConnectLinks, Connections, Consents,
-    Endpoints, EntityStates, EventCreations, EventTypes, Events, Figures, Grants, HealthChecks, IdempotencyKeys, Jobs,
-    Links, Locks, Outbox, PendingAudit, RecordHasher, Records, Sandbox, Schedules, SignIns, Store, StoreError, Streams,
-    Subscriptions, Users, Webhooks,
+    Endpoints, EntityStates, EventCreations, EventTypes, Events, Figures, Grants, HealthChecks, IdempotencyKeys,
+    InstalledConnectors, Jobs, Links, Locks, Operators, Outbox, PendingAudit, RecordHasher, Records, Sandbox,
+    Schedules, SignIns, Store, StoreError, Streams, Subscriptions, Users, Webhooks,
 };
+use crate::model::ApiTokenId;
 
 /// An open store. Clones share its connections.
 #[derive(Clone)]
@@ -112,6 +116,8 @@ pub struct PostgresStore {
     /// The audit entries that the next write takes along.
     pending: Arc<OnceLock<Arc<PendingAudit>>>,
     inserts: Arc<InsertQueue>,
+    /// The API tokens whose last request to this process was over their limit.
+    limited: Arc<Mutex<HashSet<ApiTokenId>>>,
 }
 
 impl std::fmt::Debug for PostgresStore {
@@ -154,6 +160,10 @@ impl Store for PostgresStore {
         self
     }
 
+    fn installed_connectors(&self) -> &dyn InstalledConnectors {
+        self
+    }
+
     fn webhooks(&self) -> &dyn Webhooks {
         self
     }
@@ -187,6 +197,10 @@ impl Store for PostgresStore {
     }
 
     fn approvals(&self) -> &dyn Approvals {
+        self
+    }
+
+    fn operators(&self) -> &dyn Operators {
         self
     }
 

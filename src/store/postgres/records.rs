@@ -10,20 +10,20 @@ use std::collections::HashMap;
 use async_trait::async_trait;
 use tokio_postgres::Row;
 
-use super::PostgresStore;
 use super::jobs::progress;
 use super::locks::check_fence;
 use super::row::{SealedRow, get, get_seconds, number, optional_seconds, signed};
 use super::seal::{Column, Sealer, column};
-use super::sweep;
+use super::transaction::Transaction;
 use super::upsert::{self, RecordVersions};
 use super::value::Value;
+use super::{PostgresStore, consents, sweep};
 use crate::clock::Timestamp;
 use crate::model::{
     CompletedList, EventId, JobId, NewPage, PartitionId, PushedRecord, RecordChange, RecordCounts, RecordId,
     RecordSnapshot, RecordTotals, StoredRecord, StreamId, SweepResult,
 };
-use crate::store::{Fence, MalformedValue, Records, StoreError};
+use crate::store::{CommitConditions, MalformedValue, Records, StoreError};
 
 pub(super) const BODY: Column = column("record_bodies", "body");
 pub(super) const DELETED_CURSOR: Column = column("records", "deleted_cursor");
@@ -42,9 +42,13 @@ macro_rules! select {
 
 #[async_trait]
 impl Records for PostgresStore {
-    async fn commit_pages(&self, pages: Vec<NewPage>, fence: Fence) -> Result<(RecordCounts, bool), StoreError> {
+    async fn commit_pages(
+        &self,
+        pages: Vec<NewPage>,
+        conditions: &CommitConditions,
+    ) -> Result<(RecordCounts, bool), StoreError> {
         let transaction = self.begin().await?;
-        check_fence(&transaction, fence).await?;
+        check(&transaction, conditions).await?;
         let mut versions = RecordVersions::read(&transaction).await?;
         let (mut all, mut is_cancelled) = (RecordCounts::default(), false);
         for page in &pages {
@@ -56,9 +60,13 @@ impl Records for PostgresStore {
         Ok((all, is_cancelled))
     }
 
-    async fn push(&self, record: PushedRecord, fence: Fence) -> Result<Option<RecordChange>, StoreError> {
+    async fn push(
+        &self,
+        record: PushedRecord,
+        conditions: &CommitConditions,
+    ) -> Result<Option<RecordChange>, StoreError> {
         let transaction = self.begin().await?;
-        check_fence(&transaction, fence).await?;
+        check(&transaction, conditions).await?;
         let change = upsert::push(&transaction, &record).await?;
         transaction.commit().await?;
         Ok(change)
@@ -132,13 +140,13 @@ impl Records for PostgresStore {
         lists: &[CompletedList],
         limit: Option<u64>,
         now: Timestamp,
-        fence: Fence,
+        conditions: &CommitConditions,
     ) -> Result<SweepResult, StoreError> {
         if lists.is_empty() && !sweep::has_orphans(&self.snapshot().await?, stream).await? {
             return Ok(SweepResult::Done { deleted: 0 });
         }
         let transaction = self.begin().await?;
-        check_fence(&transaction, fence).await?;
+        check(&transaction, conditions).await?;
         let result = sweep::sweep(&transaction, job, stream, lists, limit, now).await?;
         transaction.commit().await?;
         Ok(result)
@@ -170,6 +178,11 @@ impl Records for PostgresStore {
         // The ids that were seen and the records, as they were at one moment.
         Ok(!sweep::missing(&self.snapshot().await?, list).await?.is_empty())
     }
+}
+
+async fn check(transaction: &Transaction, conditions: &CommitConditions) -> Result<(), StoreError> {
+    check_fence(transaction, conditions.fence).await?;
+    consents::check(transaction, &conditions.consent).await
 }
 
 /// Returns what a record is found by.

@@ -90,6 +90,12 @@ impl SignIns for PostgresStore {
         transaction.commit().await
     }
 
+    async fn withdraw(&self, connector: &str) -> Result<u64, StoreError> {
+        let sql = "DELETE FROM integ.sign_ins
+                   WHERE workspace_id = $1 AND connector = $2 AND taken_at IS NULL AND result IS NULL";
+        self.execute(sql, &[&connector]).await
+    }
+
     async fn claim_poll(&self, id: &SignInId, now: Timestamp) -> Result<bool, StoreError> {
         let sql = "UPDATE integ.sign_ins SET polled_at = $3 WHERE workspace_id = $1 AND id = $2 AND taken_at IS NULL
                    AND result IS NULL AND poll_interval_secs IS NOT NULL AND polled_at + poll_interval_secs * 1000 <= $3";

@@ -170,11 +170,20 @@ pub(super) async fn secrets(transaction: &Transaction, connection: ConnectionId)
     let sql = "SELECT id, secret FROM integ.subscriptions
                WHERE workspace_id = $1 AND connection_id = $2 AND secret IS NOT NULL ORDER BY id DESC";
     let rows = transaction.query(sql, &[&connection.0]).await?;
-    let secret = |row: &Row| {
-        let text = SealedRow::new(&transaction.sealer, row, get::<i64>(row, "id")?).required_text(SECRET)?;
-        Ok(Secret::new(text))
-    };
-    rows.iter().map(secret).collect()
+    rows.iter().map(|row| secret(&transaction.sealer, row)).collect()
+}
+
+/// [`secrets`] of all connections.
+pub(super) async fn all_secrets(transaction: &Transaction) -> Result<Vec<(ConnectionId, Secret)>, StoreError> {
+    let sql = "SELECT id, connection_id, secret FROM integ.subscriptions
+               WHERE workspace_id = $1 AND secret IS NOT NULL ORDER BY id DESC";
+    let rows = transaction.query(sql, &[]).await?;
+    let of_connection = |row: &Row| Ok((ConnectionId(get(row, "connection_id")?), secret(&transaction.sealer, row)?));
+    rows.iter().map(of_connection).collect()
+}
+
+fn secret(sealer: &Sealer, row: &Row) -> Result<Secret, StoreError> {
+    Ok(Secret::new(SealedRow::new(sealer, row, get::<i64>(row, "id")?).required_text(SECRET)?))
 }
 
 fn from_row(sealer: &Sealer, row: &Row) -> Result<Subscription, StoreError> {

@@ -27,6 +27,26 @@ enum Access {
     Snapshot,
 }
 
+/// What several rows of a workspace, or rows that are not there yet, must be locked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Subject {
+    /// Who relies on a consent shares the lock; who revokes one waits until they have committed.
+    Consents,
+    /// The approvals of requests that no token made.
+    LocalApprovals,
+    InstalledConnectors,
+}
+
+impl Subject {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Consents => "integ: consents",
+            Self::LocalApprovals => "integ: local approvals",
+            Self::InstalledConnectors => "integ: installed connectors",
+        }
+    }
+}
+
 /// An open transaction. It is rolled back unless [`Self::commit`] ends it.
 pub(super) struct Transaction {
     /// Absent once the transaction has ended.
@@ -151,6 +171,18 @@ impl Transaction {
     /// Runs a statement and returns the number of rows that it changed.
     pub(super) async fn execute(&self, sql: &str, values: &[Value<'_>]) -> Result<u64, StoreError> {
         self.client()?.execute_typed(sql, &with_workspace(&self.workspace, values)).await.map_err(failed)
+    }
+
+    /// Keeps others from [`Self::lock`] and [`Self::share`] of a subject in this workspace until the transaction ends.
+    pub(super) async fn lock(&self, subject: Subject) -> Result<(), StoreError> {
+        let sql = "SELECT pg_advisory_xact_lock(hashtext($2), hashtext($1::text))";
+        self.query(sql, &[&subject.as_str()]).await.map(drop)
+    }
+
+    /// Keeps others from [`Self::lock`] of a subject in this workspace until the transaction ends.
+    pub(super) async fn share(&self, subject: Subject) -> Result<(), StoreError> {
+        let sql = "SELECT pg_advisory_xact_lock_shared(hashtext($2), hashtext($1::text))";
+        self.query(sql, &[&subject.as_str()]).await.map(drop)
     }
 
     /// Takes an id from the sequence of a table.

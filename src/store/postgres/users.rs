@@ -12,6 +12,9 @@ use crate::store::{MalformedValue, StoreError, Users};
 /// which stay. A new table with such a column belongs here.
 const USER_TABLES: &[&str] = &["links", "entity_writes", "consents", "api_tokens", "connect_links", "sign_ins"];
 
+/// The tables whose column `user_id` names the user of what stays.
+const CLEARED_TABLES: &[&str] = &["installed_connectors"];
+
 #[async_trait]
 impl Users for PostgresStore {
     async fn counts(&self, only: Option<&UserId>) -> Result<Vec<UserCounts>, StoreError> {
@@ -22,6 +25,7 @@ impl Users for PostgresStore {
                        UNION ALL SELECT user_id, 'w' FROM integ.entity_writes WHERE workspace_id = $1
                        UNION ALL SELECT user_id, 'a' FROM integ.consents WHERE workspace_id = $1
                        UNION ALL SELECT user_id, 't' FROM integ.api_tokens WHERE workspace_id = $1
+                       UNION ALL SELECT user_id, 'i' FROM integ.installed_connectors WHERE workspace_id = $1
                        UNION ALL SELECT user_id, 's' FROM integ.connect_links WHERE workspace_id = $1
                        UNION ALL SELECT user_id, 's' FROM integ.sign_ins WHERE workspace_id = $1) named
                    WHERE user_id <> '' AND ($2 IS NULL OR user_id = $2) GROUP BY user_id ORDER BY user_id";
@@ -32,6 +36,10 @@ impl Users for PostgresStore {
         let transaction = self.begin().await?;
         for table in USER_TABLES {
             let sql = format!("DELETE FROM integ.{table} WHERE workspace_id = $1 AND user_id = $2");
+            transaction.execute(&sql, &[&user.as_str()]).await?;
+        }
+        for table in CLEARED_TABLES {
+            let sql = format!("UPDATE integ.{table} SET user_id = NULL WHERE workspace_id = $1 AND user_id = $2");
             transaction.execute(&sql, &[&user.as_str()]).await?;
         }
         // Stored responses may name the user.

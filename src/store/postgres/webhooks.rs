@@ -1,6 +1,6 @@
 //! The webhook URL of a connection, and the secrets that verify requests.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use async_trait::async_trait;
 use tokio_postgres::Row;
@@ -37,6 +37,10 @@ impl Webhooks for PostgresStore {
     async fn get(&self, id: ConnectionId) -> Result<Option<Webhook>, StoreError> {
         // One snapshot: a secret that moves from one table to the other between two reads would be in neither.
         find(&self.snapshot().await?, id).await
+    }
+
+    async fn list(&self) -> Result<Vec<Webhook>, StoreError> {
+        list(&self.snapshot().await?).await
     }
 
     async fn ensure(&self, id: ConnectionId, path: &str) -> Result<Webhook, StoreError> {
@@ -104,6 +108,22 @@ async fn find(transaction: &Transaction, id: ConnectionId) -> Result<Option<Webh
     let mut webhook = from_row(&transaction.sealer, &row)?;
     webhook.subscription_secrets = subscriptions::secrets(transaction, id).await?;
     Ok(Some(webhook))
+}
+
+async fn list(transaction: &Transaction) -> Result<Vec<Webhook>, StoreError> {
+    let sql =
+        "SELECT connection_id, path, public_url, params, secrets, port FROM integ.webhooks WHERE workspace_id = $1";
+    let rows = transaction.query(sql, &[]).await?;
+    let mut of_subscriptions: HashMap<ConnectionId, Vec<Secret>> = HashMap::new();
+    for (id, secret) in subscriptions::all_secrets(transaction).await? {
+        of_subscriptions.entry(id).or_default().push(secret);
+    }
+    let webhook = |row: &Row| {
+        let webhook = from_row(&transaction.sealer, row)?;
+        let subscription_secrets = of_subscriptions.remove(&webhook.connection).unwrap_or_default();
+        Ok(Webhook { subscription_secrets, ..webhook })
+    };
+    rows.iter().map(webhook).collect()
 }
 
 /// Adds parameters and overwrites those of the same names.

@@ -79,6 +79,7 @@ impl PostgresStore {
             holder: holder.into(),
             pending: Arc::new(OnceLock::new()),
             inserts: Arc::new(InsertQueue::default()),
+            limited: Arc::default(),
         }
     }
 

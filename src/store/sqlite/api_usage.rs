@@ -9,6 +9,8 @@
 //! (8, 90) (9, 95)            at 121 s: (7, 60) has left, 9 - 8 + 1 = 2: admitted as (10, 121)
 //! ```
 
+use std::collections::HashSet;
+use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::civil::Date;
@@ -38,7 +40,8 @@ struct RateWindow {
 
 impl SqliteStore {
     /// Counts a request unless the limit is reached, in one transaction. What a reader finds to be over the limit needs none:
-    /// requests that others make meanwhile can only add to it.
+    /// requests that others make meanwhile can only add to it. A reader looks only after a rejection, so that a flood of
+    /// requests over the limit costs no commits, and others cost no second read.
     pub(super) async fn admit_request(
         &self,
         root: ApiTokenId,
@@ -47,12 +50,24 @@ impl SqliteStore {
         window: Duration,
     ) -> Result<Option<Admission>, StoreError> {
         let (now, window) = (now.as_microsecond(), i64::try_from(window.as_micros()).unwrap_or(i64::MAX));
-        let id = root.clone();
-        let rejected = self.read(move |sqlite| rejection(sqlite, &id, now, limit, window));
-        if let Some(rejected) = rejected.await? {
-            return Ok(Some(rejected));
+        if self.limited().contains(&root) {
+            let id = root.clone();
+            let rejected = self.read(move |sqlite| rejection(sqlite, &id, now, limit, window));
+            if let Some(rejected) = rejected.await? {
+                return Ok(Some(rejected));
+            }
         }
-        self.write(move |transaction| admit(transaction, &root, now, limit, window)).await
+        let id = root.clone();
+        let admission = self.write(move |transaction| admit(transaction, &id, now, limit, window)).await?;
+        match admission {
+            Some(Admission { is_allowed: false, .. }) => self.limited().insert(root),
+            _ => self.limited().remove(&root),
+        };
+        Ok(admission)
+    }
+
+    fn limited(&self) -> MutexGuard<'_, HashSet<ApiTokenId>> {
+        self.limited.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

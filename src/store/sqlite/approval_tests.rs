@@ -10,7 +10,7 @@ use crate::store::Store;
 
 fn request(token: &ApiTokenId, digest: u8) -> ApprovalRequest {
     ApprovalRequest {
-        token: token.clone(),
+        token: Some(token.clone()),
         operation: "disconnect".to_owned(),
         effect: Effect::Destroy,
         connection: Some("slack@work".parse().unwrap()),

@@ -9,14 +9,15 @@ use super::row::{Row, collect, first, get_optional_seconds, get_seconds, get_wor
 use super::{MalformedValue, SqliteStore, StoreError};
 use crate::clock::Timestamp;
 use crate::model::{
-    Approval, ApprovalClaim, ApprovalDecision, ApprovalId, ApprovalRequest, ApprovalStatus, ApprovalUse, ConnectionName,
+    ApiTokenId, Approval, ApprovalClaim, ApprovalDecision, ApprovalId, ApprovalRequest, ApprovalStatus, ApprovalUse,
+    ConnectionName,
 };
 use crate::store::Approvals;
 
 /// How long an approval that ended is listed.
 const RETENTION: Duration = Duration::from_secs(30 * 86_400);
 
-/// How many approvals a token may wait for.
+/// How many approvals a token may wait for, and all agents on this machine together.
 const MAX_PENDING: u32 = 100;
 
 /// Selects approvals with the columns of [`from_row`].
@@ -83,15 +84,20 @@ impl Approvals for SqliteStore {
     }
 }
 
+/// The token that asks, as in the index of open approvals.
+fn requester(request: &ApprovalRequest) -> &str {
+    request.token.as_ref().map_or("", ApiTokenId::as_str)
+}
+
 fn claim(transaction: &Transaction<'_>, new: &Approval, now: Timestamp) -> Result<ApprovalClaim, StoreError> {
     end(transaction, now)?;
     let request = &new.request;
-    let sql = select!("WHERE token_id = ?1 AND digest = ?2 AND status IN ('pending', 'granted', 'denied')");
+    let sql = select!("WHERE ifnull(token_id, '') = ?1 AND digest = ?2 AND status IN ('pending', 'granted', 'denied')");
     let mut statement = transaction.prepare_cached(sql)?;
-    let open = first(query(&mut statement, (request.token.as_str(), request.digest.as_slice()))?, from_row)?;
+    let open = first(query(&mut statement, (requester(request), request.digest.as_slice()))?, from_row)?;
     let Some(approval) = open else {
-        let sql = "SELECT count(*) FROM approvals WHERE token_id = ?1 AND status = 'pending'";
-        let pending: u32 = transaction.query_row(sql, [request.token.as_str()], |row| row.get(0))?;
+        let sql = "SELECT count(*) FROM approvals WHERE ifnull(token_id, '') = ?1 AND status = 'pending'";
+        let pending: u32 = transaction.query_row(sql, [requester(request)], |row| row.get(0))?;
         if pending >= MAX_PENDING {
             return Ok(ApprovalClaim::TooMany);
         }
@@ -131,7 +137,7 @@ fn insert(transaction: &Transaction<'_>, approval: &Approval) -> Result<(), Stor
         sql,
         params![
             approval.id.as_str(),
-            request.token.as_str(),
+            request.token.as_ref().map(ApiTokenId::as_str),
             request.operation,
             request.effect.as_str(),
             request.connection.as_ref().map(ToString::to_string),
@@ -159,7 +165,7 @@ fn from_row(row: &Row<'_>) -> Result<Approval, StoreError> {
     Ok(Approval {
         id: get_word(row, "id")?,
         request: ApprovalRequest {
-            token: get_word(row, "token_id")?,
+            token: row.get::<Option<String>>("token_id")?.map(|_| get_word(row, "token_id")).transpose()?,
             operation: row.get("operation")?,
             effect: get_word(row, "effect")?,
             connection: connection.transpose()?,

@@ -1,15 +1,15 @@
 //! The audit log. The chain is computed inside the transaction that appends, so that no two writers fork it.
 
 use async_trait::async_trait;
-use rusqlite::{Connection, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Transaction, named_params, params};
 use zeroize::Zeroizing;
 
 use super::row::{Row, collect, first, get_millis, get_word, query, timestamp_millis};
 use super::{MalformedValue, SqliteStore, StoreError};
 use crate::clock::{self, Timestamp};
 use crate::model::{
-    AuditActor, AuditBounds, AuditCheckpoint, AuditEntry, AuditFilter, AuditHash, AuditRecord, AuditSequence,
-    ChainLink, UserId,
+    AuditActor, AuditActorFilter, AuditBounds, AuditCheckpoint, AuditEntry, AuditFilter, AuditHash, AuditRecord,
+    AuditSequence, ChainLink, UserId,
 };
 use crate::secret::Secret;
 use crate::signing::checkpoint::sign_checkpoint;
@@ -40,21 +40,19 @@ impl AuditLog for SqliteStore {
     ) -> Result<Vec<AuditEntry>, StoreError> {
         let filter = filter.clone();
         self.read(move |sqlite| {
-            let sql = select!(
-                "WHERE (?1 IS NULL OR connection = ?1) AND (?2 IS NULL OR user_id = ?2) \
-                 AND (?3 IS NULL OR operation = ?3) AND (?4 IS NULL OR at >= ?4) AND sequence < ?5 \
-                 AND NOT (?7 AND operation IN ('logs', 'metrics')) ORDER BY sequence DESC LIMIT ?6"
-            );
-            let values = params![
-                filter.connection.map(|name| name.to_string()),
-                filter.user.as_ref().map(UserId::as_str),
-                filter.operation,
-                filter.since.map(Timestamp::as_millisecond),
-                before.map_or(i64::MAX, |before| i64::try_from(before.0).unwrap_or(i64::MAX)),
-                limit,
-                filter.hides_monitoring,
-            ];
-            collect(query(&mut *sqlite.prepare_cached(sql)?, values)?, from_row)
+            let values = named_params! {
+                ":connection": filter.connection.as_ref().map(ToString::to_string),
+                ":user": filter.user.as_ref().map(UserId::as_str),
+                ":operation": filter.operation,
+                ":actor": filter.actor.as_ref().map(|actor| match actor {
+                    AuditActorFilter::Kind(kind) => kind.as_str(),
+                    AuditActorFilter::Id(id) => id,
+                }),
+                ":since": filter.since.map(Timestamp::as_millisecond),
+                ":before": before.map_or(i64::MAX, |before| i64::try_from(before.0).unwrap_or(i64::MAX)),
+                ":limit": limit,
+            };
+            collect(query(&mut *sqlite.prepare_cached(&list_query(&filter))?, values)?, from_row)
         })
         .await
     }
@@ -90,6 +88,34 @@ impl AuditLog for SqliteStore {
     }
 }
 
+/// Returns the query of a list. A filter that is not wanted leaves no condition, for an index finds no value that may be
+/// absent; each has its parameter all the same.
+fn list_query(filter: &AuditFilter) -> String {
+    let unused = |is_wanted: bool, condition: &'static str, parameter: &'static str| match is_wanted {
+        true => condition.to_owned(),
+        false => format!("{parameter} IS NULL"),
+    };
+    let actor = match filter.actor {
+        Some(AuditActorFilter::Kind(_)) => "actor = :actor",
+        _ => "actor_id = :actor",
+    };
+    // The first entry since a time: an entry before it is older.
+    let since = "at >= :since AND sequence >= (SELECT sequence FROM audit_entries WHERE latest_at >= :since \
+                 ORDER BY latest_at, sequence LIMIT 1)";
+    let mut conditions = vec![
+        unused(filter.connection.is_some(), "connection = :connection", ":connection"),
+        unused(filter.user.is_some(), "user_id = :user", ":user"),
+        unused(filter.operation.is_some(), "operation = :operation", ":operation"),
+        unused(filter.actor.is_some(), actor, ":actor"),
+        unused(filter.since.is_some(), since, ":since"),
+        "sequence < :before".to_owned(),
+    ];
+    if filter.hides_monitoring {
+        conditions.push("operation NOT IN ('alert list', 'logs', 'metrics')".to_owned());
+    }
+    format!(select!("WHERE {} ORDER BY sequence DESC LIMIT :limit"), conditions.join(" AND "))
+}
+
 /// Creates the state of a new store's log, with a new key.
 pub(super) fn create(sqlite: &Connection) -> Result<(), StoreError> {
     let seed = Zeroizing::new(clock::random::<32>());
@@ -104,11 +130,17 @@ pub(super) fn append(transaction: &Transaction<'_>, records: &[AuditRecord]) -> 
     let head = first(query(&mut *transaction.prepare_cached(sql)?, [])?, |row| link(row, "sequence", "hash"))?;
     let mut head = head.ok_or_else(missing_state)?;
     let sql = "INSERT INTO audit_entries (sequence, at, actor, actor_id, operation, effect, connection, user_id, \
-               consent_id, source, request_id, detail, outcome, error_code, previous, hash) \
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)";
+               consent_id, source, request_id, detail, outcome, error_code, previous, hash, latest_at) \
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)";
+    let mut latest_at = transaction
+        .prepare_cached("SELECT latest_at FROM audit_entries ORDER BY sequence DESC LIMIT 1")?
+        .query_row([], |row| row.get::<_, i64>("latest_at"))
+        .optional()?
+        .unwrap_or(i64::MIN);
     let mut insert = transaction.prepare_cached(sql)?;
     for record in records {
         let entry = head.append(record.clone());
+        latest_at = latest_at.max(record.at.as_millisecond());
         insert.execute(params![
             entry.sequence.0,
             record.at.as_millisecond(),
@@ -126,6 +158,7 @@ pub(super) fn append(transaction: &Transaction<'_>, records: &[AuditRecord]) -> 
             record.error_code,
             entry.previous.0,
             entry.hash.0,
+            latest_at,
         ])?;
         head = entry.link();
     }
@@ -218,7 +251,7 @@ mod tests {
     use super::super::endpoints::tests::{add_connection, at, opened};
     use super::*;
     use crate::clock::Clock;
-    use crate::model::{AuditOutcome, ChainProblemKind, ChainVerifier, Effect};
+    use crate::model::{AuditActorKind, AuditOutcome, ChainProblemKind, ChainVerifier, Effect};
     use crate::signing::checkpoint::is_checkpoint_of;
     use crate::store::{AuditTiming, PendingAudit, Store};
 
@@ -255,6 +288,60 @@ mod tests {
         assert_eq!(listed.iter().map(|entry| entry.record.at).collect::<Vec<_>>(), [at(3), at(2)]);
         let older = other.audit().list(&filter, Some(listed[0].sequence), 9).await.unwrap();
         assert_eq!(older, listed[1..]);
+    }
+
+    #[tokio::test]
+    async fn entries_since_a_time_are_found_although_the_clock_was_set_back() {
+        let (_folder, [store]) = opened();
+        store.audit().append([5, 9, 3, 6, 8].map(|second| record(second, "slack")).to_vec()).await.unwrap();
+        for (since, expected) in [(6, vec![8, 6, 9]), (9, vec![9]), (10, vec![]), (0, vec![8, 6, 3, 9, 5])] {
+            let filter = AuditFilter { since: Some(at(since)), ..AuditFilter::default() };
+            let listed = store.audit().list(&filter, None, 9).await.unwrap();
+            let times: Vec<Timestamp> = listed.iter().map(|entry| entry.record.at).collect();
+            assert_eq!(times, expected.into_iter().map(at).collect::<Vec<_>>(), "since {since}");
+        }
+    }
+
+    #[tokio::test]
+    async fn lists_are_read_by_an_index_in_the_order_of_the_log() {
+        let (_folder, [store]) = opened();
+        let none = AuditFilter::default;
+        let by_id = Some(AuditActorFilter::Id("itk_1".to_owned()));
+        for (filter, expected) in [
+            (none(), "SEARCH audit_entries USING INTEGER PRIMARY KEY (rowid<?)"),
+            (
+                AuditFilter { connection: "slack".parse().ok(), ..none() },
+                "SEARCH audit_entries USING INDEX audit_entries_connection (connection=? AND rowid<?)",
+            ),
+            (
+                AuditFilter { user: "u_1".parse().ok(), hides_monitoring: true, ..none() },
+                "SEARCH audit_entries USING INDEX audit_entries_user (user_id=? AND rowid<?)",
+            ),
+            (
+                AuditFilter { actor: Some(AuditActorFilter::Kind(AuditActorKind::Worker)), ..none() },
+                "SEARCH audit_entries USING INDEX audit_entries_actor (actor=? AND rowid<?)",
+            ),
+            (
+                AuditFilter { actor: by_id, ..none() },
+                "SEARCH audit_entries USING INDEX audit_entries_actor_id (actor_id=? AND rowid<?)",
+            ),
+            (
+                AuditFilter { operation: Some("sync".to_owned()), ..none() },
+                "SEARCH audit_entries USING INDEX audit_entries_operation (operation=? AND rowid<?)",
+            ),
+            (
+                AuditFilter { since: Some(at(1)), ..none() },
+                "SEARCH audit_entries USING INTEGER PRIMARY KEY (rowid>? AND rowid<?) | SCALAR SUBQUERY 1 | \
+                 SEARCH audit_entries USING COVERING INDEX audit_entries_latest (latest_at>?)",
+            ),
+        ] {
+            let plan = store.read(move |sqlite| {
+                let mut statement = sqlite.prepare(&format!("EXPLAIN QUERY PLAN {}", list_query(&filter)))?;
+                let plan = statement.raw_query().mapped(|row| row.get::<_, String>("detail"));
+                Ok(plan.collect::<rusqlite::Result<Vec<_>>>()?)
+            });
+            assert_eq!(plan.await.unwrap().join(" | "), expected);
+        }
     }
 
     #[tokio::test]

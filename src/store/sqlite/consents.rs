@@ -3,10 +3,12 @@
 use async_trait::async_trait;
 use rusqlite::{Connection, Transaction, params};
 
-use super::row::{Row, collect, first, get_optional_seconds, get_seconds, get_word, query};
+use super::row::{Row, collect, connection_name, first, get_optional_seconds, get_seconds, get_word, query};
 use super::{MalformedValue, SqliteStore, StoreError};
 use crate::clock::Timestamp;
-use crate::model::{Consent, ConsentFilter, ConsentId, ConsentPurpose, ConsentResource, ConsentType, UserId};
+use crate::model::{
+    Consent, ConsentCondition, ConsentFilter, ConsentId, ConsentPurpose, ConsentResource, ConsentType, UserId,
+};
 use crate::store::Consents;
 
 /// Selects consents with the columns of [`from_row`].
@@ -84,11 +86,33 @@ fn revoke(transaction: &Transaction<'_>, id: &ConsentId, now: Timestamp) -> Resu
     Ok(transaction.prepare_cached(sql)?.execute((id.as_str(), now.as_second()))? == 1)
 }
 
+/// Checks that the user of a connection allows a purpose as of this transaction.
+///
+/// # Errors
+/// [`StoreError::Consent`].
+pub(super) fn check(transaction: &Transaction<'_>, condition: &ConsentCondition) -> Result<(), StoreError> {
+    let sql = "SELECT connector, account, user_id FROM connections WHERE id = ?1 AND user_id IS NOT NULL";
+    let owned = first(query(&mut *transaction.prepare_cached(sql)?, [condition.connection.0])?, |row| {
+        let user: UserId = row.get::<String>("user_id")?.parse().map_err(|_| MalformedValue::Name)?;
+        Ok((connection_name(row)?, user))
+    })?;
+    let Some((name, user)) = owned else { return Ok(()) };
+    let (of_user, purpose) = (Some(user.clone()), Some(condition.purpose.clone()));
+    let filter = ConsentFilter { user: of_user, purpose, ..ConsentFilter::default() };
+    let consents = list(transaction, &filter, u32::MAX)?;
+    condition.check(&name, &user, &consents).map(drop).map_err(|error| StoreError::Consent(Box::new(error)))
+}
+
 fn list(sqlite: &Connection, filter: &ConsentFilter, limit: u32) -> Result<Vec<Consent>, StoreError> {
-    let sql = select!(
-        "WHERE (?1 IS NULL OR user_id = ?1) AND (?2 IS NULL OR consent_type = ?2) AND (?3 IS NULL OR resource_type = ?3) \
-         AND (?4 IS NULL OR resource_id = ?4) AND (?5 IS NULL OR purpose = ?5) AND (?6 IS NULL OR policy_version = ?6) \
-         ORDER BY granted_at DESC, rowid DESC LIMIT ?7"
+    // An index finds no value that may be absent.
+    let of_user = if filter.user.is_some() { "user_id = ?1" } else { "?1 IS NULL" };
+    let sql = format!(
+        select!(
+            "WHERE {} AND (?2 IS NULL OR consent_type = ?2) AND (?3 IS NULL OR resource_type = ?3) \
+             AND (?4 IS NULL OR resource_id = ?4) AND (?5 IS NULL OR purpose = ?5) AND (?6 IS NULL OR policy_version = ?6) \
+             ORDER BY granted_at DESC, rowid DESC LIMIT ?7"
+        ),
+        of_user
     );
     let values = params![
         filter.user.as_ref().map(UserId::as_str),
@@ -99,7 +123,7 @@ fn list(sqlite: &Connection, filter: &ConsentFilter, limit: u32) -> Result<Vec<C
         filter.policy_version,
         limit,
     ];
-    collect(query(&mut *sqlite.prepare_cached(sql)?, values)?, from_row)
+    collect(query(&mut *sqlite.prepare_cached(&sql)?, values)?, from_row)
 }
 
 fn from_row(row: &Row<'_>) -> Result<Consent, StoreError> {
@@ -123,10 +147,10 @@ fn from_row(row: &Row<'_>) -> Result<Consent, StoreError> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::endpoints::tests::{at, opened};
+    use super::super::endpoints::tests::{add_connection, at, opened};
     use super::*;
-    use crate::model::NewConsent;
-    use crate::store::Store;
+    use crate::model::{ConsentState, NewConsent};
+    use crate::store::{CommitConditions, LockKey, Store};
 
     fn consent(user: &str, resource: Option<&str>, purpose: ConsentPurpose, second: i64) -> Consent {
         let new = NewConsent {
@@ -163,5 +187,34 @@ mod tests {
         assert_eq!(revoked.iter().map(|consent| &consent.id).collect::<Vec<_>>(), [&all[0].id]);
         let found = other.consents().find(&all[1].id).await.unwrap().unwrap();
         assert_eq!((found.revoked_at, list(of_user).await.len()), (Some(at(5)), 2));
+    }
+
+    #[tokio::test]
+    async fn nothing_is_committed_after_a_consent_was_revoked() {
+        let (_folder, [store, other]) = opened();
+        let connection = add_connection(&store).await;
+        store
+            .write(|transaction| Ok(transaction.execute("UPDATE connections SET user_id = 'u_1'", [])?))
+            .await
+            .unwrap();
+        let stream = store.streams().ensure(connection, "issues").await.unwrap().id;
+        let fence = store.locks().try_acquire(LockKey::Stream(stream), at(0)).await.unwrap().unwrap().fence;
+        let commit = async |is_required| {
+            let consent =
+                ConsentCondition { connection, purpose: ConsentPurpose::Sync, is_required, policy_version: 1 };
+            let conditions = CommitConditions { fence, consent };
+            match store.records().commit_pages(Vec::new(), &conditions).await {
+                Ok(_) => None,
+                Err(StoreError::Consent(error)) => Some(error.state),
+                Err(error) => panic!("{error}"),
+            }
+        };
+        assert_eq!((commit(false).await, commit(true).await), (None, Some(ConsentState::Missing)));
+        let granted = consent("u_1", Some("github"), ConsentPurpose::Sync, 1);
+        other.consents().grant(&granted).await.unwrap();
+        assert_eq!((commit(false).await, commit(true).await), (None, None));
+        other.consents().revoke_one(&granted.id, at(2)).await.unwrap();
+        let revoked = Some(ConsentState::Revoked);
+        assert_eq!((commit(false).await, commit(true).await), (revoked, revoked));
     }
 }

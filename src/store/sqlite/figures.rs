@@ -69,21 +69,29 @@ fn delivery_queue(sqlite: &Connection, now: Timestamp) -> Result<QueueState, Sto
 
 fn events(sqlite: &Connection, since: Timestamp) -> Result<Vec<(ConnectionId, EventStatus, u64)>, StoreError> {
     let first = first_since(sqlite, "events", "id", "received_at", since)?;
-    let sql = "SELECT connection_id, status, count(*) AS count FROM events WHERE id >= ?1 AND received_at >= ?2 \
-               GROUP BY connection_id, status";
+    let sql = "SELECT connection_id, status FROM events WHERE id >= ?1 AND received_at >= ?2";
     let mut statement = sqlite.prepare_cached(sql)?;
-    collect(query(&mut statement, (first, since.as_millisecond()))?, |row| {
-        Ok((ConnectionId(row.get("connection_id")?), get_word(row, "status")?, row.get("count")?))
-    })
+    let mut rows = query(&mut statement, (first, since.as_millisecond()))?;
+    // Counted here: to group them, SQLite would sort all of them in memory, as many as came in a day.
+    let mut counts: BTreeMap<(i64, &'static str), (EventStatus, u64)> = BTreeMap::new();
+    while let Some(row) = rows.next()? {
+        let status: EventStatus = get_word(&row, "status")?;
+        counts.entry((row.get("connection_id")?, status.as_str())).or_insert((status, 0)).1 += 1;
+    }
+    Ok(counts.into_iter().map(|((id, _), (status, count))| (ConnectionId(id), status, count)).collect())
 }
 
 fn deliveries(sqlite: &Connection, since: Timestamp) -> Result<Vec<(DeliveryStatus, u64)>, StoreError> {
     let first = first_since(sqlite, "deliveries", "id", "created_at", since)?;
-    let sql = "SELECT status, count(*) AS count FROM deliveries WHERE id >= ?1 AND created_at >= ?2 GROUP BY status";
+    let sql = "SELECT status FROM deliveries WHERE id >= ?1 AND created_at >= ?2";
     let mut statement = sqlite.prepare_cached(sql)?;
-    collect(query(&mut statement, (first, since.as_millisecond()))?, |row| {
-        Ok((get_word(row, "status")?, row.get("count")?))
-    })
+    let mut rows = query(&mut statement, (first, since.as_millisecond()))?;
+    let mut counts: BTreeMap<&'static str, (DeliveryStatus, u64)> = BTreeMap::new();
+    while let Some(row) = rows.next()? {
+        let status: DeliveryStatus = get_word(&row, "status")?;
+        counts.entry(status.as_str()).or_insert((status, 0)).1 += 1;
+    }
+    Ok(counts.into_values().collect())
 }
 
 /// There are at most a hundred jobs of each stream.

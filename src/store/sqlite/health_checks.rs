@@ -136,7 +136,7 @@ mod tests {
         HealthCheck {
             duration: Some(Duration::from_millis(120)),
             http_status: Some(503),
-            ..HealthCheck::new(at(second), HealthOutcome::Temporary, Some("the vendor answered 503"))
+            ..HealthCheck::new(at(second), HealthOutcome::Temporary, Some("the service answered 503"))
         }
     }
 

@@ -13,6 +13,8 @@ struct KeyRow {
     digest: Vec<u8>,
     claimed_until: i64,
     response: Option<StoredResponse>,
+    /// Whether its request has begun to change something.
+    has_begun: bool,
 }
 
 #[async_trait]
@@ -20,9 +22,11 @@ impl IdempotencyKeys for SqliteStore {
     async fn claim(&self, request: &IdempotencyRequest) -> Result<IdempotencyClaim, StoreError> {
         let request = request.clone();
         self.write(move |transaction| {
-            let IdempotencyRequest { key, digest, now, claimed_until } = &request;
-            let sql = "SELECT digest, claimed_until, status, content_type, location, body FROM idempotency_keys \
-                       WHERE caller = ?1 AND key = ?2";
+            let IdempotencyRequest { key, request_id, digest, now, claimed_until } = &request;
+            let sql = "SELECT digest, claimed_until, status, content_type, location, body, EXISTS \
+                       (SELECT 1 FROM audit_entries WHERE sequence > audit_sequence \
+                       AND audit_entries.request_id = idempotency_keys.request_id AND effect <> 'read') AS has_begun \
+                       FROM idempotency_keys WHERE caller = ?1 AND key = ?2";
             let row = |row: &rusqlite::Row<'_>| {
                 let status: Option<u16> = row.get("status")?;
                 let response = match status {
@@ -34,18 +38,28 @@ impl IdempotencyKeys for SqliteStore {
                     }),
                     None => None,
                 };
-                Ok(KeyRow { digest: row.get("digest")?, claimed_until: row.get("claimed_until")?, response })
+                Ok(KeyRow {
+                    digest: row.get("digest")?,
+                    claimed_until: row.get("claimed_until")?,
+                    response,
+                    has_begun: row.get("has_begun")?,
+                })
             };
             let found = transaction.prepare_cached(sql)?.query_row(params![key.caller, key.key], row).optional()?;
             match found {
                 Some(found) if found.digest != digest => return Ok(IdempotencyClaim::OtherRequest),
                 Some(KeyRow { response: Some(response), .. }) => return Ok(IdempotencyClaim::Done(response)),
                 Some(found) if found.claimed_until > now.as_millisecond() => return Ok(IdempotencyClaim::Running),
+                Some(found) if found.has_begun => return Ok(IdempotencyClaim::Interrupted),
                 _ => {}
             }
-            let sql = "INSERT INTO idempotency_keys (caller, key, digest, claimed_at, claimed_until) \
-                       VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO UPDATE SET claimed_until = excluded.claimed_until";
-            let values = params![key.caller, key.key, digest, now.as_millisecond(), claimed_until.as_millisecond()];
+            let sql = "INSERT INTO idempotency_keys \
+                       (caller, key, digest, claimed_at, claimed_until, request_id, audit_sequence) \
+                       VALUES (?1, ?2, ?3, ?4, ?5, ?6, (SELECT sequence FROM audit_state)) \
+                       ON CONFLICT DO UPDATE SET claimed_until = excluded.claimed_until, \
+                       request_id = excluded.request_id, audit_sequence = excluded.audit_sequence";
+            let (at, until) = (now.as_millisecond(), claimed_until.as_millisecond());
+            let values = params![key.caller, key.key, digest, at, until, request_id];
             transaction.prepare_cached(sql)?.execute(values)?;
             Ok(IdempotencyClaim::Claimed)
         })
@@ -80,5 +94,46 @@ impl IdempotencyKeys for SqliteStore {
             Ok(u64::try_from(transaction.execute(sql, [before.as_millisecond()])?).unwrap_or(u64::MAX))
         })
         .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::endpoints::tests::{at, opened};
+    use super::*;
+    use crate::model::{AuditActor, AuditRecord, Effect, IdempotencyKey};
+    use crate::store::Store;
+
+    fn request(id: &str, second: i64) -> IdempotencyRequest {
+        IdempotencyRequest {
+            key: IdempotencyKey { caller: "tok_1".to_owned(), key: "one".to_owned() },
+            request_id: id.to_owned(),
+            digest: [7; 32],
+            now: at(second),
+            claimed_until: at(second + 300),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_request_that_was_interrupted_is_made_again_only_if_it_had_changed_nothing() {
+        let (_folder, [store]) = opened();
+        let claim = async |id: &str, second| store.idempotency_keys().claim(&request(id, second)).await.unwrap();
+        let append = async |id: &str, effect| {
+            let record = AuditRecord::new(at(1), AuditActor::Local, "endpoint add", effect);
+            store.audit().append(vec![AuditRecord { request_id: Some(id.to_owned()), ..record }]).await.unwrap();
+        };
+        // An entry from before the claim is not of its request.
+        append("req_1", Effect::Write).await;
+        assert_eq!(claim("req_1", 1).await, IdempotencyClaim::Claimed);
+        assert_eq!(claim("req_2", 2).await, IdempotencyClaim::Running);
+        append("req_1", Effect::Read).await;
+        assert_eq!(claim("req_3", 400).await, IdempotencyClaim::Claimed);
+        append("req_3", Effect::Write).await;
+        assert_eq!(claim("req_4", 401).await, IdempotencyClaim::Running);
+        for second in [800, 9_000] {
+            assert_eq!(claim("req_5", second).await, IdempotencyClaim::Interrupted);
+        }
+        let other = IdempotencyRequest { digest: [8; 32], ..request("req_6", 9_000) };
+        assert_eq!(store.idempotency_keys().claim(&other).await.unwrap(), IdempotencyClaim::OtherRequest);
     }
 }

@@ -8,16 +8,24 @@ use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use rusqlite::{OptionalExtension, Transaction};
 
 use super::open::StoreFile;
 use super::{SqliteStore, StoreError};
-use crate::clock::{self, Timestamp};
+use crate::clock::{self, Stopwatch, Timestamp};
 use crate::store::{Fence, LEASE_DURATION, Lease, LockKey, Locks};
 use crate::task::blocking;
 use crate::{files, hex};
+
+/// How long a file is tried that others look at. A look takes microseconds, unless its thread has to wait for a processor.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long to wait between two attempts.
+const LOOK_INTERVAL: Duration = Duration::from_micros(50);
 
 #[async_trait]
 impl Locks for SqliteStore {
@@ -49,17 +57,13 @@ impl Locks for SqliteStore {
     }
 
     async fn is_held(&self, key: LockKey, _: Timestamp) -> Result<bool, StoreError> {
-        let path = match &self.file {
-            StoreFile::InMemory { locks, .. } => return Ok(locks.held().contains(&key)),
-            StoreFile::OnDisk { path, .. } => lock_path(path, key),
-        };
-        blocking(move || match files::open_existing(&path) {
-            Ok(file) => Ok(matches!(LockedFile(file).0.try_lock_shared(), Err(TryLockError::WouldBlock))),
-            // Nobody has ever taken it.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(source) => Err(StoreError::Lock { path, source }),
-        })
-        .await
+        match &self.file {
+            StoreFile::InMemory { locks, .. } => Ok(locks.held().contains(&key)),
+            StoreFile::OnDisk { path, .. } => {
+                let path = lock_path(path, key);
+                blocking(move || is_file_locked(path)).await
+            }
+        }
     }
 
     /// The row stays: the system tells the next holder that the lock is free, and the number must go on from here.
@@ -144,12 +148,40 @@ pub(super) fn check_fence(transaction: &Transaction<'_>, fence: Fence) -> Result
 }
 
 fn lock_file(path: PathBuf) -> Result<Option<LockedFile>, StoreError> {
-    let opened = files::open_lock(&path).and_then(|file| match file.try_lock() {
-        Ok(()) => Ok(Some(LockedFile(file))),
-        Err(TryLockError::WouldBlock) => Ok(None),
-        Err(TryLockError::Error(error)) => Err(error),
-    });
-    opened.map_err(|source| StoreError::Lock { path, source })
+    match files::open_lock(&path).and_then(lock_exclusively) {
+        Ok(locked) => Ok(locked),
+        Err(source) => Err(StoreError::Lock { path, source }),
+    }
+}
+
+/// Whether somebody has locked a file exclusively.
+fn is_file_locked(path: PathBuf) -> Result<bool, StoreError> {
+    match files::open_existing(&path) {
+        Ok(file) => Ok(matches!(LockedFile(file).0.try_lock_shared(), Err(TryLockError::WouldBlock))),
+        // Nobody has ever taken it.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(source) => Err(StoreError::Lock { path, source }),
+    }
+}
+
+/// Locks a file unless somebody holds it. Those who only look lock it as well, for a moment and shared, and are not in the way:
+/// where no exclusive lock is held, a shared one can be had, and the file is tried again.
+fn lock_exclusively(file: File) -> io::Result<Option<LockedFile>> {
+    let waiting = Stopwatch::start();
+    while waiting.elapsed() < LOOK_TIMEOUT {
+        match file.try_lock() {
+            Ok(()) => return Ok(Some(LockedFile(file))),
+            Err(TryLockError::WouldBlock) => {}
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+        match file.try_lock_shared() {
+            Ok(()) => file.unlock()?,
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+        thread::sleep(LOOK_INTERVAL);
+    }
+    Ok(None)
 }
 
 fn expiry(now: Timestamp) -> Timestamp {
@@ -158,6 +190,8 @@ fn expiry(now: Timestamp) -> Timestamp {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use super::*;
 
     #[test]
@@ -171,5 +205,44 @@ mod tests {
         drop(held);
         assert!(lock_file(path).unwrap().is_some());
         drop(inherited);
+    }
+
+    struct SetOnDrop<'a>(&'a AtomicBool);
+
+    impl Drop for SetOnDrop<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn who_looks_at_a_lock_keeps_nobody_from_taking_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("stream.lock");
+        let is_over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let lookers: Vec<_> = (0..2)
+                .map(|_| {
+                    scope.spawn(|| {
+                        let mut held = 0;
+                        while !is_over.load(Ordering::Relaxed) {
+                            held += u32::from(is_file_locked(path.clone()).unwrap());
+                        }
+                        held
+                    })
+                })
+                .collect();
+            // They also end if the test fails.
+            let over = SetOnDrop(&is_over);
+            for round in 0..5000 {
+                let lock = lock_file(path.clone()).unwrap();
+                assert!(lock.is_some(), "refused in round {round}, and nobody else takes it");
+                assert!(is_file_locked(path.clone()).unwrap(), "round {round}");
+                assert!(lock_file(path.clone()).unwrap().is_none(), "taken twice in round {round}");
+            }
+            drop(over);
+            let held: Vec<u32> = lookers.into_iter().map(|looker| looker.join().unwrap()).collect();
+            assert!(held.iter().any(|held| *held > 0), "nobody has looked while it was held: {held:?}");
+        });
     }
 }

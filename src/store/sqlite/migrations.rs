@@ -123,7 +123,7 @@ mod tests {
         approvals: id token_id operation effect connection digest summary request status use_limit requested_at expires_at decided_at used_at
         apps: connector server client_id client_secret updated_at
         attempts: id delivery_id started_at duration_ms request_headers response_status response_body error
-        audit_entries: sequence at actor actor_id operation effect connection user_id consent_id source request_id detail outcome error_code previous hash
+        audit_entries: sequence at actor actor_id operation effect connection user_id consent_id source request_id detail outcome error_code previous hash latest_at
         audit_state: only_row signing_seed sequence hash pruned_sequence pruned_hash pruned_at pruned_signature
         binding_failures: id binding_id record_id event_id reason failed_at
         bindings: id name connector account stream event text created_at changed_at dropped_failures
@@ -131,6 +131,7 @@ mod tests {
         connections: id connector account mode auth origin params metadata account_id account_name scopes_requested scopes_granted grant_status status_reason connected_at connected_by user_id reveal checked_at check_passed check_unauthorized error_count last_error
         consents: id user_id consent_type resource_type resource_id purpose policy_version description granted_at revoked_at
         cursor_history: id partition_id cursor replaced_at
+        dashboard_links: secret_hash operator expires_at
         deliveries: id message_id endpoint_id status attempts due_at expires_at created_at last_error
         endpoints: id url description events secrets backoff max_attempts ttl_secs timeout_secs rate_requests rate_secs disabled_reason disabled_at failing_since last_failed_at paused_until created_at
         entity_states: binding_id link_id agreed ours ours_changed_at conflicts is_deleted seen_version changed_at
@@ -143,12 +144,14 @@ mod tests {
         events: id connection_id delivery_id has_delivery_id dedup_key digest signed_digest signed_dedup_key verification kind account resource actor occurred_at received_at headers query body batch_event_id batch_item status attempts completed_handlers due_at last_error
         grants: connection_id secrets in_keyring client_id issued_at expires_at refresh_expires_at refresh_method generation refresh_started_at refresh_generation from_backup
         health_checks: id connection_id at outcome duration_ms http_status error
-        idempotency_keys: caller key digest claimed_at claimed_until status content_type location body
+        idempotency_keys: caller key digest claimed_at claimed_until request_id audit_sequence status content_type location body
+        installed_connectors: connector sha256 source installed_at installed_by user_id configuration
         jobs: id stream_id mode status since until started_at started_by ended_at resumes_at added changed deleted unchanged requests retries bytes error error_code cancel_requested
         links: id connection_id user_id entity_type entity_id resource object_id merged_into created_at changed_at
         locks: key holder fence expires_at
         messages: id kind body created_at
         meta: only_row vault_id sequence created_at restored_at dedup_indexed_to
+        operators: name role created_at
         partitions: id stream_id params parent_record_id parent_version cursor checkpoint backfill_checkpoint synced_at
         rate_requests: token_id number at
         record_bodies: record_id json
@@ -156,6 +159,7 @@ mod tests {
         sandbox_state: key value
         schedules: id connection_id stream rule jitter_secs next_at last_at
         seen_ids: id partition_id ids
+        sessions: secret_hash operator started_at last_seen_at
         sign_ins: id state_hash connector account details poll_interval_secs polled_at user_id link_id return_to created_at expires_at taken_at result ended_at
         streams: id connection_id name params
         subscriptions: id connection_id status url events params idempotency_key metadata secret created_at renewed_at expires_at failures last_failed_at last_error

@@ -37,15 +37,18 @@ mod health_checks;
 mod id_set;
 mod idempotency;
 mod insert_events;
+mod installed_connectors;
 mod jobs;
 mod links;
 mod locks;
 mod meta;
 mod migrations;
 mod open;
+mod operators;
 mod outbox;
 mod prune;
 mod queue;
+mod reader_threads;
 mod readers;
 mod records;
 mod row;
@@ -65,9 +68,10 @@ mod users;
 mod webhooks;
 mod writer;
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use async_trait::async_trait;
 use rusqlite::{Connection, Transaction};
@@ -84,10 +88,11 @@ use self::readers::Readers;
 use self::writer::{WriteContext, Writer};
 use super::{
     Alerts, ApiTokenTrusts, ApiTokens, Approvals, Apps, AuditLog, Bindings, ConnectLinks, Connections, Consents,
-    Endpoints, EntityStates, EventCreations, EventTypes, Events, Figures, Grants, HealthChecks, IdempotencyKeys, Jobs,
-    Links, Locks, MalformedValue, Outbox, PendingAudit, Records, Sandbox, Schedules, SignIns, Store, StoreError,
-    Streams, Subscriptions, Users, Webhooks,
+    Endpoints, EntityStates, EventCreations, EventTypes, Events, Figures, Grants, HealthChecks, IdempotencyKeys,
+    InstalledConnectors, Jobs, Links, Locks, MalformedValue, Operators, Outbox, PendingAudit, Records, Sandbox,
+    Schedules, SignIns, Store, StoreError, Streams, Subscriptions, Users, Webhooks,
 };
+use crate::model::ApiTokenId;
 
 /// The version of the SQLite underneath.
 pub fn sqlite_version() -> &'static str {
@@ -105,6 +110,8 @@ pub struct SqliteStore {
     /// Names this process in the rows of its locks.
     holder: String,
     is_read_only: bool,
+    /// The API tokens whose last request was over their limit.
+    limited: Mutex<HashSet<ApiTokenId>>,
     /// The audit entries that the next write takes along.
     pending: OnceLock<Arc<PendingAudit>>,
     /// The vault's lock, let go after the connections are closed.
@@ -180,6 +187,7 @@ impl SqliteStore {
 
 impl Drop for SqliteStore {
     fn drop(&mut self) {
+        self.readers.stop();
         self.writer.close();
         self.readers.close();
     }
@@ -219,6 +227,10 @@ impl Store for SqliteStore {
         self
     }
 
+    fn installed_connectors(&self) -> &dyn InstalledConnectors {
+        self
+    }
+
     fn webhooks(&self) -> &dyn Webhooks {
         self
     }
@@ -252,6 +264,10 @@ impl Store for SqliteStore {
     }
 
     fn approvals(&self) -> &dyn Approvals {
+        self
+    }
+
+    fn operators(&self) -> &dyn Operators {
         self
     }
 

@@ -1,7 +1,7 @@
 //! Creates and opens the file of a store.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
 use std::time::Duration;
 
@@ -145,6 +145,7 @@ impl SqliteStore {
             vault_id: opened.vault_id,
             holder: locks::new_holder(),
             is_read_only: opened.read_only,
+            limited: Mutex::default(),
             pending: OnceLock::new(),
             lock: None,
         }

@@ -1,18 +1,22 @@
 //! The reading connections: several in parallel, none of which waits for a write.
 //!
 //! In write-ahead mode a reader sees the last commit before its statement and is not held up by the writer. Reads run on
-//! threads for blocking work, so that a slow disk holds up no other operation.
+//! threads of their own, so that a slow disk holds up no other operation.
 
+use std::num::NonZero;
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::Connection;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 
 use super::StoreError;
 use super::open::StoreFile;
-use crate::task::blocking;
+use super::reader_threads::ReaderThreads;
 
-/// Connections that read at a time. Each costs a page cache of 2 MB; more of them would wait for the same disk.
+/// Connections that read at a time, one for each processor within these bounds. Each costs a page cache of 2 MB, and what it
+/// reads must be decrypted: more of them would wait for the same processors, and for the same disk.
+const MIN_READERS: usize = 2;
 const MAX_READERS: usize = 4;
 
 /// The readers of one store.
@@ -20,24 +24,38 @@ const MAX_READERS: usize = 4;
 pub(super) struct Readers {
     file: StoreFile,
     idle: Mutex<Vec<Connection>>,
-    free: Semaphore,
+    free: Arc<Semaphore>,
+    threads: Arc<ReaderThreads>,
 }
 
 impl Readers {
     /// `opened` is a connection that was used to look at the file.
     pub(super) fn new(file: StoreFile, opened: Connection) -> Self {
-        Self { file, idle: Mutex::new(vec![opened]), free: Semaphore::new(MAX_READERS) }
+        let processors = std::thread::available_parallelism().map_or(MIN_READERS, NonZero::get);
+        let free = Arc::new(Semaphore::new(processors.clamp(MIN_READERS, MAX_READERS)));
+        Self { file, idle: Mutex::new(vec![opened]), free, threads: Arc::default() }
     }
 
-    /// Reads on a thread for blocking work.
+    /// Reads on another thread. A read that was begun ends, also if its caller leaves.
     pub(super) async fn read<T: Send + 'static>(
         self: &Arc<Self>,
         read: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         // The semaphore is never closed.
-        let _permit = self.free.acquire().await.ok();
+        let permit = Arc::clone(&self.free).acquire_owned().await.ok();
+        let (reply, result) = oneshot::channel();
         let readers = Arc::clone(self);
-        blocking(move || readers.read_blocking(read)).await
+        self.threads.run(permit, move || {
+            let result = panic::catch_unwind(AssertUnwindSafe(|| readers.read_blocking(read)));
+            drop(readers);
+            // A caller that has left needs no answer.
+            let _ = reply.send(result);
+        })?;
+        match result.await {
+            Ok(Ok(result)) => result,
+            Ok(Err(panic)) => panic::resume_unwind(panic),
+            Err(_) => Err(StoreError::Closed),
+        }
     }
 
     /// Reads on this thread.
@@ -62,6 +80,11 @@ impl Readers {
     /// Closes the idle connections.
     pub(super) fn close(&self) {
         self.lock().clear();
+    }
+
+    /// Waits for the reads that run, and ends their threads: libcrypto must not be used while the process ends.
+    pub(super) fn stop(&self) {
+        self.threads.stop();
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {

@@ -12,14 +12,14 @@ use super::id_set::pack;
 use super::jobs::progress;
 use super::row::{Row, collect, first, get_optional_seconds, get_seconds, query};
 use super::streams::keep_history;
-use super::{SqliteStore, StoreError, links, locks, sweep};
+use super::{SqliteStore, StoreError, consents, links, locks, sweep};
 use crate::clock::Timestamp;
 use crate::json;
 use crate::model::{
     CompletedList, EventId, Hash, JobId, NewPage, NewRecord, PageCheckpoint, PartitionId, PushedRecord, RecordChange,
     RecordCounts, RecordId, RecordSnapshot, RecordTotals, StoredRecord, StreamId, SweepResult,
 };
-use crate::store::{Fence, Records};
+use crate::store::{CommitConditions, Records};
 
 /// Where a record belongs.
 #[derive(Clone, Copy)]
@@ -37,9 +37,14 @@ const RECORDS_WITH_BODIES: &str = "records JOIN record_bodies ON record_id = id"
 
 #[async_trait]
 impl Records for SqliteStore {
-    async fn commit_pages(&self, pages: Vec<NewPage>, fence: Fence) -> Result<(RecordCounts, bool), StoreError> {
+    async fn commit_pages(
+        &self,
+        pages: Vec<NewPage>,
+        conditions: &CommitConditions,
+    ) -> Result<(RecordCounts, bool), StoreError> {
+        let conditions = conditions.clone();
         self.write(move |transaction| {
-            locks::check_fence(transaction, fence)?;
+            check(transaction, &conditions)?;
             let version = next_version(transaction)?;
             let (mut all, mut is_cancelled) = (RecordCounts::default(), false);
             for page in &pages {
@@ -52,9 +57,14 @@ impl Records for SqliteStore {
         .await
     }
 
-    async fn push(&self, record: PushedRecord, fence: Fence) -> Result<Option<RecordChange>, StoreError> {
+    async fn push(
+        &self,
+        record: PushedRecord,
+        conditions: &CommitConditions,
+    ) -> Result<Option<RecordChange>, StoreError> {
+        let conditions = conditions.clone();
         self.write(move |transaction| {
-            locks::check_fence(transaction, fence)?;
+            check(transaction, &conditions)?;
             push(transaction, &record)
         })
         .await
@@ -151,14 +161,14 @@ impl Records for SqliteStore {
         lists: &[CompletedList],
         limit: Option<u64>,
         now: Timestamp,
-        fence: Fence,
+        conditions: &CommitConditions,
     ) -> Result<SweepResult, StoreError> {
         if lists.is_empty() && !self.read(move |sqlite| sweep::has_orphans(sqlite, stream)).await? {
             return Ok(SweepResult::Done { deleted: 0 });
         }
-        let lists = lists.to_vec();
+        let (lists, conditions) = (lists.to_vec(), conditions.clone());
         self.write(move |transaction| {
-            locks::check_fence(transaction, fence)?;
+            check(transaction, &conditions)?;
             sweep::sweep(transaction, job, stream, &lists, limit, now)
         })
         .await
@@ -399,6 +409,11 @@ fn says_the_same(transaction: &Transaction<'_>, id: i64, record: &NewRecord) -> 
     Ok(value(&old).is_some_and(|old| Some(old) == value(&record.json)))
 }
 
+fn check(transaction: &Transaction<'_>, conditions: &CommitConditions) -> Result<(), StoreError> {
+    locks::check_fence(transaction, conditions.fence)?;
+    consents::check(transaction, &conditions.consent)
+}
+
 fn delete(
     transaction: &Transaction<'_>,
     stream: StreamId,
@@ -478,8 +493,10 @@ fn snapshot_from_row(row: &Row<'_>) -> Result<RecordSnapshot, StoreError> {
 mod tests {
     use super::super::endpoints::tests::{add_connection, at, opened};
     use super::*;
-    use crate::model::{JobResult, JobStatus, NewJob, StreamParams, SyncMode, Traffic};
-    use crate::store::{LockKey, Store};
+    use crate::model::{
+        ConsentCondition, ConsentPurpose, JobResult, JobStatus, NewJob, StreamParams, SyncMode, Traffic,
+    };
+    use crate::store::{Fence, LockKey, Store};
 
     fn record(key: &str, hash: u8) -> NewRecord {
         NewRecord {
@@ -499,6 +516,9 @@ mod tests {
         assert_eq!(store.streams().ensure(connection, "issues").await.unwrap().id, stream);
         let partition = store.streams().ensure_partition(stream, &StreamParams::new(), None).await.unwrap().id;
         let fence = store.locks().try_acquire(LockKey::Stream(stream), at(0)).await.unwrap().unwrap().fence;
+        let consent =
+            ConsentCondition { connection, purpose: ConsentPurpose::Sync, is_required: false, policy_version: 1 };
+        let conditions = &CommitConditions { fence, consent };
         let new_job = NewJob { stream, mode: SyncMode::Full, since: None, until: None, started_at: at(0) };
         let list = async |records: Vec<NewRecord>| {
             let job = store.jobs().begin(&new_job).await.unwrap();
@@ -516,11 +536,11 @@ mod tests {
                 traffic: Traffic::default(),
                 now: at(1),
             };
-            let (counts, _) = store.records().commit_pages(vec![page], fence).await.unwrap();
+            let (counts, _) = store.records().commit_pages(vec![page], conditions).await.unwrap();
             let cursor = Some("next".to_owned());
             let list = CompletedList { partition, start_version, cursor, parent_version: None };
             let has_missing = store.records().has_missing(&list).await.unwrap();
-            let swept = store.records().sweep(job, stream, &[list], Some(0), at(2), fence).await.unwrap();
+            let swept = store.records().sweep(job, stream, &[list], Some(0), at(2), conditions).await.unwrap();
             let result = JobResult {
                 id: job,
                 status: JobStatus::Done,
@@ -547,8 +567,9 @@ mod tests {
         let partitions = store.streams().partitions(stream).await.unwrap();
         assert_eq!((partitions.len(), partitions[0].cursor.as_deref()), (1, Some("next")));
         // Nobody may delete records by a list whose lock was taken over.
-        let lost = Fence { number: fence.number - 1, ..fence };
-        let refused = store.records().commit_pages(Vec::new(), lost).await;
+        let fence = Fence { number: fence.number - 1, ..fence };
+        let lost = CommitConditions { fence, ..conditions.clone() };
+        let refused = store.records().commit_pages(Vec::new(), &lost).await;
         assert!(matches!(refused, Err(StoreError::LeaseLost(_))));
     }
 }

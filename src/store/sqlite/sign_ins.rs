@@ -57,6 +57,15 @@ impl SignIns for SqliteStore {
         self.write(move |transaction| finish(transaction, &id, &result, now)).await
     }
 
+    async fn withdraw(&self, connector: &str) -> Result<u64, StoreError> {
+        let connector = connector.to_owned();
+        self.write(move |transaction| {
+            let sql = "DELETE FROM sign_ins WHERE connector = ?1 AND taken_at IS NULL AND result IS NULL";
+            Ok(transaction.execute(sql, [&connector])? as u64)
+        })
+        .await
+    }
+
     async fn claim_poll(&self, id: &SignInId, now: Timestamp) -> Result<bool, StoreError> {
         let id = id.clone();
         self.write(move |transaction| {

@@ -132,6 +132,8 @@ impl Snapshot {
         target.execute("UPDATE api_tokens SET is_enabled = 0", [])?;
         // Whom it trusts gets new tokens.
         target.execute("DELETE FROM api_token_trusts", [])?;
+        // And may hold links and sessions.
+        target.execute("DELETE FROM operators", [])?;
         target.execute("UPDATE approvals SET status = 'expired' WHERE status IN ('pending', 'granted')", [])?;
         let set =
             "UPDATE meta SET vault_id = ?1, restored_at = ?2, sequence = max(sequence, ?3) + 1 RETURNING sequence";

@@ -20,6 +20,9 @@ const USER_COLUMNS: &[(&str, &str)] = &[
     ("sign_ins", "user_id"),
 ];
 
+/// The columns that name the user of what stays.
+const CLEARED_COLUMNS: &[(&str, &str)] = &[("installed_connectors", "user_id")];
+
 #[async_trait]
 impl Users for SqliteStore {
     async fn counts(&self, only: Option<&UserId>) -> Result<Vec<UserCounts>, StoreError> {
@@ -29,6 +32,7 @@ impl Users for SqliteStore {
                        sum(kind = 'a') AS consents FROM (SELECT user_id, 'c' AS kind FROM connections \
                        UNION ALL SELECT user_id, 'l' FROM links UNION ALL SELECT user_id, 'w' FROM entity_writes \
                        UNION ALL SELECT user_id, 'a' FROM consents UNION ALL SELECT user_id, 't' FROM api_tokens \
+                       UNION ALL SELECT user_id, 'i' FROM installed_connectors \
                        UNION ALL SELECT user_id, 's' FROM connect_links UNION ALL SELECT user_id, 's' FROM sign_ins) \
                        WHERE user_id <> '' AND (?1 IS NULL OR user_id = ?1) GROUP BY user_id ORDER BY user_id";
             let only = only.as_ref().map(UserId::as_str);
@@ -42,6 +46,10 @@ impl Users for SqliteStore {
         self.write(move |transaction| {
             for (table, column) in USER_COLUMNS {
                 transaction.execute(&format!("DELETE FROM {table} WHERE {column} = ?1"), [user.as_str()])?;
+            }
+            for (table, column) in CLEARED_COLUMNS {
+                let sql = format!("UPDATE {table} SET {column} = NULL WHERE {column} = ?1");
+                transaction.execute(&sql, [user.as_str()])?;
             }
             // Stored responses may name the user.
             transaction.execute("DELETE FROM idempotency_keys", [])?;
@@ -159,7 +167,7 @@ mod tests {
         assert!(store.users().purge().await.unwrap());
         assert_eq!(store.users().counts(None).await.unwrap(), []);
         let after = pages(&store);
-        assert_eq!((count(&after, USER), count(&after, ACCOUNT)), (1, 0), "but for the audit entry");
+        assert_eq!((count(&after, USER), count(&after, ACCOUNT)), (2, 0), "but for the audit entry and its index");
         let log = std::fs::metadata(folder.path().join("vault.db-wal")).map_or(0, |metadata| metadata.len());
         assert_eq!(log, 0);
         store.ensure_writable().await.unwrap();
@@ -176,8 +184,11 @@ mod tests {
         let mut found: Vec<(String, String)> = found.collect::<Result<_, _>>().unwrap();
         // Entries stay, and connections are removed one by one.
         found.retain(|(table, _)| table != "audit_entries" && table != "connections");
-        let mut known =
-            USER_COLUMNS.iter().map(|(table, column)| (table.to_string(), column.to_string())).collect::<Vec<_>>();
+        let mut known = USER_COLUMNS
+            .iter()
+            .chain(CLEARED_COLUMNS)
+            .map(|(table, column)| (table.to_string(), column.to_string()))
+            .collect::<Vec<_>>();
         known.sort();
         assert_eq!(found, known);
     }

@@ -1,11 +1,11 @@
 //! The webhook URL of a connection, and the secrets that verify requests.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use async_trait::async_trait;
 use rusqlite::{Connection as Sqlite, Transaction};
 
-use super::row::{Row, first, from_json, get_json, query, to_json};
+use super::row::{Row, collect, first, from_json, get_json, query, to_json};
 use super::{SqliteStore, StoreError};
 use crate::clock::Timestamp;
 use crate::model::secrets::RotatingSecrets;
@@ -18,6 +18,10 @@ impl Webhooks for SqliteStore {
     async fn get(&self, id: ConnectionId) -> Result<Option<Webhook>, StoreError> {
         // One snapshot: a secret that moves from one table to the other between two reads would be in neither.
         self.read(move |sqlite| find(&*sqlite.unchecked_transaction()?, id)).await
+    }
+
+    async fn list(&self) -> Result<Vec<Webhook>, StoreError> {
+        self.read(|sqlite| list(&*sqlite.unchecked_transaction()?)).await
     }
 
     async fn ensure(&self, id: ConnectionId, path: &str) -> Result<Webhook, StoreError> {
@@ -99,6 +103,24 @@ fn find(sqlite: &Sqlite, id: ConnectionId) -> Result<Option<Webhook>, StoreError
     let secrets = statement.query_map([id.0], |row| Ok(Secret::new(row.get::<_, String>(0)?)))?;
     webhook.subscription_secrets = secrets.collect::<Result<_, _>>()?;
     Ok(Some(webhook))
+}
+
+fn list(sqlite: &Sqlite) -> Result<Vec<Webhook>, StoreError> {
+    let sql = "SELECT connection_id, path, public_url, params, secrets, port FROM webhooks";
+    let mut webhooks = collect(query(&mut *sqlite.prepare_cached(sql)?, [])?, from_row)?;
+    let sql = "SELECT connection_id, secret FROM subscriptions WHERE secret IS NOT NULL ORDER BY id DESC";
+    let mut statement = sqlite.prepare_cached(sql)?;
+    let secrets =
+        statement.query_map([], |row| Ok((ConnectionId(row.get(0)?), Secret::new(row.get::<_, String>(1)?))))?;
+    let mut of_subscriptions: HashMap<ConnectionId, Vec<Secret>> = HashMap::new();
+    for found in secrets {
+        let (id, secret) = found?;
+        of_subscriptions.entry(id).or_default().push(secret);
+    }
+    for webhook in &mut webhooks {
+        webhook.subscription_secrets = of_subscriptions.remove(&webhook.connection).unwrap_or_default();
+    }
+    Ok(webhooks)
 }
 
 /// Adds parameters and overwrites those of the same names.

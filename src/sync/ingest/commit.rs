@@ -9,8 +9,11 @@ use super::super::observer::StoredPage;
 use super::super::stream::StreamRun;
 use crate::consent;
 use crate::error::{Error, Result};
-use crate::model::{CompletedList, ConsentPurpose, NewPage, PushedRecord, RecordChange, SweepResult, Traffic};
-use crate::store::{Fence, Store};
+use crate::model::{
+    CompletedList, ConnectionId, ConsentPurpose, NewPage, PushedRecord, RecordChange, SweepResult, Traffic,
+};
+use crate::runtime::{LockGuard, Workspace};
+use crate::store::{CommitConditions, Store};
 
 /// Pages that wait to be written, and KiB of them: more are not fetched ahead.
 const MAX_QUEUED_PAGES: usize = 16;
@@ -55,6 +58,15 @@ pub(in super::super) enum WriteEnd {
     Cancelled,
 }
 
+/// Returns what must hold when records of a connection are stored: the lock of their stream, and the user's consent.
+pub(in super::super) fn commit_conditions(
+    workspace: &Workspace,
+    connection: ConnectionId,
+    lock: &LockGuard,
+) -> CommitConditions {
+    CommitConditions { fence: lock.fence(), consent: consent::condition(workspace, connection, ConsentPurpose::Sync) }
+}
+
 /// Creates the queue of pages from the reader of a list to the store.
 pub(in super::super) fn page_queue<'a>(run: &'a StreamRun<'a>) -> (PageQueue, PageWriter<'a>) {
     let (sender, receiver) = mpsc::channel(MAX_QUEUED_PAGES);
@@ -91,9 +103,7 @@ impl PageWriter<'_> {
                 pages.push(page);
                 waiting.push((stored, _room));
             }
-            // A consent that is revoked meanwhile ends the sync before its next page.
-            consent::ensure(run.workspace, &run.session.connection, &ConsentPurpose::Sync).await?;
-            let (counts, is_cancelled) = run.store.records().commit_pages(pages, run.fence).await?;
+            let (counts, is_cancelled) = run.store.records().commit_pages(pages, &run.conditions).await?;
             {
                 let mut tally = run.tally();
                 tally.counts += counts;
@@ -128,7 +138,7 @@ pub(in super::super) enum SweepEnd {
 pub(in super::super) async fn sweep(run: &StreamRun<'_>, lists: &[CompletedList]) -> Result<SweepEnd> {
     let limit = (!run.request.allow_deletes).then(|| run.tally().deleted_by_sweeps);
     let now = run.workspace.engine.clock.now();
-    match run.store.records().sweep(run.job, run.id, lists, limit, now, run.fence).await? {
+    match run.store.records().sweep(run.job, run.id, lists, limit, now, &run.conditions).await? {
         SweepResult::Done { deleted } => {
             let mut tally = run.tally();
             tally.deleted_by_sweeps += deleted;
@@ -146,7 +156,11 @@ pub(in super::super) async fn sweep(run: &StreamRun<'_>, lists: &[CompletedList]
 /// Stores a record that an event brought. Returns `None` if it is unchanged.
 ///
 /// # Errors
-/// The store's.
-pub(super) async fn push(store: &dyn Store, record: PushedRecord, fence: Fence) -> Result<Option<RecordChange>> {
-    Ok(store.records().push(record, fence).await?)
+/// The store's, and a consent that is missing.
+pub(super) async fn push(
+    store: &dyn Store,
+    record: PushedRecord,
+    conditions: &CommitConditions,
+) -> Result<Option<RecordChange>> {
+    Ok(store.records().push(record, conditions).await?)
 }

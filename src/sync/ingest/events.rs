@@ -24,8 +24,8 @@ use crate::error::{Error, Kind, Result};
 use crate::http::MAX_RETRY_AFTER;
 use crate::json::Json;
 use crate::model::{
-    ConnectionName, EventId, PartitionId, PushedRecord, RecordSnapshot, StoredEvent, StoredStream, StreamParams,
-    SyncMode,
+    ConnectionId, ConnectionName, EventId, PartitionId, PushedRecord, RecordSnapshot, StoredEvent, StoredStream,
+    StreamParams, SyncMode,
 };
 use crate::runtime::Workspace;
 use crate::store::{LockKey, Store};
@@ -46,7 +46,7 @@ pub struct EventIngest<'a> {
     workspace: &'a Workspace,
     store: Arc<dyn Store>,
     name: ConnectionName,
-    connector: Connector,
+    connector: Arc<Connector>,
     pending: Mutex<PendingSyncs>,
 }
 
@@ -65,7 +65,12 @@ impl SyncObserver for NoObserver {}
 
 impl<'a> EventIngest<'a> {
     /// Creates the ingest of one connection's events, with nothing pending.
-    pub fn new(workspace: &'a Workspace, store: Arc<dyn Store>, name: ConnectionName, connector: Connector) -> Self {
+    pub fn new(
+        workspace: &'a Workspace,
+        store: Arc<dyn Store>,
+        name: ConnectionName,
+        connector: Arc<Connector>,
+    ) -> Self {
         Self { workspace, store, name, connector, pending: Mutex::default() }
     }
 
@@ -105,7 +110,7 @@ impl<'a> EventIngest<'a> {
         is_deleted: bool,
     ) -> Result<Option<IngestResult>> {
         let Some(target) = self.locate_partition(rule, stream, values, document).await? else { return Ok(None) };
-        let RecordTarget { stored, partition, mut parsed } = target;
+        let RecordTarget { connection, stored, partition, mut parsed } = target;
         let Some(lock) = self.workspace.try_lock(LockKey::Stream(stored.id)).await? else {
             return Ok(Some(IngestResult::RetryLater));
         };
@@ -129,7 +134,8 @@ impl<'a> EventIngest<'a> {
             event: event.id,
             now,
         };
-        let change = commit::push(&*self.store, pushed, lock.fence()).await?;
+        let conditions = commit::commit_conditions(self.workspace, connection, &lock);
+        let change = commit::push(&*self.store, pushed, &conditions).await?;
         lock.release().await;
         tracing::debug!(event = event.id.0, stream = rule.stream, change = ?change, "a record was pushed");
         Ok(Some(IngestResult::Done))
@@ -176,7 +182,7 @@ impl<'a> EventIngest<'a> {
         } else {
             self.read(rule, stream, &partition.params, document).await?
         };
-        Ok(parsed.map(|parsed| RecordTarget { stored, partition: partition.id, parsed }))
+        Ok(parsed.map(|parsed| RecordTarget { connection, stored, partition: partition.id, parsed }))
     }
 
     /// The record as a list with these values would bring it; absent if it has no key.
@@ -266,6 +272,7 @@ impl<'a> EventIngest<'a> {
 
 /// A record with the list that it belongs to.
 struct RecordTarget {
+    connection: ConnectionId,
     stored: StoredStream,
     partition: PartitionId,
     parsed: ParsedRecord,

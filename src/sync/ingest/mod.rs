@@ -4,5 +4,5 @@
 mod commit;
 mod events;
 
-pub(super) use commit::{PageQueue, PageReceipt, SweepEnd, WriteEnd, page_queue, sweep};
+pub(super) use commit::{PageQueue, PageReceipt, SweepEnd, WriteEnd, commit_conditions, page_queue, sweep};
 pub use events::{EventIngest, IngestResult};

@@ -318,7 +318,10 @@ fn compare(confirm: &EventConfirmation, event: &Value, response: &Response, name
     };
     for (at, wanted) in &confirm.holds {
         if !at.find(&answer).is_some_and(|found| wanted.contains(found)) {
-            return Confirmation::Mismatch(format!("the vendor says {} at {at}", at.text(&answer).unwrap_or_default()));
+            return Confirmation::Mismatch(format!(
+                "the service says {} at {at}",
+                at.text(&answer).unwrap_or_default()
+            ));
         }
     }
     let Some(at) = &confirm.event else { return Confirmation::Confirmed };
@@ -327,7 +330,7 @@ fn compare(confirm: &EventConfirmation, event: &Value, response: &Response, name
     };
     match difference(event, known) {
         None => Confirmation::Confirmed,
-        Some(place) => Confirmation::Mismatch(format!("the vendor's event says otherwise at \"{place}\"")),
+        Some(place) => Confirmation::Mismatch(format!("the service's copy of the event differs at \"{place}\"")),
     }
 }
 

@@ -66,7 +66,7 @@ impl<'a> ConnectionWork<'a> for Dispatching<'a> {
             return Ok(StartedWork::HeldElsewhere);
         };
         let ingest = if self.handlers.sync {
-            let connector = workspace.engine.catalogue.get(&target.connector)?;
+            let connector = workspace.catalogue().get(&target.connector)?;
             Some(EventIngest::new(workspace, Arc::clone(&target.store), target.name.clone(), connector))
         } else {
             None

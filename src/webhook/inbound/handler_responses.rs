@@ -127,7 +127,7 @@ mod tests {
     fn services_that_act_on_an_answer_wait_for_it() {
         let catalogue = crate::connector::Catalogue::new(std::path::Path::new("/nonexistent"));
         let timeout = |mode, connector: &str, kind: &str| {
-            let rules = catalogue.get(connector).unwrap().webhook.unwrap();
+            let rules = catalogue.get(connector).unwrap().webhook.clone().unwrap();
             HandlerResponses::new(mode).timeout(&rules, kind).map(|timeout| timeout.as_millis())
         };
         assert_eq!(timeout(ReplyMode::Declared, "slack", "slash_command"), Some(2500));

@@ -19,7 +19,7 @@ const MAX_PENDING_COMMITS: usize = 1024;
 pub(super) enum CommitError {
     #[error("too many are waiting to be written")]
     Overloaded,
-    #[error("another body was received with this id, and the vendor has not confirmed it yet")]
+    #[error("another body was received with this id, and the service has not confirmed it yet")]
     Unconfirmed,
     #[error("too many conflicting bodies were received with its id; hint: integ webhook resolve {} --keep all", .0.0)]
     TooManyConflicts(EventId),

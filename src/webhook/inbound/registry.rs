@@ -12,12 +12,15 @@ use crate::signing::verify::constant_time_eq;
 /// Where webhooks come to.
 pub const PREFIX: &str = "/webhooks/";
 
+/// The targets of a connector: there may be thousands, of which one is added or replaced.
+type ConnectorTargets = HashMap<(WorkspaceName, ConnectionId), Arc<ReceiveTarget>>;
+
 /// The targets of any number of workspaces. A receiver finds a request's target here each time, so that a change counts from
 /// the next request on.
 #[derive(Default)]
 pub struct TargetRegistry {
     /// By connector.
-    targets: RwLock<HashMap<String, Vec<Arc<ReceiveTarget>>>>,
+    targets: RwLock<HashMap<String, ConnectorTargets>>,
     /// Counts the changes.
     changes: watch::Sender<u64>,
 }
@@ -29,32 +32,36 @@ impl TargetRegistry {
         let (_, own) = path.rsplit_once(PREFIX)?;
         let (connector, secret) = own.strip_suffix('/').unwrap_or(own).split_once('/')?;
         let targets = self.targets.read().unwrap_or_else(PoisonError::into_inner);
-        let mut targets = targets.get(connector)?.iter();
+        let mut targets = targets.get(connector)?.values();
         targets.find(|target| constant_time_eq(target.path.as_bytes(), secret.as_bytes())).cloned()
     }
 
     /// Returns the target of a connection.
     pub fn of_connection(&self, workspace: &WorkspaceName, connection: ConnectionId) -> Option<Arc<ReceiveTarget>> {
-        self.of_workspace(workspace).into_iter().find(|target| target.connection == connection)
+        let targets = self.targets.read().unwrap_or_else(PoisonError::into_inner);
+        let key = (workspace.clone(), connection);
+        targets.values().find_map(|targets| targets.get(&key)).cloned()
     }
 
     /// Returns the targets of a workspace, in no particular order.
     pub fn of_workspace(&self, workspace: &WorkspaceName) -> Vec<Arc<ReceiveTarget>> {
         let targets = self.targets.read().unwrap_or_else(PoisonError::into_inner);
-        targets.values().flatten().filter(|target| target.workspace == *workspace).cloned().collect()
+        let all = targets.values().flat_map(HashMap::values);
+        all.filter(|target| target.workspace == *workspace).cloned().collect()
     }
 
     /// Adds a target, in place of an earlier one of the same connection.
     pub fn insert(&self, target: ReceiveTarget) {
         self.change(|targets| {
-            remove(targets, &target.workspace, target.connection);
-            targets.entry(target.connector.clone()).or_default().push(Arc::new(target));
+            let key = (target.workspace.clone(), target.connection);
+            remove(targets, &key);
+            targets.entry(target.connector.clone()).or_default().insert(key, Arc::new(target));
         });
     }
 
     /// Removes the target of a connection: its URL is unknown from now on.
     pub fn remove(&self, workspace: &WorkspaceName, connection: ConnectionId) {
-        self.change(|targets| remove(targets, workspace, connection));
+        self.change(|targets| remove(targets, &(workspace.clone(), connection)));
     }
 
     /// Returns what sees each later change.
@@ -62,14 +69,14 @@ impl TargetRegistry {
         self.changes.subscribe()
     }
 
-    fn change(&self, change: impl FnOnce(&mut HashMap<String, Vec<Arc<ReceiveTarget>>>)) {
+    fn change(&self, change: impl FnOnce(&mut HashMap<String, ConnectorTargets>)) {
         change(&mut self.targets.write().unwrap_or_else(PoisonError::into_inner));
         self.changes.send_modify(|changes| *changes += 1);
     }
 }
 
-fn remove(targets: &mut HashMap<String, Vec<Arc<ReceiveTarget>>>, workspace: &WorkspaceName, connection: ConnectionId) {
+fn remove(targets: &mut HashMap<String, ConnectorTargets>, key: &(WorkspaceName, ConnectionId)) {
     for targets in targets.values_mut() {
-        targets.retain(|target| target.workspace != *workspace || target.connection != connection);
+        targets.remove(key);
     }
 }

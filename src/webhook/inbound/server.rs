@@ -5,6 +5,7 @@ use std::net::{IpAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
+use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::http::request::Parts;
 
@@ -46,6 +47,7 @@ pub struct WebhookHandler {
 
 impl RequestHandler for WebhookHandler {
     type Admitted = AdmittedRequest;
+    type Body = Full<Bytes>;
 
     async fn admit(&self, head: Parts) -> Result<(AdmittedRequest, usize), FullResponse> {
         if !matches!(head.method.as_str(), "GET" | "HEAD" | "POST") {

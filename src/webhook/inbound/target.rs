@@ -24,7 +24,7 @@ pub struct ReceiveTarget {
     pub path: String,
     /// What the vendor calls, without a query; some sign it.
     pub public_url: Url,
-    pub rules: WebhookDefinition,
+    pub rules: Arc<WebhookDefinition>,
     /// Shared with those who confirm its events, and with later targets of the connection.
     pub keys: Arc<Mutex<Arc<SigningContext>>>,
     /// When they were last read from the store.

@@ -261,7 +261,7 @@ pub(super) async fn dry_run(
 /// Where a person looks for what may be left at the vendor.
 pub(super) fn check_command(setup: &WebhookSettings, row: &Subscription) -> String {
     let list = setup.rules().ok().and_then(|rules| rules.subscribe.as_ref()?.list.clone());
-    let Some(list) = list else { return "look for it at the vendor".to_owned() };
+    let Some(list) = list else { return "look for it at the service".to_owned() };
     let declared = setup.connector.actions.get(&list.action).map(|action| &action.params);
     let given = row.request.params.iter().filter(|(name, _)| declared.is_some_and(|params| params.contains_key(*name)));
     let words = given.map(|(name, value)| {

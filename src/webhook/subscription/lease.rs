@@ -74,7 +74,7 @@ pub fn lease(row: &Subscription, now: Timestamp) -> SubscriptionLease {
     match row.status {
         SubscriptionStatus::Creating => SubscriptionLease {
             note: Some((
-                format!("subscription {id} was cut off while the vendor was asked, and may be there"),
+                format!("subscription {id} was interrupted while the service was asked, and may exist"),
                 format!("integ webhook unsubscribe {name} {id}"),
             )),
             ..plain(LeaseStatus::Creating)

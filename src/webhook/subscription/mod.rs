@@ -60,7 +60,7 @@ pub struct SubscribeResult {
 pub enum SubscribeError {
     #[error("integ cannot register the URL of {connection}: {setup}")]
     ManualSetup { connection: ConnectionName, setup: String },
-    #[error("the vendor needs a public URL for {connection}")]
+    #[error("the service needs a public URL for {connection}")]
     NoPublicUrl { connection: ConnectionName },
     #[error("cannot subscribe {connection}: {}", problems.join("; "))]
     InvalidParameters { connection: ConnectionName, problems: Vec<String>, usage: String },
@@ -71,10 +71,10 @@ pub enum SubscribeError {
     #[error("{connection} is already subscribed to other events ({})", events.join(", "))]
     DifferentSubscription { connection: ConnectionName, id: SubscriptionId, events: Vec<String> },
     #[error(
-        "the vendor was asked for a subscription of {connection} at {at}, and its answer was not stored: the subscription may exist"
+        "the service was asked for a subscription of {connection} at {at}, and its answer was not stored: the subscription may exist"
     )]
     OutcomeUnknown { connection: ConnectionName, id: SubscriptionId, at: String, check_command: String },
-    #[error("it is not known whether the vendor has subscribed {connection}: {reason}")]
+    #[error("it is not known whether the service has subscribed {connection}: {reason}")]
     ResponseLost { connection: ConnectionName, id: SubscriptionId, reason: String, check_command: String },
     #[error("the answer of {action} has no {missing}{}", said.as_ref().map(|said| format!(": {said}")).unwrap_or_default())]
     NoResult { connection: ConnectionName, action: String, missing: String, said: Option<String> },
@@ -112,7 +112,7 @@ impl Remedy for SubscribeError {
     fn diagnostic(&self) -> Diagnostic {
         match self {
             Self::ManualSetup { connection, .. } => Diagnostic::new(Kind::Conflict, "manual_subscription")
-                .hint(Hint::new("see what to enter at the vendor:", format!("integ webhook url {connection}"))),
+                .hint(Hint::new("see what to enter at the service:", format!("integ webhook url {connection}"))),
             Self::NoPublicUrl { connection } => Diagnostic::new(Kind::Usage, "no_public_url")
                 .run(format!("integ webhook subscribe {connection} --url https://HOST")),
             Self::InvalidParameters { usage, .. } => Diagnostic::new(Kind::Usage, "invalid_parameters").run(usage),
@@ -144,7 +144,7 @@ impl Remedy for SubscribeError {
             }
             Self::UnsubscribeFailed { connection, id, .. } => Diagnostic::new(Kind::Rejected, "unsubscribe_failed")
                 .hint(Hint::new(
-                    "remove it at the vendor, then:",
+                    "remove it at the service, then:",
                     format!("integ webhook unsubscribe {connection} {id} --local"),
                 )),
             Self::Locked { connection, .. } => {
@@ -157,7 +157,7 @@ impl Remedy for SubscribeError {
 
 fn forget_unknown(connection: &ConnectionName, id: SubscriptionId, look: &str) -> Hint {
     let command = format!("integ webhook unsubscribe {connection} {id} --local");
-    Hint::new(format!("check with `{look}` and at the vendor; once it does not exist:"), command)
+    Hint::new(format!("check with `{look}` and at the service; if it does not exist:"), command)
 }
 
 /// Registers the connection's URL at its vendor; one that is registered so already stays as it is.

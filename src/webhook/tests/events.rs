@@ -8,7 +8,7 @@ use crate::signing::verify::ParsedRequest;
 use crate::webhook::inbound::event::{self, ParsedEvent};
 
 fn shape(connector: &str) -> EventSelectors {
-    connectors().into_iter().find(|known| known.id == connector).and_then(|known| known.webhook).unwrap().event
+    connectors().into_iter().find(|known| known.id == connector).and_then(|known| known.webhook.clone()).unwrap().event
 }
 
 fn read(shape: &EventSelectors, request: &WebhookRequest, received: i64) -> Vec<ParsedEvent> {

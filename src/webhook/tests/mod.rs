@@ -7,7 +7,7 @@ mod vectors;
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use webpki_root_certs::TLS_SERVER_ROOT_CERTS;
 
@@ -29,7 +29,7 @@ fn at(seconds: i64) -> Timestamp {
 }
 
 /// Every built-in connector that has webhooks.
-fn connectors() -> Vec<Connector> {
+fn connectors() -> Vec<Arc<Connector>> {
     let catalogue = Catalogue::new(Path::new("/nonexistent"));
     let all = catalogue.ids().into_iter().map(|(id, _)| catalogue.get(&id).unwrap());
     all.filter(|connector| connector.webhook.is_some()).collect()

@@ -40,14 +40,14 @@ fn corpus() -> Vec<Hostile> {
     paths.iter().map(read).collect()
 }
 
-/// A server on loopback that a hostile file aims at; counts who comes.
-struct Trap {
-    port: u16,
+/// A server on loopback that an attack aims at; counts the connections.
+pub struct Trap {
+    pub port: u16,
     hits: Arc<AtomicUsize>,
 }
 
 impl Trap {
-    fn set() -> Self {
+    pub fn set() -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let (port, hits) = (listener.local_addr().unwrap().port(), Arc::new(AtomicUsize::new(0)));
         let counted = Arc::clone(&hits);
@@ -58,6 +58,10 @@ impl Trap {
             }
         });
         Self { port, hits }
+    }
+
+    pub fn hits(&self) -> usize {
+        self.hits.load(Ordering::SeqCst)
     }
 }
 
@@ -107,7 +111,7 @@ fn hostile_files_do_nothing_that_a_user_was_not_shown() {
         }
         assert!(!home.path().join("pwned").exists(), "{name} ran a command");
     }
-    assert_eq!(trap.hits.load(Ordering::SeqCst), 0, "a file reached this machine");
+    assert_eq!(trap.hits(), 0, "a file reached this machine");
 }
 
 fn snapshot(home: &Home, name: &str, port: u16, offered: &Ran) {
@@ -180,7 +184,7 @@ fn attack_m1_a_file_reaches_nothing_on_this_machine() {
         );
         home.install("ssrf", &text);
         let ran = home.run_with_input("connect ssrf --with-token --json", "a-key-0123456789");
-        assert_eq!(trap.hits.load(Ordering::SeqCst), 0, "{ran:?}");
+        assert_eq!(trap.hits(), 0, "{ran:?}");
         let typed =
             format!("connect ssrf --with-token --as typed --param site={}", site.replace("localhost", "127.0.0.1"));
         if !site.contains("localhost") {

@@ -2,12 +2,12 @@
 //! or second user of the machine must not achieve.
 
 pub mod clocks;
-mod connectors;
+pub mod connectors;
 mod custody;
 mod exec;
 mod modes;
 mod peers;
-mod proofs;
+pub mod proofs;
 mod restore;
 mod terminal;
 mod trusted_files;

@@ -29,7 +29,7 @@ fn events(home: &Home, connection: &str) -> Vec<Value> {
 }
 
 /// The request under other ids: 300 that are made up, an empty one, none at all, two at once; then as another type.
-fn replays(original: &WebhookRequest, id: &str, kind: Option<(&str, &str)>) -> Vec<WebhookRequest> {
+pub fn replays(original: &WebhookRequest, id: &str, kind: Option<(&str, &str)>) -> Vec<WebhookRequest> {
     let mut all = Vec::new();
     for number in 0..300 {
         let mut replay = original.clone();
@@ -200,16 +200,16 @@ impl Vendor {
 }
 
 /// A PayPal connection to the stand-in, and what the stand-in signs with.
-struct PayPal {
-    home: Home,
+pub struct PayPal {
+    pub home: Home,
     vendor: Vendor,
-    connector: Connector,
+    connector: Arc<Connector>,
     keys: SigningContext,
     private: EmulatorKeys,
 }
 
 impl PayPal {
-    fn connected() -> Self {
+    pub fn connected() -> Self {
         let vendor = Vendor::start();
         let connector = Catalogue::new(Path::new("/nonexistent")).get("paypal").unwrap();
         let key = rsa_key(&connector, b"the attack's own seed").unwrap();
@@ -230,7 +230,7 @@ impl PayPal {
     }
 
     /// A request as PayPal sends it, with its event at PayPal.
-    fn genuine(&self, url: &Url, id: &str) -> WebhookRequest {
+    pub fn genuine(&self, url: &Url, id: &str) -> WebhookRequest {
         let request = self.signed(url, id);
         let document: Value = serde_json::from_slice(&request.body).unwrap();
         let path = format!("{EVENTS}{}", document["id"].as_str().unwrap());
@@ -238,7 +238,7 @@ impl PayPal {
         request
     }
 
-    fn signed(&self, url: &Url, id: &str) -> WebhookRequest {
+    pub fn signed(&self, url: &Url, id: &str) -> WebhookRequest {
         let wish = SimulateRequest {
             event: "PAYMENT.CAPTURE.COMPLETED",
             url: url.as_str(),
@@ -297,7 +297,7 @@ fn with_crc(text: &str, filler: &str, wanted: u32) -> String {
 }
 
 /// Another event with the CRC of a captured one's body.
-fn forged(captured: &WebhookRequest, id: &str) -> WebhookRequest {
+pub fn forged(captured: &WebhookRequest, id: &str) -> WebhookRequest {
     let filler = "abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyzabcdefghijkl";
     let text = format!(
         r#"{{"id":"{id}","create_time":"2026-01-02T03:04:05Z","event_type":"PAYMENT.CAPTURE.COMPLETED","resource":{{"id":"1","status":"COMPLETED","amount":{{"currency_code":"EUR","value":"1000000.00"}}}},"summary":"{filler}"}}"#
@@ -308,12 +308,12 @@ fn forged(captured: &WebhookRequest, id: &str) -> WebhookRequest {
 }
 
 /// The lines that a handler wrote.
-fn handled(path: &Path) -> Vec<Value> {
+pub fn handled(path: &Path) -> Vec<Value> {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
+pub fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
     let waiting = Instant::now();
     while !done() {
         assert!(waiting.elapsed() < Duration::from_secs(60), "{what}");
@@ -379,7 +379,7 @@ fn attack_m3_handlers_wait_while_paypal_cannot_be_reached() {
 }
 
 /// A forged request that names a certificate which takes long, with a body of this size.
-fn unproven(genuine: &WebhookRequest, number: usize, size: usize) -> WebhookRequest {
+pub fn unproven(genuine: &WebhookRequest, number: usize, size: usize) -> WebhookRequest {
     let mut forged = genuine.clone();
     forged.set_header("PAYPAL-CERT-URL", &format!("https://api.paypal.com/v1/notifications/certs/SLOW-{number}"));
     forged.set_header("PAYPAL-TRANSMISSION-ID", &format!("11111111-0000-4000-8000-{number:012}"));

@@ -38,8 +38,11 @@ pub const EXCEPTIONS: &[(&str, Exception)] = &[
     ("integ webhook resolve 1…", NotRun("it needs an event with a conflict: see `webhook`")),
     ("tests/run", NotRun("it runs the tests")),
     ("integ endpoint deliver", Serves),
+    ("integ dashboard", NotRun("it asks at a terminal: see `dashboard`")),
+    ("integ dashboard --as…", Serves),
     ("integ sandbox run…", Serves),
     ("integ status --watch", Serves),
+    ("integ proxy…", Serves),
     ("integ serve…", Serves),
     ("integ webhook listen…", Serves),
 ];

@@ -94,6 +94,7 @@ static PREPARED: LazyLock<(TempDir, String, String)> = LazyLock::new(|| {
         "echo '{\"entity\": \"customer/7\", \"document\": {\"last_name\": \"Byron\", \"phone\": \"3\"}}' \
             | integ binding push person -",
         "integ api-token create mobile --scope connections:read",
+        "integ operator set kim --role viewer",
         "integ calendar create google-calendar --title Check-up --start 2026-12-03T09:00 --duration 45m \
             --entity appointment/123",
     ] {

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use integ::model::{
-    EventVerification, InboundDelivery, NewEvent, NewJob, NewPage, NewRecord, PageCheckpoint, StreamParams, SyncMode,
-    Traffic,
+    ConsentCondition, ConsentPurpose, EventVerification, InboundDelivery, InstalledConnector, NewEvent, NewJob,
+    NewPage, NewRecord, PageCheckpoint, StreamParams, SyncMode, Traffic,
 };
-use integ::store::{LockKey, PostgresServer, PostgresStore, Store, StoreError, StoreKey};
+use integ::store::{CommitConditions, LockKey, PostgresServer, PostgresStore, Store, StoreError, StoreKey};
 use tokio_postgres::Client;
 
 use super::{PostgresWorkspace, at, grant, new_connection, server};
@@ -78,7 +78,24 @@ async fn plant(store: &dyn Store) {
         traffic: Traffic::default(),
         now: started_at,
     };
-    store.records().commit_pages(vec![page], lease.fence).await.unwrap();
+    let consent = ConsentCondition {
+        connection: connection.id,
+        purpose: ConsentPurpose::Sync,
+        is_required: false,
+        policy_version: 1,
+    };
+    let conditions = CommitConditions { fence: lease.fence, consent };
+    store.records().commit_pages(vec![page], &conditions).await.unwrap();
+    let installed = InstalledConnector {
+        connector: "acme".to_owned(),
+        sha256: "00".repeat(32),
+        source: format!("https://example.com/{PLANTED}.toml"),
+        installed_at: started_at,
+        installed_by: "tok_1".to_owned(),
+        user: None,
+        configuration: [("region".to_owned(), format!("{PLANTED}-parameter"))].into(),
+    };
+    assert!(store.installed_connectors().add(&installed, 9).await.unwrap());
     store.connections().record_failure(connection.id, &format!("{PLANTED}-error")).await.unwrap();
 }
 

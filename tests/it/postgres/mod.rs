@@ -37,7 +37,7 @@ struct Subject {
 
 enum SubjectKind {
     Sqlite,
-    Postgres(PostgresWorkspace),
+    Postgres(Box<PostgresWorkspace>),
 }
 
 /// A workspace in the tests' server, as nodes reach it.
@@ -95,7 +95,7 @@ impl Subject {
         for _ in 0..HANDLES {
             handles.push(Arc::new(workspace.open().await) as Arc<dyn Store>);
         }
-        Some(Self { name: "PostgreSQL", handles, home: Home::new(), kind: SubjectKind::Postgres(workspace) })
+        Some(Self { name: "PostgreSQL", handles, home: Home::new(), kind: SubjectKind::Postgres(Box::new(workspace)) })
     }
 
     fn store(&self) -> &dyn Store {

@@ -141,7 +141,9 @@ fn the_routes_are_as_reviewed() {
         for (method, operation) in item.as_object().unwrap() {
             let parameters = operation["parameters"].as_array().unwrap().iter().filter(|one| one["in"] == "query");
             let query: Vec<&str> = parameters.filter_map(|one| one["name"].as_str()).collect();
-            let body = &operation["requestBody"]["content"]["application/json"]["schema"]["properties"];
+            let body = operation["requestBody"]["content"]["application/json"]["schema"]["$ref"].as_str();
+            let body = body.and_then(|name| openapi.pointer(name.trim_start_matches('#'))).unwrap_or(&Value::Null);
+            let body = &body["properties"];
             let body: Vec<&str> = body.as_object().into_iter().flatten().map(|(name, _)| name.as_str()).collect();
             let success = operation["responses"].as_object().unwrap().keys().find(|status| status.starts_with('2'));
             rows.push_str(&format!(

@@ -1,11 +1,21 @@
 //! `integ serve` with the real program: its API over HTTP.
 
+mod attacks;
 pub(crate) mod client;
+pub(crate) mod connectors;
+mod faults;
+mod floods;
+mod generated_client;
 mod life;
 mod limits;
 mod monitoring;
+mod pages;
+mod proxied;
+mod repeated;
 mod rights;
+mod service;
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use crate::harness::{Home, Ran, Running};
@@ -30,13 +40,23 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start(home: &Home, words: &str) -> Self {
-        let words = format!("serve --bind 127.0.0.1:0 --json {words}");
+        Self::start_at(home, "127.0.0.1:0", words)
+    }
+
+    pub(crate) fn start_at(home: &Home, address: &str, words: &str) -> Self {
+        let words = format!("serve --bind {address} --json {words}");
         let mut running = Running::start(home.command(words.split_whitespace()));
         let line = running.line();
         let started: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("{line:?} is not JSON"));
         check_output(&["serve".to_owned()], &Ran { code: 0, stdout: line, stderr: String::new() });
         assert_eq!(started["event"], "serving", "{started}");
         Self { running, url: started["url"].as_str().unwrap().to_owned() }
+    }
+
+    /// Asks it to stop, and waits until it has.
+    pub(crate) fn stop(mut self) {
+        kill_process(Pid::from_child(&self.running.child), Signal::TERM).unwrap();
+        self.running.code();
     }
 
     pub(crate) fn client(&self, token: &str) -> Client {

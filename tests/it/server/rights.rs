@@ -6,16 +6,16 @@ use super::client::{Client, Reply};
 use super::{Server, expect, home, token};
 
 /// One operation of the description.
-struct Operation {
-    method: String,
-    path: String,
-    scope: String,
+pub(super) struct Operation {
+    pub(super) method: String,
+    pub(super) path: String,
+    pub(super) scope: String,
     has_body: bool,
 }
 
 impl Operation {
     /// The path with these values in place of the names.
-    fn path(&self, connection: &str) -> String {
+    pub(super) fn path(&self, connection: &str) -> String {
         let mut path = self.path.clone();
         for (name, value) in [("connection", connection), ("job", "1"), ("event", "1"), ("subscription", "1")] {
             path = path.replace(&format!("{{{name}}}"), value);
@@ -26,14 +26,14 @@ impl Operation {
         path
     }
 
-    fn send(&self, client: &Client, connection: &str, headers: &[(&str, &str)]) -> Reply {
+    pub(super) fn send(&self, client: &Client, connection: &str, headers: &[(&str, &str)]) -> Reply {
         let body = self.has_body.then(|| json!({}));
         client.send(&self.method, &self.path(connection), headers, body.as_ref())
     }
 }
 
 /// Every operation, as the server describes them.
-fn operations(client: &Client) -> Vec<Operation> {
+pub(super) fn operations(client: &Client) -> Vec<Operation> {
     let document = expect(&client.get("/openapi.json"), 200);
     let mut found = Vec::new();
     for (path, item) in document["paths"].as_object().unwrap() {

@@ -143,8 +143,9 @@ fn a_device_code_is_asked_about_by_any_process() {
         let started = pending::start(&node(home.path()), &device, &target()).await.unwrap();
         let StartedSignIn::DeviceCode { id, user_code, .. } = started else { panic!("{started:?}") };
         assert_eq!(user_code, "ABCD-EFGH");
+        let began = Timestamp::now();
         let status = async |seconds| {
-            let node = later(home.path(), seconds);
+            let node = seconds_after(home.path(), began, seconds);
             let found = pending::poll(&node, &id).await.unwrap();
             (found.status(node.engine.clock.now()), provider.state().count("/token"))
         };

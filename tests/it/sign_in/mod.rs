@@ -50,7 +50,12 @@ fn node(home: &Path) -> Arc<Workspace> {
 
 /// The same, so many seconds later.
 fn later(home: &Path, seconds: i64) -> Arc<Workspace> {
-    let time = Timestamp::from_second(Timestamp::now().as_second() + seconds).unwrap();
+    seconds_after(home, Timestamp::now(), seconds)
+}
+
+/// As [`later`], however long the steps of a test take.
+fn seconds_after(home: &Path, began: Timestamp, seconds: i64) -> Arc<Workspace> {
+    let time = Timestamp::from_second(began.as_second() + seconds).unwrap();
     node_with(home, |engine| engine.clock = Clock::fixed(time))
 }
 

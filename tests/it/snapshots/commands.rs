@@ -34,6 +34,8 @@ const WITHOUT_SESSION: &[(&str, &str)] = &[
     ("export", "a bundle differs each time: see `bundle`"),
     ("git-credential", "it reads its request from stdin: see `bundle`"),
     ("mcp proxy", "its client is a program: see `mcp_proxy`"),
+    ("mcp serve", "its client is a program: see `agents`"),
+    ("proxy", "it runs until it is ended: see `proxy`"),
     ("sandbox run", "it runs until it is ended: see `servers`"),
     ("serve", "it runs until it is ended: see `server`"),
 ];
@@ -140,7 +142,7 @@ fn mcp_clients() {
         mcp install vscode mcp --scope project --yes
         mcp install codex mcp --scope project --ignore-tool 'delete*' --yes
         mcp uninstall vscode mcp --scope project --yes
-        mcp install codex slack
+        mcp install codex slack --scope project
         mcp install emacs mcp",
     );
 }

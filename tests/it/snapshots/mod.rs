@@ -11,6 +11,7 @@ mod monitoring;
 mod operations;
 pub mod scrub;
 pub mod session;
+mod sharing;
 
 pub use commands::usage_lines;
 

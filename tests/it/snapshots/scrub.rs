@@ -35,6 +35,7 @@ pub fn text(text: &str, home: &Path) -> String {
     let text = after(&text, "\"expires_in\": ", |c| c.is_ascii_digit(), "SECONDS");
     let text = after(&text, "user_code=", |c| c.is_ascii_uppercase() || c == '-', "CODE");
     let text = after(&text, "enter the code ", |c| c.is_ascii_uppercase() || c == '-', "CODE");
+    let text = after(&text, "sign-in?link=", |c| c.is_ascii_alphanumeric() || "_-".contains(c), "SECRET");
     let text = after(&text, "date: ", |c| c != '\n', "DATE");
     let text = after(&text, "whsec_", |c| c.is_ascii_alphanumeric() || "+/=".contains(c), "SECRET");
     let mut out = String::with_capacity(text.len());

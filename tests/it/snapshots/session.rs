@@ -5,10 +5,13 @@
 //! - `~ ` prints times relative to now. Where a cell of a table wraps would depend on them, so that it runs on a terminal of
 //!   200 columns, and the table is laid out anew with placeholders;
 //! - `sorted ` prints lines in no certain order;
+//! - `tick` waits until the second has changed: times are stored in seconds, and two may have to differ;
 //! - `let NAME = ` stores what the command prints, for `{NAME}` in later lines.
 
 use std::fmt::Write;
 use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -54,6 +57,11 @@ impl World {
 
     /// Runs a line that shows nothing; whether it was one.
     fn prepares(&mut self, line: &str) -> bool {
+        if line == "tick" {
+            // A second has then passed, whenever it began.
+            thread::sleep(Duration::from_secs(1));
+            return true;
+        }
         if let Some(line) = line.strip_prefix(". ") {
             let ran = self.piped(line);
             assert_eq!(ran.code, 0, "{line}: {ran:?}");

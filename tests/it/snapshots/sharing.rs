@@ -25,9 +25,10 @@ fn api_tokens() {
         api-token update ci --name build --scope read:* --rotate-after 90d
         api-token update build --disable
         ~ api-token list
+        tick
         api-token rotate app
         api-token rotate app --grace 1h --expires 30d
-        api-token rotate app --expires 10d
+        api-token rotate app --expires 252h
         ~ api-token show app
         ~ api-token list
         api-token usage app --since 2026-01-01
@@ -55,7 +56,6 @@ fn connect_links() {
         let link = connect-link list --jq '.connect_links[]|select(.connector==\"gitlab\")|.connect_link'
         connect-link revoke {link}
         connect-link revoke {link}
-        sorted ~ connect-link list
         connect-link revoke cnl_0011223344556677
         connect-link create slack --expires 30d
         connect-link create slack --return-to https://evil.example/",
@@ -136,6 +136,26 @@ fn approvals() {
         api-token create agent --scope write:* --approve write
         ~ api-token show agent
         api-token update agent --approve destroy",
+    );
+}
+
+#[test]
+fn operators() {
+    session(
+        "operators",
+        |_| {},
+        "operator list
+        dashboard link --as kim
+        dashboard link --as kim --role editor --public-url https://integ.example/integ/
+        dashboard link --as boss --role approver
+        ~ operator list
+        operator set kim --role viewer
+        operator set ada --role editor
+        operator set ada --role owner
+        operator set boss --role approver
+        operator remove ada
+        operator remove ada
+        ~ operator list",
     );
 }
 

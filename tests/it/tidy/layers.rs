@@ -6,7 +6,7 @@ use super::source::{File, TREE, Tree};
 use super::{Found, debts, page, settle};
 
 /// The modules through which people and programs come in.
-const ENTRY_POINTS: &[&[&str]] = &[&["cli"], &["mcp", "server"], &["server"]];
+const ENTRY_POINTS: &[&[&str]] = &[&["cli"], &["mcp_server"], &["server"]];
 
 /// Who uses whom, and where.
 pub type Graph = BTreeMap<String, BTreeMap<String, Vec<String>>>;
@@ -198,8 +198,8 @@ fn entry_points_do_not_name_each_other() {
 fn an_entry_point_is_known_by_its_whole_path() {
     let entry = |path: &str| entry_point(&path.split("::").map(str::to_owned).collect::<Vec<_>>());
     assert_eq!(entry("cli::token::run"), Some(["cli"].as_slice()));
-    assert_eq!(entry("mcp::server::Tool"), Some(["mcp", "server"].as_slice()));
-    assert_eq!((entry("mcp::client"), entry("clip::server"), entry("mcp")), (None, None, None));
+    assert_eq!(entry("mcp_server::handler"), Some(["mcp_server"].as_slice()));
+    assert_eq!((entry("mcp_client"), entry("clip::server"), entry("mcp")), (None, None, None));
 }
 
 #[test]

@@ -50,7 +50,7 @@ struct TwoWay<'a> {
     workspace: &'a Workspace,
     binding: Binding,
     connection: Connection,
-    connector: Box<Connector>,
+    connector: Arc<Connector>,
     stream: String,
     writing: RecordWriting,
     mapper: Arc<Mapper>,
@@ -100,7 +100,7 @@ impl<'a> TwoWay<'a> {
             return Err(BindingOperationError::NoRecords { name: name.clone(), origin: binding.origin }.into());
         };
         let rules = source.sync.clone().ok_or_else(|| BindingOperationError::NotTwoWay { name: name.clone() })?;
-        let connector = Box::new(workspace.engine.catalogue.get(&binding.origin.connector)?);
+        let connector = workspace.catalogue().get(&binding.origin.connector)?;
         let definition = connector.streams.get(&stream).and_then(|stream| Some((stream, stream.write.as_deref()?)));
         let (definition, writing) = definition
             .map(|(stream, writing)| (stream.clone(), writing.clone()))
@@ -210,7 +210,7 @@ impl<'a> TwoWay<'a> {
 /// [`crate::mapping::BindingError`]; [`BindingOperationError::NotWritable`] and [`BindingOperationError::UnknownMatch`].
 pub(super) fn check(workspace: &Workspace, origin: &BindingOrigin, source: &BindingSource) -> Result<()> {
     let Some(rules) = &source.sync else { return Ok(()) };
-    let connector = workspace.engine.catalogue.get(&origin.connector)?;
+    let connector = workspace.catalogue().get(&origin.connector)?;
     let stream = match &origin.input {
         BindingInput::Stream(stream) => connector.streams.get(stream),
         BindingInput::Event(_) => None,

@@ -132,6 +132,20 @@ CREATE TABLE integ.apps (
     PRIMARY KEY (workspace_id, connector, server)
 );
 
+CREATE TABLE integ.installed_connectors (
+    workspace_id  BIGINT NOT NULL REFERENCES integ.workspaces ON DELETE CASCADE,
+    connector     TEXT COLLATE "C" NOT NULL,
+    sha256        TEXT NOT NULL,
+    -- Sealed: a URL may have a secret.
+    source        BYTEA NOT NULL,
+    installed_at  BIGINT NOT NULL,
+    installed_by  TEXT NOT NULL,
+    user_id       TEXT COLLATE "C",
+    -- Sealed.
+    configuration BYTEA NOT NULL,
+    PRIMARY KEY (workspace_id, connector)
+);
+
 CREATE TABLE integ.connect_links (
     workspace_id BIGINT NOT NULL REFERENCES integ.workspaces ON DELETE CASCADE,
     id           TEXT COLLATE "C" NOT NULL,
@@ -380,6 +394,8 @@ CREATE TABLE integ.idempotency_keys (
     digest        BYTEA NOT NULL,
     claimed_at    BIGINT NOT NULL,
     claimed_until BIGINT NOT NULL,
+    request_id    TEXT NOT NULL,
+    audit_sequence BIGINT NOT NULL,
     status        BIGINT,
     content_type  TEXT,
     -- Sealed.
@@ -769,9 +785,9 @@ CREATE TRIGGER api_token_connections_deleted AFTER DELETE ON integ.api_token_con
     FOR EACH ROW EXECUTE FUNCTION integ.disable_unconnected_token();
 
 CREATE TABLE integ.approvals (
-    workspace_id BIGINT NOT NULL,
+    workspace_id BIGINT NOT NULL REFERENCES integ.workspaces ON DELETE CASCADE,
     id           TEXT COLLATE "C" NOT NULL,
-    token_id     TEXT COLLATE "C" NOT NULL,
+    token_id     TEXT COLLATE "C",
     operation    TEXT NOT NULL,
     effect       TEXT NOT NULL CHECK (effect IN ('read', 'write', 'destroy')),
     connection   TEXT,
@@ -790,9 +806,39 @@ CREATE TABLE integ.approvals (
     PRIMARY KEY (workspace_id, id),
     FOREIGN KEY (workspace_id, token_id) REFERENCES integ.api_tokens ON DELETE CASCADE
 );
-CREATE UNIQUE INDEX approvals_open ON integ.approvals (workspace_id, token_id, digest)
+CREATE UNIQUE INDEX approvals_open ON integ.approvals (workspace_id, coalesce(token_id, ''), digest)
     WHERE status IN ('pending', 'granted', 'denied');
 CREATE INDEX approvals_requested ON integ.approvals (workspace_id, requested_at, id);
+
+CREATE TABLE integ.operators (
+    workspace_id BIGINT NOT NULL REFERENCES integ.workspaces ON DELETE CASCADE,
+    name         TEXT COLLATE "C" NOT NULL,
+    role         TEXT NOT NULL CHECK (role IN ('viewer', 'editor', 'approver')),
+    created_at   BIGINT NOT NULL,
+    PRIMARY KEY (workspace_id, name)
+);
+
+-- Only SHA-256 of the secret part is stored, as for sessions: it is random and long.
+CREATE TABLE integ.dashboard_links (
+    workspace_id BIGINT NOT NULL,
+    secret_hash  BYTEA NOT NULL,
+    operator     TEXT COLLATE "C" NOT NULL,
+    expires_at   BIGINT NOT NULL,
+    PRIMARY KEY (workspace_id, secret_hash),
+    FOREIGN KEY (workspace_id, operator) REFERENCES integ.operators ON DELETE CASCADE
+);
+CREATE INDEX dashboard_links_operator ON integ.dashboard_links (workspace_id, operator);
+
+CREATE TABLE integ.sessions (
+    workspace_id BIGINT NOT NULL,
+    secret_hash  BYTEA NOT NULL,
+    operator     TEXT COLLATE "C" NOT NULL,
+    started_at   BIGINT NOT NULL,
+    last_seen_at BIGINT NOT NULL,
+    PRIMARY KEY (workspace_id, secret_hash),
+    FOREIGN KEY (workspace_id, operator) REFERENCES integ.operators ON DELETE CASCADE
+);
+CREATE INDEX sessions_operator ON integ.sessions (workspace_id, operator);
 
 CREATE TABLE integ.rate_requests (
     workspace_id BIGINT NOT NULL,
@@ -832,8 +878,16 @@ CREATE TABLE integ.audit_entries (
     error_code   TEXT,
     previous     BYTEA NOT NULL,
     hash         BYTEA NOT NULL,
+    latest_at    BIGINT NOT NULL,
     PRIMARY KEY (workspace_id, sequence)
 );
+CREATE INDEX audit_entries_connection ON integ.audit_entries (workspace_id, connection, sequence)
+    WHERE connection IS NOT NULL;
+CREATE INDEX audit_entries_user ON integ.audit_entries (workspace_id, user_id, sequence) WHERE user_id IS NOT NULL;
+CREATE INDEX audit_entries_actor ON integ.audit_entries (workspace_id, actor, sequence);
+CREATE INDEX audit_entries_actor_id ON integ.audit_entries (workspace_id, actor_id, sequence) WHERE actor_id IS NOT NULL;
+CREATE INDEX audit_entries_operation ON integ.audit_entries (workspace_id, operation, sequence);
+CREATE INDEX audit_entries_latest ON integ.audit_entries (workspace_id, latest_at, sequence);
 
 CREATE TABLE integ.audit_state (
     workspace_id     BIGINT PRIMARY KEY REFERENCES integ.workspaces ON DELETE CASCADE,

@@ -125,6 +125,22 @@ CREATE TABLE apps (
     PRIMARY KEY (connector, server)
 ) STRICT, WITHOUT ROWID;
 
+-- Connectors that callers of the API installed in this workspace. Their files are shared by digest.
+CREATE TABLE installed_connectors (
+    connector     TEXT PRIMARY KEY,
+    -- The digest of the file, in hexadecimal.
+    sha256        TEXT NOT NULL,
+    -- The URL that it came from.
+    source        TEXT NOT NULL,
+    installed_at  INTEGER NOT NULL,
+    -- The id of an API token. No reference: a connector outlives the token that installed it.
+    installed_by  TEXT NOT NULL,
+    -- The user whom that token was limited to; cleared once the user is deleted.
+    user_id       TEXT,
+    -- JSON: values of the connector's parameters, used where a sign-in gives none.
+    configuration TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
 -- URLs with which somebody else connects an account.
 CREATE TABLE connect_links (
     id          TEXT PRIMARY KEY,
@@ -432,6 +448,10 @@ CREATE TABLE idempotency_keys (
     claimed_at    INTEGER NOT NULL,
     -- When another request may take over a claim that got no response, in milliseconds.
     claimed_until INTEGER NOT NULL,
+    -- The request that claimed it, and the end of the audit log then: an entry of a change behind it says that the request had
+    -- begun, and must not be made again.
+    request_id    TEXT NOT NULL,
+    audit_sequence INTEGER NOT NULL,
     -- NULL until the request has ended.
     status        INTEGER,
     content_type  TEXT,
@@ -823,10 +843,10 @@ WHEN NOT EXISTS (SELECT 1 FROM api_token_connections WHERE token_id = old.token_
     UPDATE api_tokens SET is_enabled = 0 WHERE id = old.token_id AND is_limited = 1;
 END;
 
--- A person's yes to one exact request of a token.
+-- A person's yes to one exact request of a token, or of an agent on this machine, which has none.
 CREATE TABLE approvals (
     id           TEXT PRIMARY KEY,
-    token_id     TEXT NOT NULL REFERENCES api_tokens (id) ON DELETE CASCADE,
+    token_id     TEXT REFERENCES api_tokens (id) ON DELETE CASCADE,
     operation    TEXT NOT NULL,
     effect       TEXT NOT NULL CHECK (effect IN ('read', 'write', 'destroy')),
     -- A name rather than a reference: the digest covers the id.
@@ -845,9 +865,35 @@ CREATE TABLE approvals (
 ) STRICT, WITHOUT ROWID;
 
 -- A repeated request finds the approval that it waits for.
-CREATE UNIQUE INDEX approvals_open ON approvals (token_id, digest) WHERE status IN ('pending', 'granted', 'denied');
+CREATE UNIQUE INDEX approvals_open ON approvals (ifnull(token_id, ''), digest) WHERE status IN ('pending', 'granted', 'denied');
 
 CREATE INDEX approvals_requested ON approvals (requested_at, id);
+
+-- People who use the dashboard.
+CREATE TABLE operators (
+    name       TEXT PRIMARY KEY,
+    role       TEXT NOT NULL CHECK (role IN ('viewer', 'editor', 'approver')),
+    created_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- URLs with which an operator signs in, once. Only SHA-256 of the secret part is stored, as for sessions.
+CREATE TABLE dashboard_links (
+    secret_hash BLOB PRIMARY KEY,
+    operator    TEXT NOT NULL REFERENCES operators (name) ON DELETE CASCADE,
+    expires_at  INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX dashboard_links_operator ON dashboard_links (operator);
+
+CREATE TABLE sessions (
+    secret_hash  BLOB PRIMARY KEY,
+    operator     TEXT NOT NULL REFERENCES operators (name) ON DELETE CASCADE,
+    started_at   INTEGER NOT NULL,
+    -- To the minute: the row is not written at each request.
+    last_seen_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX sessions_operator ON sessions (operator);
 
 -- The requests of the last window, by the first of the tokens that share a limit. Times are Unix microseconds and never
 -- decrease with the number, so that both ends of the window are found by it.
@@ -888,8 +934,19 @@ CREATE TABLE audit_entries (
     error_code TEXT,
     -- The hash of the entry before, and of this one, which covers it.
     previous   BLOB NOT NULL,
-    hash       BLOB NOT NULL
+    hash       BLOB NOT NULL,
+    -- The latest `at` up to this entry. It never decreases, although a clock can be set back, so that the entries since a
+    -- time are found by its index without leaving one out.
+    latest_at  INTEGER NOT NULL
 ) STRICT;
+
+-- What lists are filtered by. Entries of a value are in the order of the log, since an index ends with the row's key.
+CREATE INDEX audit_entries_connection ON audit_entries (connection) WHERE connection IS NOT NULL;
+CREATE INDEX audit_entries_user ON audit_entries (user_id) WHERE user_id IS NOT NULL;
+CREATE INDEX audit_entries_actor ON audit_entries (actor);
+CREATE INDEX audit_entries_actor_id ON audit_entries (actor_id) WHERE actor_id IS NOT NULL;
+CREATE INDEX audit_entries_operation ON audit_entries (operation);
+CREATE INDEX audit_entries_latest ON audit_entries (latest_at);
 
 -- The ends of the audit log, in one row.
 CREATE TABLE audit_state (

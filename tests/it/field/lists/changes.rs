@@ -233,7 +233,7 @@ fn field_user_b5_a_sync_where_every_stream_is_left_out_fails_and_says_why_on_std
         "{ran:?}"
     );
     assert!(ran.stderr.contains("hint: integ reconnect slack"), "{ran:?}");
-    assert!(ran.stdout.contains("not_started") && !ran.stdout.contains("lacks the scopes"), "{ran:?}");
+    assert!(ran.stdout.contains("not started") && !ran.stdout.contains("lacks the scopes"), "{ran:?}");
     // One that can be synced makes it a success.
     home.ok("connect slack --sandbox --scope channels:read --as other");
     assert_eq!(home.run("sync slack@other").code, 0);

@@ -75,7 +75,7 @@ fn field_16_an_app_is_registered_for_the_server_that_is_named() {
     assert!(!two.saw("app-of-one"));
     let ran = home.run("app remove oidc --json");
     assert_eq!(ran.error_code(), "several_apps", "{ran:?}");
-    home.ok(&format!("app remove oidc --server {}", one.origin));
+    home.ok(&format!("app remove oidc --issuer {}", one.origin));
     assert_eq!(home.json("app list")["apps"].as_array().unwrap().len(), 1);
 }
 

@@ -11,7 +11,7 @@ use super::at;
 
 fn request(token: &ApiTokenId, digest: u8) -> ApprovalRequest {
     ApprovalRequest {
-        token: token.clone(),
+        token: Some(token.clone()),
         operation: "disconnect".to_owned(),
         effect: Effect::Destroy,
         connection: Some("slack@work".parse().unwrap()),
@@ -140,5 +140,33 @@ fn a_token_waits_for_a_hundred_approvals_at_most() {
         assert_eq!(claim(store, &one.id, 200, 5).await, ApprovalClaim::TooMany);
         store.api_tokens().revoke(&one.id).await.unwrap();
         assert_eq!(store.approvals().list(None, 1000).await.unwrap(), []);
+    });
+}
+
+#[test]
+fn agents_without_a_token_share_their_approvals() {
+    on_both_stores(async |subject| {
+        let (store, name) = (subject.store(), subject.name);
+        let one = token("one", None);
+        add(store, &one).await;
+        let of_agent = |second| {
+            let request = ApprovalRequest { token: None, ..request(&one.id, 1) };
+            Approval::pending(request, at(second))
+        };
+        let claims = futures_util::future::join_all((0..16).map(async |number: usize| {
+            let store = &subject.handles[number % subject.handles.len()];
+            store.approvals().claim(&of_agent(5), at(5)).await.unwrap()
+        }));
+        let is_new = |claim: &ApprovalClaim| matches!(claim, ApprovalClaim::Pending { is_new: true, .. });
+        assert_eq!(claims.await.iter().filter(|claim| is_new(claim)).count(), 1, "{name}");
+        assert!(is_new(&claim(store, &one.id, 1, 6).await), "{name}: a token's request is another one");
+        let listed = store.approvals().list(None, 9).await.unwrap();
+        let approval = listed.iter().find(|approval| approval.request.token.is_none()).unwrap();
+        grant(store, approval, ONCE, 100).await.unwrap();
+        assert!(matches!(claim(store, &one.id, 1, 20).await, ApprovalClaim::Pending { is_new: false, .. }), "{name}");
+        let used = subject.other().approvals().claim(&of_agent(20), at(20)).await.unwrap();
+        assert!(matches!(used, ApprovalClaim::Granted(_)), "{name}: {used:?}");
+        store.api_tokens().revoke(&one.id).await.unwrap();
+        assert_eq!(store.approvals().list(None, 9).await.unwrap().len(), 1, "{name}: an agent's stays");
     });
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use integ::clock::Clock;
 use integ::model::{
-    AuditActor, AuditFilter, AuditOutcome, AuditRecord, AuditSequence, ChainProblemKind, ChainVerifier, ConnectionId,
-    Effect,
+    AuditActor, AuditActorFilter, AuditActorKind, AuditFilter, AuditOutcome, AuditRecord, AuditSequence,
+    ChainProblemKind, ChainVerifier, ConnectionId, Effect,
 };
 use integ::signing::checkpoint::is_checkpoint_of;
 use integ::store::{AuditTiming, PendingAudit, Store, StoreError};
@@ -82,5 +82,39 @@ fn the_first_write_commits_the_pending_entry_and_a_failed_one_does_not() {
         other.ensure_writable().await.unwrap();
         store.ensure_writable().await.unwrap();
         assert_eq!(other.audit().read(AuditSequence(0), 9).await.unwrap().len(), 1);
+    });
+}
+
+#[test]
+fn entries_are_listed_by_their_actor_and_since_a_time_although_the_clock_was_set_back() {
+    on_both_stores(async |subject| {
+        let (store, name) = (subject.store(), subject.name);
+        let local = AuditRecord::new(at(7), AuditActor::Operator("kim".to_owned()), "alert list", Effect::Read);
+        let mut records = [5, 9, 3, 6, 8].map(|second| record(second, "slack")).to_vec();
+        // Two commits, so that the latest time is carried from one to the next.
+        records.insert(3, local);
+        let rest = records.split_off(3);
+        store.audit().append(records).await.unwrap();
+        store.audit().append(rest).await.unwrap();
+        let list = async |filter: AuditFilter| {
+            let listed = subject.other().audit().list(&filter, None, 9).await.unwrap();
+            listed.iter().map(|entry| entry.record.at).collect::<Vec<_>>()
+        };
+        for (since, expected) in [(6, vec![8, 6, 7, 9]), (9, vec![9]), (10, vec![]), (0, vec![8, 6, 7, 3, 9, 5])] {
+            let filter = AuditFilter { since: Some(at(since)), ..AuditFilter::default() };
+            let expected: Vec<_> = expected.into_iter().map(at).collect();
+            assert_eq!(list(filter).await, expected, "{name}: since {since}");
+        }
+        for (actor, expected) in [
+            (AuditActorFilter::Kind(AuditActorKind::Operator), 1),
+            (AuditActorFilter::Kind(AuditActorKind::Worker), 5),
+            (AuditActorFilter::Id("kim".to_owned()), 1),
+            (AuditActorFilter::Id("worker".to_owned()), 0),
+        ] {
+            let filter = AuditFilter { actor: Some(actor.clone()), ..AuditFilter::default() };
+            assert_eq!(list(filter).await.len(), expected, "{name}: {actor:?}");
+        }
+        let hiding = AuditFilter { hides_monitoring: true, ..AuditFilter::default() };
+        assert_eq!(list(hiding).await.len(), 5, "{name}");
     });
 }

@@ -1,10 +1,10 @@
 //! What the records and the jobs of every store do.
 
 use integ::model::{
-    CompletedList, JobResult, JobStatus, NewJob, NewPage, NewRecord, PageCheckpoint, RecordId, StoredRecord,
-    StreamParams, SweepResult, SyncMode, Traffic,
+    CompletedList, ConsentCondition, ConsentPurpose, JobResult, JobStatus, NewJob, NewPage, NewRecord, PageCheckpoint,
+    RecordId, StoredRecord, StreamParams, SweepResult, SyncMode, Traffic,
 };
-use integ::store::{Fence, LockKey, StoreError};
+use integ::store::{CommitConditions, Fence, LockKey, StoreError};
 
 use super::super::on_both_stores;
 use super::at;
@@ -28,6 +28,9 @@ fn a_full_list_stores_its_records_and_deletes_the_others() {
         assert_eq!(store.streams().ensure(connection, "issues").await.unwrap().id, stream);
         let partition = store.streams().ensure_partition(stream, &StreamParams::new(), None).await.unwrap().id;
         let fence = store.locks().try_acquire(LockKey::Stream(stream), at(0)).await.unwrap().unwrap().fence;
+        let consent =
+            ConsentCondition { connection, purpose: ConsentPurpose::Sync, is_required: false, policy_version: 1 };
+        let conditions = &CommitConditions { fence, consent };
         let new_job = NewJob { stream, mode: SyncMode::Full, since: None, until: None, started_at: at(0) };
         let list = async |records: Vec<NewRecord>| {
             let job = store.jobs().begin(&new_job).await.unwrap();
@@ -45,11 +48,11 @@ fn a_full_list_stores_its_records_and_deletes_the_others() {
                 traffic: Traffic::default(),
                 now: at(1),
             };
-            let (counts, _) = store.records().commit_pages(vec![page], fence).await.unwrap();
+            let (counts, _) = store.records().commit_pages(vec![page], conditions).await.unwrap();
             let cursor = Some("next".to_owned());
             let list = CompletedList { partition, start_version, cursor, parent_version: None };
             let has_missing = store.records().has_missing(&list).await.unwrap();
-            let swept = store.records().sweep(job, stream, &[list], Some(0), at(2), fence).await.unwrap();
+            let swept = store.records().sweep(job, stream, &[list], Some(0), at(2), conditions).await.unwrap();
             let result = JobResult {
                 id: job,
                 status: JobStatus::Done,
@@ -76,8 +79,9 @@ fn a_full_list_stores_its_records_and_deletes_the_others() {
         let partitions = store.streams().partitions(stream).await.unwrap();
         assert_eq!((partitions.len(), partitions[0].cursor.as_deref()), (1, Some("next")));
         // Nobody may delete records by a list whose lock was taken over.
-        let lost = Fence { number: fence.number - 1, ..fence };
-        let refused = store.records().commit_pages(Vec::new(), lost).await;
+        let fence = Fence { number: fence.number - 1, ..fence };
+        let lost = CommitConditions { fence, ..conditions.clone() };
+        let refused = store.records().commit_pages(Vec::new(), &lost).await;
         assert!(matches!(refused, Err(StoreError::LeaseLost(_))));
     });
 }

@@ -165,3 +165,22 @@ fn a_revoked_link_ends_what_was_begun_with_it() {
         assert!(ours.connect_links().add(&link(1), &[9; 32]).await.is_err(), "the secret is another link's");
     });
 }
+
+#[test]
+fn what_was_begun_with_a_connector_is_withdrawn_unless_its_state_is_used_up() {
+    on_both_stores(async |subject| {
+        let (ours, theirs) = (subject.store().sign_ins(), subject.other().sign_ins());
+        let (begun, taken, ended) = (sign_in(1, None), sign_in(2, None), sign_in(3, None));
+        let other = NewSignIn { connection: "github".parse().unwrap(), ..sign_in(4, None) };
+        for new in [&begun, &taken, &ended, &other] {
+            ours.begin(new).await.unwrap();
+        }
+        assert_eq!(theirs.take(&taken.id, at(1)).await.unwrap(), TakeSignInResult::Claimed);
+        theirs.finish(&ended.id, &failed(), at(1)).await.unwrap();
+        assert_eq!(ours.withdraw("slack").await.unwrap(), 1);
+        assert_eq!(theirs.find(&begun.id).await.unwrap().map(|found| found.id), None);
+        for left in [&taken, &ended, &other] {
+            assert!(theirs.find(&left.id).await.unwrap().is_some());
+        }
+    });
+}

@@ -1,11 +1,18 @@
 //! What the webhook URLs and subscriptions of every store do.
 
-use integ::model::{ConnectionId, SubscriptionRequest, SubscriptionResult, SubscriptionStatus, Transition};
+use integ::model::{ConnectionId, SubscriptionRequest, SubscriptionResult, SubscriptionStatus, Transition, Webhook};
 use integ::store::{Fence, LockKey, StoreError};
 use serde_json::json;
 
 use super::super::{Subject, on_both_stores};
 use super::at;
+
+/// What is stored of a webhook, with its secrets.
+fn known(webhook: &Webhook) -> (ConnectionId, String, Option<String>, Option<u16>, usize, Vec<String>) {
+    let secrets = webhook.secrets(at(0)).iter().map(|secret| secret.expose().clone()).collect();
+    let (path, url) = (webhook.path.clone(), webhook.public_url.clone());
+    (webhook.connection, path, url, webhook.port, webhook.params.len(), secrets)
+}
 
 #[test]
 fn a_webhook_keeps_its_path_and_rotates_its_secrets() {
@@ -34,6 +41,8 @@ fn a_webhook_keeps_its_path_and_rotates_its_secrets() {
             "{name}"
         );
         assert_eq!(webhook.params.len(), 2, "{name}");
+        let listed = other.list().await.unwrap();
+        assert_eq!(listed.iter().map(known).collect::<Vec<_>>(), [known(&webhook)], "{name}");
         own.set_public_url(id, None).await.unwrap();
         assert_eq!(other.get(id).await.unwrap().unwrap().public_url, None, "{name}");
         subject.store().connections().remove(id).await.unwrap();
@@ -81,6 +90,8 @@ fn a_subscription_breaks_its_connection_while_it_cannot_be_renewed() {
         let webhook = subject.other().webhooks().get(id).await.unwrap().unwrap();
         assert_eq!(webhook.secrets(at(3))[0].expose(), "made by the vendor", "{name}");
         assert_eq!(webhook.params["team"], "x", "{name}");
+        let listed = subject.other().webhooks().list().await.unwrap();
+        assert_eq!(listed.iter().map(known).collect::<Vec<_>>(), [known(&webhook)], "{name}");
         let broken = other.record_failure(&stored, "404", at(4)).await.unwrap().unwrap();
         assert_eq!(broken.transition, Transition::Failure, "{name}");
         assert_eq!(broken.connection.last_error.as_deref(), Some("404"), "{name}");

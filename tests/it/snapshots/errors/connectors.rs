@@ -2,6 +2,8 @@
 
 use integ::connector::{ConnectorError, DraftError, FileDiagnostic, InstallError, OpenApiDescription, OpenApiError};
 use integ::files::TrustError;
+use integ::http::DownloadError;
+use integ::ops::connectors::InstalledConnectorError;
 
 use super::{errors, io};
 use crate::snapshots::assert_snap;
@@ -29,6 +31,18 @@ fn connectors() {
         ChecksumMismatch => [E::ChecksumMismatch { id: acme(), path: path() }],
         InvalidPin => [E::InvalidPin { id: acme(), path: path(), source: io() }],
         UnknownAuthMethod => [E::UnknownAuthMethod { connector: acme(), auth: "saml".into(), known: vec!["oauth".into(), "key".into()] }],
+    });
+    let installed = errors!(InstalledConnectorError {
+        NotInstalled => [E::NotInstalled { connector: acme() }],
+        InUse => [
+            E::InUse { connector: acme(), connections: vec!["acme".into(), "acme@work".into()], others: 0 },
+            E::InUse { connector: acme(), connections: vec!["acme".into()], others: 2 },
+            E::InUse { connector: acme(), connections: Vec::new(), others: 1 },
+        ],
+        NotDownloaded => [E::NotDownloaded(DownloadError::Status { host: "example.com".into(), status: 503 })],
+        HasApp => [E::HasApp { connector: acme() }],
+        TooMany => [E::TooMany { limit: 100 }],
+        UnknownParameter => [E::UnknownParameter { connector: acme(), name: "colour".into() }],
     });
     let install = errors!(InstallError {
         TooLarge => [E::TooLarge { source_name: from() }],
@@ -65,7 +79,7 @@ fn connectors() {
         ],
         UnsupportedOperation => [E::UnsupportedOperation { id: "list".into(), reason: "it takes XML" }],
     });
-    assert_snap("errors_connectors", &(text + &install + &draft + &openapi));
+    assert_snap("errors_connectors", &(text + &install + &installed + &draft + &openapi));
 }
 
 #[test]

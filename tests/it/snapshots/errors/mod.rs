@@ -4,6 +4,7 @@
 //! that only the library can make. Errors of the command line itself come from running it, in `commands`.
 
 mod access;
+mod agents;
 mod connectors;
 mod foundation;
 mod sign_ins;

@@ -6,6 +6,7 @@ use integ::oauth::issuer_keys::IssuerKeysError;
 use integ::ops::api_tokens::{ApiTokenLoginError, ApiTokenTrustError, TokenExchangeError};
 use integ::ops::approvals::ApprovalError;
 use integ::ops::connect_links::ConnectLinkError;
+use integ::ops::operators::OperatorError;
 use integ::ops::serving::ServeError;
 use integ::ops::sign_ins::SignInRequestError;
 use integ::signing::identity_token::IdentityTokenError;
@@ -31,9 +32,11 @@ fn sign_ins() {
             address: "127.0.0.1:7420".parse().unwrap(),
             source: std::io::ErrorKind::AddrInUse.into(),
         }],
+        InheritedSocket => [E::InheritedSocket { source: std::io::ErrorKind::InvalidInput.into() }],
     });
     let requests = errors!(SignInRequestError {
         NoTarget => [E::NoTarget],
+        InvalidReturnAddress => [E::InvalidReturnAddress { reason: "relative URL without a base".into() }],
         ReturnNotAllowed => [E::ReturnNotAllowed {
             url: "https://app.example/done".into(),
             origin: "https://app.example".into(),
@@ -82,4 +85,14 @@ fn sign_ins() {
     assert_snap("errors_ci_tokens", &(trusts + &exchanges + &logins));
     assert_snap("errors_approvals", &approvals);
     assert_snap("errors_sign_ins", &(text + &serving + &requests + &links));
+}
+
+#[test]
+fn operators() {
+    let text = errors!(OperatorError {
+        NotFound => [E::NotFound("kim".parse().unwrap())],
+        InvalidLink => [E::InvalidLink],
+        NoPublicUrl => [E::NoPublicUrl],
+    });
+    assert_snap("errors_operators", &text);
 }

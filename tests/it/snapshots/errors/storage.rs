@@ -2,6 +2,7 @@
 
 use integ::bundle::BundleError;
 use integ::files::TrustError;
+use integ::model::{ConsentError, ConsentPurpose, ConsentState};
 use integ::runtime::EnvironmentError;
 use integ::store::{LockKey, MalformedValue, SqliteError, StoreError};
 use integ::vault::{ArmorError, KeyringError, TokenVaultError, VaultError};
@@ -46,6 +47,12 @@ fn store() {
         Io => [sqlite(ffi::SQLITE_IOERR), E::Io(io())],
         Lock => [E::Lock { path: "/data/locks/stream-1.lock".into(), source: io() }],
         LeaseLost => [E::LeaseLost(LockKey::Deliveries)],
+        Consent => [E::Consent(Box::new(ConsentError {
+            connection: "slack".parse().unwrap(),
+            user: "u_1".parse().unwrap(),
+            purpose: ConsentPurpose::Sync,
+            state: ConsentState::Revoked,
+        }))],
         Closed => [E::Closed],
         ConnectionNotFound => [E::ConnectionNotFound],
         NameTaken => [E::NameTaken(slack())],

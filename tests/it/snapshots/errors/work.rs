@@ -13,7 +13,7 @@ use integ::json::JsonError;
 use integ::mapping::BindingError;
 use integ::model::calendar::{CalendarName, EventTime};
 use integ::model::{ConsentPurpose, ConsentState, ConsentTextError, DeliveryId};
-use integ::model::{ExcessRight, RateTier, ScopeGrant};
+use integ::model::{ExcessRight, OperatorRole, RateTier, ScopeGrant};
 use integ::ops::api_tokens::ApiTokenError;
 use integ::ops::bindings::BindingOperationError;
 use integ::ops::consents::ConsentOperationError;
@@ -219,6 +219,10 @@ fn api_tokens() {
             exceeds(ExcessRight::Expiry("2026-12-01T00:00:00Z".parse().unwrap())),
             exceeds(ExcessRight::User),
         ],
+        ExceedsRole => [E::ExceedsRole {
+            role: OperatorRole::Editor,
+            grant: ScopeGrant::known("approvals:write").unwrap(),
+        }],
         TierIsLocal => [E::TierIsLocal],
         NoConnections => [E::NoConnections(name())],
         Conflict => [E::Conflict("ci".into())],

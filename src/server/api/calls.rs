@@ -1,0 +1,258 @@
+//! Calls to the services of connections: actions, and requests to any path.
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use indexmap::IndexMap;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::super::call::Call;
+use super::super::problem::RequestError;
+use super::super::reply::JsonReply;
+use super::{ApiRoute, GET, POST, Unused};
+use crate::api::{ApiError, Attachment, FetchedPage, Input, PagePosition};
+use crate::connector::HttpMethod;
+use crate::error::Result;
+use crate::http::serve::header::{HOST, HeaderName, HeaderValue};
+use crate::ops::Effect;
+use crate::ops::calls::{self, CallActionRequest, CallPathRequest};
+use crate::view::call::{ActionListView, CallResultView, CallableActionView, RequestPreviewView, ServiceResponseView};
+use crate::view::problem::ProblemView;
+
+pub(super) fn routes() -> Vec<ApiRoute> {
+    vec![
+        ApiRoute::new((GET, "/v1/connections/{connection}/actions"), "call", "List its actions", actions),
+        ApiRoute::new(
+            (GET, "/v1/connections/{connection}/actions/{action}"),
+            "call",
+            "Show an action with its parameters",
+            action,
+        ),
+        ApiRoute::new(
+            (POST, "/v1/connections/{connection}/actions/{action}"),
+            "call",
+            "Call an action of its service",
+            call_action,
+        )
+        .with_effect(call_effect),
+        ApiRoute::new(
+            (POST, "/v1/connections/{connection}/action-previews/{action}"),
+            "call",
+            "Return the request of an action without sending it",
+            preview_action,
+        )
+        .with_effect(|_: Call<Unused, ActionBody>| async { Ok(Effect::Read) }),
+        ApiRoute::new((POST, "/v1/connections/{connection}/request"), "api", "Send a request to its API", request)
+            .with_effect(request_effect),
+    ]
+}
+
+async fn actions(call: Call<Unused, Unused>) -> Result<JsonReply<ActionListView>> {
+    Ok(JsonReply(calls::list_actions(&call.workspace, call.connection()?).await?))
+}
+
+async fn action(call: Call<Unused, Unused>) -> Result<JsonReply<CallableActionView>> {
+    let action: String = call.path("action")?;
+    Ok(JsonReply(calls::find_action(&call.workspace, call.connection()?, &action).await?.view()))
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct ActionBody {
+    /// Parameters by name, as `GET /v1/connections/{connection}/actions/{action}` describes them.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, Value>")]
+    input: IndexMap<String, Value>,
+    /// The files of parameters that take them.
+    #[serde(default)]
+    files: BTreeMap<String, Vec<FileBody>>,
+    /// For actions of services that take one.
+    idempotency_key: Option<String>,
+}
+
+/// A file that is sent.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct FileBody {
+    name: String,
+    content_type: String,
+    content_base64: String,
+}
+
+fn decode(at: &str, text: &str) -> Result<Vec<u8>> {
+    let invalid =
+        |error: base64::DecodeError| RequestError::Body { at: format!(" at {at}"), reason: error.to_string() };
+    Ok(STANDARD.decode(text).map_err(invalid)?)
+}
+
+fn action_request(call: &Call<Unused, ActionBody>) -> Result<CallActionRequest> {
+    let ActionBody { input, files, idempotency_key } = &call.body;
+    let mut input = Input { values: input.clone(), files: IndexMap::new() };
+    for (name, files) in files {
+        let attachment = |file: &FileBody| {
+            let bytes = decode(&format!("files.{name}"), &file.content_base64)?;
+            Ok(Attachment::new(&file.name, &file.content_type, bytes))
+        };
+        input.files.insert(name.clone(), files.iter().map(attachment).collect::<Result<_>>()?);
+    }
+    Ok(CallActionRequest {
+        connection: call.connection()?,
+        action: call.path("action")?,
+        input,
+        idempotency_key: idempotency_key.clone(),
+    })
+}
+
+/// The problem of a service's rejection, which is part of a result.
+fn problem_of(error: ApiError) -> ProblemView {
+    ProblemView::new(&error.into(), "Rejected")
+}
+
+/// What a service answered to an action.
+#[derive(JsonSchema, Serialize)]
+struct CalledActionView {
+    #[serde(flatten)]
+    result: CallResultView,
+    /// What the response means if the service rejected the call.
+    refusal: Option<ProblemView>,
+}
+
+async fn call_action(call: Call<Unused, ActionBody>) -> Result<JsonReply<CalledActionView>> {
+    let request = action_request(&call)?;
+    let mut result = Box::pin(calls::call_action(&call.workspace, request)).await?;
+    let refusal = result.refusal.take().map(problem_of);
+    Ok(JsonReply(CalledActionView { result, refusal }))
+}
+
+async fn call_effect(call: Call<Unused, ActionBody>) -> Result<Effect> {
+    let action: String = call.path("action")?;
+    calls::action_effect(&call.workspace, call.connection()?, &action).await
+}
+
+/// A request that would be sent, without its secrets.
+#[derive(JsonSchema, Serialize)]
+struct ActionPreviewView {
+    #[serde(flatten)]
+    preview: RequestPreviewView,
+    /// Why the service would probably reject it.
+    warning: Option<ProblemView>,
+}
+
+async fn preview_action(call: Call<Unused, ActionBody>) -> Result<JsonReply<ActionPreviewView>> {
+    let request = action_request(&call)?;
+    let mut preview = Box::pin(calls::preview_action(&call.workspace, request)).await?;
+    let warning = preview.warning.take().map(problem_of);
+    Ok(JsonReply(ActionPreviewView { preview, warning }))
+}
+
+/// The method of a request to a service.
+#[derive(Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "UPPERCASE")]
+enum RequestMethod {
+    Get,
+    Post,
+    Put,
+    Patch,
+    Delete,
+    Head,
+}
+
+impl From<RequestMethod> for HttpMethod {
+    fn from(method: RequestMethod) -> Self {
+        match method {
+            RequestMethod::Get => Self::Get,
+            RequestMethod::Post => Self::Post,
+            RequestMethod::Put => Self::Put,
+            RequestMethod::Patch => Self::Patch,
+            RequestMethod::Delete => Self::Delete,
+            RequestMethod::Head => Self::Head,
+        }
+    }
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct RequestBody {
+    method: Option<RequestMethod>,
+    /// A path of the API, or a whole URL of one of its hosts.
+    path: String,
+    /// Members of the JSON or form that is sent, or of the query where there is a body or the method has none.
+    #[serde(default)]
+    fields: Map<String, Value>,
+    /// A body of JSON.
+    body: Option<Value>,
+    /// A body as it is, in place of `body`.
+    body_base64: Option<String>,
+    /// Headers beside the connection's own.
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
+    idempotency_key: Option<String>,
+    /// Return the response as it is, also one that rejects the request.
+    #[serde(default)]
+    exact: bool,
+    /// Return what the next page is requested with.
+    #[serde(default)]
+    paginate: bool,
+    /// The `next_page` of the page before. The rest of the request is repeated.
+    #[serde(default)]
+    #[schemars(with = "Map<String, Value>")]
+    page: PagePosition,
+}
+
+fn path_request(call: &Call<Unused, RequestBody>) -> Result<CallPathRequest> {
+    let body = &call.body;
+    let bytes = match (&body.body_base64, &body.body) {
+        (Some(encoded), _) => Some(decode("body_base64", encoded)?),
+        (None, Some(json)) => Some(json.to_string().into_bytes()),
+        (None, None) => None,
+    };
+    check_headers(&body.headers, body.idempotency_key.as_ref())?;
+    Ok(CallPathRequest {
+        connection: call.connection()?,
+        method: body.method.map(HttpMethod::from),
+        path: body.path.clone(),
+        fields: body.fields.clone(),
+        body: bytes,
+        headers: body.headers.clone().into_iter().collect(),
+        idempotency_key: body.idempotency_key.clone(),
+        paginate: body.paginate,
+    })
+}
+
+/// Checks that headers can be sent. `Host` is that of the URL: another would lead the credential elsewhere.
+fn check_headers(headers: &BTreeMap<String, String>, idempotency_key: Option<&String>) -> Result<(), RequestError> {
+    let is_value = |text: &String| HeaderValue::try_from(text.as_str()).is_ok();
+    let is_name = |name: &str| HeaderName::try_from(name).is_ok_and(|name| name != HOST);
+    let is_header = |(name, value): (&String, &String)| is_name(name) && is_value(value);
+    if headers.iter().all(is_header) && idempotency_key.is_none_or(is_value) {
+        return Ok(());
+    }
+    let reason = "a name or value is not one of a header that can be set".to_owned();
+    Err(RequestError::Body { at: " at headers".to_owned(), reason })
+}
+
+async fn request_effect(call: Call<Unused, RequestBody>) -> Result<Effect> {
+    calls::request_effect(&call.workspace, &path_request(&call)?, &call.body.page).await
+}
+
+async fn request(call: Call<Unused, RequestBody>) -> Result<JsonReply<ServiceResponseView>> {
+    let request = path_request(&call)?;
+    let fetched = Box::pin(calls::call_page(&call.workspace, request, &call.body.page)).await?;
+    let FetchedPage { response, refusal, next } = fetched;
+    let refusal = match refusal {
+        Some(error) if !call.body.exact => return Err(error.into()),
+        refusal => refusal.map(problem_of),
+    };
+    let json = if call.body.exact { None } else { serde_json::from_slice(&response.body).ok() };
+    Ok(JsonReply(ServiceResponseView {
+        status: response.status,
+        headers: response.headers().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+        body_base64: json.is_none().then(|| STANDARD.encode(&response.body)),
+        json,
+        next_page: next,
+        refusal,
+    }))
+}

@@ -1,0 +1,62 @@
+//! The life of a connection by plain forms, without a script.
+
+use integ::sandbox::approve_url;
+
+use super::signed_in;
+use crate::harness::Home;
+use crate::server::Server;
+use crate::wire;
+
+#[test]
+fn a_connection_is_made_tested_synced_and_ended_by_forms() {
+    let home = Home::new();
+    let server = Server::start(&home, "");
+    let mut browser = signed_in(&home, &server, "editor");
+    let page = browser.open("/dashboard");
+    assert!(page.text.contains("No connections yet"), "{page:?}");
+
+    // The consent page of the sandbox, which is another server.
+    let page = browser.open("/dashboard/connect/slack");
+    let page = browser.submit(&page.form_of("POST", "/v1/connections"), &[]);
+    let authorization = page.link("Continue");
+    let consent = wire::get(&approve_url(&authorization.parse().unwrap()));
+    let page = browser.open(consent.header("location").unwrap());
+    assert!(page.path.starts_with("/dashboard/connected?"), "{page:?}");
+    assert!(page.text.contains("slack is connected"), "{page:?}");
+
+    let page = browser.open("/dashboard/connections/slack");
+    let page = browser.submit(&page.form_of("POST", "/v1/connections/slack/test"), &[]);
+    assert!(page.text.contains("slack works") && page.path == "/dashboard/connections/slack", "{page:?}");
+    let page = browser.submit(&page.form_of("POST", "/v1/connections/slack/refresh"), &[]);
+    assert!(page.text.contains("the token of slack"), "{page:?}");
+
+    let page = browser.open("/dashboard/connections/slack/data");
+    let page = browser.submit(&page.form_of("POST", "/v1/connections/slack/sync"), &[("streams", "users")]);
+    assert!(page.text.contains("Synced"), "{page:?}");
+    let page = browser.open("/dashboard/connections/slack/streams/users");
+    assert!(page.text.contains("Download CSV"), "{page:?}");
+    let file = browser.open("/dashboard/connections/slack/streams/users/records.csv");
+    assert!(file.text.starts_with("id,") || file.text.contains("_key"), "{file:?}");
+
+    let page = browser.open("/dashboard/connections/slack/settings");
+    let rename = page.form_of("PATCH", "/v1/connections/slack");
+    let page = browser.submit(&rename, &[("name", "not a name!")]);
+    assert!(page.status == 400 && page.text.contains("Nothing was changed"), "{page:?}");
+    let page = browser.submit(&rename, &[("name", "work")]);
+    assert!(
+        page.path == "/dashboard/connections/slack@work" && page.text.contains("Renamed slack to slack@work"),
+        "{page:?}"
+    );
+
+    let page = browser.open("/dashboard/connections/slack@work/disconnect");
+    assert!(page.text.contains("synced records"), "{page:?}");
+    let page = browser.submit(&page.form_of("DELETE", "/v1/connections/slack@work"), &[]);
+    assert!(page.path == "/dashboard/connections" && page.text.contains("Disconnected slack@work"), "{page:?}");
+    let again = browser.open("/dashboard/connections");
+    assert!(!again.text.contains("Disconnected slack@work"), "a notice is shown once");
+    let log = home.ok("audit list --json");
+    for operation in ["connect start", "test", "sync", "rename", "disconnect"] {
+        let entry = log.lines().find(|line| line.contains(&format!("\"operation\":\"{operation}\"")));
+        assert!(entry.is_some_and(|entry| entry.contains("\"actor_id\":\"editor\"")), "{operation}: {log}");
+    }
+}
