@@ -191,13 +191,13 @@ struct FileQuery {
     /// The binding that maps each record.
     binding: Option<BindingName>,
     /// All records if absent.
-    limit: Option<u32>,
+    limit: Option<Bounded<1, { u32::MAX }>>,
 }
 
 async fn file(call: Call<FileQuery, Unused>) -> Result<Octets> {
     let stream = stream_name(&call)?;
     let FileQuery { format, binding, limit } = call.query;
-    let selection = RecordSelection { since: None, limit: limit.and_then(|limit| usize::try_from(limit).ok()) };
+    let selection = RecordSelection { since: None, limit: limit.and_then(|limit| usize::try_from(limit.get()).ok()) };
     let request = RecordsRequest { stream, selection, binding };
     let (bytes, _) = sync::write_records(&call.workspace, request, format.into(), Vec::new()).await?;
     Ok(Octets(bytes))
