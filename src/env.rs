@@ -35,6 +35,8 @@ variables! {
     PASSPHRASE_COMMAND = "INTEG_PASSPHRASE_COMMAND";
     /// The client secret for `connect` and `app set`.
     CLIENT_SECRET = "INTEG_CLIENT_SECRET";
+    /// The password of the PostgreSQL server that has a workspace's store.
+    STORE_PASSWORD = "INTEG_STORE_PASSWORD";
     /// The token or API key for `connect --with-token`.
     TOKEN = "INTEG_TOKEN";
     /// A secret that `connect` asks for: NAME is what `connector show` calls it.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::agent::Unseal;
+use super::postgres_vault::UnlockedPostgresVault;
 use super::sealed_key::{Recipient, SealedKey};
 use super::vault_files::{FolderContents, LockMode, VaultFiles, VaultState};
 use super::{IdentityEnvironment, IdentityLocation, Keyring, PassphraseSource, VaultError};
@@ -42,6 +43,15 @@ impl OpenVault {
     pub fn store(&self) -> &dyn Store {
         &*self.sqlite
     }
+}
+
+/// A vault that is unlocked.
+#[derive(Debug)]
+pub enum UnlockedVault {
+    /// Its store is a file, which is open.
+    File(OpenVault),
+    /// Its store is in PostgreSQL and yet to be opened.
+    Postgres(UnlockedPostgresVault),
 }
 
 /// A vault with an available identity.
@@ -131,24 +141,40 @@ impl<'a> VaultOpener<'a> {
         &self.keyring
     }
 
-    /// Opens the vault in `folder`, or makes it.
+    /// Opens the vault in `folder`, or makes it. Its store must be a file: see [`Self::unlock_vault`].
     ///
     /// # Errors
-    /// [`VaultError::NotFound`] where there is none and none is to be made; [`VaultError`] where it does not open, and
-    /// then its files are as they were.
+    /// [`VaultError::NotFound`] where there is none and none is to be made; [`VaultError::StoreInPostgres`];
+    /// [`VaultError`] where it does not open, and then its files are as they were.
     pub fn open(&self, folder: &Path, absent: IfAbsent) -> Result<OpenVault, VaultError> {
+        match self.unlock_vault(folder, absent)? {
+            UnlockedVault::File(opened) => Ok(opened),
+            UnlockedVault::Postgres(_) => Err(VaultError::StoreInPostgres),
+        }
+    }
+
+    /// Unlocks the vault in `folder`, or makes one whose store is a file.
+    ///
+    /// # Errors
+    /// Those of [`Self::open`], but for stores in PostgreSQL.
+    pub fn unlock_vault(&self, folder: &Path, absent: IfAbsent) -> Result<UnlockedVault, VaultError> {
         let layout = VaultFiles::new(folder);
         if let Some(lock) = layout.lock(LockMode::Shared)?
             && layout.state()? == VaultState::Present
         {
-            let store = self.unlock(layout)?.open_store(lock, LostWritesPolicy::Refuse)?;
-            return Ok(OpenVault { sqlite: Arc::new(store), new_identity_location: None });
+            let vault = self.unlock(layout)?;
+            let lock = match vault.unlock_postgres(lock)? {
+                Ok(unlocked) => return Ok(UnlockedVault::Postgres(unlocked)),
+                Err(lock) => lock,
+            };
+            let store = vault.open_store(lock, LostWritesPolicy::Refuse)?;
+            return Ok(UnlockedVault::File(OpenVault { sqlite: Arc::new(store), new_identity_location: None }));
         }
         let IfAbsent::Create { now } = absent else { return Err(VaultError::NotFound(folder.to_owned())) };
         let identity_made = self.create(&layout, now)?;
         let lock = layout.lock(LockMode::Shared)?.ok_or_else(|| VaultError::NotFound(folder.to_owned()))?;
         let store = self.unlock(layout)?.open_store(lock, LostWritesPolicy::Refuse)?;
-        Ok(OpenVault { sqlite: Arc::new(store), new_identity_location: identity_made })
+        Ok(UnlockedVault::File(OpenVault { sqlite: Arc::new(store), new_identity_location: identity_made }))
     }
 
     /// The vault in `folder`, with its identity and not its store: for what changes keys. Its store is not to be open
