@@ -10,6 +10,7 @@ use crate::error::Result;
 use crate::model::WorkspaceName;
 use crate::ops::workspaces::{self, CreateWorkspaceRequest, WorkspaceError};
 use crate::runtime::Workspace;
+use crate::store::StoreBackend;
 use crate::vault::{PostgresLocation, VaultError};
 use crate::view::workspace::{WorkspaceDeletionPreview, WorkspaceListView, WorkspaceView};
 
@@ -98,11 +99,10 @@ fn create(workspace: &Workspace, ui: &Ui, args: CreateArgs) -> Result<()> {
     let CreateArgs { name, store, store_password_file } = args;
     let postgres = store.map(|url| postgres_location(url, store_password_file)).transpose()?;
     let request = CreateWorkspaceRequest { workspace: name.parse()?, postgres };
-    let is_shared = request.postgres.is_some();
     let created = workspace.run(workspaces::create_workspace(&workspace.engine, request))?;
     let name = created.workspace;
     ui.note(&format!("Created the workspace {name}. `integ -w {name} connect …` works in it."));
-    if is_shared {
+    if created.store.backend == StoreBackend::Postgres {
         let folder = workspace.engine.folders.workspace(&name);
         ui.note(&format!(
             "Another machine opens it with copies of vault.age and store.toml from {}, once its identity is a recipient: \

@@ -77,6 +77,8 @@ pub(super) fn check_vault(around: &DoctorContext) -> Vec<Finding> {
             findings.push(opens());
             findings.extend(check_postgres(unlocked, around));
         }
+        // It is never asked to make one.
+        Ok(UnlockedVault::NewPostgres(_)) => {}
         Err(error) => {
             findings.push(Finding::failure("vault", error));
             findings.push(clock(None, around.clock.now()));

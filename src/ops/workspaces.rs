@@ -13,10 +13,10 @@ use crate::connector::{Connector, authorization_server, parse_param};
 use crate::error::{Diagnostic, Hint, Kind, Remedy, Result};
 use crate::health::StatusSummary;
 use crate::model::{ClientCredentials, OAuthApp, WorkspaceName};
-use crate::runtime::{Engine, Workspace};
+use crate::runtime::{Engine, OpenStore, Workspace};
 use crate::store::{Store, sqlite_version};
 use crate::task::blocking;
-use crate::vault::{self, IfAbsent, PostgresLocation};
+use crate::vault::{self, IfAbsent, PostgresLocation, UnlockedVault, VaultOpener};
 use crate::view::connection::StatusView;
 use crate::view::workspace::{
     AllWorkspacesStatusView, AppListView, AppScope, AppView, ConfigPathsView, CreatedWorkspaceView,
@@ -112,7 +112,7 @@ pub async fn status_of_all_workspaces(engine: &Arc<Engine>) -> Result<AllWorkspa
 #[derive(Clone, Debug)]
 pub struct CreateWorkspaceRequest {
     pub workspace: WorkspaceName,
-    /// The server that is to have its store; without one, the store is a file.
+    /// The server that is to have its store; without one, as the environment says, or a file.
     pub postgres: Option<PostgresLocation>,
 }
 
@@ -127,19 +127,18 @@ pub async fn create_workspace(engine: &Arc<Engine>, request: CreateWorkspaceRequ
         return Err(WorkspaceError::Exists(workspace).into());
     }
     let now = engine.clock.now();
-    let new_identity_location = match postgres {
-        None => {
-            let absent = IfAbsent::Create { now };
-            engine.with_vaults(move |vaults| vaults.open(&folder, absent)).await?.new_identity_location
-        }
+    let begin = move |vaults: VaultOpener<'_>| match postgres {
+        None => vaults.unlock_vault(&folder, IfAbsent::Create { now }),
         Some(location) => {
-            let begun = engine.with_vaults(move |vaults| vaults.begin_in_postgres(&folder, location, now)).await?;
-            let new_identity_location = begun.new_identity_location;
-            begun.create(now).await?;
-            new_identity_location
+            Ok(UnlockedVault::NewPostgres(Box::new(vaults.begin_in_postgres(&folder, location, now)?)))
         }
     };
-    Ok(CreatedWorkspaceView { workspace, new_identity_location })
+    let opened = OpenStore::open(engine.with_vaults(begin).await?).await?;
+    Ok(CreatedWorkspaceView {
+        workspace,
+        store: opened.details().await?.into(),
+        new_identity_location: opened.new_identity_location(),
+    })
 }
 
 /// Returns what a workspace holds.

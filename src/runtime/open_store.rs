@@ -43,10 +43,11 @@ impl OpenStore {
     ///
     /// # Errors
     /// The vault's.
-    pub(super) async fn open(vault: UnlockedVault) -> Result<Self, VaultError> {
+    pub async fn open(vault: UnlockedVault) -> Result<Self, VaultError> {
         match vault {
             UnlockedVault::File(opened) => Ok(opened.into()),
             UnlockedVault::Postgres(unlocked) => Ok(unlocked.open().await?.into()),
+            UnlockedVault::NewPostgres(begun) => Ok(begun.create().await?.into()),
         }
     }
 
@@ -77,10 +78,11 @@ impl OpenStore {
     }
 
     /// Returns where the identity is stored, if opening the vault created it.
-    pub(super) fn new_identity_location(&self) -> Option<IdentityLocation> {
+    pub fn new_identity_location(&self) -> Option<IdentityLocation> {
         match &self.origin {
             StoreOrigin::File(opened) => opened.new_identity_location,
-            _ => None,
+            StoreOrigin::Postgres(opened) => opened.new_identity_location,
+            StoreOrigin::Caller => None,
         }
     }
 

@@ -177,7 +177,7 @@ impl Workspace {
             Some(environment) => OpenStore::from(self.engine.open_environment(environment)?),
             None => match self.engine.vault_opener().unlock_vault(&self.folder(), IfAbsent::Fail)? {
                 UnlockedVault::File(opened) => OpenStore::from(opened),
-                UnlockedVault::Postgres(_) => return Ok(None),
+                UnlockedVault::Postgres(_) | UnlockedVault::NewPostgres(_) => return Ok(None),
             },
         };
         let store = opened.file_store()?;

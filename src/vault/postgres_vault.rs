@@ -15,7 +15,7 @@ use super::vault_files::{LockMode, VaultFiles, VaultState};
 use super::{IdentityLocation, VaultError, VaultOpener};
 use crate::clock::Timestamp;
 use crate::secret::Secret;
-use crate::store::{PostgresServer, PostgresStore, StoreDetails, StoreError, StoreKey};
+use crate::store::{PostgresServer, PostgresStore, Store, StoreDetails, StoreError, StoreKey};
 use crate::task::blocking;
 use crate::{env, files};
 
@@ -57,21 +57,31 @@ pub struct UnlockedPostgresVault {
 pub struct PostgresVault {
     pub store: PostgresStore,
     pub location: PostgresLocation,
+    /// Where the identity is kept, if opening the vault made it.
+    pub new_identity_location: Option<IdentityLocation>,
     /// Shared with other processes, so that none deletes the folder.
     _lock: File,
 }
 
 /// A vault of which the folder and the key exist, and the workspace in the database does not.
+#[derive(Debug)]
 pub struct NewPostgresVault {
     files: VaultFiles,
     server: PostgresServer,
     location: PostgresLocation,
     key: StoreKey,
+    /// Held alone until the vault is complete.
     lock: File,
-    pub new_identity_location: Option<IdentityLocation>,
+    now: Timestamp,
+    new_identity_location: Option<IdentityLocation>,
 }
 
 impl PostgresLocation {
+    /// Returns the server on which the environment wants new workspaces, if it names one.
+    pub fn from_env() -> Option<Self> {
+        Some(Self { url: env::var(&env::STORE_URL)?, password_file: None })
+    }
+
     /// Returns the server.
     ///
     /// # Errors
@@ -126,7 +136,7 @@ impl UnlockedPostgresVault {
     /// [`VaultError::Store`]: the server cannot be reached, has no such workspace, or has it under another key.
     pub async fn open(self) -> Result<PostgresVault, VaultError> {
         let store = PostgresStore::open(&self.server, &self.workspace, &self.key).await?;
-        Ok(PostgresVault { store, location: self.location, _lock: self.lock })
+        Ok(PostgresVault { store, location: self.location, new_identity_location: None, _lock: self.lock })
     }
 }
 
@@ -163,7 +173,7 @@ impl VaultOpener<'_> {
         // A key that was sealed already is of a creation that was cut short, and protects nothing.
         let sealed = SealedKey::new(&files, &*identity, now);
         sealed.write(&files.sealed_key_path())?;
-        Ok(NewPostgresVault { files, server, location, key: sealed.key, lock, new_identity_location })
+        Ok(NewPostgresVault { files, server, location, key: sealed.key, lock, now, new_identity_location })
     }
 }
 
@@ -173,8 +183,8 @@ impl NewPostgresVault {
     ///
     /// # Errors
     /// [`VaultError::Store`]: the folder is then removed again.
-    pub async fn create(self, now: Timestamp) -> Result<PostgresVault, VaultError> {
-        let Self { files, server, location, key, lock, .. } = self;
+    pub async fn create(self) -> Result<PostgresVault, VaultError> {
+        let Self { files, server, location, key, lock, now, new_identity_location } = self;
         let store = match PostgresStore::create(&server, &key, now).await {
             Ok(store) => store,
             Err(error) => {
@@ -183,9 +193,13 @@ impl NewPostgresVault {
             }
         };
         let PostgresLocation { url, password_file } = location.clone();
-        let file = StoreFile { url, password_file, workspace: store.workspace_id().to_owned() };
-        blocking(move || file.write(&files.store_file_path())).await?;
-        Ok(PostgresVault { store, location, _lock: lock })
+        let file = StoreFile { url, password_file, workspace: store.id().to_owned() };
+        let lock = blocking(move || {
+            file.write(&files.store_file_path())?;
+            drop(lock);
+            files.lock(LockMode::Shared)?.ok_or_else(|| VaultError::NotFound(files.folder().to_owned()))
+        });
+        Ok(PostgresVault { store, location, new_identity_location, _lock: lock.await? })
     }
 }
 

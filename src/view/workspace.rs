@@ -65,6 +65,7 @@ impl std::fmt::Display for StoreView {
 pub struct CreatedWorkspaceView {
     #[serde(serialize_with = "word")]
     pub workspace: WorkspaceName,
+    pub store: StoreView,
     /// Where the identity is stored, if this created it.
     #[serde(skip)]
     pub new_identity_location: Option<IdentityLocation>,
