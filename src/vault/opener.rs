@@ -338,6 +338,7 @@ impl Vault {
     /// # Errors
     /// [`VaultError`] for the first thing that is not sound.
     pub fn check(&self, lost: LostWritesPolicy) -> Result<(), VaultError> {
+        self.ensure_file_store()?;
         let lock = self.files.lock(LockMode::Shared)?.ok_or_else(|| self.not_found())?;
         Ok(self.open_store(lock, lost)?.check()?)
     }

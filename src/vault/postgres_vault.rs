@@ -127,6 +127,11 @@ impl Vault {
         let key = SealedKey::read(&self.files.sealed_key_path(), &*self.identity)?.key;
         Ok(Ok(UnlockedPostgresVault { server, location, workspace, key, lock }))
     }
+
+    /// Refuses work on the store's file where there is none.
+    pub(super) fn ensure_file_store(&self) -> Result<(), VaultError> {
+        if self.files.store_file_path().exists() { Err(VaultError::StoreInPostgres) } else { Ok(()) }
+    }
 }
 
 impl UnlockedPostgresVault {
