@@ -9,7 +9,7 @@ use super::KeyringError;
 use crate::env;
 use crate::error::{Diagnostic, Hint, Kind, Remedy};
 use crate::files::TrustError;
-use crate::store::StoreError;
+use crate::store::{PostgresServerError, StoreError};
 
 /// An error of opening, creating or changing a vault.
 #[derive(Debug, Error)]
@@ -94,6 +94,18 @@ pub enum VaultError {
     IdentityExists { path: PathBuf, kept: String },
     #[error("the workspace is not empty, and restoring would replace its contents")]
     WorkspaceNotEmpty,
+    #[error("{} already has a vault", .0.display())]
+    VaultExists(PathBuf),
+    #[error("cannot read {}", path.display())]
+    InvalidStoreFile { path: PathBuf, source: Box<toml::de::Error> },
+    #[error("the file {} with the password of the PostgreSQL server is missing", .0.display())]
+    MissingPasswordFile(PathBuf),
+    #[error("the file {} with the password of the PostgreSQL server is not UTF-8 text", .0.display())]
+    InvalidPasswordFile(PathBuf),
+    #[error("the workspace's store is in PostgreSQL, where this command does not work yet")]
+    StoreInPostgres,
+    #[error(transparent)]
+    PostgresServer(#[from] PostgresServerError),
     #[error(transparent)]
     Untrusted(#[from] TrustError),
     #[error(transparent)]
@@ -211,6 +223,15 @@ impl Remedy for VaultError {
             }
             Self::InvalidBackup { path, .. } => Diagnostic::new(Kind::Failed, "invalid_backup")
                 .hint(Hint::new("give an identity that opens it:", restore_as(path))),
+            Self::VaultExists(_) => usage("workspace_exists", "integ workspace list"),
+            Self::InvalidStoreFile { path, .. } => {
+                Diagnostic::new(Kind::Usage, "invalid_store_file").run(format!("cat {}", quoted(path)))
+            }
+            Self::MissingPasswordFile(path) | Self::InvalidPasswordFile(path) => {
+                Diagnostic::new(Kind::Failed, "store_password").run(format!("ls -l {}", quoted(path)))
+            }
+            Self::StoreInPostgres => Diagnostic::new(Kind::Usage, "store_in_postgres").run("integ workspace show"),
+            Self::PostgresServer(error) => error.diagnostic(),
             Self::WorkspaceNotEmpty => usage("workspace_not_empty", "integ -w NEW vault restore BACKUP.age"),
             Self::Store(error) => error.diagnostic(),
         }
