@@ -17,6 +17,7 @@ mod connections;
 mod connectors;
 mod consents;
 mod delivery_chart;
+mod disconnections;
 mod endpoints;
 mod events;
 mod installed_connectors;
@@ -82,6 +83,7 @@ fn all() -> impl Iterator<Item = &'static (&'static str, PageHandler)> {
         connection_webhooks::PAGES,
         connections::PAGES,
         connectors::PAGES,
+        disconnections::PAGES,
         consents::PAGES,
         endpoints::PAGES,
         events::PAGES,
