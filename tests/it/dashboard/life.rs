@@ -110,3 +110,26 @@ fn several_connections_are_disconnected_after_what_is_lost_was_shown() {
     assert!(!viewer.open("/dashboard/connections").text.contains("disconnect-preview"));
     assert_eq!(viewer.open("/dashboard/connections/github/disconnect").text.matches("Not allowed").count(), 1);
 }
+
+#[test]
+fn the_pages_of_operators_and_of_the_session_say_who_is_signed_in() {
+    let home = Home::new();
+    home.ok("connect slack --sandbox");
+    home.ok("operator set lee --role editor");
+    let server = Server::start(&home, "");
+    let mut browser = signed_in(&home, &server, "viewer");
+    let page = browser.open("/dashboard/operators");
+    let people = page.text.split("Signed in lately").nth(1).unwrap().split("</section>").next().unwrap();
+    assert!(people.contains("viewer") && !people.contains("lee"), "{people}");
+    for part in ["operator lee: editor", "data-copy=\"integ operator remove NAME\"", "operator viewer: viewer"] {
+        assert!(page.text.contains(part), "{part}: {page:?}");
+    }
+    let page = browser.open("/dashboard/settings");
+    for part in
+        ["viewer, who can see everything but credentials", "or after 2 hours without use", env!("CARGO_PKG_VERSION")]
+    {
+        assert!(page.text.contains(part), "{part}: {page:?}");
+    }
+    let page = browser.submit(page.forms().last().unwrap(), &[]);
+    assert!(page.text.contains("Signed out"), "{page:?}");
+}

@@ -23,7 +23,9 @@ mod events;
 mod installed_connectors;
 mod links;
 mod metrics;
+mod operators;
 pub(super) mod results;
+mod settings;
 mod sync;
 mod users;
 
@@ -89,6 +91,8 @@ fn all() -> impl Iterator<Item = &'static (&'static str, PageHandler)> {
         events::PAGES,
         links::PAGES,
         metrics::PAGES,
+        operators::PAGES,
+        settings::PAGES,
         sync::PAGES,
         users::PAGES,
     ];
