@@ -131,7 +131,9 @@ fn delete(workspace: &Workspace, ui: &Ui, name: WorkspaceName, yes: bool) -> Res
     let deleted = workspace.run(workspaces::delete_workspace(&workspace.engine, name))?;
     ui.note(&format!("Deleted the workspace {}.", deleted.workspace));
     if deleted.left_on_server {
-        ui.warning("the PostgreSQL server cannot be reached and still has the encrypted data, to which the key is gone");
+        ui.warning(
+            "the PostgreSQL server cannot be reached and still has the encrypted data, to which the key is gone",
+        );
     }
     Ok(0)
 }

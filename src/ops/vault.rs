@@ -10,7 +10,6 @@ use crate::config::TokenStorage;
 use crate::error::Result;
 use crate::runtime::Workspace;
 use crate::secret::Secret;
-use crate::store::Store;
 use crate::task::blocking;
 use crate::vault::{
     BackupKey, ExportProtection, IdentityLocation, LostWritesPolicy, OpenedBackup, RestoreResult, SelfRemoval, Vault,

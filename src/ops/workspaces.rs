@@ -129,9 +129,7 @@ pub async fn create_workspace(engine: &Arc<Engine>, request: CreateWorkspaceRequ
     let now = engine.clock.now();
     let begin = move |vaults: VaultOpener<'_>| match postgres {
         None => vaults.unlock_vault(&folder, IfAbsent::Create { now }),
-        Some(location) => {
-            Ok(UnlockedVault::NewPostgres(Box::new(vaults.begin_in_postgres(&folder, location, now)?)))
-        }
+        Some(location) => Ok(UnlockedVault::NewPostgres(Box::new(vaults.begin_in_postgres(&folder, location, now)?))),
     };
     let opened = OpenStore::open(engine.with_vaults(begin).await?).await?;
     Ok(CreatedWorkspaceView {

@@ -97,7 +97,8 @@ impl PostgresLocation {
 }
 
 fn read_password(path: &Path) -> Result<Secret, VaultError> {
-    let bytes = files::read_secret(path, SIZE_LIMIT)?.ok_or_else(|| VaultError::MissingPasswordFile(path.to_owned()))?;
+    let bytes =
+        files::read_secret(path, SIZE_LIMIT)?.ok_or_else(|| VaultError::MissingPasswordFile(path.to_owned()))?;
     let text = std::str::from_utf8(&bytes).map_err(|_| VaultError::InvalidPasswordFile(path.to_owned()))?;
     Ok(Secret::from(text.trim_end_matches(['\r', '\n'])))
 }

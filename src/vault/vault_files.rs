@@ -101,7 +101,11 @@ impl VaultFiles {
             check_private(&path)?;
         }
         if check_private(&self.store_file_path())? {
-            return if check_private(&seal)? { Ok(VaultState::Present) } else { Err(VaultError::MissingSealedKey(seal)) };
+            return if check_private(&seal)? {
+                Ok(VaultState::Present)
+            } else {
+                Err(VaultError::MissingSealedKey(seal))
+            };
         }
         match (check_private(&seal)?, check_private(&store)?) {
             (true, true) => Ok(VaultState::Present),

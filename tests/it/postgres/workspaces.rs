@@ -10,7 +10,9 @@ use crate::harness::{Home, Ran};
 
 /// The tests' server as a URL: `postgres://integ@%2Ftmp%2Finteg-postgres-…/postgres`.
 pub fn url() -> Option<String> {
-    let tokio_postgres::config::Host::Unix(folder) = server::server()?.get_hosts().first()?.clone() else { return None };
+    let tokio_postgres::config::Host::Unix(folder) = server::server()?.get_hosts().first()?.clone() else {
+        return None;
+    };
     let folder = folder.display().to_string().replace('/', "%2F");
     Some(format!("postgres://integ@{folder}/postgres"))
 }
@@ -113,7 +115,8 @@ fn a_server_that_cannot_be_used_leaves_no_workspace() {
         assert!(!home.path().join("workspaces/team").exists(), "{url}");
     }
     refused(
-        &home.run("workspace create team --store postgres://integ@localhost/integ --store-password-file nowhere --json"),
+        &home
+            .run("workspace create team --store postgres://integ@localhost/integ --store-password-file nowhere --json"),
         "store_password",
     );
 }
