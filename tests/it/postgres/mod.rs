@@ -7,7 +7,7 @@ mod guards;
 mod lock_contract;
 mod refresh;
 mod server;
-mod workspaces;
+pub mod workspaces;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

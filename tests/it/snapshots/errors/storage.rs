@@ -4,7 +4,7 @@ use integ::bundle::BundleError;
 use integ::files::TrustError;
 use integ::model::{ConsentError, ConsentPurpose, ConsentState};
 use integ::runtime::EnvironmentError;
-use integ::store::{LockKey, MalformedValue, SqliteError, StoreError};
+use integ::store::{LockKey, MalformedValue, PostgresServerError, SqliteError, StoreError};
 use integ::vault::{ArmorError, KeyringError, TokenVaultError, VaultError};
 use rusqlite::ffi;
 
@@ -69,7 +69,7 @@ fn store() {
 
 #[test]
 fn postgres_server() {
-    use integ::store::{PostgresServer, PostgresServerError};
+    use integ::store::PostgresServer;
     let parse = |url: &str| PostgresServer::parse(url, None).unwrap_err();
     let text = errors!(PostgresServerError {
         Invalid => [parse("mysql://db.example/integ")],
@@ -124,6 +124,15 @@ fn vault() {
         OutputExists => [E::OutputExists("out.age".into())],
         FolderNotFound => [E::FolderNotFound("/nowhere".into())],
         IdentityExists => [E::IdentityExists { path: "/data/identity".into(), kept: "age1me".into() }],
+        VaultExists => [E::VaultExists("/data/team".into())],
+        InvalidStoreFile => [E::InvalidStoreFile {
+            path: "/data/team/store.toml".into(),
+            source: Box::new(toml::from_str::<toml::Table>("url = ").unwrap_err()),
+        }],
+        MissingPasswordFile => [E::MissingPasswordFile("/run/secrets/db".into())],
+        InvalidPasswordFile => [E::InvalidPasswordFile("/run/secrets/db".into())],
+        StoreInPostgres => [E::StoreInPostgres],
+        PostgresServer => [E::PostgresServer(PostgresServerError::PasswordInUrl)],
         WorkspaceNotEmpty => [E::WorkspaceNotEmpty],
         Untrusted => [E::Untrusted(TrustError::NotText("/data/identity".into()))],
         Store => [E::Store(StoreError::ReadOnlyNewer)],
