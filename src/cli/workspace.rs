@@ -10,7 +10,6 @@ use crate::error::Result;
 use crate::model::WorkspaceName;
 use crate::ops::workspaces::{self, CreateWorkspaceRequest, WorkspaceError};
 use crate::runtime::Workspace;
-use crate::store::StoreBackend;
 use crate::vault::{PostgresLocation, VaultError};
 use crate::view::workspace::{WorkspaceDeletionPreview, WorkspaceListView, WorkspaceView};
 
@@ -102,7 +101,7 @@ fn create(workspace: &Workspace, ui: &Ui, args: CreateArgs) -> Result<()> {
     let created = workspace.run(workspaces::create_workspace(&workspace.engine, request))?;
     let name = created.workspace;
     ui.note(&format!("Created the workspace {name}. `integ -w {name} connect …` works in it."));
-    if created.store.backend == StoreBackend::Postgres {
+    if created.store.is_shared() {
         let folder = workspace.engine.folders.workspace(&name);
         ui.note(&format!(
             "Another machine opens it with copies of vault.age and store.toml from {}, once its identity is a recipient: \
@@ -132,7 +131,7 @@ fn delete(workspace: &Workspace, ui: &Ui, name: WorkspaceName, yes: bool) -> Res
     ui.note(&format!("Deleted the workspace {}.", deleted.workspace));
     if deleted.left_on_server {
         ui.warning(
-            "the PostgreSQL server cannot be reached and still has the encrypted data, to which the key is gone",
+            "the PostgreSQL server cannot be reached and still has the encrypted data, which nothing can decrypt any more",
         );
     }
     Ok(0)

@@ -1,4 +1,4 @@
-//! The open store of a workspace, and what it is kept in.
+//! The open store of a workspace, with its backend.
 
 use std::sync::Arc;
 
@@ -86,7 +86,7 @@ impl OpenStore {
         }
     }
 
-    /// Returns what the store is kept in.
+    /// Returns the backend of the store.
     ///
     /// # Errors
     /// The store's; [`RuntimeError::NoVault`] if it is part of no vault.

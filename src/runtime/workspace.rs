@@ -120,7 +120,7 @@ impl Workspace {
         Ok(self.open(IfAbsent::Fail).await?.shared())
     }
 
-    /// Returns what the workspace's store is kept in.
+    /// Returns the backend of the workspace's store.
     ///
     /// # Errors
     /// The vault's.

@@ -1,9 +1,9 @@
-//! What a store is kept in.
+//! The backends of stores.
 
 use crate::clock::Timestamp;
 use crate::model::words;
 
-/// What stores are kept in.
+/// The backends of stores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StoreBackend {
     Sqlite,
@@ -12,7 +12,7 @@ pub enum StoreBackend {
 
 words!(StoreBackend { Sqlite => "sqlite", Postgres => "postgres" });
 
-/// What a store is kept in, and since when.
+/// The backend of a store, and since when it exists.
 #[derive(Clone, Debug)]
 pub struct StoreDetails {
     pub backend: StoreBackend,

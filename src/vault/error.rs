@@ -127,6 +127,19 @@ impl VaultError {
         if is_secret { Self::SecretKeyAsRecipient } else { Self::InvalidRecipient(text) }
     }
 
+    /// The diagnostic of an error of vaults whose stores are in PostgreSQL.
+    fn postgres_diagnostic(&self) -> Diagnostic {
+        match self {
+            Self::VaultExists(_) => usage("workspace_exists", "integ workspace list"),
+            Self::InvalidStoreFile { path, .. } => usage("invalid_store_file", format!("cat {}", quoted(path))),
+            Self::MissingPasswordFile(path) | Self::InvalidPasswordFile(path) => {
+                Diagnostic::new(Kind::Failed, "store_password").run(format!("ls -l {}", quoted(path)))
+            }
+            Self::PostgresServer(error) => error.diagnostic(),
+            _ => usage("store_in_postgres", "integ workspace show"),
+        }
+    }
+
     /// The diagnostic of an error of passphrases, and of the agent that replaces them.
     fn passphrase_diagnostic(&self) -> Diagnostic {
         match self {
@@ -223,15 +236,12 @@ impl Remedy for VaultError {
             }
             Self::InvalidBackup { path, .. } => Diagnostic::new(Kind::Failed, "invalid_backup")
                 .hint(Hint::new("give an identity that opens it:", restore_as(path))),
-            Self::VaultExists(_) => usage("workspace_exists", "integ workspace list"),
-            Self::InvalidStoreFile { path, .. } => {
-                Diagnostic::new(Kind::Usage, "invalid_store_file").run(format!("cat {}", quoted(path)))
-            }
-            Self::MissingPasswordFile(path) | Self::InvalidPasswordFile(path) => {
-                Diagnostic::new(Kind::Failed, "store_password").run(format!("ls -l {}", quoted(path)))
-            }
-            Self::StoreInPostgres => Diagnostic::new(Kind::Usage, "store_in_postgres").run("integ workspace show"),
-            Self::PostgresServer(error) => error.diagnostic(),
+            Self::VaultExists(_)
+            | Self::InvalidStoreFile { .. }
+            | Self::MissingPasswordFile(_)
+            | Self::InvalidPasswordFile(_)
+            | Self::StoreInPostgres
+            | Self::PostgresServer(_) => self.postgres_diagnostic(),
             Self::WorkspaceNotEmpty => usage("workspace_not_empty", "integ -w NEW vault restore BACKUP.age"),
             Self::Store(error) => error.diagnostic(),
         }

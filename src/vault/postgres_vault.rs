@@ -57,7 +57,7 @@ pub struct UnlockedPostgresVault {
 pub struct PostgresVault {
     pub store: PostgresStore,
     pub location: PostgresLocation,
-    /// Where the identity is kept, if opening the vault made it.
+    /// Where the identity is stored, if opening the vault made it.
     pub new_identity_location: Option<IdentityLocation>,
     /// Shared with other processes, so that none deletes the folder.
     _lock: File,
@@ -147,7 +147,7 @@ impl UnlockedPostgresVault {
 }
 
 impl PostgresVault {
-    /// Returns what the store is kept in.
+    /// Returns the backend of the store.
     ///
     /// # Errors
     /// The store's.

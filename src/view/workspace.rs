@@ -33,7 +33,7 @@ pub struct WorkspaceView {
     pub store: StoreView,
 }
 
-/// What a workspace's store is kept in.
+/// The backend of a workspace's store.
 #[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct StoreView {
     #[serde(serialize_with = "word")]
@@ -47,6 +47,13 @@ pub struct StoreView {
 impl From<StoreDetails> for StoreView {
     fn from(StoreDetails { backend, version, url, .. }: StoreDetails) -> Self {
         Self { backend, version, url }
+    }
+}
+
+impl StoreView {
+    /// Whether other machines can open the store too.
+    pub fn is_shared(&self) -> bool {
+        self.backend == StoreBackend::Postgres
     }
 }
 

@@ -10,7 +10,7 @@ use crate::runtime::BoxFuture;
 
 /// Futures that run side by side in the worker's own task.
 ///
-/// Such a future stands still while its worker waits for anything else. It may then hold what the worker waits for, a connection
+/// Such a future does not run while its worker waits for anything else. It may then hold what the worker waits for, a connection
 /// of a pool or a turn in a queue, and both would wait for ever. A worker that has begun work therefore waits with
 /// [`beside`](Self::beside) only.
 pub struct Running<'a, T> {

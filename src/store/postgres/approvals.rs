@@ -1,4 +1,4 @@
-//! Approvals. While a request claims one, the others of its token wait: the row of the token is locked, or what stands for it
+//! Approvals. While a request claims one, the others of its token wait: the row of the token is locked, or what represents it
 //! where an agent on this machine asks.
 
 use std::time::Duration;

@@ -83,7 +83,7 @@ impl PostgresStore {
         }
     }
 
-    /// Returns what the store is kept in, without the URL, which is the caller's.
+    /// Returns the backend of the store, without the URL, which is the caller's.
     pub async fn details(&self) -> Result<StoreDetails, StoreError> {
         let sql = "SELECT created_at, current_setting('server_version') AS version
                    FROM integ.workspaces WHERE workspace_id = $1";

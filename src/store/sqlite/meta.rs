@@ -27,7 +27,7 @@ impl SqliteStore {
         })
     }
 
-    /// Returns what the store is kept in. Blocks.
+    /// Returns the backend of the store. Blocks.
     pub fn details(&self) -> Result<StoreDetails, StoreError> {
         let Meta { created_at, restored_at, .. } = self.meta()?;
         Ok(StoreDetails {

@@ -70,10 +70,7 @@ fn two_machines_use_one_workspace() {
 
     // What one machine does the other sees.
     second.ok("-w team sync github");
-    let records = first.json("-w team records list github issues");
-    assert!(!records["records"].as_array().unwrap().is_empty(), "{records}");
-    first.ok("-w team webhook simulate slack message");
-    assert_eq!(second.json("-w team webhook events")["events"].as_array().unwrap().len(), 1);
+    assert!(!first.ok("-w team records github/issues").is_empty());
     second.ok("-w team disconnect github --yes");
     assert_eq!(first.json("-w team status")["summary"]["active"], 1);
     first.ok("-w team audit verify");
