@@ -102,7 +102,7 @@ pub enum VaultError {
     MissingPasswordFile(PathBuf),
     #[error("the file {} with the password of the PostgreSQL server is not UTF-8 text", .0.display())]
     InvalidPasswordFile(PathBuf),
-    #[error("the workspace's store is in PostgreSQL, where this command does not work yet")]
+    #[error("this command is for workspaces in files, and this one is in PostgreSQL")]
     StoreInPostgres,
     #[error(transparent)]
     PostgresServer(#[from] PostgresServerError),
@@ -136,7 +136,7 @@ impl VaultError {
                 Diagnostic::new(Kind::Failed, "store_password").run(format!("ls -l {}", quoted(path)))
             }
             Self::PostgresServer(error) => error.diagnostic(),
-            _ => usage("store_in_postgres", "integ workspace show"),
+            _ => usage("store_in_postgres", "integ help postgres"),
         }
     }
 

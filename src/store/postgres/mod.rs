@@ -30,9 +30,8 @@
 //!
 //! # What is missing
 //!
-//! `vault move`, `backup` and `restore` of a workspace in PostgreSQL; `workspace create --store`, and opening such a
-//! workspace by its name; rekeying (the format of sealed values provides for it); bulk loading by COPY; `doctor`'s
-//! checks of the server.
+//! `vault move`, `backup`, `restore` and `check` of a workspace in PostgreSQL; rekeying (the format of sealed values provides
+//! for it); bulk loading by COPY; `doctor` looks at the server's version and clock only.
 
 mod alerts;
 mod api_token_trusts;
