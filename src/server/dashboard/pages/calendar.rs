@@ -46,14 +46,14 @@ impl Calendars {
             Err(problem) if problem.view.code == NO_CALENDAR => return Ok(None),
             list => list?,
         };
-        Self::of(context, list).map(Some)
+        Ok(Some(Self::of(context, list)?))
     }
 
-    fn of(context: &DashboardContext, list: Value) -> Result<Self, Problem> {
+    fn of(context: &DashboardContext, list: Value) -> Result<Self, Error> {
         let own = list.items("calendars").iter().find_map(|one| one.maybe("time_zone"));
         let name = Some(context.query("zone")).filter(|name| !name.is_empty());
         let zone = match (name, own) {
-            (Some(name), _) => time::zone(name).map_err(Error::from)?,
+            (Some(name), _) => time::zone(name)?,
             (None, Some(name)) => time::zone(name).unwrap_or(TimeZone::UTC),
             (None, None) => TimeZone::UTC,
         };
