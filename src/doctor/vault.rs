@@ -97,7 +97,7 @@ fn check_file(opened: &OpenVault, around: &DoctorContext) -> Vec<Finding> {
     findings
 }
 
-fn check_postgres(unlocked: UnlockedPostgresVault, around: &DoctorContext) -> Vec<Finding> {
+fn check_postgres(unlocked: Box<UnlockedPostgresVault>, around: &DoctorContext) -> Vec<Finding> {
     let mut findings = vec![clock(None, around.clock.now())];
     findings.extend(in_runtime("store", || async {
         match unlocked.open().await {

@@ -104,7 +104,8 @@ impl Engine {
     /// The vault's.
     pub async fn open_store(self: &Arc<Self>, folder: PathBuf, absent: IfAbsent) -> Result<OpenStore> {
         let unlocked = self.with_vaults(move |vaults| vaults.unlock_vault(&folder, absent)).await?;
-        Ok(OpenStore::open(unlocked).await?)
+        // Boxed, so that no operation holds what it takes to reach a server.
+        Ok(Box::pin(OpenStore::open(unlocked)).await?)
     }
 
     /// Returns the store of the apps that every workspace may use, if there is one.

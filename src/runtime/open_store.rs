@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::RuntimeError;
 use crate::error::Result;
 use crate::store::{SqliteStore, Store, StoreDetails};
-use crate::vault::{IdentityLocation, OpenVault, PostgresVault, UnlockedVault, VaultError};
+use crate::vault::{IdentityLocation, OpenVault, PostgresVault, PostgresVaultError, UnlockedVault, VaultError};
 
 /// The store of a workspace, with the vault that it is part of.
 pub struct OpenStore {
@@ -68,11 +68,11 @@ impl OpenStore {
     /// Returns the store if it is a file.
     ///
     /// # Errors
-    /// [`VaultError::StoreInPostgres`]; [`RuntimeError::NoVault`] if it is part of no vault.
+    /// [`PostgresVaultError::NotAFile`]; [`RuntimeError::NoVault`] if it is part of no vault.
     pub(super) fn file_store(&self) -> Result<Arc<SqliteStore>> {
         match &self.origin {
             StoreOrigin::File(opened) => Ok(Arc::clone(&opened.sqlite)),
-            StoreOrigin::Postgres(_) => Err(VaultError::StoreInPostgres.into()),
+            StoreOrigin::Postgres(_) => Err(VaultError::from(PostgresVaultError::NotAFile).into()),
             StoreOrigin::Caller => Err(RuntimeError::NoVault.into()),
         }
     }

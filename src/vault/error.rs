@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use super::KeyringError;
+use super::{KeyringError, PostgresVaultError};
 use crate::env;
 use crate::error::{Diagnostic, Hint, Kind, Remedy};
 use crate::files::TrustError;
-use crate::store::{PostgresServerError, StoreError};
+use crate::store::StoreError;
 
 /// An error of opening, creating or changing a vault.
 #[derive(Debug, Error)]
@@ -94,18 +94,8 @@ pub enum VaultError {
     IdentityExists { path: PathBuf, kept: String },
     #[error("the workspace is not empty, and restoring would replace its contents")]
     WorkspaceNotEmpty,
-    #[error("{} already has a vault", .0.display())]
-    VaultExists(PathBuf),
-    #[error("cannot read {}", path.display())]
-    InvalidStoreFile { path: PathBuf, source: Box<toml::de::Error> },
-    #[error("the file {} with the password of the PostgreSQL server is missing", .0.display())]
-    MissingPasswordFile(PathBuf),
-    #[error("the file {} with the password of the PostgreSQL server is not UTF-8 text", .0.display())]
-    InvalidPasswordFile(PathBuf),
-    #[error("this command is for workspaces in files, and this one is in PostgreSQL")]
-    StoreInPostgres,
     #[error(transparent)]
-    PostgresServer(#[from] PostgresServerError),
+    Postgres(#[from] PostgresVaultError),
     #[error(transparent)]
     Untrusted(#[from] TrustError),
     #[error(transparent)]
@@ -125,19 +115,6 @@ impl VaultError {
     pub(super) fn invalid_recipient(text: String) -> Self {
         let is_secret = text.to_ascii_uppercase().contains("AGE-SECRET-KEY-");
         if is_secret { Self::SecretKeyAsRecipient } else { Self::InvalidRecipient(text) }
-    }
-
-    /// The diagnostic of an error of vaults whose stores are in PostgreSQL.
-    fn postgres_diagnostic(&self) -> Diagnostic {
-        match self {
-            Self::VaultExists(_) => usage("workspace_exists", "integ workspace list"),
-            Self::InvalidStoreFile { path, .. } => usage("invalid_store_file", format!("cat {}", quoted(path))),
-            Self::MissingPasswordFile(path) | Self::InvalidPasswordFile(path) => {
-                Diagnostic::new(Kind::Failed, "store_password").run(format!("ls -l {}", quoted(path)))
-            }
-            Self::PostgresServer(error) => error.diagnostic(),
-            _ => usage("store_in_postgres", "integ help postgres"),
-        }
     }
 
     /// The diagnostic of an error of passphrases, and of the agent that replaces them.
@@ -236,12 +213,7 @@ impl Remedy for VaultError {
             }
             Self::InvalidBackup { path, .. } => Diagnostic::new(Kind::Failed, "invalid_backup")
                 .hint(Hint::new("give an identity that opens it:", restore_as(path))),
-            Self::VaultExists(_)
-            | Self::InvalidStoreFile { .. }
-            | Self::MissingPasswordFile(_)
-            | Self::InvalidPasswordFile(_)
-            | Self::StoreInPostgres
-            | Self::PostgresServer(_) => self.postgres_diagnostic(),
+            Self::Postgres(error) => error.diagnostic(),
             Self::WorkspaceNotEmpty => usage("workspace_not_empty", "integ -w NEW vault restore BACKUP.age"),
             Self::Store(error) => error.diagnostic(),
         }

@@ -49,7 +49,9 @@ pub use opener::{
     IfAbsent, OpenVault, SelfRemoval, UnlockedVault, Vault, VaultOpener, check_destroyable, destroy, open,
 };
 pub use passphrase::{NewPassphrase, PassphrasePrompt, PassphraseSource};
-pub use postgres_vault::{NewPostgresVault, PostgresLocation, PostgresVault, UnlockedPostgresVault, is_in_postgres};
+pub use postgres_vault::{
+    NewPostgresVault, PostgresLocation, PostgresVault, PostgresVaultError, UnlockedPostgresVault, is_in_postgres,
+};
 pub use sealed_key::Recipient;
 pub use token_vault::{
     ConnectionWithGrant, GrantSaveResult, KeyringWarning, SavedConnection, TokenMoveCounts, TokenVault, TokenVaultError,

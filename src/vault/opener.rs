@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::agent::Unseal;
-use super::postgres_vault::{NewPostgresVault, PostgresLocation, UnlockedPostgresVault};
+use super::postgres_vault::{NewPostgresVault, PostgresLocation, PostgresVaultError, UnlockedPostgresVault};
 use super::sealed_key::{Recipient, SealedKey};
 use super::vault_files::{FolderContents, LockMode, VaultFiles, VaultState};
 use super::{IdentityEnvironment, IdentityLocation, Keyring, PassphraseSource, VaultError};
@@ -51,7 +51,7 @@ pub enum UnlockedVault {
     /// Its store is a file, which is open.
     File(OpenVault),
     /// Its store is in PostgreSQL and yet to be opened.
-    Postgres(UnlockedPostgresVault),
+    Postgres(Box<UnlockedPostgresVault>),
     /// It is new, and its store is to be created in PostgreSQL.
     NewPostgres(Box<NewPostgresVault>),
 }
@@ -146,13 +146,13 @@ impl<'a> VaultOpener<'a> {
     /// Opens the vault in `folder`, or makes it. Its store must be a file: see [`Self::unlock_vault`].
     ///
     /// # Errors
-    /// [`VaultError::NotFound`] where there is none and none is to be made; [`VaultError::StoreInPostgres`];
+    /// [`VaultError::NotFound`] where there is none and none is to be made; [`PostgresVaultError::NotAFile`];
     /// [`VaultError`] where it does not open, and then its files are as they were.
     pub fn open(&self, folder: &Path, absent: IfAbsent) -> Result<OpenVault, VaultError> {
         let layout = VaultFiles::new(folder);
         match (self.unlock_present(&layout)?, absent) {
             (Some(UnlockedVault::File(opened)), _) => Ok(opened),
-            (Some(_), _) => Err(VaultError::StoreInPostgres),
+            (Some(_), _) => Err(PostgresVaultError::NotAFile.into()),
             (None, IfAbsent::Create { now }) => self.create_file(&layout, now),
             (None, IfAbsent::Fail) => Err(VaultError::NotFound(folder.to_owned())),
         }
@@ -170,7 +170,9 @@ impl<'a> VaultOpener<'a> {
                 Some(location) => match self.begin_in_postgres(folder, location, now) {
                     Ok(begun) => Ok(UnlockedVault::NewPostgres(Box::new(begun))),
                     // Another process was faster.
-                    Err(VaultError::VaultExists(_)) => self.unlock_vault(folder, IfAbsent::Fail),
+                    Err(VaultError::Postgres(PostgresVaultError::Exists(_))) => {
+                        self.unlock_vault(folder, IfAbsent::Fail)
+                    }
                     Err(error) => Err(error),
                 },
                 None => Ok(UnlockedVault::File(self.create_file(&layout, now)?)),
@@ -186,7 +188,7 @@ impl<'a> VaultOpener<'a> {
         {
             let vault = self.unlock(layout.clone())?;
             let lock = match vault.unlock_postgres(lock)? {
-                Ok(unlocked) => return Ok(Some(UnlockedVault::Postgres(unlocked))),
+                Ok(unlocked) => return Ok(Some(UnlockedVault::Postgres(Box::new(unlocked)))),
                 Err(lock) => lock,
             };
             let store = vault.open_store(lock, LostWritesPolicy::Refuse)?;

@@ -8,19 +8,55 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
 
 use super::opener::Vault;
 use super::sealed_key::SealedKey;
 use super::vault_files::{LockMode, VaultFiles, VaultState};
 use super::{IdentityLocation, VaultError, VaultOpener};
 use crate::clock::Timestamp;
+use crate::error::{Diagnostic, Kind, Remedy};
+use crate::files::shell_quoted;
 use crate::secret::Secret;
-use crate::store::{PostgresServer, PostgresStore, Store, StoreDetails, StoreError, StoreKey};
+use crate::store::{PostgresServer, PostgresServerError, PostgresStore, Store, StoreDetails, StoreError, StoreKey};
 use crate::task::blocking;
 use crate::{env, files};
 
 /// More than any `store.toml` or password takes.
 const SIZE_LIMIT: u64 = 16 * 1024;
+
+/// An error of a vault whose store is in PostgreSQL, or is to be.
+#[derive(Debug, Error)]
+pub enum PostgresVaultError {
+    #[error("{} already has a vault", .0.display())]
+    Exists(PathBuf),
+    #[error("cannot read {}", path.display())]
+    InvalidStoreFile { path: PathBuf, source: Box<toml::de::Error> },
+    #[error("the file {} with the password of the PostgreSQL server is missing", .0.display())]
+    MissingPasswordFile(PathBuf),
+    #[error("the file {} with the password of the PostgreSQL server is not UTF-8 text", .0.display())]
+    InvalidPasswordFile(PathBuf),
+    #[error("this command is for workspaces in files, and this one is in PostgreSQL")]
+    NotAFile,
+    #[error(transparent)]
+    Server(#[from] PostgresServerError),
+}
+
+impl Remedy for PostgresVaultError {
+    fn diagnostic(&self) -> Diagnostic {
+        match self {
+            Self::Exists(_) => Diagnostic::new(Kind::Usage, "workspace_exists").run("integ workspace list"),
+            Self::InvalidStoreFile { path, .. } => {
+                Diagnostic::new(Kind::Usage, "invalid_store_file").run(format!("cat {}", shell_quoted(path)))
+            }
+            Self::MissingPasswordFile(path) | Self::InvalidPasswordFile(path) => {
+                Diagnostic::new(Kind::Failed, "store_password").run(format!("ls -l {}", shell_quoted(path)))
+            }
+            Self::NotAFile => Diagnostic::new(Kind::Usage, "store_in_postgres").run("integ help postgres"),
+            Self::Server(error) => error.diagnostic(),
+        }
+    }
+}
 
 /// Where a PostgreSQL server is, and where its password comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,21 +121,21 @@ impl PostgresLocation {
     /// Returns the server.
     ///
     /// # Errors
-    /// [`VaultError::PostgresServer`] for an unusable URL, [`VaultError::MissingPasswordFile`], [`VaultError::Untrusted`] for a
+    /// [`PostgresVaultError`], [`VaultError::Untrusted`] for a
     /// file that others can read.
     pub fn server(&self) -> Result<PostgresServer, VaultError> {
         let password = match &self.password_file {
             Some(path) => Some(read_password(path)?),
             None => env::secret(&env::STORE_PASSWORD),
         };
-        Ok(PostgresServer::parse(&self.url, password.as_ref())?)
+        Ok(PostgresServer::parse(&self.url, password.as_ref()).map_err(PostgresVaultError::from)?)
     }
 }
 
 fn read_password(path: &Path) -> Result<Secret, VaultError> {
-    let bytes =
-        files::read_secret(path, SIZE_LIMIT)?.ok_or_else(|| VaultError::MissingPasswordFile(path.to_owned()))?;
-    let text = std::str::from_utf8(&bytes).map_err(|_| VaultError::InvalidPasswordFile(path.to_owned()))?;
+    let bytes = files::read_secret(path, SIZE_LIMIT)?
+        .ok_or_else(|| PostgresVaultError::MissingPasswordFile(path.to_owned()))?;
+    let text = std::str::from_utf8(&bytes).map_err(|_| PostgresVaultError::InvalidPasswordFile(path.to_owned()))?;
     Ok(Secret::from(text.trim_end_matches(['\r', '\n'])))
 }
 
@@ -107,8 +143,8 @@ impl StoreFile {
     /// Reads `store.toml`; `None` if there is none.
     fn read(path: &Path) -> Result<Option<Self>, VaultError> {
         let Some(text) = files::read_trusted_text(path, SIZE_LIMIT)? else { return Ok(None) };
-        let invalid = |source| VaultError::InvalidStoreFile { path: path.to_owned(), source: Box::new(source) };
-        toml::from_str(&text).map(Some).map_err(invalid)
+        let invalid = |source| PostgresVaultError::InvalidStoreFile { path: path.to_owned(), source: Box::new(source) };
+        Ok(Some(toml::from_str(&text).map_err(invalid)?))
     }
 
     fn write(&self, path: &Path) -> Result<(), VaultError> {
@@ -131,7 +167,7 @@ impl Vault {
 
     /// Refuses work on the store's file where there is none.
     pub(super) fn ensure_file_store(&self) -> Result<(), VaultError> {
-        if self.files.store_file_path().exists() { Err(VaultError::StoreInPostgres) } else { Ok(()) }
+        if self.files.store_file_path().exists() { Err(PostgresVaultError::NotAFile.into()) } else { Ok(()) }
     }
 }
 
@@ -160,7 +196,7 @@ impl VaultOpener<'_> {
     /// Makes the folder and the key of a vault whose store is to be in PostgreSQL. Blocks.
     ///
     /// # Errors
-    /// [`VaultError::VaultExists`]; those of [`PostgresLocation::server`]: nothing has been made then.
+    /// [`PostgresVaultError::Exists`]; those of [`PostgresLocation::server`]: nothing has been made then.
     pub fn begin_in_postgres(
         &self,
         folder: &Path,
@@ -172,7 +208,7 @@ impl VaultOpener<'_> {
         files.create()?;
         let lock = files.lock(LockMode::Exclusive)?.ok_or_else(|| VaultError::NotFound(folder.to_owned()))?;
         if files.state()? == VaultState::Present {
-            return Err(VaultError::VaultExists(folder.to_owned()));
+            return Err(PostgresVaultError::Exists(folder.to_owned()).into());
         }
         files.remove_temporary_files();
         let (identity, new_identity_location) = self.unsealer_or_new(now)?;

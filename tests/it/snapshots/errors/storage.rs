@@ -5,7 +5,7 @@ use integ::files::TrustError;
 use integ::model::{ConsentError, ConsentPurpose, ConsentState};
 use integ::runtime::EnvironmentError;
 use integ::store::{LockKey, MalformedValue, PostgresServerError, SqliteError, StoreError};
-use integ::vault::{ArmorError, KeyringError, TokenVaultError, VaultError};
+use integ::vault::{ArmorError, KeyringError, PostgresVaultError, TokenVaultError, VaultError};
 use rusqlite::ffi;
 
 use super::{MINUTE, RECONNECT, errors, io, slack};
@@ -124,18 +124,21 @@ fn vault() {
         OutputExists => [E::OutputExists("out.age".into())],
         FolderNotFound => [E::FolderNotFound("/nowhere".into())],
         IdentityExists => [E::IdentityExists { path: "/data/identity".into(), kept: "age1me".into() }],
-        VaultExists => [E::VaultExists("/data/team".into())],
+        WorkspaceNotEmpty => [E::WorkspaceNotEmpty],
+        Postgres => [E::Postgres(PostgresVaultError::NotAFile)],
+        Untrusted => [E::Untrusted(TrustError::NotText("/data/identity".into()))],
+        Store => [E::Store(StoreError::ReadOnlyNewer)],
+    });
+    let postgres = errors!(PostgresVaultError {
+        Exists => [E::Exists("/data/team".into())],
         InvalidStoreFile => [E::InvalidStoreFile {
             path: "/data/team/store.toml".into(),
             source: Box::new(toml::from_str::<toml::Table>("url = ").unwrap_err()),
         }],
         MissingPasswordFile => [E::MissingPasswordFile("/run/secrets/db".into())],
         InvalidPasswordFile => [E::InvalidPasswordFile("/run/secrets/db".into())],
-        StoreInPostgres => [E::StoreInPostgres],
-        PostgresServer => [E::PostgresServer(PostgresServerError::PasswordInUrl)],
-        WorkspaceNotEmpty => [E::WorkspaceNotEmpty],
-        Untrusted => [E::Untrusted(TrustError::NotText("/data/identity".into()))],
-        Store => [E::Store(StoreError::ReadOnlyNewer)],
+        NotAFile => [E::NotAFile],
+        Server => [E::Server(PostgresServerError::PasswordInUrl)],
     });
     let keyring = errors!(KeyringError {
         Unavailable => [E::Unavailable(keyring())],
@@ -149,7 +152,7 @@ fn vault() {
         MissingTokens => [E::MissingTokens { connection: slack(), reconnect: RECONNECT.into() }],
         Store => [E::Store(StoreError::ConnectionNotFound)],
     });
-    assert_snap("errors_vault", &(text + &keyring + &custody));
+    assert_snap("errors_vault", &(text + &postgres + &keyring + &custody));
 }
 
 #[test]
