@@ -187,10 +187,9 @@ impl<'a> VaultOpener<'a> {
             && layout.state()? == VaultState::Present
         {
             let vault = self.unlock(layout.clone())?;
-            let lock = match vault.unlock_postgres(lock)? {
-                Ok(unlocked) => return Ok(Some(UnlockedVault::Postgres(Box::new(unlocked)))),
-                Err(lock) => lock,
-            };
+            if let Some(file) = vault.store_file()? {
+                return Ok(Some(UnlockedVault::Postgres(Box::new(vault.unlock_postgres(file, lock)?))));
+            }
             let store = vault.open_store(lock, LostWritesPolicy::Refuse)?;
             return Ok(Some(UnlockedVault::File(OpenVault { sqlite: Arc::new(store), new_identity_location: None })));
         }

@@ -70,7 +70,7 @@ pub struct PostgresLocation {
 /// The content of `store.toml`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-struct StoreFile {
+pub(super) struct StoreReference {
     url: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     password_file: Option<PathBuf>,
@@ -139,7 +139,7 @@ fn read_password(path: &Path) -> Result<Secret, VaultError> {
     Ok(Secret::from(text.trim_end_matches(['\r', '\n'])))
 }
 
-impl StoreFile {
+impl StoreReference {
     /// Reads `store.toml`; `None` if there is none.
     fn read(path: &Path) -> Result<Option<Self>, VaultError> {
         let Some(text) = files::read_trusted_text(path, SIZE_LIMIT)? else { return Ok(None) };
@@ -154,15 +154,22 @@ impl StoreFile {
 }
 
 impl Vault {
-    /// Returns what opens the store if it is in PostgreSQL, or gives the lock back.
-    pub(super) fn unlock_postgres(&self, lock: File) -> Result<Result<UnlockedPostgresVault, File>, VaultError> {
-        let Some(StoreFile { url, password_file, workspace }) = StoreFile::read(&self.files.store_file_path())? else {
-            return Ok(Err(lock));
-        };
+    /// Returns the content of `store.toml`; `None` if the store is a file.
+    pub(super) fn store_file(&self) -> Result<Option<StoreReference>, VaultError> {
+        StoreReference::read(&self.files.store_file_path())
+    }
+
+    /// Returns what opens the store that a file refers to, and holds the lock as long as that is open.
+    pub(super) fn unlock_postgres(
+        &self,
+        file: StoreReference,
+        lock: File,
+    ) -> Result<UnlockedPostgresVault, VaultError> {
+        let StoreReference { url, password_file, workspace } = file;
         let location = PostgresLocation { url, password_file };
         let server = location.server()?;
         let key = SealedKey::read(&self.files.sealed_key_path(), &*self.identity)?.key;
-        Ok(Ok(UnlockedPostgresVault { server, location, workspace, key, lock }))
+        Ok(UnlockedPostgresVault { server, location, workspace, key, lock })
     }
 
     /// Refuses work on the store's file where there is none.
@@ -235,7 +242,7 @@ impl NewPostgresVault {
             }
         };
         let PostgresLocation { url, password_file } = location.clone();
-        let file = StoreFile { url, password_file, workspace: store.id().to_owned() };
+        let file = StoreReference { url, password_file, workspace: store.id().to_owned() };
         let lock = blocking(move || {
             file.write(&files.store_file_path())?;
             drop(lock);

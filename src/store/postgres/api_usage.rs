@@ -69,7 +69,7 @@ impl PostgresStore {
     }
 }
 
-/// Counts a request unless the limit is reached; `None` if there is no such token.
+/// Counts a request unless the limit is reached; `None` for an unknown token.
 async fn admit(
     transaction: &Transaction,
     root: &ApiTokenId,
