@@ -59,7 +59,7 @@ pub use links::Links;
 pub use locks::{Fence, LEASE_DURATION, Lease, LockKey, Locks};
 pub use operators::Operators;
 pub use outbox::{Endpoints, EventTypes, Outbox};
-pub use postgres::{PostgresServer, PostgresServerError, PostgresStore};
+pub use postgres::{FindingSeverity, PostgresServer, PostgresServerError, PostgresStore, ServerFinding};
 pub use record_hasher::RecordHasher;
 pub use records::{CommitConditions, Jobs, Records, Schedules, Streams};
 pub use sandbox::{Sandbox, state_key};

@@ -31,8 +31,7 @@
 //! # What is missing
 //!
 //! `vault move`, `backup` and `restore` of a workspace in PostgreSQL; `workspace create --store`, and opening such a
-//! workspace by its name; rekeying (the format of sealed values provides for it); bulk loading by COPY; `doctor`'s
-//! checks of the server.
+//! workspace by its name; rekeying (the format of sealed values provides for it); bulk loading by COPY.
 
 mod alerts;
 mod api_token_trusts;
@@ -42,6 +41,7 @@ mod approvals;
 mod apps;
 mod audit;
 mod bindings;
+mod checks;
 mod conflicts;
 mod connect_links;
 mod connections;
@@ -90,6 +90,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use async_trait::async_trait;
 use deadpool_postgres::Pool;
 
+pub use checks::{FindingSeverity, ServerFinding};
 pub use server::{PostgresServer, PostgresServerError};
 
 use self::inserting::InsertQueue;

@@ -1,6 +1,7 @@
 //! What both stores must do: SQLite's, and that in PostgreSQL; and what is the latter's alone.
 
 mod barriers;
+mod checks;
 mod contracts;
 mod grant_contract;
 mod guards;
