@@ -99,6 +99,11 @@ pub enum StoreError {
     /// It was changed, or copied from another row, column or workspace; or the key is another workspace's.
     #[error("a value of {table}.{column} in the store cannot be decrypted")]
     Unsealable { table: &'static str, column: &'static str },
+    /// Its key file is to be read again: a node has given the workspace another key.
+    #[error("the workspace's key number {0} is not known here")]
+    UnknownKey(u16),
+    #[error("the workspace has had a key with the number {0} or a greater one")]
+    KeyNumberTaken(u16),
     /// Of a store that is not SQLite.
     #[error("the store failed")]
     Backend(#[source] BackendError),
@@ -204,6 +209,8 @@ impl Remedy for StoreError {
             Self::Contended(_) => Diagnostic::new(Kind::Temporary, "vault_busy"),
             Self::WorkspaceNotFound(_) => Diagnostic::new(Kind::Vault, "no_such_store"),
             Self::Unsealable { .. } => Diagnostic::new(Kind::Vault, "vault_damaged"),
+            Self::UnknownKey(_) => Diagnostic::new(Kind::Vault, "unknown_key"),
+            Self::KeyNumberTaken(_) => Diagnostic::new(Kind::Usage, "key_number_taken"),
             Self::Backend(_) => Diagnostic::new(Kind::Failed, "store"),
         }
     }

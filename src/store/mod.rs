@@ -33,6 +33,7 @@ mod sandbox;
 mod sign_ins;
 mod sqlite;
 mod users;
+mod workspace_keys;
 
 use std::sync::Arc;
 
@@ -59,16 +60,20 @@ pub use links::Links;
 pub use locks::{Fence, LEASE_DURATION, Lease, LockKey, Locks};
 pub use operators::Operators;
 pub use outbox::{Endpoints, EventTypes, Outbox};
-pub use postgres::{FindingSeverity, PostgresServer, PostgresServerError, PostgresStore, ServerFinding};
+pub use postgres::{
+    FindingSeverity, KeyDropResult, PostgresServer, PostgresServerError, PostgresStore, ResealProgress,
+    ServerFinding,
+};
 pub use record_hasher::RecordHasher;
 pub use records::{CommitConditions, Jobs, Records, Schedules, Streams};
 pub use sandbox::{Sandbox, state_key};
 pub use sign_ins::SignIns;
 pub use sqlite::{
-    BackupConnection, BackupContents, IntegrityWarning, LostWritesPolicy, Meta, Snapshot, SqliteStore, StoreKey,
-    from_keyring_entry, keyring_entry, sqlite_version,
+    BackupConnection, BackupContents, IntegrityWarning, LostWritesPolicy, Meta, Snapshot, SqliteStore,
+    StoreKey, from_keyring_entry, keyring_entry, sqlite_version,
 };
 pub use users::Users;
+pub use workspace_keys::WorkspaceKeys;
 
 /// The store of a workspace.
 #[async_trait]

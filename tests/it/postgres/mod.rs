@@ -7,6 +7,7 @@ mod grant_contract;
 mod guards;
 mod lock_contract;
 mod refresh;
+mod rekey;
 mod server;
 
 use std::path::{Path, PathBuf};
