@@ -104,6 +104,8 @@ pub enum StoreError {
     UnknownKey(u16),
     #[error("the workspace has had a key with the number {0} or a greater one")]
     KeyNumberTaken(u16),
+    #[error("the copy of the table {table} has {found} rows and differs from the original, which has {expected}")]
+    TransferDiffers { table: &'static str, expected: u64, found: u64 },
     /// Of a store that is not SQLite.
     #[error("the store failed")]
     Backend(#[source] BackendError),
@@ -211,6 +213,7 @@ impl Remedy for StoreError {
             Self::Unsealable { .. } => Diagnostic::new(Kind::Vault, "vault_damaged"),
             Self::UnknownKey(_) => Diagnostic::new(Kind::Vault, "unknown_key"),
             Self::KeyNumberTaken(_) => Diagnostic::new(Kind::Usage, "key_number_taken"),
+            Self::TransferDiffers { .. } => Diagnostic::new(Kind::Failed, "copy_differs"),
             Self::Backend(_) => Diagnostic::new(Kind::Failed, "store"),
         }
     }

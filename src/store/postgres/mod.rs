@@ -75,6 +75,8 @@ mod streams;
 mod subscriptions;
 mod sweep;
 mod transaction;
+mod transfer;
+mod transfer_columns;
 mod transitions;
 mod upsert;
 mod users;
@@ -91,6 +93,7 @@ use deadpool_postgres::Pool;
 pub use checks::{FindingSeverity, ServerFinding};
 pub use rekey::{KeyDropResult, ResealProgress};
 pub use server::{PostgresServer, PostgresServerError};
+pub use transfer::PostgresReader;
 
 use self::inserting::InsertQueue;
 use self::row::number;

@@ -9,6 +9,7 @@ mod lock_contract;
 mod refresh;
 mod rekey;
 mod server;
+mod transfer;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
