@@ -35,6 +35,10 @@ variables! {
     PASSPHRASE_COMMAND = "INTEG_PASSPHRASE_COMMAND";
     /// The client secret for `connect` and `app set`.
     CLIENT_SECRET = "INTEG_CLIENT_SECRET";
+    /// A PostgreSQL URL: workspaces that do not exist yet are created there, not in files.
+    STORE_URL = "INTEG_STORE_URL";
+    /// The password of the PostgreSQL server that has a workspace's store.
+    STORE_PASSWORD = "INTEG_STORE_PASSWORD";
     /// The token or API key for `connect --with-token`.
     TOKEN = "INTEG_TOKEN";
     /// A secret that `connect` asks for: NAME is what `connector show` calls it.

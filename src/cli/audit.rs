@@ -48,9 +48,9 @@ enum AuditCommand {
         /// (default: all)
         #[arg(long, value_name = "ACTOR")]
         actor: Option<String>,
-        /// Only entries of this operation, such as 'webhook retry' (default: all)
-        #[arg(long, value_name = "OPERATION")]
-        operation: Option<String>,
+        /// Only entries of this operation, such as 'webhook retry'; may be repeated (default: all)
+        #[arg(long = "operation", value_name = "OPERATION")]
+        operations: Vec<String>,
         /// Start: 90s, 2h, 7d ago, or a date
         #[arg(long, value_name = "TIME")]
         since: Option<String>,
@@ -75,12 +75,12 @@ enum AuditCommand {
 
 pub(super) fn run(workspace: &Workspace, ui: &Ui, args: AuditArgs) -> Result<u8> {
     match args.command {
-        AuditCommand::List { connection, user, actor, operation, since, before, limit } => {
+        AuditCommand::List { connection, user, actor, operations, since, before, limit } => {
             let request = ListAuditRequest {
                 connection: connection.as_deref().map(|word| ui.project.resolve(word)).transpose()?,
                 user,
                 actor: actor.map(Into::into),
-                operation,
+                operations,
                 since: since.as_deref().map(|text| value_parser::time(workspace, text)).transpose()?,
                 before: before.map(AuditSequence),
                 limit,

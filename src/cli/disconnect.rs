@@ -40,12 +40,16 @@ impl Render for DisconnectView {
 }
 
 /// What the user is asked to agree to.
-fn consequences(DisconnectPreview { connection, records, subscriptions }: &DisconnectPreview) -> String {
+fn consequences(preview: &DisconnectPreview) -> String {
+    let DisconnectPreview { connection, records, waiting_events, subscriptions, .. } = preview;
     let mut text = format!("This forgets {connection}, its tokens and everything that belongs to it.");
     if *records > 0 {
         text.push_str(&format!(
             " With it go its {records} synced records, which `integ records` can still write to files."
         ));
+    }
+    if *waiting_events > 0 {
+        text.push_str(&format!(" {waiting_events} of its events wait to be handled, and are deleted."));
     }
     if *subscriptions > 0 {
         text.push_str(&format!(
@@ -57,8 +61,10 @@ fn consequences(DisconnectPreview { connection, records, subscriptions }: &Disco
 
 pub(super) fn run(workspace: &Workspace, ui: &Ui, args: &DisconnectArgs) -> Result<u8> {
     let connection = ui.project.resolve(&args.connection)?;
-    let preview = workspace.run(connections::preview_disconnect(workspace, &connection))?;
-    if !args.yes && !ui.terminal().confirm(&consequences(&preview))? {
+    let names = std::slice::from_ref(&connection);
+    let previews = workspace.run(connections::preview_disconnect(workspace, names))?.connections;
+    let question: Vec<String> = previews.iter().map(consequences).collect();
+    if !args.yes && !ui.terminal().confirm(&question.join(" "))? {
         ui.note("Nothing was changed.");
         return Ok(1);
     }

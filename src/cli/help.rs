@@ -45,6 +45,7 @@ enum Topic {
     Mapping,
     Mcp,
     Notify,
+    Postgres,
     Sandbox,
     Scripting,
     Security,
@@ -56,7 +57,7 @@ enum Topic {
 }
 
 impl Topic {
-    const ALL: [Self; 22] = [
+    const ALL: [Self; 23] = [
         Self::Agents,
         Self::ApiTokens,
         Self::Calendar,
@@ -71,6 +72,7 @@ impl Topic {
         Self::Mapping,
         Self::Mcp,
         Self::Notify,
+        Self::Postgres,
         Self::Sandbox,
         Self::Scripting,
         Self::Security,
@@ -97,6 +99,7 @@ impl Topic {
             Self::Mapping => "mapping",
             Self::Mcp => "mcp",
             Self::Notify => "notify",
+            Self::Postgres => "postgres",
             Self::Sandbox => "sandbox",
             Self::Scripting => "scripting",
             Self::Security => "security",
@@ -132,6 +135,7 @@ impl Topic {
                 let variables = variables.collect::<Vec<_>>().join("\n");
                 include_str!("topics/notify.txt").replace("{variables}", &variables)
             }
+            Self::Postgres => include_str!("topics/postgres.txt").to_owned(),
             Self::Sandbox => include_str!("topics/sandbox.txt").to_owned(),
             Self::Scripting => include_str!("topics/scripting.txt").to_owned(),
             Self::Security => include_str!("topics/security.txt").to_owned(),

@@ -1,13 +1,16 @@
 //! `integ workspace`.
 
-use clap::{Args, Subcommand};
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueHint};
 
 use super::table::{count, table};
 use super::ui::{Render, Ui};
 use crate::error::Result;
 use crate::model::WorkspaceName;
-use crate::ops::workspaces::{self, WorkspaceError};
+use crate::ops::workspaces::{self, CreateWorkspaceRequest, WorkspaceError};
 use crate::runtime::Workspace;
+use crate::vault::{PostgresLocation, VaultError};
 use crate::view::workspace::{WorkspaceDeletionPreview, WorkspaceListView, WorkspaceView};
 
 /// Manage workspaces: each has its own store and its own key
@@ -22,10 +25,7 @@ enum WorkspaceCommand {
     /// List the workspaces
     List,
     /// Create a workspace
-    Create {
-        /// Name of the workspace
-        name: String,
-    },
+    Create(CreateArgs),
     /// Show a workspace: its folder and what is in it
     Show {
         /// The workspace to show (default: the current one)
@@ -43,6 +43,18 @@ enum WorkspaceCommand {
     },
 }
 
+#[derive(Debug, Args)]
+struct CreateArgs {
+    /// Name of the workspace
+    name: String,
+    /// Keep it in PostgreSQL 15 or later, where several machines can use it (default: a file)
+    #[arg(long, value_name = "postgres://USER@HOST/DATABASE")]
+    store: Option<String>,
+    /// File with the server's password, which stays where it is (default: `INTEG_STORE_PASSWORD`)
+    #[arg(long, value_name = "FILE", requires = "store", value_hint = ValueHint::FilePath)]
+    store_password_file: Option<PathBuf>,
+}
+
 impl Render for WorkspaceListView {
     fn text(&self, _ui: &Ui) -> String {
         let mark = |name: &String| format!("{} {name}", if *name == self.current.as_str() { "*" } else { " " });
@@ -58,6 +70,7 @@ impl Render for WorkspaceView {
         let rows = [
             ("workspace", self.workspace.to_string()),
             ("folder", self.folder.clone()),
+            ("store", self.store.to_string()),
             ("created", self.created_at.clone()),
             ("connections", if self.connections.is_empty() { "none".to_owned() } else { self.connections.join(", ") }),
             ("apps", self.apps.to_string()),
@@ -71,14 +84,7 @@ impl Render for WorkspaceView {
 pub(super) fn run(workspace: &Workspace, ui: &Ui, args: WorkspaceArgs) -> Result<u8> {
     match args.command {
         WorkspaceCommand::List => ui.show(&workspace.run(workspaces::list_workspaces(workspace))?)?,
-        WorkspaceCommand::Create { name } => {
-            let created = workspace.run(workspaces::create_workspace(&workspace.engine, name.parse()?))?;
-            let name = created.workspace;
-            ui.note(&format!("Created the workspace {name}. `integ -w {name} connect …` works in it."));
-            if let Some(location) = created.new_identity_location {
-                ui.note(&super::vault::new_identity::new_identity_note(workspace, location));
-            }
-        }
+        WorkspaceCommand::Create(args) => create(workspace, ui, args)?,
         WorkspaceCommand::Show { name } => {
             let name = name.map_or_else(|| Ok(workspace.name.clone()), |name| name.parse())?;
             ui.show(&workspace.run(workspaces::show_workspace(&workspace.engine, name))?)?;
@@ -86,6 +92,33 @@ pub(super) fn run(workspace: &Workspace, ui: &Ui, args: WorkspaceArgs) -> Result
         WorkspaceCommand::Delete { name, yes } => return delete(workspace, ui, name.parse()?, yes),
     }
     Ok(0)
+}
+
+fn create(workspace: &Workspace, ui: &Ui, args: CreateArgs) -> Result<()> {
+    let CreateArgs { name, store, store_password_file } = args;
+    let postgres = store.map(|url| postgres_location(url, store_password_file)).transpose()?;
+    let request = CreateWorkspaceRequest { workspace: name.parse()?, postgres };
+    let created = workspace.run(workspaces::create_workspace(&workspace.engine, request))?;
+    let name = created.workspace;
+    ui.note(&format!("Created the workspace {name}. `integ -w {name} connect …` works in it."));
+    if created.store.is_shared() {
+        let folder = workspace.engine.folders.workspace(&name);
+        ui.note(&format!(
+            "Another machine opens it with copies of vault.age and store.toml from {}, once its identity is a recipient: \
+             `integ -w {name} vault recipients add AGE1…`.",
+            folder.display()
+        ));
+    }
+    if let Some(location) = created.new_identity_location {
+        ui.note(&super::vault::new_identity::new_identity_note(workspace, location));
+    }
+    Ok(())
+}
+
+/// The server that a URL names, with the file of its password by its absolute path: commands run in other folders.
+fn postgres_location(url: String, password_file: Option<PathBuf>) -> Result<PostgresLocation> {
+    let absolute = |path: PathBuf| std::path::absolute(&path).map_err(|source| VaultError::Io { path, source });
+    Ok(PostgresLocation { url, password_file: password_file.map(absolute).transpose()? })
 }
 
 fn delete(workspace: &Workspace, ui: &Ui, name: WorkspaceName, yes: bool) -> Result<u8> {
@@ -96,6 +129,11 @@ fn delete(workspace: &Workspace, ui: &Ui, name: WorkspaceName, yes: bool) -> Res
     }
     let deleted = workspace.run(workspaces::delete_workspace(&workspace.engine, name))?;
     ui.note(&format!("Deleted the workspace {}.", deleted.workspace));
+    if deleted.left_on_server {
+        ui.warning(
+            "the PostgreSQL server cannot be reached and still has the encrypted data, which nothing can decrypt any more",
+        );
+    }
     Ok(0)
 }
 

@@ -10,6 +10,7 @@ mod connections;
 mod files;
 mod network;
 mod notify;
+mod postgres;
 mod system;
 mod vault;
 

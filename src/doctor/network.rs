@@ -21,7 +21,7 @@ const MAX_HOSTS: usize = 32;
 /// How far the clock may be from a service's own: tokens and signatures allow about so much.
 const CLOCK_SLACK_SECS: i64 = 60;
 
-pub(super) fn check_network(connections: &[Connection], around: &DoctorContext) -> Vec<Finding> {
+pub(super) async fn check_network(connections: &[Connection], around: &DoctorContext) -> Vec<Finding> {
     let catalogue = around.catalogue();
     let mut hosts = BTreeMap::new();
     for url in connections.iter().filter_map(|connection| api_url(connection, &catalogue)) {
@@ -31,12 +31,8 @@ pub(super) fn check_network(connections: &[Connection], around: &DoctorContext) 
         return vec![Finding::ok("network", "no connection uses the network")];
     }
     let client = Client::new(TIMEOUT);
-    let Ok(runtime) = crate::runtime::new_runtime() else {
-        return vec![Finding::error("network", "no runtime can be started", None)];
-    };
     let visits = hosts.into_values().take(MAX_HOSTS).map(|url| check_host(&client, url));
-    let visited = runtime.block_on(futures_util::future::join_all(visits));
-    runtime.shutdown_background();
+    let visited = futures_util::future::join_all(visits).await;
     let mut findings = Vec::new();
     let mut dates = Vec::new();
     for (finding, date) in visited {

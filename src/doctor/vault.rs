@@ -2,15 +2,15 @@
 
 use std::{fs, io};
 
-use super::{DoctorContext, Finding, NetworkAccess, api_tokens, connections, files, network};
+use super::{DoctorContext, Finding, NetworkAccess, api_tokens, connections, files, network, postgres};
 use crate::clock::Timestamp;
 use crate::config::VaultConfig;
-use crate::runtime::new_runtime;
+use crate::runtime::{RuntimeError, new_runtime};
 use crate::secret::Secret;
-use crate::store::{SqliteStore, StoreError};
+use crate::store::{SqliteStore, Store, StoreError};
 use crate::vault::{
     IdentityEnvironment, IdentityLocation, IfAbsent, Keyring, OpenVault, PassphrasePrompt, PassphraseSource,
-    VaultError, VaultOpener,
+    UnlockedPostgresVault, UnlockedVault, VaultError, VaultOpener,
 };
 
 /// A clock may be this far behind what another machine or a moment ago has noted.
@@ -36,7 +36,7 @@ pub(super) fn check_vault(around: &DoctorContext) -> Vec<Finding> {
     let given = IdentityEnvironment { passphrase_command: None, ..IdentityEnvironment::from_env() };
     let access =
         VaultOpener::new(&around.folders, &config, &NoPassphraseSource).with_environment(given, Keyring::default());
-    let exists = folder.join("vault.age").exists() || folder.join("vault.db").exists();
+    let exists = ["vault.age", "vault.db", "store.toml"].iter().any(|file| folder.join(file).exists());
     match access.own_recipient() {
         Ok(Some((recipient, custody))) => {
             let place = match custody {
@@ -67,11 +67,18 @@ pub(super) fn check_vault(around: &DoctorContext) -> Vec<Finding> {
         findings.push(clock(None, around.clock.now()));
         return findings;
     }
-    match access.open(&folder, IfAbsent::Fail) {
-        Ok(opened) => {
-            findings.push(Finding::ok("vault", format!("the vault of workspace {} opens", around.workspace)));
-            findings.extend(check_store(&opened, around));
+    let opens = || Finding::ok("vault", format!("the vault of workspace {} opens", around.workspace));
+    match access.unlock_vault(&folder, IfAbsent::Fail) {
+        Ok(UnlockedVault::File(opened)) => {
+            findings.push(opens());
+            findings.extend(check_file(&opened, around));
         }
+        Ok(UnlockedVault::Postgres(unlocked)) => {
+            findings.push(opens());
+            findings.extend(check_postgres(unlocked, around));
+        }
+        // It is never asked to make one.
+        Ok(UnlockedVault::NewPostgres(_)) => {}
         Err(error) => {
             findings.push(Finding::failure("vault", error));
             findings.push(clock(None, around.clock.now()));
@@ -80,38 +87,62 @@ pub(super) fn check_vault(around: &DoctorContext) -> Vec<Finding> {
     findings
 }
 
-fn check_store(opened: &OpenVault, around: &DoctorContext) -> Vec<Finding> {
+fn check_file(opened: &OpenVault, around: &DoctorContext) -> Vec<Finding> {
     let mut findings = vec![check_integrity(&opened.sqlite, around)];
     if opened.sqlite.is_read_only() {
         findings.push(Finding::failure("store", StoreError::ReadOnlyNewer));
     }
     findings.push(clock(opened.sqlite.last_activity().ok().flatten(), around.clock.now()));
-    let read = new_runtime().map(|runtime| {
-        runtime.block_on(async {
-            let store = opened.store();
-            (store.grants().restored().await, store.connections().list().await, store.api_tokens().list().await)
-        })
-    });
-    let (restored, list, tokens) = match read {
-        Ok(read) => read,
-        Err(error) => (Ok(Vec::new()), Err(error.into()), Ok(Vec::new())),
-    };
-    if let Ok(restored) = restored
+    findings.extend(in_runtime("connections", || check_contents(opened.store(), around)));
+    findings
+}
+
+fn check_postgres(unlocked: Box<UnlockedPostgresVault>, around: &DoctorContext) -> Vec<Finding> {
+    let mut findings = vec![clock(None, around.clock.now())];
+    findings.extend(in_runtime("store", || async {
+        match unlocked.open().await {
+            Ok(opened) => {
+                let mut findings = postgres::check_server(&opened.store, around).await;
+                findings.extend(check_contents(&opened.store, around).await);
+                findings
+            }
+            Err(error) => vec![Finding::failure("store", error)],
+        }
+    }));
+    findings
+}
+
+/// Runs checks that need a runtime.
+fn in_runtime<F: Future<Output = Vec<Finding>>>(check: &'static str, checks: impl FnOnce() -> F) -> Vec<Finding> {
+    match new_runtime() {
+        Ok(runtime) => {
+            let findings = runtime.block_on(checks());
+            // A name that is still being looked up must not keep the doctor.
+            runtime.shutdown_background();
+            findings
+        }
+        Err(source) => vec![Finding::failure(check, RuntimeError::Runtime { source })],
+    }
+}
+
+async fn check_contents(store: &dyn Store, around: &DoctorContext) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if let Ok(restored) = store.grants().restored().await
         && !restored.is_empty()
     {
         let message = format!("{} grants come from a backup and may no longer work", restored.len());
         findings.push(Finding::warning("store", message, "integ test"));
     }
-    match list {
+    match store.connections().list().await {
         Ok(list) => {
             findings.extend(connections::check_connections(&list, around));
             if around.network == NetworkAccess::Online {
-                findings.extend(network::check_network(&list, around));
+                findings.extend(network::check_network(&list, around).await);
             }
         }
         Err(error) => findings.push(Finding::failure("connections", error)),
     }
-    match tokens {
+    match store.api_tokens().list().await {
         Ok(tokens) => findings.extend(api_tokens::check_api_tokens(&tokens, around.clock.now())),
         Err(error) => findings.push(Finding::failure("api tokens", error)),
     }

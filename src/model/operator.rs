@@ -119,10 +119,15 @@ pub struct OperatorSession {
 }
 
 impl OperatorSession {
+    /// Returns when it ends, however much it is used.
+    pub fn ends_at(&self) -> Timestamp {
+        self.started_at.checked_add(SESSION_LIFETIME).unwrap_or(Timestamp::MAX)
+    }
+
     /// Whether it can be used at a time.
     pub fn is_active(&self, now: Timestamp) -> bool {
-        let ends = |since: Timestamp, after| since.checked_add(after).unwrap_or(Timestamp::MAX);
-        now < ends(self.started_at, SESSION_LIFETIME) && now < ends(self.last_seen_at, SESSION_IDLE_TIMEOUT)
+        let idle_until = self.last_seen_at.checked_add(SESSION_IDLE_TIMEOUT).unwrap_or(Timestamp::MAX);
+        now < self.ends_at() && now < idle_until
     }
 }
 

@@ -101,8 +101,8 @@ pub struct ListAuditRequest {
     pub connection: Option<ConnectionName>,
     pub user: Option<UserId>,
     pub actor: Option<AuditActorFilter>,
-    /// The name of an operation: `webhook retry`.
-    pub operation: Option<String>,
+    /// The names of operations, such as `webhook retry`; all if empty.
+    pub operations: Vec<String>,
     pub since: Option<Timestamp>,
     /// Only entries before this one: the last of the page before.
     pub before: Option<AuditSequence>,
@@ -112,8 +112,10 @@ pub struct ListAuditRequest {
 
 /// Returns entries of the audit log, the newest first.
 pub async fn list_entries(workspace: &Workspace, request: ListAuditRequest) -> Result<AuditListView> {
-    let ListAuditRequest { connection, user, actor, operation, since, before, limit } = request;
-    let filter = AuditFilter { connection, user, actor, operation, since, hides_monitoring: false };
+    let ListAuditRequest { connection, user, actor, mut operations, since, before, limit } = request;
+    operations.sort_unstable();
+    operations.dedup();
+    let filter = AuditFilter { connection, user, actor, operations, since, hides_monitoring: false };
     let found = match workspace.has_vault() {
         true => workspace.store().await?.audit().list(&filter, before, limit).await?,
         false => Vec::new(),

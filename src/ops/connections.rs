@@ -18,9 +18,9 @@ use crate::model::{Account, Connection, ConnectionId, ConnectionName, UserId, re
 use crate::runtime::worker::{self, RunUntil};
 use crate::runtime::{BoxFuture, Workspace};
 use crate::view::connection::{
-    AccountView, ConnectView, ConnectionView, DisconnectPreview, DisconnectView, McpServerView, ReconnectListView,
-    ReconnectOutcome, ReconnectView, RefreshListView, RefreshOutcome, RefreshView, RenameView, RenewalOutcome,
-    StatusView, SubscriptionRenewalView, TestListView, TestView,
+    AccountView, ConnectView, ConnectionView, DisconnectPreview, DisconnectPreviewListView, DisconnectView,
+    McpServerView, ReconnectListView, ReconnectOutcome, ReconnectView, RefreshListView, RefreshOutcome, RefreshView,
+    RenameView, RenewalOutcome, StatusView, SubscriptionRenewalView, TestListView, TestView,
 };
 use crate::view::webhook::SubscriptionView;
 use crate::webhook::subscription::{RenewalResult, renew_all};
@@ -194,17 +194,32 @@ pub async fn rename(workspace: &Workspace, request: RenameRequest) -> Result<Ren
     Ok(RenameView { connection: renamed.name, previous: request.connection })
 }
 
-/// Returns what disconnecting a connection would delete and leave behind. It changes nothing.
-pub async fn preview_disconnect(workspace: &Workspace, connection: &ConnectionName) -> Result<DisconnectPreview> {
-    let connection = workspace.connection(connection).await?;
-    let store = workspace.store().await?;
-    let streams = store.streams().list(connection.id).await?;
-    let mut records = 0;
-    for stream in &streams {
-        records += store.records().count(stream.id).await?;
+/// Returns what disconnecting connections would delete and leave behind, in their order. It changes nothing.
+///
+/// # Errors
+/// Unknown connections.
+pub async fn preview_disconnect(workspace: &Workspace, names: &[ConnectionName]) -> Result<DisconnectPreviewListView> {
+    let mut connections = Vec::with_capacity(names.len());
+    for name in names {
+        connections.push(workspace.connection(name).await?);
     }
-    let subscriptions = store.subscriptions().list(Some(connection.id)).await?.len();
-    Ok(DisconnectPreview { connection: connection.name, records, subscriptions })
+    let (store, now) = (workspace.store().await?, workspace.engine.clock.now());
+    let queues = store.figures().read_figures(now, now).await?.event_queues;
+    let mut previews = Vec::with_capacity(connections.len());
+    for connection in connections {
+        let mut records = 0;
+        for stream in store.streams().list(connection.id).await? {
+            records += store.records().count(stream.id).await?;
+        }
+        previews.push(DisconnectPreview {
+            account: connection.account.as_ref().map(account_view),
+            records,
+            waiting_events: queues.get(&connection.id).map(|queue| queue.depth).unwrap_or_default(),
+            subscriptions: store.subscriptions().list(Some(connection.id)).await?.len(),
+            connection: connection.name,
+        });
+    }
+    Ok(DisconnectPreviewListView { connections: previews })
 }
 
 /// What to disconnect.
@@ -248,6 +263,8 @@ pub struct ListConnectionsRequest {
     /// Only those of this connector.
     pub connector: Option<String>,
     pub status: Option<ConnectionStatus>,
+    /// Only those that contain this text in their name, service, account or user, in any case; all if empty.
+    pub text: String,
     /// Only those behind this name.
     pub after: Option<String>,
     pub limit: usize,
@@ -255,7 +272,8 @@ pub struct ListConnectionsRequest {
 
 /// Lists connections with their status from what is stored; no service is asked.
 pub async fn list(workspace: &Workspace, request: ListConnectionsRequest) -> Result<Vec<ConnectionView>> {
-    let ListConnectionsRequest { user, connector, status, after, limit } = request;
+    let ListConnectionsRequest { user, connector, status, text, after, limit } = request;
+    let text = text.trim().to_lowercase();
     let mut connections = workspace.connections().await?;
     connections.retain(|connection| {
         user.as_ref().is_none_or(|user| connection.user.as_ref() == Some(user))
@@ -263,13 +281,21 @@ pub async fn list(workspace: &Workspace, request: ListConnectionsRequest) -> Res
             && after.as_ref().is_none_or(|after| connection.name.to_string() > *after)
     });
     connections.sort_by_cached_key(|connection| connection.name.to_string());
-    if status.is_none() {
+    if status.is_none() && text.is_empty() {
         connections.truncate(limit);
     }
     let mut views = views(workspace, &connections).await?;
-    views.retain(|view| status.is_none_or(|wanted| view.status == wanted));
+    views.retain(|view| status.is_none_or(|wanted| view.status == wanted) && contains(view, &text));
     views.truncate(limit);
     Ok(views)
+}
+
+/// Whether a connection contains a text in lower case, where a person looks for it.
+fn contains(view: &ConnectionView, text: &str) -> bool {
+    let name = view.connection.to_string();
+    let account = view.account.iter().flat_map(|account| [Some(account.id.as_str()), account.name.as_deref()]);
+    let texts = [Some(name.as_str()), Some(view.name.as_str()), view.user.as_ref().map(UserId::as_str)];
+    texts.into_iter().chain(account).flatten().any(|known| known.to_lowercase().contains(text))
 }
 
 /// Returns the status of connections from what is stored; no service is asked.

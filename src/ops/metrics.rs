@@ -92,8 +92,10 @@ pub async fn workspace_metrics(workspace: &Workspace, since: Option<Timestamp>) 
     let mut statuses = StatusSummary::default();
     connections.iter().for_each(|connection| statuses.add(status_of(connection, now).0));
     let mut by_connection = Vec::new();
-    for connection in connections.iter().take(MAX_CONNECTIONS) {
-        by_connection.push(connection_figures(workspace, connection, &figures, &counters, (since, now)).await?);
+    let listed = &connections[..connections.len().min(MAX_CONNECTIONS)];
+    let checks = checks_of(workspace, listed, (since, now)).await?;
+    for (connection, checks) in listed.iter().zip(checks) {
+        by_connection.push(connection_figures(workspace, connection, &figures, &counters, &checks, (since, now)));
     }
     let sum = |checks: CheckCountsView, one: &ConnectionFiguresView| checks.with(one.checks);
     let inbox = figures.event_queues.iter().filter(|(id, _)| allowed.contains(id));
@@ -116,27 +118,39 @@ pub async fn workspace_metrics(workspace: &Workspace, since: Option<Timestamp>) 
     })
 }
 
-async fn connection_figures(
+/// Returns the checks of connections that their figures are computed from.
+async fn checks_of(
+    workspace: &Workspace,
+    connections: &[Connection],
+    (since, now): (Timestamp, Timestamp),
+) -> Result<Vec<Vec<HealthCheck>>> {
+    if connections.is_empty() {
+        return Ok(Vec::new());
+    }
+    let from = |connection: &Connection| before(before(now, DAY), validity(workspace, connection)).min(since);
+    let wanted: Vec<_> = connections.iter().map(|connection| (connection.id, from(connection))).collect();
+    Ok(workspace.store().await?.health_checks().since_of_each(&wanted).await?)
+}
+
+fn connection_figures(
     workspace: &Workspace,
     connection: &Connection,
     figures: &WorkspaceFigures,
     counters: &BTreeMap<Option<ConnectionId>, Counters>,
+    checks: &[HealthCheck],
     (since, now): (Timestamp, Timestamp),
-) -> Result<ConnectionFiguresView> {
-    let (validity, day) = (validity(workspace, connection), before(now, DAY));
-    let from = before(day, validity).min(since);
-    let checks = workspace.store().await?.health_checks().since(connection.id, from).await?;
+) -> ConnectionFiguresView {
     let queue = figures.event_queues.get(&connection.id).copied().unwrap_or_default();
-    Ok(ConnectionFiguresView {
+    ConnectionFiguresView {
         connection: connection.name.clone(),
         status: status_of(connection, now).0,
-        uptime: Uptime::compute(&checks, day, now, validity).map(UptimeView::from),
-        checks: CheckCountsView::new(newer(&checks, since)),
+        uptime: Uptime::compute(checks, before(now, DAY), now, validity(workspace, connection)).map(UptimeView::from),
+        checks: CheckCountsView::new(newer(checks, since)),
         events: events(figures, |id| id == connection.id),
         queue: QueueView::new(queue, now),
         syncs: syncs(figures, |id| id == connection.id),
         process: counters.get(&Some(connection.id)).map(ProcessView::from).unwrap_or_default(),
-    })
+    }
 }
 
 fn before(time: Timestamp, duration: Duration) -> Timestamp {

@@ -272,7 +272,7 @@ fn sync_are_send(workspace: &Workspace) {
     check(|| sync::sync_due(workspace, any()));
     check(|| sync::plan_sync(workspace, any()));
     check(|| sync::set_schedule(workspace, any()));
-    check(|| sync::list_schedules(workspace));
+    check(|| sync::list_schedules(workspace, None));
     check(|| sync::list_stored_streams(workspace, any(), any()));
     check(|| sync::list_synced_streams(workspace));
     check(|| sync::write_record_files(workspace, any(), any()));

@@ -73,12 +73,12 @@ impl Remedy for TokenError {
 }
 
 /// Returns the stored token if it is valid for long enough, without network and without a runtime; [`access_token`]
-/// refreshes it otherwise.
+/// refreshes it otherwise, and reads stores in PostgreSQL.
 pub fn stored_token(workspace: &Workspace, request: &TokenRequest) -> Result<Option<Secret>> {
     if !workspace.has_vault() {
         return Ok(None);
     }
-    let store = workspace.vault_store_blocking()?;
+    let Some(store) = workspace.file_store_blocking()? else { return Ok(None) };
     let loaded = workspace.engine.token_vault.load_blocking(&store, &request.connection)?;
     // An unknown connection and an interrupted refresh are reported by the other way, which may take its time.
     let Some(loaded) = loaded.filter(|loaded| loaded.stored_grant.refresh_attempt.is_none()) else { return Ok(None) };

@@ -10,7 +10,6 @@ use crate::config::TokenStorage;
 use crate::error::Result;
 use crate::runtime::Workspace;
 use crate::secret::Secret;
-use crate::store::Store;
 use crate::task::blocking;
 use crate::vault::{
     BackupKey, ExportProtection, IdentityLocation, LostWritesPolicy, OpenedBackup, RestoreResult, SelfRemoval, Vault,
@@ -66,8 +65,8 @@ pub async fn ask_passphrase(workspace: &Workspace) -> Result<bool> {
 /// # Errors
 /// The vault's.
 pub async fn vault_status(workspace: &Workspace) -> Result<VaultStatusView> {
-    let store = workspace.vault_store().await?;
-    let grants = store.grants();
+    let details = workspace.store_details().await?;
+    let grants = workspace.store().await?.grants();
     let (stored, restored) = (grants.list().await?, grants.restored().await?);
     let in_keyring = stored.iter().filter(|(_, stored)| stored.grant.is_none()).count();
     let (name, folder) = (workspace.name.clone(), workspace.folder());
@@ -75,7 +74,6 @@ pub async fn vault_status(workspace: &Workspace) -> Result<VaultStatusView> {
     let now = workspace.engine.clock.now();
     let unlocked = workspace.engine.with_vaults(|vaults| vaults.unlocked_identity()).await?;
     let status = with_vault(workspace, move |vault| {
-        let meta = store.meta()?;
         Ok(VaultStatusView {
             workspace: name,
             folder: folder.display().to_string(),
@@ -86,11 +84,11 @@ pub async fn vault_status(workspace: &Workspace) -> Result<VaultStatusView> {
             recipients: vault.recipients()?.len(),
             tokens_in_store: stored.len() - in_keyring,
             tokens_in_keyring: in_keyring,
-            created_at: meta.created_at,
-            restored_at: meta.restored_at,
+            created_at: details.created_at,
+            restored_at: details.restored_at,
             grants_from_backup: restored.len(),
-            sqlite: crate::store::sqlite_version(),
-            read_only: store.is_read_only(),
+            read_only: details.read_only,
+            store: details.into(),
         })
     });
     Ok(status.await?)
@@ -199,7 +197,7 @@ pub enum BackupProtection {
 /// # Errors
 /// [`crate::vault::VaultError::InvalidRecipient`], [`crate::vault::VaultError::Keyring`].
 pub async fn back_up_vault(workspace: &Workspace, protection: BackupProtection) -> Result<Vec<u8>> {
-    let store = workspace.vault_store().await?;
+    let store = workspace.file_store().await?;
     let key = match protection {
         BackupProtection::Passphrase(passphrase) => BackupKey::Passphrase(passphrase),
         BackupProtection::Recipients(recipients) => BackupKey::Recipients(recipients),

@@ -1,7 +1,6 @@
 //! Operations on workspaces, on the OAuth apps registered in them, and on the settings.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
@@ -14,10 +13,10 @@ use crate::connector::{Connector, authorization_server, parse_param};
 use crate::error::{Diagnostic, Hint, Kind, Remedy, Result};
 use crate::health::StatusSummary;
 use crate::model::{ClientCredentials, OAuthApp, WorkspaceName};
-use crate::runtime::{Engine, Workspace};
+use crate::runtime::{Engine, OpenStore, Workspace};
 use crate::store::{Store, sqlite_version};
 use crate::task::blocking;
-use crate::vault::{self, IfAbsent};
+use crate::vault::{self, IfAbsent, PostgresLocation, UnlockedVault, VaultOpener};
 use crate::view::connection::StatusView;
 use crate::view::workspace::{
     AllWorkspacesStatusView, AppListView, AppScope, AppView, ConfigPathsView, CreatedWorkspaceView,
@@ -109,15 +108,35 @@ pub async fn status_of_all_workspaces(engine: &Arc<Engine>) -> Result<AllWorkspa
     Ok(AllWorkspacesStatusView { workspaces, summary })
 }
 
+/// The workspace to create.
+#[derive(Clone, Debug)]
+pub struct CreateWorkspaceRequest {
+    pub workspace: WorkspaceName,
+    /// The server that is to have its store; without one, as the environment says, or a file.
+    pub postgres: Option<PostgresLocation>,
+}
+
 /// Creates a workspace, and with the first one the identity that opens it.
-pub async fn create_workspace(engine: &Arc<Engine>, workspace: WorkspaceName) -> Result<CreatedWorkspaceView> {
+///
+/// # Errors
+/// [`WorkspaceError::Exists`]; the vault's, also for a server that cannot be reached: nothing has been created then.
+pub async fn create_workspace(engine: &Arc<Engine>, request: CreateWorkspaceRequest) -> Result<CreatedWorkspaceView> {
+    let CreateWorkspaceRequest { workspace, postgres } = request;
     let folder = engine.folders.workspace(&workspace);
     if folder.exists() {
         return Err(WorkspaceError::Exists(workspace).into());
     }
-    let absent = IfAbsent::Create { now: engine.clock.now() };
-    let created = engine.with_vaults(move |vaults| vaults.open(&folder, absent)).await?;
-    Ok(CreatedWorkspaceView { workspace, new_identity_location: created.new_identity_location })
+    let now = engine.clock.now();
+    let begin = move |vaults: VaultOpener<'_>| match postgres {
+        None => vaults.unlock_vault(&folder, IfAbsent::Create { now }),
+        Some(location) => Ok(UnlockedVault::NewPostgres(Box::new(vaults.begin_in_postgres(&folder, location, now)?))),
+    };
+    let opened = OpenStore::open(engine.with_vaults(begin).await?).await?;
+    Ok(CreatedWorkspaceView {
+        workspace,
+        store: opened.details().await?.into(),
+        new_identity_location: opened.new_identity_location(),
+    })
 }
 
 /// Returns what a workspace holds.
@@ -127,21 +146,18 @@ pub async fn show_workspace(engine: &Arc<Engine>, workspace: WorkspaceName) -> R
         return Err(WorkspaceError::NotFound(workspace).into());
     }
     let shown = folder.display().to_string();
-    let open = engine.with_vaults(move |vaults| {
-        let opened = vaults.open(&folder, IfAbsent::Fail)?;
-        let meta = opened.sqlite.meta()?;
-        Ok((opened, meta))
-    });
-    let (opened, meta) = open.await?;
-    let connections = opened.store().connections().names().await?;
+    let opened = engine.open_store(folder, IfAbsent::Fail).await?;
+    let (details, store) = (opened.details().await?, opened.store());
+    let connections = store.connections().names().await?;
     Ok(WorkspaceView {
         workspace,
         folder: shown,
         connections: connections.into_iter().map(|name| name.to_string()).collect(),
-        apps: opened.store().apps().list().await?.len(),
-        endpoints: opened.store().endpoints().list().await?.len(),
-        subscriptions: opened.store().subscriptions().list(None).await?.len(),
-        created_at: meta.created_at.to_string(),
+        apps: store.apps().list().await?.len(),
+        endpoints: store.endpoints().list().await?.len(),
+        subscriptions: store.subscriptions().list(None).await?.len(),
+        created_at: details.created_at.to_string(),
+        store: details.into(),
     })
 }
 
@@ -162,7 +178,8 @@ pub async fn preview_workspace_deletion(
     Ok(WorkspaceDeletionPreview { workspace, content })
 }
 
-/// Deletes a workspace with everything in it, starting with its key. Grants stay valid at the services.
+/// Deletes a workspace with everything in it: what a server has of it, then its key, then the rest. Grants stay valid at the
+/// services. Without the key, what a server that cannot be reached has of the workspace is noise.
 pub async fn delete_workspace(engine: &Arc<Engine>, workspace: WorkspaceName) -> Result<DeletedWorkspaceView> {
     let folder = engine.folders.workspace(&workspace);
     if !folder.exists() {
@@ -170,19 +187,24 @@ pub async fn delete_workspace(engine: &Arc<Engine>, workspace: WorkspaceName) ->
     }
     let checked = folder.clone();
     blocking(move || vault::check_destroyable(&checked)).await?;
-    delete_keyring_entries(engine, folder.clone()).await;
+    let left_on_server = match engine.open_store(folder.clone(), IfAbsent::Fail).await {
+        Ok(opened) => {
+            delete_keyring_entries(engine, opened.store()).await;
+            opened.delete_from_server().await.is_err()
+        }
+        Err(_) => vault::is_in_postgres(&folder),
+    };
     blocking(move || vault::destroy(&folder)).await?;
     let (catalogue, name) = (engine.catalogue.clone(), workspace.to_string());
     blocking(move || catalogue.remove_workspace(&name)).await?;
-    Ok(DeletedWorkspaceView { workspace })
+    Ok(DeletedWorkspaceView { workspace, left_on_server })
 }
 
 /// Deletes the workspace's tokens from the OS keyring, as far as that is possible.
-async fn delete_keyring_entries(engine: &Arc<Engine>, folder: PathBuf) {
-    let Ok(opened) = engine.with_vaults(move |vaults| vaults.open(&folder, IfAbsent::Fail)).await else { return };
-    let Ok(connections) = opened.store().connections().list().await else { return };
+async fn delete_keyring_entries(engine: &Arc<Engine>, store: &dyn Store) {
+    let Ok(connections) = store.connections().list().await else { return };
     for connection in connections {
-        let _ = engine.token_vault.remove(opened.store(), &connection).await;
+        let _ = engine.token_vault.remove(store, &connection).await;
     }
 }
 

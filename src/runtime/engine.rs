@@ -1,10 +1,11 @@
 //! The parts that a process has once, for all of its workspaces.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::sync::OnceCell;
 
-use super::{EnvironmentConnections, Notify, ParamSource, Shutdown};
+use super::{EnvironmentConnections, Notify, OpenStore, ParamSource, Shutdown};
 use crate::clock::Clock;
 use crate::config::{Config, Folders};
 use crate::connector::Catalogue;
@@ -95,6 +96,16 @@ impl Engine {
     ) -> Result<T, VaultError> {
         let engine = Arc::clone(self);
         blocking(move || work(engine.vault_opener())).await
+    }
+
+    /// Opens the store of the vault in `folder`.
+    ///
+    /// # Errors
+    /// The vault's.
+    pub async fn open_store(self: &Arc<Self>, folder: PathBuf, absent: IfAbsent) -> Result<OpenStore> {
+        let unlocked = self.with_vaults(move |vaults| vaults.unlock_vault(&folder, absent)).await?;
+        // Boxed, so that no operation holds what it takes to reach a server.
+        Ok(Box::pin(OpenStore::open(unlocked)).await?)
     }
 
     /// Returns the store of the apps that every workspace may use, if there is one.

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::OnceCell;
 
+use super::open_store::OpenStore;
 use super::sandbox_pages::SandboxPageTable;
 use super::{Engine, LockGuard, ProcessMetrics, RuntimeError, Session, live_route, new_runtime, shutdown};
 use crate::connector::Catalogue;
@@ -20,9 +21,9 @@ use crate::model::{
 };
 use crate::near::closest;
 use crate::sandbox;
-use crate::store::{LockKey, PendingAudit, SqliteStore, Store};
+use crate::store::{LockKey, PendingAudit, SqliteStore, Store, StoreDetails};
 use crate::task::blocking;
-use crate::vault::{IdentityLocation, IfAbsent, OpenVault};
+use crate::vault::{IdentityLocation, IfAbsent, UnlockedVault};
 
 /// How long the end of a command waits for blocking work that was cut off. A read of the store takes milliseconds and must
 /// end first: libcrypto frees its locks when the process exits, and a thread that decrypts a page then would crash it. A
@@ -52,31 +53,6 @@ struct WorkspaceState {
     handles_events: AtomicBool,
 }
 
-/// The store of a workspace, with its vault if it has one.
-struct OpenStore {
-    store: Arc<dyn Store>,
-    vault: Option<OpenVault>,
-}
-
-impl From<OpenVault> for OpenStore {
-    fn from(opened: OpenVault) -> Self {
-        Self { store: Arc::clone(&opened.sqlite) as Arc<dyn Store>, vault: Some(opened) }
-    }
-}
-
-impl From<SqliteStore> for OpenStore {
-    fn from(store: SqliteStore) -> Self {
-        OpenVault { sqlite: Arc::new(store), new_identity_location: None }.into()
-    }
-}
-
-impl OpenStore {
-    fn vault_store(&self) -> Result<Arc<SqliteStore>> {
-        let vault = self.vault.as_ref().ok_or(RuntimeError::NoVault)?;
-        Ok(Arc::clone(&vault.sqlite))
-    }
-}
-
 impl Workspace {
     /// Creates a workspace. Its vault need not exist, and is opened on first use.
     pub fn new(engine: Arc<Engine>, name: WorkspaceName) -> Self {
@@ -85,7 +61,7 @@ impl Workspace {
 
     /// Creates a workspace in this store, without a vault.
     pub fn with_store(engine: Arc<Engine>, name: WorkspaceName, store: Arc<dyn Store>) -> Self {
-        let opened = OnceCell::new_with(Some(OpenStore { store, vault: None }));
+        let opened = OnceCell::new_with(Some(OpenStore::of_caller(store)));
         let state = Arc::new(WorkspaceState { opened, ..WorkspaceState::default() });
         Self { state, ..Self::new(engine, name) }
     }
@@ -125,7 +101,7 @@ impl Workspace {
     /// # Errors
     /// The vault's, also where the workspace has none.
     pub async fn store(&self) -> Result<&dyn Store> {
-        Ok(&*self.open(IfAbsent::Fail).await?.store)
+        Ok(self.open(IfAbsent::Fail).await?.store())
     }
 
     /// Returns the workspace's store; creates it if there is none.
@@ -133,7 +109,7 @@ impl Workspace {
     /// # Errors
     /// The vault's.
     pub async fn store_or_new(&self) -> Result<&dyn Store> {
-        Ok(&*self.open(IfAbsent::Create { now: self.engine.clock.now() }).await?.store)
+        Ok(self.open(IfAbsent::Create { now: self.engine.clock.now() }).await?.store())
     }
 
     /// Returns the workspace's store, for work that outlives a borrow of the workspace.
@@ -141,15 +117,23 @@ impl Workspace {
     /// # Errors
     /// The vault's.
     pub async fn shared_store(&self) -> Result<Arc<dyn Store>> {
-        Ok(Arc::clone(&self.open(IfAbsent::Fail).await?.store))
+        Ok(self.open(IfAbsent::Fail).await?.shared())
+    }
+
+    /// Returns the backend of the workspace's store.
+    ///
+    /// # Errors
+    /// The vault's.
+    pub async fn store_details(&self) -> Result<StoreDetails> {
+        self.open(IfAbsent::Fail).await?.details().await
     }
 
     /// Returns the store of the workspace's vault, for work on its file.
     ///
     /// # Errors
-    /// The vault's; [`RuntimeError::NoVault`] if the workspace is kept elsewhere.
-    pub async fn vault_store(&self) -> Result<Arc<SqliteStore>> {
-        self.open(IfAbsent::Fail).await?.vault_store()
+    /// The vault's, also for a store in PostgreSQL; [`RuntimeError::NoVault`] if the workspace is kept elsewhere.
+    pub async fn file_store(&self) -> Result<Arc<SqliteStore>> {
+        self.open(IfAbsent::Fail).await?.file_store()
     }
 
     async fn open(&self, absent: IfAbsent) -> Result<&OpenStore> {
@@ -160,11 +144,11 @@ impl Workspace {
                 let opened = blocking(move || engine.open_environment(&environment)).await?;
                 return Ok::<_, Error>(OpenStore::from(opened));
             }
-            Ok(OpenStore::from(self.engine.with_vaults(move |vaults| vaults.open(&folder, absent)).await?))
+            self.engine.open_store(folder, absent).await
         };
         let opened = self.state.opened.get_or_try_init(open).await?;
         if let (Some(audit), None) = (&self.engine.audit, &self.engine.environment) {
-            opened.store.attach_audit(Arc::clone(audit));
+            opened.store().attach_audit(Arc::clone(audit));
         }
         Ok(opened)
     }
@@ -181,22 +165,25 @@ impl Workspace {
         PendingAudit::current().or_else(|| self.engine.audit.clone())
     }
 
-    /// Returns the store of the workspace's vault. It blocks and needs no runtime, for reads that start none.
+    /// Returns the store of the workspace's vault if it is a file. It blocks and needs no runtime, for reads that start none.
     ///
     /// # Errors
-    /// Those of [`Self::vault_store`].
-    pub fn vault_store_blocking(&self) -> Result<Arc<SqliteStore>> {
+    /// The vault's.
+    pub fn file_store_blocking(&self) -> Result<Option<Arc<SqliteStore>>> {
         if let Some(opened) = self.state.opened.get() {
-            return opened.vault_store();
+            return Ok(opened.file_store().ok());
         }
         let opened = match &self.engine.environment {
             Some(environment) => OpenStore::from(self.engine.open_environment(environment)?),
-            None => OpenStore::from(self.engine.vault_opener().open(&self.folder(), IfAbsent::Fail)?),
+            None => match self.engine.vault_opener().unlock_vault(&self.folder(), IfAbsent::Fail)? {
+                UnlockedVault::File(opened) => OpenStore::from(opened),
+                UnlockedVault::Postgres(_) | UnlockedVault::NewPostgres(_) => return Ok(None),
+            },
         };
-        let store = opened.vault_store();
+        let store = opened.file_store()?;
         // Another thread may have been faster; both have opened the same store.
         let _ = self.state.opened.set(opened);
-        store
+        Ok(Some(store))
     }
 
     /// Returns the connectors of the machine, and those that callers of the workspace's API installed.
@@ -237,7 +224,7 @@ impl Workspace {
 
     /// Returns where the identity is stored, if this process created it.
     pub fn new_identity_location(&self) -> Option<IdentityLocation> {
-        let own = self.state.opened.get().and_then(|opened| opened.vault.as_ref()?.new_identity_location);
+        let own = self.state.opened.get().and_then(OpenStore::new_identity_location);
         own.or_else(|| self.engine.new_identity_location())
     }
 

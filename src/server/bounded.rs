@@ -1,4 +1,4 @@
-//! Numbers of requests that have bounds: one type gives both the check and the description of the API.
+//! Values of requests that have bounds: a type of numbers gives both the check and the description of the API.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -76,6 +76,18 @@ impl<const MIN: u32, const MAX: u32> JsonSchema for Bounded<MIN, MAX> {
     }
 }
 
+/// How often a value of a query may be repeated.
+const MAX_REPEATED: usize = 50;
+
+/// Reads a value of a query that may be repeated, [`MAX_REPEATED`] times at most.
+pub(super) fn few<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
+    let values = Vec::deserialize(deserializer)?;
+    match values.len() {
+        0..=MAX_REPEATED => Ok(values),
+        count => Err(D::Error::custom(format!("{count} values, of at most {MAX_REPEATED}"))),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -87,5 +99,11 @@ mod tests {
         let expected = [None, Some(2), Some(5), Some(3), None, None, None, None, None];
         assert_eq!(texts.map(read), expected);
         assert_eq!(Bounded::<2, 5>::clamped(9).get(), 5);
+    }
+
+    #[test]
+    fn a_value_that_is_repeated_too_often_is_refused() {
+        let read = |count: usize| few::<u32, _>(&serde_json::json!(vec![1; count])).ok().map(|values| values.len());
+        assert_eq!([0, 50, 51].map(read), [Some(0), Some(50), None]);
     }
 }

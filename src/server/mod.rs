@@ -18,6 +18,7 @@ mod agents;
 mod api;
 mod approval;
 mod authentication;
+mod base64_body;
 mod bounded;
 mod call;
 mod dashboard;

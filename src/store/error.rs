@@ -207,11 +207,20 @@ impl Remedy for StoreError {
             }
             Self::OldSqlite(_) => Diagnostic::new(Kind::Failed, "old_sqlite").run("cargo install integ"),
             Self::Sqlite(_) => Diagnostic::new(Kind::Failed, "store").run("integ vault check"),
-            Self::Unreachable(_) => Diagnostic::new(Kind::Temporary, "store_unreachable"),
-            Self::Contended(_) => Diagnostic::new(Kind::Temporary, "vault_busy"),
-            Self::WorkspaceNotFound(_) => Diagnostic::new(Kind::Vault, "no_such_store"),
-            Self::Unsealable { .. } => Diagnostic::new(Kind::Vault, "vault_damaged"),
-            Self::UnknownKey(_) => Diagnostic::new(Kind::Vault, "unknown_key"),
+            Self::Unreachable(_) => Diagnostic::new(Kind::Temporary, "store_unreachable")
+                .hint(Hint::new("try again; check the server and the way to it:", "integ doctor")),
+            Self::Contended(_) => Diagnostic::new(Kind::Temporary, "vault_busy")
+                .hint(Hint::new("try again; check the server:", "integ doctor")),
+            Self::WorkspaceNotFound(_) => Diagnostic::new(Kind::Vault, "store_workspace_not_found").hint(Hint::new(
+                "the database is another one, or the workspace was deleted; see which one it is:",
+                "integ config path",
+            )),
+            Self::Unsealable { .. } => {
+                Diagnostic::new(Kind::Vault, "vault_damaged").hint(Hint::text("restore the database from its backup"))
+            }
+            Self::UnknownKey(_) => Diagnostic::new(Kind::Vault, "unknown_key").hint(Hint::text(
+                "copy vault.age from the machine that ran `integ vault rekey`",
+            )),
             Self::KeyNumberTaken(_) => Diagnostic::new(Kind::Usage, "key_number_taken"),
             Self::TransferDiffers { .. } => Diagnostic::new(Kind::Failed, "copy_differs"),
             Self::Backend(_) => Diagnostic::new(Kind::Failed, "store"),

@@ -25,6 +25,18 @@ pub trait HealthChecks: Send + Sync {
     /// Returns the checks of a connection since a time, the oldest first.
     async fn since(&self, connection: ConnectionId, since: Timestamp) -> Result<Vec<HealthCheck>, StoreError>;
 
+    /// Returns the checks of connections as [`Self::since`] does, each since its own time, in the order of the connections.
+    async fn since_of_each(
+        &self,
+        connections: &[(ConnectionId, Timestamp)],
+    ) -> Result<Vec<Vec<HealthCheck>>, StoreError> {
+        let mut found = Vec::with_capacity(connections.len());
+        for (connection, since) in connections {
+            found.push(self.since(*connection, *since).await?);
+        }
+        Ok(found)
+    }
+
     /// Removes those of the oldest `limit` checks that are older than a time, and returns how many.
     async fn prune(&self, before: Timestamp, limit: u32) -> Result<usize, StoreError>;
 }

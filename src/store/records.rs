@@ -33,6 +33,15 @@ pub trait Streams: Send + Sync {
     /// Returns the stored streams of a connection, sorted by name.
     async fn list(&self, connection: ConnectionId) -> Result<Vec<StoredStream>, StoreError>;
 
+    /// Returns the stored streams of connections as [`Self::list`] does, in the order of the connections.
+    async fn list_of_each(&self, connections: &[ConnectionId]) -> Result<Vec<Vec<StoredStream>>, StoreError> {
+        let mut found = Vec::with_capacity(connections.len());
+        for connection in connections {
+            found.push(self.list(*connection).await?);
+        }
+        Ok(found)
+    }
+
     /// Replaces all parameters of a stream.
     async fn set_params(&self, stream: StreamId, params: &StreamParams) -> Result<(), StoreError>;
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use super::KeyringError;
+use super::{KeyringError, PostgresVaultError};
 use crate::env;
 use crate::error::{Diagnostic, Hint, Kind, Remedy};
 use crate::files::TrustError;
@@ -94,6 +94,8 @@ pub enum VaultError {
     IdentityExists { path: PathBuf, kept: String },
     #[error("the workspace is not empty, and restoring would replace its contents")]
     WorkspaceNotEmpty,
+    #[error(transparent)]
+    Postgres(#[from] PostgresVaultError),
     #[error(transparent)]
     Untrusted(#[from] TrustError),
     #[error(transparent)]
@@ -211,6 +213,7 @@ impl Remedy for VaultError {
             }
             Self::InvalidBackup { path, .. } => Diagnostic::new(Kind::Failed, "invalid_backup")
                 .hint(Hint::new("give an identity that opens it:", restore_as(path))),
+            Self::Postgres(error) => error.diagnostic(),
             Self::WorkspaceNotEmpty => usage("workspace_not_empty", "integ -w NEW vault restore BACKUP.age"),
             Self::Store(error) => error.diagnostic(),
         }

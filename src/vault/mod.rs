@@ -3,7 +3,8 @@
 //! A workspace's folder holds `vault.db`, the encrypted store; `vault.age`, the store's random key and the list of
 //! those who may have it, encrypted to them with age; `lock`, held shared by each process that has the store open and alone by
 //! one that replaces it; `locks`, those of single connections; and `sequence`, of which there is a second one beside the
-//! folder (see `store`). A user's identity, the age key that opens `vault.age`, is one for
+//! folder (see `store`). Where the store is in PostgreSQL, `store.toml` takes the place of `vault.db`
+//! (see [`postgres_vault`]). A user's identity, the age key that opens `vault.age`, is one for
 //! all vaults: the file `identity` is the key, or the key under a passphrase, or a note that the OS keyring has it.
 //!
 //! Invariants:
@@ -25,6 +26,7 @@ mod identity_transfer;
 mod keyring;
 mod opener;
 mod passphrase;
+mod postgres_vault;
 mod sealed_key;
 mod store_replacement;
 #[cfg(test)]
@@ -43,8 +45,13 @@ pub use identity::Identity;
 pub use identity_file::{IdentityEnvironment, IdentityLocation};
 pub use identity_transfer::{ExportProtection, ImportedIdentity};
 pub use keyring::{Keyring, KeyringError};
-pub use opener::{IfAbsent, OpenVault, SelfRemoval, Vault, VaultOpener, check_destroyable, destroy, open};
+pub use opener::{
+    IfAbsent, OpenVault, SelfRemoval, UnlockedVault, Vault, VaultOpener, check_destroyable, destroy, open,
+};
 pub use passphrase::{NewPassphrase, PassphrasePrompt, PassphraseSource};
+pub use postgres_vault::{
+    NewPostgresVault, PostgresLocation, PostgresVault, PostgresVaultError, UnlockedPostgresVault, is_in_postgres,
+};
 pub use sealed_key::Recipient;
 pub use token_vault::{
     ConnectionWithGrant, GrantSaveResult, KeyringWarning, SavedConnection, TokenMoveCounts, TokenVault, TokenVaultError,

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::agent::Unseal;
+use super::postgres_vault::{NewPostgresVault, PostgresLocation, PostgresVaultError, UnlockedPostgresVault};
 use super::sealed_key::{Recipient, SealedKey};
 use super::vault_files::{FolderContents, LockMode, VaultFiles, VaultState};
 use super::{IdentityEnvironment, IdentityLocation, Keyring, PassphraseSource, VaultError};
@@ -42,6 +43,17 @@ impl OpenVault {
     pub fn store(&self) -> &dyn Store {
         &*self.sqlite
     }
+}
+
+/// A vault that is unlocked.
+#[derive(Debug)]
+pub enum UnlockedVault {
+    /// Its store is a file, which is open.
+    File(OpenVault),
+    /// Its store is in PostgreSQL and yet to be opened.
+    Postgres(Box<UnlockedPostgresVault>),
+    /// It is new, and its store is to be created in PostgreSQL.
+    NewPostgres(Box<NewPostgresVault>),
 }
 
 /// A vault with an available identity.
@@ -131,23 +143,65 @@ impl<'a> VaultOpener<'a> {
         &self.keyring
     }
 
-    /// Opens the vault in `folder`, or makes it.
+    /// Opens the vault in `folder`, or makes it. Its store must be a file: see [`Self::unlock_vault`].
     ///
     /// # Errors
-    /// [`VaultError::NotFound`] where there is none and none is to be made; [`VaultError`] where it does not open, and
-    /// then its files are as they were.
+    /// [`VaultError::NotFound`] where there is none and none is to be made; [`PostgresVaultError::NotAFile`];
+    /// [`VaultError`] where it does not open, and then its files are as they were.
     pub fn open(&self, folder: &Path, absent: IfAbsent) -> Result<OpenVault, VaultError> {
         let layout = VaultFiles::new(folder);
+        match (self.unlock_present(&layout)?, absent) {
+            (Some(UnlockedVault::File(opened)), _) => Ok(opened),
+            (Some(_), _) => Err(PostgresVaultError::NotAFile.into()),
+            (None, IfAbsent::Create { now }) => self.create_file(&layout, now),
+            (None, IfAbsent::Fail) => Err(VaultError::NotFound(folder.to_owned())),
+        }
+    }
+
+    /// Unlocks the vault in `folder`, or makes it: in PostgreSQL if [`crate::env::STORE_URL`] says so.
+    ///
+    /// # Errors
+    /// Those of [`Self::open`], but for stores in PostgreSQL.
+    pub fn unlock_vault(&self, folder: &Path, absent: IfAbsent) -> Result<UnlockedVault, VaultError> {
+        let layout = VaultFiles::new(folder);
+        match (self.unlock_present(&layout)?, absent) {
+            (Some(unlocked), _) => Ok(unlocked),
+            (None, IfAbsent::Create { now }) => match PostgresLocation::from_env() {
+                Some(location) => match self.begin_in_postgres(folder, location, now) {
+                    Ok(begun) => Ok(UnlockedVault::NewPostgres(Box::new(begun))),
+                    // Another process was faster.
+                    Err(VaultError::Postgres(PostgresVaultError::Exists(_))) => {
+                        self.unlock_vault(folder, IfAbsent::Fail)
+                    }
+                    Err(error) => Err(error),
+                },
+                None => Ok(UnlockedVault::File(self.create_file(&layout, now)?)),
+            },
+            (None, IfAbsent::Fail) => Err(VaultError::NotFound(folder.to_owned())),
+        }
+    }
+
+    /// Unlocks the vault if there is one.
+    fn unlock_present(&self, layout: &VaultFiles) -> Result<Option<UnlockedVault>, VaultError> {
         if let Some(lock) = layout.lock(LockMode::Shared)?
             && layout.state()? == VaultState::Present
         {
-            let store = self.unlock(layout)?.open_store(lock, LostWritesPolicy::Refuse)?;
-            return Ok(OpenVault { sqlite: Arc::new(store), new_identity_location: None });
+            let vault = self.unlock(layout.clone())?;
+            let lock = match vault.unlock_postgres(lock)? {
+                Ok(unlocked) => return Ok(Some(UnlockedVault::Postgres(Box::new(unlocked)))),
+                Err(lock) => lock,
+            };
+            let store = vault.open_store(lock, LostWritesPolicy::Refuse)?;
+            return Ok(Some(UnlockedVault::File(OpenVault { sqlite: Arc::new(store), new_identity_location: None })));
         }
-        let IfAbsent::Create { now } = absent else { return Err(VaultError::NotFound(folder.to_owned())) };
-        let identity_made = self.create(&layout, now)?;
-        let lock = layout.lock(LockMode::Shared)?.ok_or_else(|| VaultError::NotFound(folder.to_owned()))?;
-        let store = self.unlock(layout)?.open_store(lock, LostWritesPolicy::Refuse)?;
+        Ok(None)
+    }
+
+    /// Makes a vault whose store is a file.
+    fn create_file(&self, layout: &VaultFiles, now: Timestamp) -> Result<OpenVault, VaultError> {
+        let identity_made = self.create(layout, now)?;
+        let lock = layout.lock(LockMode::Shared)?.ok_or_else(|| VaultError::NotFound(layout.folder().to_owned()))?;
+        let store = self.unlock(layout.clone())?.open_store(lock, LostWritesPolicy::Refuse)?;
         Ok(OpenVault { sqlite: Arc::new(store), new_identity_location: identity_made })
     }
 
@@ -286,6 +340,7 @@ impl Vault {
     /// # Errors
     /// [`VaultError`] for the first thing that is not sound.
     pub fn check(&self, lost: LostWritesPolicy) -> Result<(), VaultError> {
+        self.ensure_file_store()?;
         let lock = self.files.lock(LockMode::Shared)?.ok_or_else(|| self.not_found())?;
         Ok(self.open_store(lock, lost)?.check()?)
     }

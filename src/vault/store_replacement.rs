@@ -75,6 +75,7 @@ impl Drop for StoreReplacement<'_> {
 
 impl<'a> StoreReplacement<'a> {
     pub(super) fn begin(vault: &'a Vault) -> Result<Self, VaultError> {
+        vault.ensure_file_store()?;
         let lock = vault.files.lock(LockMode::Exclusive)?.ok_or_else(|| vault.not_found())?;
         let seal = vault.finish_interrupted(LostWritesPolicy::Refuse)?;
         let path = files::temporary_beside(&vault.files.store_path());

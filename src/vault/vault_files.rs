@@ -57,6 +57,11 @@ impl VaultFiles {
         self.folder.join("vault.age")
     }
 
+    /// The file that refers to a store in PostgreSQL.
+    pub(super) fn store_file_path(&self) -> PathBuf {
+        self.folder.join("store.toml")
+    }
+
     pub(super) fn sequence_path(&self) -> PathBuf {
         crate::store::SqliteStore::sequence_file(&self.store_path())
     }
@@ -94,6 +99,13 @@ impl VaultFiles {
         let (store, seal) = (self.store_path(), self.sealed_key_path());
         for path in self.logs().into_iter().chain([self.sequence_path(), self.outer_sequence_path()]) {
             check_private(&path)?;
+        }
+        if check_private(&self.store_file_path())? {
+            return if check_private(&seal)? {
+                Ok(VaultState::Present)
+            } else {
+                Err(VaultError::MissingSealedKey(seal))
+            };
         }
         match (check_private(&seal)?, check_private(&store)?) {
             (true, true) => Ok(VaultState::Present),
@@ -140,6 +152,15 @@ impl VaultFiles {
         }
     }
 
+    /// Removes the folder of a vault whose creation failed. Takes the lock that the creation holds.
+    pub(super) fn remove(&self, lock: File) {
+        self.remove_temporary_files();
+        let _ = fs::remove_file(self.sealed_key_path());
+        let _ = fs::remove_file(self.lock_path());
+        let _ = fs::remove_dir(&self.folder);
+        drop(lock);
+    }
+
     /// What the folder holds, but the lock and the seal.
     ///
     /// # Errors
@@ -174,12 +195,12 @@ impl VaultFiles {
 }
 
 /// The files of a vault; the journal is SQLite's while a store is being made.
-const OWN_FILES: [&str; 7] =
-    ["vault.age", "vault.db", "vault.db-wal", "vault.db-shm", "vault.db-journal", "sequence", "lock"];
+const OWN_FILES: [&str; 8] =
+    ["vault.age", "vault.db", "vault.db-wal", "vault.db-shm", "vault.db-journal", "store.toml", "sequence", "lock"];
 
 /// Whether the file is one that is being made, or was when its process was killed.
 fn is_temporary(name: &str) -> bool {
-    [".vault.db.", ".vault.age.", ".sequence."].iter().any(|begin| name.starts_with(begin))
+    [".vault.db.", ".vault.age.", ".store.toml.", ".sequence."].iter().any(|begin| name.starts_with(begin))
 }
 
 /// The files of a vault's folder.

@@ -182,13 +182,22 @@ pub struct RenameView {
     pub previous: ConnectionName,
 }
 
+/// What is lost or left behind if connections are disconnected.
+#[derive(Clone, Debug, JsonSchema, Serialize)]
+pub struct DisconnectPreviewListView {
+    pub connections: Vec<DisconnectPreview>,
+}
+
 /// What is lost or left behind if a connection is disconnected.
 #[derive(Clone, Debug, JsonSchema, Serialize)]
 pub struct DisconnectPreview {
     #[serde(serialize_with = "word")]
     pub connection: ConnectionName,
+    pub account: Option<AccountView>,
     /// Synced records, which are deleted.
     pub records: u64,
+    /// Received events that wait to be handled, which are deleted.
+    pub waiting_events: u64,
     /// Webhook subscriptions, which stay at the service.
     pub subscriptions: usize,
 }

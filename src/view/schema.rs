@@ -110,6 +110,7 @@ word_schemas!(
     SubscriptionStatus,
     SyncMode,
     Transition,
+    crate::store::StoreBackend,
     super::binding::EntityOutcome,
     super::binding::ExampleOutcome,
     super::bundle::BundleLifetime,

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::schema::Time;
 use super::word;
+use super::workspace::StoreView;
 use crate::clock::Timestamp;
 use crate::model::WorkspaceName;
 use crate::store::{BackupConnection, BackupContents};
@@ -66,8 +67,7 @@ pub struct VaultStatusView {
     pub restored_at: Option<Timestamp>,
     /// Connections from a backup that have not been refreshed since.
     pub grants_from_backup: usize,
-    /// The version of SQLite.
-    pub sqlite: &'static str,
+    pub store: StoreView,
     /// A newer integ wrote the store.
     pub read_only: bool,
 }

@@ -8,6 +8,7 @@ use super::connection::ConnectionView;
 use super::{word, word_list};
 use crate::health::StatusSummary;
 use crate::model::{ConnectionName, WorkspaceName, words};
+use crate::store::{StoreBackend, StoreDetails};
 use crate::vault::IdentityLocation;
 
 /// The workspaces, sorted by name.
@@ -29,6 +30,41 @@ pub struct WorkspaceView {
     pub endpoints: usize,
     pub subscriptions: usize,
     pub created_at: String,
+    pub store: StoreView,
+}
+
+/// The backend of a workspace's store.
+#[derive(Clone, Debug, JsonSchema, Serialize)]
+pub struct StoreView {
+    #[serde(serialize_with = "word")]
+    pub backend: StoreBackend,
+    /// The version of SQLite or of the PostgreSQL server.
+    pub version: String,
+    /// The URL of the PostgreSQL server, without a password.
+    pub url: Option<String>,
+}
+
+impl From<StoreDetails> for StoreView {
+    fn from(StoreDetails { backend, version, url, .. }: StoreDetails) -> Self {
+        Self { backend, version, url }
+    }
+}
+
+impl StoreView {
+    /// Whether other machines can open the store too.
+    pub fn is_shared(&self) -> bool {
+        self.backend == StoreBackend::Postgres
+    }
+}
+
+impl std::fmt::Display for StoreView {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match (self.backend, &self.url) {
+            (StoreBackend::Sqlite, _) => write!(f, "SQLite {}", self.version),
+            (StoreBackend::Postgres, None) => write!(f, "PostgreSQL {}", self.version),
+            (StoreBackend::Postgres, Some(url)) => write!(f, "PostgreSQL {}, {url}", self.version),
+        }
+    }
 }
 
 /// A workspace that was created.
@@ -36,6 +72,7 @@ pub struct WorkspaceView {
 pub struct CreatedWorkspaceView {
     #[serde(serialize_with = "word")]
     pub workspace: WorkspaceName,
+    pub store: StoreView,
     /// Where the identity is stored, if this created it.
     #[serde(skip)]
     pub new_identity_location: Option<IdentityLocation>,
@@ -55,6 +92,8 @@ pub struct WorkspaceDeletionPreview {
 pub struct DeletedWorkspaceView {
     #[serde(serialize_with = "word")]
     pub workspace: WorkspaceName,
+    /// The PostgreSQL server could not be reached, so that it still has the encrypted data, to which the key is now missing.
+    pub left_on_server: bool,
 }
 
 /// Who can use an app.

@@ -54,8 +54,9 @@ pub async fn current_alerts(workspace: &Workspace, now: Timestamp) -> Result<Vec
         let tokens = store.api_tokens().list().await?;
         alerts.extend(tokens.iter().filter_map(|token| api_token_expiry(token, config, now)));
     }
-    for connection in &connections {
-        let checks = store.health_checks().since(connection.id, hour_ago).await?;
+    let since: Vec<_> = connections.iter().map(|connection| (connection.id, hour_ago)).collect();
+    let checks = store.health_checks().since_of_each(&since).await?;
+    for (connection, checks) in connections.iter().zip(checks) {
         alerts.extend(connection_error_rate(connection, &figures, &checks, config));
         alerts.extend(grant_expiry(connection, config, now));
         if config.expiry > Duration::ZERO {

@@ -5,16 +5,14 @@ use std::future;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
 
 use super::Report;
 use crate::clock::{Timestamp, due_at, random};
 use crate::error::Result;
 use crate::health::{self, HealthReport};
 use crate::model::{Connection, ConnectionId, ConnectionName, GrantStatus};
-use crate::runtime::worker::{LONGEST_SLEEP, NextWake, Worker};
-use crate::runtime::{BoxFuture, Workspace};
+use crate::runtime::Workspace;
+use crate::runtime::worker::{LONGEST_SLEEP, NextWake, Running, Worker};
 
 /// Checks that run at the same time: they are in no hurry, and the calls of others come first.
 const MAX_CONCURRENT_CHECKS: usize = 4;
@@ -32,7 +30,7 @@ pub struct HealthWorker<'a> {
     workspace: &'a Workspace,
     on_check: Report<'a, ScheduledCheck>,
     plans: HashMap<ConnectionId, Plan>,
-    running: FuturesUnordered<BoxFuture<'a, (ConnectionId, ScheduledCheck)>>,
+    running: Running<'a, (ConnectionId, ScheduledCheck)>,
     /// The connections whose checks run.
     checking: HashSet<ConnectionId>,
 }
@@ -59,7 +57,7 @@ impl Plan {
 impl<'a> HealthWorker<'a> {
     /// Creates a worker that reports each check.
     pub fn new(workspace: &'a Workspace, on_check: Report<'a, ScheduledCheck>) -> Self {
-        let (plans, running, checking) = (HashMap::new(), FuturesUnordered::new(), HashSet::new());
+        let (plans, running, checking) = (HashMap::new(), Running::default(), HashSet::new());
         Self { workspace, on_check, plans, running, checking }
     }
 
@@ -105,8 +103,9 @@ impl Worker for HealthWorker<'_> {
     }
 
     async fn tick(&mut self, now: Timestamp) -> Result<NextWake> {
-        let connections = self.workspace.connections().await?;
-        self.plans.retain(|id, _| connections.iter().any(|connection| connection.id == *id));
+        let connections = self.running.beside(self.workspace.connections()).await?;
+        let present: HashSet<ConnectionId> = connections.iter().map(|connection| connection.id).collect();
+        self.plans.retain(|id, _| present.contains(id));
         let mut next: Option<Timestamp> = None;
         for connection in connections {
             if self.checking.contains(&connection.id) {

@@ -5,17 +5,15 @@ use std::future;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
 
 use super::Report;
 use crate::backoff::Backoff;
 use crate::clock::{Timestamp, due_at};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::{Connection, ConnectionId, ConnectionName, GrantStatus};
 use crate::oauth::refresh::{self, Freshness, refresh_due_at};
-use crate::runtime::worker::{LONGEST_SLEEP, NextWake, Worker};
-use crate::runtime::{BoxFuture, Workspace};
+use crate::runtime::Workspace;
+use crate::runtime::worker::{LONGEST_SLEEP, NextWake, Running, Worker};
 
 /// Refreshes that run at the same time. Services take some 100 ms for one, and thousands of tokens may fall due together.
 pub const MAX_CONCURRENT_REFRESHES: usize = 64;
@@ -77,7 +75,7 @@ pub struct RefreshWorker<'a> {
     connections: HashMap<ConnectionId, Attempts>,
     /// Those that are due and for which there is no room yet.
     waiting: VecDeque<(ConnectionId, ConnectionName)>,
-    running: FuturesUnordered<BoxFuture<'a, (ConnectionId, RefreshResult)>>,
+    running: Running<'a, (ConnectionId, RefreshResult)>,
 }
 
 /// What this worker has done for a connection.
@@ -93,7 +91,7 @@ struct Attempts {
 impl<'a> RefreshWorker<'a> {
     /// Creates a worker that reports each grant that it looked at.
     pub fn new(workspace: &'a Workspace, on_result: Report<'a, RefreshResult>) -> Self {
-        let (connections, waiting, running) = (HashMap::new(), VecDeque::new(), FuturesUnordered::new());
+        let (connections, waiting, running) = (HashMap::new(), VecDeque::new(), Running::default());
         Self { workspace, on_result, connections, waiting, running }
     }
 
@@ -134,7 +132,9 @@ impl Worker for RefreshWorker<'_> {
         if !self.workspace.has_vault() {
             return Ok(NextWake::Idle);
         }
-        let mut connections = self.workspace.store().await?.connections().list().await?;
+        let workspace = self.workspace;
+        let list = async { Ok::<_, Error>(workspace.store().await?.connections().list().await?) };
+        let mut connections = self.running.beside(list).await?;
         connections.retain(|connection| connection.expiry.is_refreshable);
         let present: HashSet<ConnectionId> = connections.iter().map(|connection| connection.id).collect();
         self.connections.retain(|id, attempts| attempts.is_running || present.contains(id));

@@ -4,16 +4,14 @@ use std::collections::{HashMap, HashSet};
 use std::future;
 
 use async_trait::async_trait;
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
 use thiserror::Error;
 
 use super::Report;
 use crate::clock::{Timestamp, random};
 use crate::error::{Diagnostic, Error as AnyError, Kind, Remedy, Result};
 use crate::model::{ConnectionName, Schedule, StreamParams, SyncMode};
-use crate::runtime::worker::{LONGEST_SLEEP, NextWake, Worker};
-use crate::runtime::{BoxFuture, Workspace};
+use crate::runtime::Workspace;
+use crate::runtime::worker::{LONGEST_SLEEP, NextWake, Running, Worker};
 use crate::sync::{self, ScheduleRule, ScheduleRuleError, SyncObserver, SyncOutcome, SyncReport, SyncRequest};
 
 /// Connections that are synced at the same time.
@@ -49,7 +47,7 @@ pub struct ScheduleWorker<'a> {
     max_concurrent: usize,
     /// Later schedules are left alone.
     due_by: Option<Timestamp>,
-    running: FuturesUnordered<BoxFuture<'a, ScheduledSync>>,
+    running: Running<'a, ScheduledSync>,
     /// The connections of the syncs that run.
     connections: HashSet<ConnectionName>,
     /// The rules that were reported as invalid.
@@ -71,7 +69,7 @@ impl<'a> ScheduleWorker<'a> {
             on_sync,
             max_concurrent: MAX_CONCURRENT_SYNCS,
             due_by: None,
-            running: FuturesUnordered::new(),
+            running: Running::default(),
             connections: HashSet::new(),
             invalid_rules: HashMap::new(),
         }
@@ -95,9 +93,8 @@ impl<'a> ScheduleWorker<'a> {
 
     /// Takes schedules that are due, one request for each of their connections, as many as there is room for. Returns them
     /// with the time of the next schedule.
-    async fn claim_due(&mut self, now: Timestamp) -> Result<(Vec<SyncRequest>, Option<Timestamp>)> {
+    async fn claim_due(&mut self, now: Timestamp, room: usize) -> Result<(Vec<SyncRequest>, Option<Timestamp>)> {
         let store = self.workspace.store().await?;
-        let free = self.max_concurrent.saturating_sub(self.running.len());
         let (mut requests, mut next) = (Vec::new(), None);
         for schedule in store.schedules().list().await? {
             let rule = match schedule.rule.parse::<ScheduleRule>() {
@@ -116,7 +113,7 @@ impl<'a> ScheduleWorker<'a> {
                     }
                     next = Some(next.map_or(at, |next: Timestamp| next.min(at)));
                 }
-                ScheduleStatus::Due if self.has_room(&schedule.connection, &requests, free) => {
+                ScheduleStatus::Due if self.has_room(&schedule.connection, &requests, room) => {
                     // It may have been disconnected meanwhile.
                     let Some(connection) = store.connections().find(&schedule.connection).await? else { continue };
                     let following = rule.next(now, schedule.jitter_secs, u64::from_ne_bytes(random()));
@@ -133,9 +130,9 @@ impl<'a> ScheduleWorker<'a> {
     }
 
     /// Whether a sync of the connection may begin with those that are requested.
-    fn has_room(&self, connection: &ConnectionName, requests: &[SyncRequest], free: usize) -> bool {
+    fn has_room(&self, connection: &ConnectionName, requests: &[SyncRequest], room: usize) -> bool {
         let is_requested = requests.iter().any(|request| request.connection == *connection);
-        is_requested || (requests.len() < free && !self.connections.contains(connection))
+        is_requested || (requests.len() < room && !self.connections.contains(connection))
     }
 
     fn begin(&mut self, request: SyncRequest) {
@@ -171,7 +168,12 @@ impl Worker for ScheduleWorker<'_> {
         if !self.workspace.has_vault() {
             return Ok(NextWake::Idle);
         }
-        let (requests, next) = self.claim_due(self.due_by.map_or(now, |due_by| due_by.min(now))).await?;
+        let room = self.max_concurrent.saturating_sub(self.running.len());
+        let now = self.due_by.map_or(now, |due_by| due_by.min(now));
+        let mut running = std::mem::take(&mut self.running);
+        let claimed = running.beside(self.claim_due(now, room)).await;
+        self.running = running;
+        let (requests, next) = claimed?;
         for request in requests {
             self.begin(request);
         }

@@ -64,6 +64,8 @@ fn each_change_is_recorded_with_its_connection_user_and_outcome() {
     assert_eq!(summary(&home, ""), expected);
     assert_eq!(summary(&home, "--connection slack@work --operation call").len(), 2);
     assert_eq!(summary(&home, "--user u_1 --operation disconnect").len(), 2);
+    let several = summary(&home, "--operation call --operation rename --connection slack@work");
+    assert_eq!(several, ["rename slack@work done", "call slack@work started", "call slack@work done"]);
     assert_eq!(summary(&home, "--since 2000-01-01").len(), expected.len());
     let call = &entries(&home, "--operation call")[0];
     assert_eq!((call["actor"].as_str(), call["detail"].as_str()), (Some("local"), Some("chat.postMessage")));

@@ -5,6 +5,7 @@ use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Output, Stdio};
+use std::sync::OnceLock;
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -24,6 +25,16 @@ pub struct Ran {
     pub code: i32,
     pub stdout: String,
     pub stderr: String,
+}
+
+/// Where new workspaces are created: in the tests' PostgreSQL if `INTEG_TESTS_STORE` is `postgres`, otherwise in files.
+fn store_of_tests() -> Option<&'static str> {
+    static URL: OnceLock<Option<String>> = OnceLock::new();
+    let url = || match std::env::var("INTEG_TESTS_STORE").as_deref() {
+        Ok("postgres") => Some(crate::postgres::workspaces::url().expect("PostgreSQL is not installed")),
+        _ => None,
+    };
+    URL.get_or_init(url).as_deref()
 }
 
 impl Home {
@@ -56,6 +67,7 @@ impl Home {
             .env("INTEG_HOME", self.path())
             .env("HOME", self.path())
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .envs(store_of_tests().map(|url| ("INTEG_STORE_URL", url)))
             .envs(self.variables.iter().map(|(name, value)| (name, value)))
             .current_dir(self.path())
             .stdin(Stdio::null());

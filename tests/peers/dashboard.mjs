@@ -48,6 +48,19 @@ async function consent(page, origin) {
   await page.locator('button[value=allow], button.allow').first().click(WAIT);
 }
 
+/** Pictures of the present page, in both widths and schemes. */
+async function pictures(page, name) {
+  for (const colorScheme of ['light', 'dark']) {
+    await page.emulateMedia({ colorScheme });
+    for (const width of WIDTHS.slice(0, 2)) {
+      await page.setViewportSize({ width, height: 900 });
+      await page.screenshot({ path: `${folder}/${name}-${width}-${colorScheme}.png`, fullPage: true });
+    }
+  }
+  await page.emulateMedia({ colorScheme: 'light' });
+  await page.setViewportSize({ width: 1280, height: 800 });
+}
+
 const button = (page, name) => page.getByRole('button', { name, exact: typeof name === 'string' });
 
 const flows = {
@@ -75,6 +88,15 @@ const flows = {
     await page.getByLabel('Choose stripe').check();
     await page.locator('#chosen').getByRole('button', { name: 'Test' }).click();
     await see(page, /slack works.*stripe works/);
+    await page.getByLabel('Choose slack').check();
+    await page.getByLabel('Choose stripe').check();
+    await button(page, 'Disconnect…').click();
+    await see(page, 'Disconnect 2 connections?');
+    if (folder) await pictures(page, 'dashboard-disconnect-several');
+    await page.getByLabel('stripe', { exact: true }).uncheck();
+    await button(page, 'Disconnect 2 connections').click();
+    await see(page, 'Disconnected slack');
+    await page.getByRole('link', { name: 'stripe', exact: true }).waitFor(WAIT);
   },
 
   async sync(page, origin) {
@@ -161,7 +183,7 @@ const flows = {
     await page.getByRole('link', { name: 'New appointment' }).click();
     const fill = async (title, start) => {
       await page.getByLabel('Title').fill(title);
-      await page.getByLabel('Start').fill(start);
+      await page.getByLabel('Start', { exact: true }).fill(start);
       await button(page, 'Check the time').click();
     };
     await fill('Dentist', '2031-03-05T09:00');
@@ -182,6 +204,21 @@ const flows = {
     await page.getByRole('link', { name: /Review/ }).first().click();
     await button(page, 'Delete').click();
     await see(page, 'Deleted Review');
+    await page.goto(`${origin}/dashboard/calendar/new`);
+    await page.getByLabel('Whole days').check();
+    await page.getByLabel('Days', { exact: true }).fill('2');
+    await fill('Fair', '2031-03-06T09:00');
+    await see(page, 'All calendars are free');
+    await button(page, 'Create').click();
+    await see(page, 'Created Fair');
+    if ((await page.locator('.event.allday', { hasText: 'Fair' }).count()) !== 2) throw new Error('the fair is not on two days');
+    if (folder) await pictures(page, 'dashboard-calendar-whole-days');
+    await page.locator('.event.allday', { hasText: 'Fair' }).first().click();
+    await page.getByLabel('Whole days').uncheck();
+    await fill('Fair', '2031-03-06T10:00');
+    await button(page, 'Save').click();
+    await see(page, 'Saved Fair');
+    if ((await page.locator('.event.allday').count()) !== 0) throw new Error('the moved fair is still on whole days');
   },
 
   async connectLink(page, origin) {

@@ -53,7 +53,7 @@ pub(in crate::cli) fn run(workspace: &Workspace, ui: &Ui, args: &ScheduleArgs) -
             let set = workspace.run(set_schedule(workspace, request))?;
             ui.note(&format!("The next sync of {word} is due at {}; `integ sync --due` runs it.", set.next_at));
         }
-        ScheduleCommand::List => ui.show(&workspace.run(list_schedules(workspace))?)?,
+        ScheduleCommand::List => ui.show(&workspace.run(list_schedules(workspace, None))?)?,
         ScheduleCommand::Remove { target: word } => {
             workspace.run(remove_schedule(workspace, parse_target(&ui.project, word)?))?;
             ui.note(&format!("Removed the schedule of {word}."));

@@ -140,7 +140,7 @@ impl Render for VaultStatusView {
             ("recipients", self.recipients.to_string()),
             ("tokens", format!("{} in the store, {} in the OS keyring", self.tokens_in_store, self.tokens_in_keyring)),
             ("created", self.created_at.to_string()),
-            ("SQLite", self.sqlite.to_owned()),
+            ("store", self.store.to_string()),
         ];
         if let Some(until) = &self.unlocked_until {
             rows.push(("unlocked until", until.to_string()));

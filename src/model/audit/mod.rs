@@ -206,7 +206,8 @@ pub struct AuditFilter {
     pub connection: Option<ConnectionName>,
     pub user: Option<UserId>,
     pub actor: Option<AuditActorFilter>,
-    pub operation: Option<String>,
+    /// Those of any of these operations; all if empty.
+    pub operations: Vec<String>,
     pub since: Option<Timestamp>,
     /// Leaves out that logs, metrics and alerts were read: a program that watches them would fill the log.
     pub hides_monitoring: bool,

@@ -88,7 +88,7 @@ impl Remedy for AccessTokenError {
             Self::LockTimeout { path, .. } => Diagnostic::new(Kind::Temporary, "grant_locked")
                 .hint(Hint::new("find the process that holds it:", format!("fuser {}", path.display()))),
             Self::LifetimeTooShort { connection, lifetime: lasts, refreshable: true, .. } => {
-                Diagnostic::new(Kind::Temporary, "lifetime_too_short")
+                Diagnostic::new(Kind::Conflict, "lifetime_too_short")
                     .run(format!("integ token {connection} --min-ttl {}", format(*lasts)))
             }
             Self::LifetimeTooShort { reconnect, .. } => {

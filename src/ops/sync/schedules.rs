@@ -3,7 +3,7 @@
 use super::{SyncOperationError, SyncTarget};
 use crate::clock::{Timestamp, random};
 use crate::error::Result;
-use crate::model::Schedule;
+use crate::model::{ConnectionName, Schedule};
 use crate::runtime::Workspace;
 use crate::sync::{ScheduleRule, ScheduleRuleError, find_stream};
 use crate::view::sync::{ScheduleListView, ScheduleView};
@@ -40,8 +40,8 @@ pub async fn set_schedule(workspace: &Workspace, request: SetScheduleRequest) ->
     Ok(ScheduleView { connection, stream, rule, jitter_secs, next_at, last_at: None, as_of: now })
 }
 
-/// Schedules, the next to run first.
-pub async fn list_schedules(workspace: &Workspace) -> Result<ScheduleListView> {
+/// Schedules, the next to run first; those of one connection, if it is given.
+pub async fn list_schedules(workspace: &Workspace, connection: Option<&ConnectionName>) -> Result<ScheduleListView> {
     let now = workspace.engine.clock.now();
     let view = |schedule: Schedule| -> Result<ScheduleView> {
         Ok(ScheduleView {
@@ -54,7 +54,9 @@ pub async fn list_schedules(workspace: &Workspace) -> Result<ScheduleListView> {
             as_of: now,
         })
     };
-    Ok(ScheduleListView { schedules: stored(workspace).await?.into_iter().map(view).collect::<Result<_>>()? })
+    let mut schedules = stored(workspace).await?;
+    schedules.retain(|schedule| connection.is_none_or(|wanted| schedule.connection == *wanted));
+    Ok(ScheduleListView { schedules: schedules.into_iter().map(view).collect::<Result<_>>()? })
 }
 
 /// Removes the schedule of a connection or a stream.

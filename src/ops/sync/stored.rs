@@ -80,16 +80,17 @@ async fn target_streams(workspace: &Workspace, targets: &[SyncTarget]) -> Result
         return Ok(found);
     }
     let store = workspace.store().await?;
-    for connection in workspace.connections().await? {
+    let mut connections = workspace.connections().await?;
+    connections.retain(|known| targets.is_empty() || targets.iter().any(|target| target.connection == known.name));
+    let ids: Vec<_> = connections.iter().map(|connection| connection.id).collect();
+    let stored = store.streams().list_of_each(&ids).await?;
+    for (connection, streams) in connections.into_iter().zip(stored) {
         let meant: Vec<&SyncTarget> = targets.iter().filter(|target| target.connection == connection.name).collect();
-        if meant.is_empty() && !targets.is_empty() {
-            continue;
-        }
         let is_meant = |stream: &StoredStream| {
             targets.is_empty()
                 || meant.iter().any(|target| target.stream.as_ref().is_none_or(|name| *name == stream.name))
         };
-        let streams = store.streams().list(connection.id).await?.into_iter().filter(is_meant);
+        let streams = streams.into_iter().filter(is_meant);
         found.extend(streams.map(|stream| (connection.clone(), stream)));
     }
     Ok(found)

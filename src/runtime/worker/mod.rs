@@ -7,10 +7,11 @@
 //! Invariants:
 //! - What is due follows from the wall clock, and no wait is longer than half a minute of the monotonic clock. A suspend, or
 //!   a clock that is set forward or back, delays no work by more than that and skips none.
-//! - A tick begins work and does not wait for it, unless that is short. What has begun goes on while the worker waits, and
-//!   is ended in [`finish`](Worker::finish).
+//! - A tick begins work and does not wait for it, unless that is short. What has begun is [`Running`]: it goes on while the
+//!   worker waits, also within a tick, and is ended in [`finish`](Worker::finish).
 
 mod run;
+mod running;
 mod set;
 
 use std::future;
@@ -19,6 +20,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 pub use run::{LONGEST_SLEEP, RunUntil, run};
+pub use running::Running;
 pub use set::{WorkerEnd, WorkerSet};
 
 use crate::clock::Timestamp;

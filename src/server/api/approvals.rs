@@ -1,11 +1,10 @@
 //! Approvals that requests of tokens wait for. People decide about them: at the machine of the server, or signed in to the
 //! dashboard as approvers, who alone have these routes.
 
-use std::time::Duration;
-
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::super::bounded::Bounded;
 use super::super::call::Call;
 use super::super::page::{Cursor, CursorPage, Limit};
 use super::super::reply::JsonReply;
@@ -60,13 +59,12 @@ async fn show(call: Call<Unused, Unused>) -> Result<JsonReply<ApprovalDetailView
 #[serde(deny_unknown_fields)]
 struct GrantBody {
     /// For how many seconds the same request is allowed as often as wanted; once, within a day, if absent.
-    #[schemars(range(min = 1, max = 2_592_000))]
-    window_secs: Option<u32>,
+    window_secs: Option<Bounded<1, 2_592_000>>,
 }
 
 async fn grant(call: Call<Unused, GrantBody>) -> Result<JsonReply<ApprovalDetailView>> {
     let id = call.path("approval")?;
-    let window = call.body.window_secs.map(|seconds| Duration::from_secs(seconds.into()));
+    let window = call.body.window_secs.map(Bounded::seconds);
     Ok(JsonReply(approvals::grant_approval(&call.workspace, &id, window).await?))
 }
 

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::super::bounded::few;
 use super::super::call::Call;
 use super::super::page::{Cursor, CursorPage, Limit};
 use super::super::reply::{JsonReply, Lines};
@@ -37,8 +38,10 @@ struct ListQuery {
     user: Option<UserId>,
     /// Only entries of this API token's id or operator's name, or of a kind: `local`, `api_token`, `operator`, `worker`.
     actor: Option<String>,
-    /// The name of an operation, such as `webhook retry`.
-    operation: Option<String>,
+    /// The name of an operation, such as `webhook retry`; repeated, entries of any of them.
+    #[serde(default, deserialize_with = "few")]
+    #[schemars(length(max = 50))]
+    operation: Vec<String>,
     #[schemars(with = "Option<Time>")]
     since: Option<Timestamp>,
     #[serde(default)]
@@ -50,7 +53,8 @@ async fn list(call: Call<ListQuery, Unused>) -> Result<JsonReply<CursorPage<Audi
     let ListQuery { connection, user, actor, operation, since, limit, cursor } = call.query;
     let before = cursor.map(|cursor| cursor.key().map(AuditSequence)).transpose()?;
     let actor = actor.map(Into::into);
-    let request = ListAuditRequest { connection, user, actor, operation, since, before, limit: limit.with_next() };
+    let request =
+        ListAuditRequest { connection, user, actor, operations: operation, since, before, limit: limit.with_next() };
     let entries = audit::list_entries(&call.workspace, request).await?.entries;
     Ok(JsonReply(CursorPage::new(entries, limit, |entry| entry.sequence.to_string())))
 }

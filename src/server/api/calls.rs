@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::super::base64_body::Base64Bytes;
 use super::super::call::Call;
 use super::super::problem::RequestError;
 use super::super::reply::JsonReply;
@@ -79,24 +80,16 @@ struct ActionBody {
 struct FileBody {
     name: String,
     content_type: String,
-    content_base64: String,
-}
-
-fn decode(at: &str, text: &str) -> Result<Vec<u8>> {
-    let invalid =
-        |error: base64::DecodeError| RequestError::Body { at: format!(" at {at}"), reason: error.to_string() };
-    Ok(STANDARD.decode(text).map_err(invalid)?)
+    content_base64: Base64Bytes,
 }
 
 fn action_request(call: &Call<Unused, ActionBody>) -> Result<CallActionRequest> {
     let ActionBody { input, files, idempotency_key } = &call.body;
     let mut input = Input { values: input.clone(), files: IndexMap::new() };
     for (name, files) in files {
-        let attachment = |file: &FileBody| {
-            let bytes = decode(&format!("files.{name}"), &file.content_base64)?;
-            Ok(Attachment::new(&file.name, &file.content_type, bytes))
-        };
-        input.files.insert(name.clone(), files.iter().map(attachment).collect::<Result<_>>()?);
+        let attachment =
+            |file: &FileBody| Attachment::new(&file.name, &file.content_type, file.content_base64.0.clone());
+        input.files.insert(name.clone(), files.iter().map(attachment).collect());
     }
     Ok(CallActionRequest {
         connection: call.connection()?,
@@ -185,7 +178,7 @@ struct RequestBody {
     /// A body of JSON.
     body: Option<Value>,
     /// A body as it is, in place of `body`.
-    body_base64: Option<String>,
+    body_base64: Option<Base64Bytes>,
     /// Headers beside the connection's own.
     #[serde(default)]
     headers: BTreeMap<String, String>,
@@ -205,7 +198,7 @@ struct RequestBody {
 fn path_request(call: &Call<Unused, RequestBody>) -> Result<CallPathRequest> {
     let body = &call.body;
     let bytes = match (&body.body_base64, &body.body) {
-        (Some(encoded), _) => Some(decode("body_base64", encoded)?),
+        (Some(bytes), _) => Some(bytes.0.clone()),
         (None, Some(json)) => Some(json.to_string().into_bytes()),
         (None, None) => None,
     };

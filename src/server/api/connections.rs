@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::super::bounded::Bounded;
+use super::super::bounded::{Bounded, few};
 use super::super::call::Call;
 use super::super::page::{Cursor, CursorPage, Limit};
 use super::super::problem::RequestError;
@@ -11,13 +11,14 @@ use super::super::reply::JsonReply;
 use super::{ApiRoute, DELETE, GET, PATCH, POST, Unused};
 use crate::error::Result;
 use crate::health::ConnectionStatus;
-use crate::model::UserId;
+use crate::model::{ConnectionName, UserId};
 use crate::ops::connections::{
     self, DisconnectRequest, ListConnectionsRequest, RefreshRequest, RenameRequest, StatusRequest, TestRequest,
 };
 use crate::ops::tokens::{self, TokenRequest};
 use crate::view::connection::{
-    ConnectionView, DisconnectView, RefreshListView, RenameView, StatusCountView, StatusView, TestListView,
+    ConnectionView, DisconnectPreviewListView, DisconnectView, RefreshListView, RenameView, StatusCountView,
+    StatusView, TestListView,
 };
 use crate::view::token::{CredentialHeaderListView, CredentialView, IdTokenView, TokenView};
 
@@ -32,6 +33,12 @@ pub(super) fn routes() -> Vec<ApiRoute> {
             "disconnect",
             "Revoke a connection's grant, and delete the connection with everything that belongs to it",
             disconnect,
+        ),
+        ApiRoute::new(
+            (GET, "/v1/disconnect-preview"),
+            "status",
+            "Show what disconnecting connections would delete and leave behind",
+            preview_disconnect,
         ),
         ApiRoute::new(
             (POST, "/v1/connections/{connection}/test"),
@@ -80,16 +87,19 @@ struct ListQuery {
     /// Only those of this connector.
     connector: Option<String>,
     status: Option<ConnectionStatus>,
+    /// Only those that contain this text in their name, service, account or user, in any case.
+    #[serde(default)]
+    q: String,
     #[serde(default)]
     limit: Limit,
     cursor: Option<Cursor>,
 }
 
 async fn list(call: Call<ListQuery, Unused>) -> Result<JsonReply<CursorPage<ConnectionView>>> {
-    let ListQuery { user, connector, status, limit, cursor } = call.query;
+    let ListQuery { user, connector, status, q, limit, cursor } = call.query;
     let after = cursor.map(|cursor| cursor.key()).transpose()?;
     let most = usize::try_from(limit.with_next()).unwrap_or(usize::MAX);
-    let request = ListConnectionsRequest { user, connector, status, after, limit: most };
+    let request = ListConnectionsRequest { user, connector, status, text: q, after, limit: most };
     let found = connections::list(&call.workspace, request).await?;
     Ok(JsonReply(CursorPage::new(found, limit, |view| view.connection.to_string())))
 }
@@ -123,6 +133,19 @@ struct DisconnectQuery {
 async fn disconnect(call: Call<DisconnectQuery, Unused>) -> Result<JsonReply<DisconnectView>> {
     let request = DisconnectRequest { connection: call.connection()?, local_only: call.query.local };
     Ok(JsonReply(Box::pin(connections::disconnect(&call.workspace, request)).await?))
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct PreviewQuery {
+    /// The name of a connection, repeated for several.
+    #[serde(deserialize_with = "few")]
+    #[schemars(length(min = 1, max = 50))]
+    connection: Vec<ConnectionName>,
+}
+
+async fn preview_disconnect(call: Call<PreviewQuery, Unused>) -> Result<JsonReply<DisconnectPreviewListView>> {
+    Ok(JsonReply(connections::preview_disconnect(&call.workspace, &call.query.connection).await?))
 }
 
 /// Nobody follows a test over HTTP.

@@ -1,7 +1,5 @@
 //! Webhook events that were received.
 
-use std::time::Duration;
-
 use indexmap::IndexMap;
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -240,8 +238,7 @@ async fn backfill(call: Call<Unused, BackfillBody>) -> Result<JsonReply<Backfill
 #[serde(deny_unknown_fields)]
 struct PruneBody {
     /// For how many days events are stored; as the settings say if absent.
-    #[schemars(range(min = 3, max = 36_500))]
-    keep_days: Option<u32>,
+    keep_days: Option<Bounded<3, 36_500>>,
     /// Remove dead events as well.
     #[serde(default)]
     include_dead: bool,
@@ -253,7 +250,7 @@ struct PruneBody {
 async fn prune(call: Call<Unused, PruneBody>) -> Result<JsonReply<PruneListView>> {
     let PruneBody { keep_days, include_dead, dry_run } = &call.body;
     // Services send again for three days: what is removed earlier would come back as new.
-    let retention = keep_days.map(|days| Duration::from_secs(u64::from(days.max(3)) * 86_400));
+    let retention = keep_days.map(Bounded::days);
     let request = PruneEventsRequest {
         connection: Some(call.connection()?),
         retention,

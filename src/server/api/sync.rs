@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use super::super::bounded::Bounded;
 use super::super::call::Call;
-use super::super::page::{Cursor, CursorPage, Limit, PageQuery};
+use super::super::page::{Cursor, CursorPage, Limit};
 use super::super::reply::{Accepted, JsonReply, NoContent, Octets};
 use super::{ApiRoute, DELETE, GET, POST, PUT, Unused};
 use crate::error::Result;
@@ -191,13 +191,13 @@ struct FileQuery {
     /// The binding that maps each record.
     binding: Option<BindingName>,
     /// All records if absent.
-    limit: Option<u32>,
+    limit: Option<Bounded<1, { u32::MAX }>>,
 }
 
 async fn file(call: Call<FileQuery, Unused>) -> Result<Octets> {
     let stream = stream_name(&call)?;
     let FileQuery { format, binding, limit } = call.query;
-    let selection = RecordSelection { since: None, limit: limit.and_then(|limit| usize::try_from(limit).ok()) };
+    let selection = RecordSelection { since: None, limit: limit.and_then(|limit| usize::try_from(limit.get()).ok()) };
     let request = RecordsRequest { stream, selection, binding };
     let (bytes, _) = sync::write_records(&call.workspace, request, format.into(), Vec::new()).await?;
     Ok(Octets(bytes))
@@ -372,9 +372,19 @@ async fn import_cursors(call: Call<Unused, CursorExport>) -> Result<JsonReply<Cu
     Ok(JsonReply(sync::import_cursors(&call.workspace, request).await?))
 }
 
-async fn schedules(call: Call<PageQuery, Unused>) -> Result<JsonReply<CursorPage<ScheduleView>>> {
-    let PageQuery { limit, cursor } = call.query;
-    let schedules = sync::list_schedules(&call.workspace).await?.schedules;
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct SchedulesQuery {
+    /// Only those of this connection.
+    connection: Option<ConnectionName>,
+    #[serde(default)]
+    limit: Limit,
+    cursor: Option<Cursor>,
+}
+
+async fn schedules(call: Call<SchedulesQuery, Unused>) -> Result<JsonReply<CursorPage<ScheduleView>>> {
+    let SchedulesQuery { connection, limit, cursor } = call.query;
+    let schedules = sync::list_schedules(&call.workspace, connection.as_ref()).await?.schedules;
     let key =
         |schedule: &ScheduleView| format!("{}/{}", schedule.connection, schedule.stream.as_deref().unwrap_or_default());
     Ok(JsonReply(CursorPage::of_list(schedules, cursor.as_ref(), limit, key)?))

@@ -1,7 +1,5 @@
 //! How webhooks reach a connection: URL, secret, subscriptions, simulation.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use indexmap::IndexMap;
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -9,9 +7,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use url::Url;
 
+use super::super::base64_body::Base64Bytes;
 use super::super::bounded::Bounded;
 use super::super::call::Call;
-use super::super::problem::RequestError;
 use super::super::reply::{Created, JsonReply};
 use super::{ApiRoute, DELETE, GET, POST, Unused};
 use crate::error::Result;
@@ -178,7 +176,7 @@ async fn simulate(call: Call<Unused, SimulateBody>) -> Result<JsonReply<Simulati
 struct VerifyBody {
     /// As it was received, names and values.
     headers: Vec<(String, String)>,
-    body_base64: String,
+    body_base64: Base64Bytes,
     #[serde(default = "post")]
     method: String,
     /// The URL that the service called; the connection's if absent.
@@ -196,10 +194,7 @@ async fn verify(call: Call<Unused, VerifyBody>) -> Result<JsonReply<Verification
     let connection = call.connection()?;
     call.workspace.connection(&connection).await?;
     let VerifyBody { headers, body_base64, method, url, at } = call.body;
-    let invalid =
-        |error: base64::DecodeError| RequestError::Body { at: " at body_base64".to_owned(), reason: error.to_string() };
-    let body = STANDARD.decode(body_base64).map_err(invalid)?;
-    let request = WebhookRequest { method, url: String::new(), headers, body };
+    let request = WebhookRequest { method, url: String::new(), headers, body: body_base64.0 };
     let request = VerifyRequest { connection, request, url, at };
     Ok(JsonReply(webhooks::verify_request(&call.workspace, request).await?))
 }

@@ -143,6 +143,22 @@ pub(super) fn search_form(context: &DashboardContext, path: &str, label: &str, f
     }
 }
 
+/// A table: the names of its columns, and the cells of each row. The name of a column of numbers begins with `>`; one that
+/// begins with `~` is only read to people who do not see it.
+pub(super) fn table_of<R>(columns: &[&str], rows: impl IntoIterator<Item = R>, cells: impl Fn(R) -> Markup) -> Markup {
+    let head = |column: &str| match (column.strip_prefix('>'), column.strip_prefix('~')) {
+        (Some(name), _) => html! { th .right { (name) } },
+        (_, Some(name)) => html! { th { span .visually-hidden { (name) } } },
+        _ => html! { th { (column) } },
+    };
+    html! {
+        div .table tabindex="0" { table {
+            thead { tr { @for column in columns { (head(column)) } } }
+            tbody { @for row in rows { tr { (cells(row)) } } }
+        } }
+    }
+}
+
 /// A part of a page with a heading.
 pub(super) fn section(title: &str, body: &Markup) -> Markup {
     html! { section .card { h2 { (title) } (body) } }
@@ -153,15 +169,38 @@ pub(super) fn property(name: &str, value: &Markup) -> Markup {
     html! { div { dt { (name) } dd { (value) } } }
 }
 
-/// A link to the next page of a list, if there is one.
+/// The links to the next page of a list, if there is one, and back to the first.
 pub(super) fn next_page(context: &DashboardContext, cursor: Option<&str>) -> Markup {
+    let is_first = context.query("cursor").is_empty();
     html! {
-        @if let Some(cursor) = cursor {
+        @if cursor.is_some() || !is_first {
             nav .pager aria-label="Pages" {
-                a .button rel="next" href=(context.with_query(&[("cursor", cursor)])) { "Next page" }
+                @if !is_first { a .button href=(context.with_query(&[("cursor", "")])) { "First page" } }
+                @if let Some(cursor) = cursor {
+                    a .button rel="next" href=(context.with_query(&[("cursor", cursor)])) { "Next page" }
+                }
             }
         }
     }
+}
+
+/// The part of a whole list that `page` in the query chooses, and the links to the parts before and behind it.
+pub(super) fn page_of<'v, T>(context: &DashboardContext, rows: &'v [T], size: usize) -> (&'v [T], Markup) {
+    let last = rows.len().div_ceil(size).max(1);
+    let page = context.query("page").parse().unwrap_or(1).clamp(1, last);
+    let link = |to: usize, rel: &str, label: &str| {
+        html! { a .button rel=(rel) href=(context.with_query(&[("page", &to.to_string())])) { (label) } }
+    };
+    let links = html! {
+        @if last > 1 {
+            nav .pager aria-label="Pages" {
+                @if page > 1 { (link(page - 1, "prev", "Previous page")) }
+                span .dim { "Page " (page) " of " (last) }
+                @if page < last { (link(page + 1, "next", "Next page")) }
+            }
+        }
+    };
+    (rows.chunks(size).nth(page - 1).unwrap_or_default(), links)
 }
 
 /// The link of a service's own: only to the web.

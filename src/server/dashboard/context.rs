@@ -31,6 +31,8 @@ const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'
 /// A request for a page of a signed-in operator.
 pub(super) struct DashboardContext {
     pub(super) operator: Operator,
+    /// When the session ends.
+    pub(super) session_ends_at: Timestamp,
     pub(super) notice: Option<Notice>,
     pub(super) now: Timestamp,
     /// The present page with its query, without the base.
@@ -65,6 +67,7 @@ impl DashboardContext {
         Self {
             now: engine.clock.now(),
             operator: signed_in.operator,
+            session_ends_at: signed_in.ends_at,
             notice: None,
             here,
             base: dashboard.base.clone(),

@@ -16,10 +16,10 @@ pub(super) const METHOD_FIELD: &str = "_method";
 /// The field with the page to return to.
 pub(super) const RETURN_FIELD: &str = "_return";
 
-/// The field with the values of [`EACH`]: the action runs once for each of them.
+/// The field with the values of [`EACH`]: the action runs once for each of them, or once for all if it is in the query.
 pub(super) const EACH_FIELD: &str = "_each";
 
-/// Stands in the path of an action for each of several values.
+/// Stands in the path or the query of an action for each of several values.
 pub(super) const EACH: &str = "_each_";
 
 /// What the names of fields begin with that go into the query of the route, and not into its body.
@@ -98,6 +98,14 @@ impl<'c> Form<'c> {
     ) -> Self {
         if self.context.may(action) {
             self.others.push(OtherAction { action, path: filled(action, values), label });
+        }
+        self
+    }
+
+    /// Adds a button that does another action once with all values of [`EACH_FIELD`], each as `name` in its query.
+    pub(super) fn or_together(mut self, action: &'static FormAction, name: &str, label: &'static str) -> Self {
+        if self.context.may(action) {
+            self.others.push(OtherAction { action, path: format!("{}?{name}={EACH}", action.path), label });
         }
         self
     }

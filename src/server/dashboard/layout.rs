@@ -30,9 +30,11 @@ const SECTIONS: &[(&str, &[(&str, &str)])] = &[
             ("/dashboard/approvals", "Approvals"),
             ("/dashboard/consents", "Consents"),
             ("/dashboard/users", "Users"),
+            ("/dashboard/operators", "Operators"),
             ("/dashboard/audit", "Audit log"),
             ("/dashboard/alerts", "Alerts"),
             ("/dashboard/metrics", "Metrics"),
+            ("/dashboard/settings", "Settings"),
         ],
     ),
 ];
@@ -99,10 +101,17 @@ fn account(context: &DashboardContext) -> Markup {
     html! {
         div .account {
             span { (context.operator.name) " " span .dim { (context.operator.role) } }
-            form method="post" action=(context.href(&format!("/dashboard{SIGN_OUT}"))) {
-                input type="hidden" name=(CSRF_FIELD) value=(context.csrf);
-                button .linklike type="submit" { "Sign out" }
-            }
+            (sign_out(context, "linklike"))
+        }
+    }
+}
+
+/// The button that ends the session.
+pub(super) fn sign_out(context: &DashboardContext, style: &str) -> Markup {
+    html! {
+        form method="post" action=(context.href(&format!("/dashboard{SIGN_OUT}"))) {
+            input type="hidden" name=(CSRF_FIELD) value=(context.csrf);
+            button class=(style) type="submit" { "Sign out" }
         }
     }
 }

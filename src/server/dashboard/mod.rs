@@ -29,6 +29,7 @@ mod live;
 mod pages;
 mod problem_page;
 mod session;
+mod spreadsheet;
 mod submit;
 mod tree;
 mod values;

@@ -7,6 +7,7 @@ use url::form_urlencoded;
 
 use super::layout::bare;
 use super::{DASHBOARD, Dashboard, DashboardRequest, page_reply, see_other};
+use crate::clock::Timestamp;
 use crate::error::{Error, Hint};
 use crate::hash::hmac_sha256;
 use crate::hex;
@@ -28,6 +29,8 @@ pub(super) const CSRF_FIELD: &str = "_csrf";
 pub(super) struct SignedIn {
     pub(super) tenant: Tenant,
     pub(super) operator: Operator,
+    /// When the session ends.
+    pub(super) ends_at: Timestamp,
     secret: Secret,
 }
 
@@ -50,7 +53,11 @@ impl Dashboard {
         let secret = self.cookies.session(&request.cookies)?;
         let tenant = self.tenant(&secret)?;
         match operators::find_session(&tenant.workspace, &secret).await {
-            Ok(session) => Some(SignedIn { tenant: tenant.clone(), operator: session?.operator, secret }),
+            Ok(session) => {
+                let session = session?;
+                let ends_at = session.ends_at();
+                Some(SignedIn { tenant: tenant.clone(), operator: session.operator, ends_at, secret })
+            }
             Err(error) => {
                 tracing::error!("cannot read a session: {}", error.on_one_line());
                 None
@@ -78,18 +85,9 @@ impl Dashboard {
     }
 
     fn sign_in_page(&self, operator: &Operator, link: &Secret) -> Markup {
-        let may = match operator.role {
-            OperatorRole::Viewer => "You can see everything but credentials.",
-            OperatorRole::Editor => {
-                "You can see everything but credentials, and change connections and what belongs to them."
-            }
-            OperatorRole::Approver => {
-                "You can see everything but credentials, change it, grant approvals, and manage API tokens and consents."
-            }
-        };
         let body = html! {
             h1 { "Sign in as " (operator.name) }
-            p { (may) }
+            p { "You can " (abilities(operator.role)) "." }
             form method="post" action={ (self.base) "/dashboard" (SIGN_IN) } {
                 input type="hidden" name="link" value=(link.expose());
                 button .primary .wide type="submit" { "Sign in" }
@@ -145,13 +143,24 @@ impl Dashboard {
         if !signed_in.is_form_own(&fields) {
             return refused_form(self);
         }
-        let SignedIn { tenant, operator, secret } = &signed_in;
+        let SignedIn { tenant, operator, secret, .. } = &signed_in;
         if let Err(error) = operators::sign_out(&tenant.workspace, secret, operator, request.source()).await {
             let body = html! { h1 { "Not signed out" } p { (error.on_one_line()) } };
             return page_reply(StatusCode::SERVICE_UNAVAILABLE, &bare(&self.base, "Not signed out", &body));
         }
         let body = html! { h1 { "Signed out" } (how_to_sign_in()) };
         self.cookies.without_session(page_reply(StatusCode::OK, &bare(&self.base, "Signed out", &body)))
+    }
+}
+
+/// What an operator can do with a role.
+pub(super) fn abilities(role: OperatorRole) -> &'static str {
+    match role {
+        OperatorRole::Viewer => "see everything but credentials",
+        OperatorRole::Editor => "see everything but credentials, and change connections and what belongs to them",
+        OperatorRole::Approver => {
+            "see everything but credentials, change it, grant approvals, and manage API tokens, consents and users"
+        }
     }
 }
 

@@ -60,28 +60,42 @@ async fn run(
     let path = request.path.strip_prefix(SUBMIT).ok_or(RequestError::UnknownPath)?;
     let method = fields.iter().rfind(|(name, _)| name == METHOD_FIELD).map_or("POST", |(_, method)| method);
     let method = Method::from_bytes(method.as_bytes()).map_err(|_| RequestError::UnknownPath)?;
+    let chosen = fields.iter().filter(|(name, value)| name == EACH_FIELD && !value.is_empty());
+    let chosen = chosen.map(|(_, value)| value.as_str());
+    let left = chosen.clone().count().saturating_sub(MAX_EACH);
+    let chosen = chosen.take(MAX_EACH);
+    if let Some((name, _)) = request.pairs().into_iter().find(|(_, value)| value == EACH) {
+        let values: Vec<(&str, &str)> = chosen.map(|value| (name.as_str(), value)).collect();
+        if values.is_empty() {
+            return Ok(summary(&[], left));
+        }
+        if left > 0 {
+            let text = format!("{} were chosen, of at most {MAX_EACH}. Nothing was done.", values.len() + left);
+            return Ok(FormOutcome::Notice { text, to: None });
+        }
+        return Ok(perform(context, &method, path, &values, fields).await?.outcome(context));
+    }
     if path.split('/').all(|segment| segment != EACH) {
-        return Ok(perform(context, &method, path, fields).await?.outcome(context));
+        return Ok(perform(context, &method, path, &[], fields).await?.outcome(context));
     }
     let mut results = Vec::new();
-    let chosen = fields.iter().filter(|(name, value)| name == EACH_FIELD && !value.is_empty());
-    let left = chosen.clone().count().saturating_sub(MAX_EACH);
-    for (_, one) in chosen.take(MAX_EACH) {
+    for one in chosen {
         let path = path.replace(EACH, &segment(one));
-        let done = perform(context, &method, &path, fields).await;
-        results.push((one.as_str(), done.map(|success| success.outcome(context))));
+        let done = perform(context, &method, &path, &[], fields).await;
+        results.push((one, done.map(|success| success.outcome(context))));
     }
     Ok(summary(&results, left))
 }
 
-/// Runs the route of a form once.
+/// Runs the route of a form once; `values` are further ones of its query.
 async fn perform<'f>(
     context: &DashboardContext,
     method: &Method,
     path: &str,
+    values: &[(&str, &str)],
     fields: &'f [(String, String)],
 ) -> Result<Success<'f>, Problem> {
-    let (index, values) = context.find(method, path)?;
+    let (index, places) = context.find(method, path)?;
     let route = context.route_at(index);
     let (query, values_of_body): (Vec<_>, Vec<_>) = fields
         .iter()
@@ -90,14 +104,15 @@ async fn perform<'f>(
         .partition(|(name, _)| name.starts_with(QUERY_PREFIX));
     let query = query.iter().map(|(name, value)| (&name[QUERY_PREFIX.len()..], *value));
     let query = query.filter(|(_, value)| !value.is_empty());
+    let query = values.iter().copied().chain(query);
     let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(query).finish();
     let body = match route.body {
         Some(schema) => Bytes::from(body(&schema_of(schema), &values_of_body).to_string()),
         None => Bytes::new(),
     };
     let operation = route.operation.name;
-    let reply = context.request(index, values.clone(), query, body).await?;
-    Ok(Success { operation, values, fields, reply: reply_json(&reply) })
+    let reply = context.request(index, places.clone(), query, body).await?;
+    Ok(Success { route: route.path, operation, values: places, fields, reply: reply_json(&reply) })
 }
 
 /// Returns what an action has done for several values, and for how many it was not tried. A notice is short: what has to be

@@ -48,7 +48,7 @@ impl AuditLog for PostgresStore {
         // What is absent leaves no condition: the statement is planned for its values. Entries since a time begin with the
         // first one whose latest time up to it is not before.
         let sql = select!(
-            "AND ($2 IS NULL OR connection = $2) AND ($3 IS NULL OR user_id = $3) AND ($4 IS NULL OR operation = $4)
+            "AND ($2 IS NULL OR connection = $2) AND ($3 IS NULL OR user_id = $3) AND ($4 IS NULL OR operation = ANY($4))
              AND ($5 IS NULL OR at >= $5 AND sequence >= (SELECT e.sequence FROM integ.audit_entries e
                  WHERE e.workspace_id = $1 AND e.latest_at >= $5 ORDER BY e.latest_at, e.sequence LIMIT 1))
              AND ($9 IS NULL OR actor = $9) AND ($10 IS NULL OR actor_id = $10) AND sequence < $6
@@ -59,10 +59,11 @@ impl AuditLog for PostgresStore {
             Some(AuditActorFilter::Id(id)) => (None, Some(id.as_str())),
             None => (None, None),
         };
+        let operations = (!filter.operations.is_empty()).then(|| filter.operations.clone());
         let values: [Value<'_>; 9] = [
             &filter.connection.as_ref().map(ToString::to_string),
             &filter.user.as_ref().map(UserId::as_str),
-            &filter.operation.as_deref(),
+            &operations,
             &filter.since.map(Timestamp::as_millisecond),
             &before.map_or(i64::MAX, |before| signed(before.0)),
             &i64::from(limit),

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
 use rustls::{ClientConfig, RootCertStore};
+use rustls_platform_verifier::BuilderVerifierExt;
 use thiserror::Error;
 use tokio_postgres::Config;
 use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use crate::error::{Diagnostic, Kind, Remedy};
+use crate::error::{Diagnostic, Hint, Kind, Remedy};
 use crate::secret::Secret;
 use crate::store::StoreError;
 
@@ -32,7 +33,15 @@ pub enum PostgresServerError {
 
 impl Remedy for PostgresServerError {
     fn diagnostic(&self) -> Diagnostic {
-        Diagnostic::new(Kind::Usage, "invalid_store_url")
+        let form = "integ workspace create NAME --store postgres://USER@HOST/DATABASE";
+        let hint = match self {
+            Self::Invalid(_) => Hint::new("the form is", form),
+            Self::PasswordInUrl => {
+                Hint::new("put it into a file that only you can read:", format!("{form} --store-password-file FILE"))
+            }
+            Self::TlsDisabled(_) => Hint::new("leave out `sslmode=disable`:", form),
+        };
+        Diagnostic::new(Kind::Usage, "invalid_store_url").hint(hint)
     }
 }
 
@@ -103,14 +112,22 @@ fn remote_host(host: &Host) -> Option<&str> {
     }
 }
 
-/// Certificates are verified against the roots that browsers trust.
+/// Certificates are verified against the authorities of the machine, among which those of a company are, or of `SSL_CERT_FILE`; in
+/// a container without any against those that browsers trust.
 fn tls_config() -> Result<ClientConfig, StoreError> {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().cloned());
-    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
-    let versions = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let builder = versions.map_err(|error| StoreError::Backend(Box::new(error)))?;
-    Ok(builder.with_root_certificates(roots).with_no_client_auth())
+    let failed = |error: rustls::Error| StoreError::Backend(Box::new(error));
+    let builder = || {
+        let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+        ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().map_err(failed)
+    };
+    match builder()?.with_platform_verifier() {
+        Ok(verified) => Ok(verified.with_no_client_auth()),
+        Err(_) => {
+            let mut roots = RootCertStore::empty();
+            roots.add_parsable_certificates(webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().cloned());
+            Ok(builder()?.with_root_certificates(roots).with_no_client_auth())
+        }
+    }
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use super::error::pool_failed;
 use super::inserting::InsertQueue;
-use super::row::get;
+use super::row::{get, get_seconds};
 use super::seal::{Column, Sealer, column};
 use super::server::PostgresServer;
 use super::transaction::Access;
@@ -15,7 +15,7 @@ use super::{PostgresStore, audit, migrations};
 use crate::clock::{self, Timestamp};
 use crate::hex;
 use crate::secret::Secret;
-use crate::store::{StoreError, WorkspaceKeys};
+use crate::store::{StoreBackend, StoreDetails, StoreError, WorkspaceKeys};
 
 pub(super) const INDEX_KEY: Column = column("workspaces", "index_key");
 
@@ -86,6 +86,21 @@ impl PostgresStore {
             inserts: Arc::new(InsertQueue::default()),
             limited: Arc::default(),
         }
+    }
+
+    /// Returns the backend of the store, without the URL, which is the caller's.
+    pub async fn details(&self) -> Result<StoreDetails, StoreError> {
+        let sql = "SELECT created_at, current_setting('server_version') AS version
+                   FROM integ.workspaces WHERE workspace_id = $1";
+        let row = self.row(sql, &[]).await?.ok_or_else(|| StoreError::WorkspaceNotFound(self.id.to_string()))?;
+        Ok(StoreDetails {
+            backend: StoreBackend::Postgres,
+            version: get(&row, "version")?,
+            url: None,
+            created_at: get_seconds(&row, "created_at")?,
+            restored_at: None,
+            read_only: false,
+        })
     }
 
     /// Deletes the workspace with everything that it contains. Without its row, which has the key of all hashes, and without

@@ -1,7 +1,7 @@
 //! The audit log. The chain is computed inside the transaction that appends, so that no two writers fork it.
 
 use async_trait::async_trait;
-use rusqlite::{Connection, OptionalExtension, Transaction, named_params, params};
+use rusqlite::{Connection, OptionalExtension, ToSql, Transaction, named_params, params};
 use zeroize::Zeroizing;
 
 use super::row::{Row, collect, first, get_millis, get_word, query, timestamp_millis};
@@ -43,7 +43,6 @@ impl AuditLog for SqliteStore {
             let values = named_params! {
                 ":connection": filter.connection.as_ref().map(ToString::to_string),
                 ":user": filter.user.as_ref().map(UserId::as_str),
-                ":operation": filter.operation,
                 ":actor": filter.actor.as_ref().map(|actor| match actor {
                     AuditActorFilter::Kind(kind) => kind.as_str(),
                     AuditActorFilter::Id(id) => id,
@@ -52,7 +51,11 @@ impl AuditLog for SqliteStore {
                 ":before": before.map_or(i64::MAX, |before| i64::try_from(before.0).unwrap_or(i64::MAX)),
                 ":limit": limit,
             };
-            collect(query(&mut *sqlite.prepare_cached(&list_query(&filter))?, values)?, from_row)
+            let names: Vec<String> = (0..filter.operations.len()).map(operation_parameter).collect();
+            let operations = names.iter().zip(&filter.operations);
+            let operations = operations.map(|(name, operation)| (name.as_str(), operation as &dyn ToSql));
+            let values: Vec<(&str, &dyn ToSql)> = values.iter().copied().chain(operations).collect();
+            collect(query(&mut *sqlite.prepare_cached(&list_query(&filter))?, values.as_slice())?, from_row)
         })
         .await
     }
@@ -105,7 +108,6 @@ fn list_query(filter: &AuditFilter) -> String {
     let mut conditions = vec![
         unused(filter.connection.is_some(), "connection = :connection", ":connection"),
         unused(filter.user.is_some(), "user_id = :user", ":user"),
-        unused(filter.operation.is_some(), "operation = :operation", ":operation"),
         unused(filter.actor.is_some(), actor, ":actor"),
         unused(filter.since.is_some(), since, ":since"),
         "sequence < :before".to_owned(),
@@ -113,7 +115,19 @@ fn list_query(filter: &AuditFilter) -> String {
     if filter.hides_monitoring {
         conditions.push("operation NOT IN ('alert list', 'logs', 'metrics')".to_owned());
     }
-    format!(select!("WHERE {} ORDER BY sequence DESC LIMIT :limit"), conditions.join(" AND "))
+    let conditions = conditions.join(" AND ");
+    let of_operation = |index| format!(select!("WHERE operation = {} AND {}"), operation_parameter(index), conditions);
+    let queries = match filter.operations.len() {
+        0 => format!(select!("WHERE {}"), conditions),
+        // Each is read in the order of the log and merged, so that no more entries are read than are listed.
+        count => (0..count).map(of_operation).collect::<Vec<_>>().join(" UNION ALL "),
+    };
+    format!("{queries} ORDER BY sequence DESC LIMIT :limit")
+}
+
+/// Returns the name of the parameter of an operation, by its place in the filter.
+fn operation_parameter(index: usize) -> String {
+    format!(":operation_{index}")
 }
 
 /// Creates the state of a new store's log, with a new key.
@@ -291,6 +305,28 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn entries_of_several_operations_are_listed_in_the_order_of_the_log() {
+        let (_folder, [store]) = opened();
+        let of = |operation: &&str| AuditRecord { operation: (*operation).to_owned(), ..record(1, "slack") };
+        let operations = ["sync", "test", "token", "sync", "token", "test"];
+        store.audit().append(operations.iter().map(of).collect()).await.unwrap();
+        let filter = |names: &[&str]| AuditFilter {
+            connection: "slack".parse().ok(),
+            operations: names.iter().map(|name| (*name).to_owned()).collect(),
+            ..Default::default()
+        };
+        for (names, before, limit, expected) in [
+            (&["token", "sync"] as &[&str], None, 3, vec![5, 4, 3]),
+            (&["token", "sync"], Some(AuditSequence(3)), 9, vec![1]),
+            (&["token"], None, 9, vec![5, 3]),
+            (&["rename", "refresh"], None, 9, vec![]),
+        ] {
+            let listed = store.audit().list(&filter(names), before, limit).await.unwrap();
+            assert_eq!(listed.iter().map(|entry| entry.sequence.0).collect::<Vec<_>>(), expected, "{names:?}");
+        }
+    }
+
+    #[tokio::test]
     async fn entries_since_a_time_are_found_although_the_clock_was_set_back() {
         let (_folder, [store]) = opened();
         store.audit().append([5, 9, 3, 6, 8].map(|second| record(second, "slack")).to_vec()).await.unwrap();
@@ -326,8 +362,13 @@ mod tests {
                 "SEARCH audit_entries USING INDEX audit_entries_actor_id (actor_id=? AND rowid<?)",
             ),
             (
-                AuditFilter { operation: Some("sync".to_owned()), ..none() },
+                AuditFilter { operations: vec!["sync".to_owned()], ..none() },
                 "SEARCH audit_entries USING INDEX audit_entries_operation (operation=? AND rowid<?)",
+            ),
+            (
+                AuditFilter { operations: vec!["sync".to_owned(), "test".to_owned()], ..none() },
+                "MERGE (UNION ALL) | LEFT | SEARCH audit_entries USING INDEX audit_entries_operation (operation=? AND rowid<?) \
+                 | RIGHT | SEARCH audit_entries USING INDEX audit_entries_operation (operation=? AND rowid<?)",
             ),
             (
                 AuditFilter { since: Some(at(1)), ..none() },

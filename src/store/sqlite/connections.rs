@@ -18,15 +18,23 @@ use crate::model::{
 };
 use crate::store::{Connections, state_key};
 
-/// Selects connections with the columns of [`from_row`] and of [`grants::from_row`].
+/// Selects connections with the columns of [`from_row`], and of [`grants::from_row`] too if it says `with_grant`: secrets are
+/// read only where they are used.
 macro_rules! select {
+    (with_grant $rest:literal) => {
+        select!(", g.client_id, g.from_backup, g.in_keyring, g.secrets", $rest)
+    };
     ($rest:literal) => {
+        select!("", $rest)
+    };
+    ($grant:literal, $rest:literal) => {
         concat!(
             "SELECT c.id, c.connector, c.account, c.mode, c.auth, c.origin, c.params, c.metadata, c.account_id, \
-             c.account_name, c.user_id, c.reveal, c.scopes_requested, c.scopes_granted, c.grant_status, c.status_reason, c.connected_at, \
-             c.checked_at, c.check_passed, c.error_count, c.last_error, g.issued_at, g.expires_at, g.refresh_method, \
-             g.refresh_started_at, g.refresh_expires_at, g.client_id, g.generation, g.refresh_generation, \
-             g.from_backup, g.in_keyring, g.secrets FROM connections c LEFT JOIN grants g ON g.connection_id = c.id ",
+             c.account_name, c.user_id, c.reveal, c.scopes_requested, c.scopes_granted, c.grant_status, c.status_reason, \
+             c.connected_at, c.checked_at, c.check_passed, c.error_count, c.last_error, g.issued_at, g.expires_at, \
+             g.refresh_expires_at, g.refresh_method, g.refresh_generation, g.generation, g.refresh_started_at",
+            $grant,
+            " FROM connections c LEFT JOIN grants g ON g.connection_id = c.id ",
             $rest
         )
     };
@@ -298,7 +306,7 @@ fn find<T>(
     name: &ConnectionName,
     read: impl FnOnce(&Row<'_>) -> Result<T, StoreError>,
 ) -> Result<Option<T>, StoreError> {
-    let mut statement = sqlite.prepare_cached(select!("WHERE c.connector = ?1 AND c.account = ?2"))?;
+    let mut statement = sqlite.prepare_cached(select!(with_grant "WHERE c.connector = ?1 AND c.account = ?2"))?;
     first(query(&mut statement, (name.connector(), name.account().unwrap_or_default()))?, read)
 }
 
@@ -310,14 +318,14 @@ pub(super) fn find_by_id(sqlite: &Sqlite, id: ConnectionId) -> Result<Option<Con
 
 /// Returns all grants with their connections, sorted by name.
 pub(super) fn list_with_grants(sqlite: &Sqlite) -> Result<Vec<(Connection, StoredGrant)>, StoreError> {
-    let mut statement = sqlite.prepare_cached(select!("ORDER BY c.connector, c.account"))?;
+    let mut statement = sqlite.prepare_cached(select!(with_grant "ORDER BY c.connector, c.account"))?;
     let all = collect(query(&mut statement, [])?, with_grant)?;
     Ok(all.into_iter().filter_map(|(connection, grant)| Some((connection, grant?))).collect())
 }
 
 /// Returns the grant of the connection with this id.
 pub(super) fn grant_of(sqlite: &Sqlite, id: ConnectionId) -> Result<Option<StoredGrant>, StoreError> {
-    let mut statement = sqlite.prepare_cached(select!("WHERE c.id = ?1"))?;
+    let mut statement = sqlite.prepare_cached(select!(with_grant "WHERE c.id = ?1"))?;
     Ok(first(query(&mut statement, [id.0])?, grants::from_row)?.flatten())
 }
 

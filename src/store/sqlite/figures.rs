@@ -119,6 +119,12 @@ fn time_of(sqlite: &Connection, sql: &str, id: i64) -> Result<Option<Timestamp>,
     Ok(millis.map(timestamp_millis).transpose()?)
 }
 
+/// Returns the query of the first key of a table, and of the one behind the last. Each is a query of its own: SQLite reads one
+/// row for the only aggregate of a query, and the whole table for two.
+fn ends_query(table: &str, key: &str) -> String {
+    format!("SELECT coalesce((SELECT min({key}) FROM {table}), 0), coalesce((SELECT max({key}) FROM {table}), -1) + 1")
+}
+
 /// Returns the key from which on the rows of a table are not older than a time. Keys are given out in the order of time,
 /// so that a search by halves finds it in some twenty reads, without an index that each insert would have to maintain.
 fn first_since(
@@ -129,9 +135,8 @@ fn first_since(
     since: Timestamp,
 ) -> Result<i64, StoreError> {
     let since = since.as_millisecond();
-    let ends = format!("SELECT coalesce(min({key}), 0), coalesce(max({key}), -1) + 1 FROM {table}");
     let (mut low, mut high): (i64, i64) =
-        sqlite.prepare_cached(&ends)?.query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        sqlite.prepare_cached(&ends_query(table, key))?.query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let next = format!("SELECT {key}, {time} FROM {table} WHERE {key} >= ?1 ORDER BY {key} LIMIT 1");
     let mut next = sqlite.prepare_cached(&next)?;
     while low < high {
@@ -217,5 +222,13 @@ mod tests {
         assert!((5..=900).contains(&first(11).await));
         assert!((901..=2000).contains(&first(30).await));
         assert_eq!(first(31).await, 2001);
+        let plan = store.read(|sqlite| {
+            let mut statement = sqlite.prepare(&format!("EXPLAIN QUERY PLAN {}", ends_query("events", "id")))?;
+            let plan = statement.raw_query().mapped(|row| row.get::<_, String>("detail"));
+            Ok(plan.collect::<rusqlite::Result<Vec<_>>>()?)
+        });
+        let plan = plan.await.unwrap();
+        let searches = plan.iter().filter(|step| step.starts_with("SEARCH events"));
+        assert!(searches.count() == 2 && plan.iter().all(|step| !step.starts_with("SCAN events")), "{plan:?}");
     }
 }

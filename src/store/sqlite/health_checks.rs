@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use rusqlite::Transaction;
+use rusqlite::{Connection, Transaction};
 
 use super::row::{Row, collect, connection_name, get_millis, get_word, query};
 use super::{SqliteStore, StoreError};
@@ -51,23 +51,18 @@ impl HealthChecks for SqliteStore {
     }
 
     async fn since(&self, connection: ConnectionId, since: Timestamp) -> Result<Vec<HealthCheck>, StoreError> {
-        self.read(move |sqlite| {
-            let sql = "SELECT at, outcome, duration_ms, http_status, error FROM health_checks \
-                       WHERE connection_id = ?1 ORDER BY id DESC";
-            let mut statement = sqlite.prepare_cached(sql)?;
-            let mut rows = query(&mut statement, [connection.0])?;
-            let mut found = Vec::new();
-            while let Some(row) = rows.next()? {
-                let check = check(&row)?;
-                if check.at < since {
-                    break;
-                }
-                found.push(check);
-            }
-            found.reverse();
-            Ok(found)
-        })
-        .await
+        self.read(move |sqlite| read_since(sqlite, connection, since)).await
+    }
+
+    async fn since_of_each(
+        &self,
+        connections: &[(ConnectionId, Timestamp)],
+    ) -> Result<Vec<Vec<HealthCheck>>, StoreError> {
+        let connections = connections.to_vec();
+        let read = move |sqlite: &Connection| {
+            connections.into_iter().map(|(connection, since)| read_since(sqlite, connection, since)).collect()
+        };
+        self.read(read).await
     }
 
     async fn prune(&self, before: Timestamp, limit: u32) -> Result<usize, StoreError> {
@@ -90,6 +85,23 @@ impl HealthChecks for SqliteStore {
         })
         .await
     }
+}
+
+fn read_since(sqlite: &Connection, connection: ConnectionId, since: Timestamp) -> Result<Vec<HealthCheck>, StoreError> {
+    let sql = "SELECT at, outcome, duration_ms, http_status, error FROM health_checks \
+               WHERE connection_id = ?1 ORDER BY id DESC";
+    let mut statement = sqlite.prepare_cached(sql)?;
+    let mut rows = query(&mut statement, [connection.0])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let check = check(&row)?;
+        if check.at < since {
+            break;
+        }
+        found.push(check);
+    }
+    found.reverse();
+    Ok(found)
 }
 
 /// Adds a check, unless the connection was removed.

@@ -6,6 +6,7 @@ use super::row::{Row, first, get_optional_seconds, get_seconds, query, timestamp
 use super::{SqliteStore, StoreError, audit};
 use crate::clock::{self, Timestamp};
 use crate::hex;
+use crate::store::{StoreBackend, StoreDetails, sqlite_version};
 
 /// What the store says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +24,19 @@ impl SqliteStore {
         self.read_blocking(|connection| {
             let mut statement = connection.prepare("SELECT sequence, created_at, restored_at FROM meta")?;
             first(query(&mut statement, [])?, from_row)?.ok_or_else(|| rusqlite::Error::QueryReturnedNoRows.into())
+        })
+    }
+
+    /// Returns the backend of the store. Blocks.
+    pub fn details(&self) -> Result<StoreDetails, StoreError> {
+        let Meta { created_at, restored_at, .. } = self.meta()?;
+        Ok(StoreDetails {
+            backend: StoreBackend::Sqlite,
+            version: sqlite_version().to_owned(),
+            url: None,
+            created_at,
+            restored_at,
+            read_only: self.is_read_only(),
         })
     }
 

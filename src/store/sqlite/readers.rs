@@ -8,7 +8,7 @@ use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::Connection;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::oneshot;
 
 use super::StoreError;
 use super::open::StoreFile;
@@ -24,16 +24,15 @@ const MAX_READERS: usize = 4;
 pub(super) struct Readers {
     file: StoreFile,
     idle: Mutex<Vec<Connection>>,
-    free: Arc<Semaphore>,
-    threads: Arc<ReaderThreads>,
+    threads: ReaderThreads,
 }
 
 impl Readers {
     /// `opened` is a connection that was used to look at the file.
     pub(super) fn new(file: StoreFile, opened: Connection) -> Self {
         let processors = std::thread::available_parallelism().map_or(MIN_READERS, NonZero::get);
-        let free = Arc::new(Semaphore::new(processors.clamp(MIN_READERS, MAX_READERS)));
-        Self { file, idle: Mutex::new(vec![opened]), free, threads: Arc::default() }
+        let threads = ReaderThreads::new(processors.clamp(MIN_READERS, MAX_READERS));
+        Self { file, idle: Mutex::new(vec![opened]), threads }
     }
 
     /// Reads on another thread. A read that was begun ends, also if its caller leaves.
@@ -41,14 +40,15 @@ impl Readers {
         self: &Arc<Self>,
         read: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        // The semaphore is never closed.
-        let permit = Arc::clone(&self.free).acquire_owned().await.ok();
         let (reply, result) = oneshot::channel();
         let readers = Arc::clone(self);
-        self.threads.run(permit, move || {
+        self.threads.run(move || {
+            // A caller that has left needs no answer.
+            if reply.is_closed() {
+                return;
+            }
             let result = panic::catch_unwind(AssertUnwindSafe(|| readers.read_blocking(read)));
             drop(readers);
-            // A caller that has left needs no answer.
             let _ = reply.send(result);
         })?;
         match result.await {

@@ -49,12 +49,12 @@ impl Streams for SqliteStore {
     }
 
     async fn list(&self, connection: ConnectionId) -> Result<Vec<StoredStream>, StoreError> {
-        self.read(move |sqlite| {
-            let sql = "SELECT id, name, params FROM streams WHERE connection_id = ?1 ORDER BY name";
-            let mut statement = sqlite.prepare_cached(sql)?;
-            collect(query(&mut statement, [connection.0])?, from_row)
-        })
-        .await
+        self.read(move |sqlite| list(sqlite, connection)).await
+    }
+
+    async fn list_of_each(&self, connections: &[ConnectionId]) -> Result<Vec<Vec<StoredStream>>, StoreError> {
+        let connections = connections.to_vec();
+        self.read(move |sqlite| connections.into_iter().map(|connection| list(sqlite, connection)).collect()).await
     }
 
     async fn set_params(&self, stream: StreamId, params: &StreamParams) -> Result<(), StoreError> {
@@ -135,6 +135,12 @@ impl Streams for SqliteStore {
         })
         .await
     }
+}
+
+fn list(sqlite: &Connection, connection: ConnectionId) -> Result<Vec<StoredStream>, StoreError> {
+    let sql = "SELECT id, name, params FROM streams WHERE connection_id = ?1 ORDER BY name";
+    let mut statement = sqlite.prepare_cached(sql)?;
+    collect(query(&mut statement, [connection.0])?, from_row)
 }
 
 fn find(sqlite: &Connection, connection: ConnectionId, name: &str) -> Result<Option<StoredStream>, StoreError> {

@@ -6,8 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures_util::stream::FuturesUnordered;
-use futures_util::{FutureExt, StreamExt};
+use futures_util::FutureExt;
 
 use super::attempt::{HandledEvent, handle};
 use super::event_queue::{EventQueue, NextEvent};
@@ -17,8 +16,8 @@ use crate::backoff::Backoff;
 use crate::clock::{Clock, Stopwatch, Timestamp};
 use crate::error::{Result, on_one_line};
 use crate::model::{EventId, EventProgress, EventStatus, HandlerKind, QueuedEvent};
-use crate::runtime::worker::{LONGEST_SLEEP, NextWake, Worker};
-use crate::runtime::{Activity, BoxFuture, LockGuard, Workspace};
+use crate::runtime::worker::{LONGEST_SLEEP, NextWake, Running, Worker};
+use crate::runtime::{Activity, LockGuard, Workspace};
 use crate::store::{LockKey, StoreError};
 use crate::sync::ingest::EventIngest;
 use crate::webhook::feed::{ActivityFeed, HandledReport, ListenEvent};
@@ -86,7 +85,7 @@ impl<'a> ConnectionWork<'a> for Dispatching<'a> {
             feed: Arc::clone(&self.feed),
             answers: self.answers.clone(),
             queue: EventQueue::default(),
-            running: FuturesUnordered::new(),
+            running: Running::default(),
             in_flight: HashMap::new(),
             done: Vec::new(),
             pause: None,
@@ -106,7 +105,7 @@ struct Dispatcher<'a> {
     feed: Arc<ActivityFeed>,
     answers: Option<Arc<HandlerResponses>>,
     queue: EventQueue,
-    running: FuturesUnordered<BoxFuture<'a, HandledEvent>>,
+    running: Running<'a, HandledEvent>,
     /// Events that have begun and are not recorded.
     in_flight: HashMap<EventId, InFlight>,
     /// Those of them that were handled.
@@ -151,7 +150,15 @@ impl Worker for Dispatcher<'_> {
     }
 
     async fn tick(&mut self, now: Timestamp) -> Result<NextWake> {
-        match self.work(now).await {
+        // What has ended meanwhile is recorded first.
+        while let Some(Some(handled)) = self.running.next().now_or_never() {
+            self.done.push(handled);
+        }
+        let mut running = std::mem::take(&mut self.running);
+        let worked = running.beside(self.work(now)).await;
+        running.append(std::mem::take(&mut self.running));
+        self.running = running;
+        match worked {
             // Nothing that this one does can be recorded any more. It begins again once the lock can be had.
             Err(StoreError::LeaseLost(_)) => {
                 tracing::warn!("another process has taken over the events of {}", self.target.name);
@@ -202,9 +209,6 @@ impl Drop for Dispatcher<'_> {
 impl<'a> Dispatcher<'a> {
     /// Records what was handled and begins what is due.
     async fn work(&mut self, now: Timestamp) -> Result<NextWake, StoreError> {
-        while let Some(Some(handled)) = self.running.next().now_or_never() {
-            self.done.push(handled);
-        }
         self.record(now).await?;
         self.begin_awaited().await?;
         if let Some(left) = self.pause.as_ref().and_then(Pause::left) {

@@ -5,14 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio::sync::watch;
 
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::model::{ConnectionId, ConnectionName};
-use crate::runtime::worker::{LONGEST_SLEEP, NextWake, RunUntil, Worker, run};
-use crate::runtime::{BoxFuture, Workspace};
+use crate::runtime::Workspace;
+use crate::runtime::worker::{LONGEST_SLEEP, NextWake, RunUntil, Running, Worker, run};
 use crate::webhook::inbound::registry::TargetRegistry;
 use crate::webhook::inbound::target::ReceiveTarget;
 
@@ -52,7 +51,7 @@ pub(in crate::webhook) struct ConnectionWorkers<'a, W> {
     without_work: HashSet<ConnectionId>,
     /// Connections whose work another process does: it is taken over once that process has ended.
     held_elsewhere: HashSet<ConnectionId>,
-    ends: FuturesUnordered<BoxFuture<'a, (ConnectionId, Result<()>)>>,
+    ends: Running<'a, (ConnectionId, Result<()>)>,
     /// Why a worker ended that was not stopped.
     failure: Option<Error>,
 }
@@ -72,7 +71,7 @@ impl<'a, W: ConnectionWork<'a>> ConnectionWorkers<'a, W> {
             running: HashMap::new(),
             without_work: HashSet::new(),
             held_elsewhere: HashSet::new(),
-            ends: FuturesUnordered::new(),
+            ends: Running::default(),
             failure: None,
         }
     }
@@ -143,7 +142,11 @@ impl<'a, W: ConnectionWork<'a>> Worker for ConnectionWorkers<'a, W> {
         if let Some(failure) = self.failure.take() {
             return Err(failure);
         }
-        for name in self.follow().await? {
+        let mut ends = std::mem::take(&mut self.ends);
+        let followed = ends.beside(self.follow()).await;
+        ends.append(std::mem::take(&mut self.ends));
+        self.ends = ends;
+        for name in followed? {
             tracing::info!(connection = %name, "another process does the {}", W::NAME);
         }
         Ok(NextWake::Idle)

@@ -60,3 +60,76 @@ fn a_connection_is_made_tested_synced_and_ended_by_forms() {
         assert!(entry.is_some_and(|entry| entry.contains("\"actor_id\":\"editor\"")), "{operation}: {log}");
     }
 }
+
+#[test]
+fn several_connections_are_disconnected_after_what_is_lost_was_shown() {
+    let home = Home::new();
+    for line in ["connect slack --sandbox", "connect stripe --sandbox", "connect github --sandbox", "sync slack/users"]
+    {
+        home.ok(line);
+    }
+    let server = Server::start(&home, "");
+    let mut browser = signed_in(&home, &server, "editor");
+    let list = browser.open("/dashboard/connections");
+    let chosen = |names: &[&str]| {
+        let mut form = list.form_of("POST", "/v1/connections/_each_/test");
+        form = form.other("/dashboard/do/v1/disconnect-preview?connection=_each_");
+        form.fields.extend(names.iter().map(|name| ("_each".to_owned(), (*name).to_owned())));
+        form
+    };
+    let page = browser.submit(&chosen(&[]), &[]);
+    assert!(page.text.contains("Nothing was chosen"), "{page:?}");
+    let page = browser.submit(&chosen(&["slack"; 51]), &[]);
+    assert!(page.text.contains("51 were chosen, of at most 50"), "{page:?}");
+    let page = browser.submit(&chosen(&["slack", "gitlab"]), &[]);
+    assert_eq!(page.status, 404, "{page:?}");
+    assert_eq!(browser.send(&chosen(&["slack"]).with("_csrf", ""), &[]).status, 403);
+
+    let asked = browser.submit(&chosen(&["slack", "stripe"]), &[]);
+    for part in
+        ["Disconnect 2 connections?", "This cannot be undone", "synced records", "No records, no waiting events"]
+    {
+        assert!(asked.text.contains(part), "{part}: {asked:?}");
+    }
+    let form = asked.form_of("DELETE", "/v1/connections/_each_");
+    let origin = browser.origin();
+    let own: [(&str, &str); 2] = [("origin", &origin), ("sec-fetch-site", "same-origin")];
+    assert_eq!(browser.send(&form.clone().with("_csrf", "x"), &own).status, 403);
+    assert_eq!(browser.send(&form, &[("origin", "https://evil.example")]).status, 403);
+    assert_eq!(home.json("status")["summary"]["total"], 3, "nothing was changed");
+    let mut too_many = form.clone();
+    too_many.fields.retain(|(name, _)| name != "_each");
+    too_many.fields.extend((0..51).map(|number| ("_each".to_owned(), format!("gitlab@{number}"))));
+    let page = browser.submit(&too_many, &[]);
+    assert!(page.text.contains("Only the first 50 were done; 1 are left"), "{page:?}");
+
+    let page = browser.submit(&form, &[]);
+    assert!(page.path == "/dashboard/connections" && page.text.contains("Disconnected stripe"), "{page:?}");
+    assert_eq!(home.json("status")["connections"][0]["connection"], "github");
+    let mut viewer = signed_in(&home, &server, "viewer");
+    assert!(!viewer.open("/dashboard/connections").text.contains("disconnect-preview"));
+    assert_eq!(viewer.open("/dashboard/connections/github/disconnect").text.matches("Not allowed").count(), 1);
+}
+
+#[test]
+fn the_pages_of_operators_and_of_the_session_say_who_is_signed_in() {
+    let home = Home::new();
+    home.ok("connect slack --sandbox");
+    home.ok("operator set lee --role editor");
+    let server = Server::start(&home, "");
+    let mut browser = signed_in(&home, &server, "viewer");
+    let page = browser.open("/dashboard/operators");
+    let people = page.text.split("Signed in lately").nth(1).unwrap().split("</section>").next().unwrap();
+    assert!(people.contains("viewer") && !people.contains("lee"), "{people}");
+    for part in ["operator lee: editor", "data-copy=\"integ operator remove NAME\"", "operator viewer: viewer"] {
+        assert!(page.text.contains(part), "{part}: {page:?}");
+    }
+    let page = browser.open("/dashboard/settings");
+    for part in
+        ["viewer, who can see everything but credentials", "or after 2 hours without use", env!("CARGO_PKG_VERSION")]
+    {
+        assert!(page.text.contains(part), "{part}: {page:?}");
+    }
+    let page = browser.submit(page.forms().last().unwrap(), &[]);
+    assert!(page.text.contains("Signed out"), "{page:?}");
+}

@@ -27,6 +27,16 @@ fn the_activity_of_a_connection_says_who_read_its_token() {
     assert!(rows[0].contains("<code>token</code>") && rows[0].contains("local"), "{section}");
     assert!(rows[1].contains("<code>token</code>") && rows[1].contains("api token"), "{section}");
 
+    let all = browser.open(&page.link("All of them in the audit log"));
+    assert_eq!(
+        (all.text.matches("<td>slack</td>").count(), all.text.matches("<td>stripe</td>").count()),
+        (2, 0),
+        "{all:?}"
+    );
+    let log = home.ok("audit list --json --actor viewer");
+    let asked = log.lines().filter(|line| line.contains("\"operation\":\"audit list\""));
+    assert_eq!(asked.count(), 3, "each page asks the log once: {log}");
+
     let id = rows[1].split("<td>tok_").nth(1).and_then(|rest| rest.split(' ').next()).unwrap();
     let of_token = browser.open(&format!("/dashboard/audit?operation=token&actor=tok_{id}"));
     for part in ["<td>slack</td>", "<td>stripe</td>"] {

@@ -10,6 +10,7 @@ mod refresh;
 mod rekey;
 mod server;
 mod transfer;
+pub mod workspaces;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

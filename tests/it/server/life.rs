@@ -68,6 +68,19 @@ fn lists_come_in_pages_that_follow_each_other() {
         }
     }
     assert_eq!(names, ["slack", "slack@a", "slack@b", "slack@c", "slack@d"]);
+    let found = |query: &str| {
+        let page = expect(&api.get(&format!("/v1/connections?{query}")), 200);
+        page["data"].as_array().unwrap().iter().map(|one| one["connection"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(found("q=%40B"), ["slack@b"]);
+    assert_eq!(found("q=SLACK&limit=2"), ["slack", "slack@a"], "the name of the service");
+    assert_eq!(found("q=slack&status=error"), Vec::<serde_json::Value>::new());
+    let preview = expect(&api.get("/v1/disconnect-preview?connection=slack%40b&connection=slack"), 200);
+    assert_eq!(preview["connections"][0]["connection"], "slack@b", "{preview}");
+    assert_eq!(preview["connections"][1]["records"], 0, "{preview}");
+    assert_eq!(expect(&api.get("/v1/disconnect-preview?connection=slack%40z"), 404)["code"], "unknown_connection");
+    let many = format!("/v1/audit?{}", "operation=sync&".repeat(51));
+    assert_eq!(expect(&api.get(many.trim_end_matches('&')), 400)["code"], "invalid_query");
     assert_eq!(expect(&api.get("/v1/connections?cursor=%21"), 400)["code"], "invalid_cursor");
     assert_eq!(expect(&api.get("/v1/connections?limit=0"), 400)["code"], "invalid_query");
     assert_eq!(expect(&api.get("/v1/connections?colour=red"), 400)["code"], "invalid_query");

@@ -4,7 +4,7 @@ use maud::{Markup, html};
 use serde_json::Value;
 
 use super::super::DashboardPage;
-use super::super::components::{StateTone, badge, code, empty, heading};
+use super::super::components::{StateTone, badge, code, empty, heading, page_of, table_of};
 use super::super::context::{DashboardContext, segment};
 use super::super::problem_page::sentence;
 use super::super::values::Fields;
@@ -16,15 +16,18 @@ pub(super) const PAGES: &[(&str, PageHandler)] = &[page!("/dashboard/alerts", li
 
 const SECTION: &str = "/dashboard/alerts";
 
+/// Alerts of a page.
+const PAGE_SIZE: usize = 50;
+
 async fn list(context: &DashboardContext) -> Result<DashboardPage, Problem> {
     let report = context.get("/v1/alerts", &[], &[]).await?;
-    let alerts = report.items("alerts");
+    let (alerts, pages) = page_of(context, report.items("alerts"), PAGE_SIZE);
     let about = "What fails, waits too long or expires soon. Each is listed until it is over.";
     let body = html! {
         (heading("Alerts", about, &html! {}))
         @if alerts.is_empty() {
             (empty("No alerts", &html! { p { "Connections, queues and endpoints work, and nothing expires soon." } }))
-        } @else { (table(context, alerts)) }
+        } @else { (table(context, alerts)) (pages) }
         @if report.is("has_hook") {
             p .hint { "Each is reported once to the hooks of [notify]." }
         } @else {
@@ -38,16 +41,13 @@ async fn list(context: &DashboardContext) -> Result<DashboardPage, Problem> {
 }
 
 fn table(context: &DashboardContext, alerts: &[Value]) -> Markup {
-    html! {
-        div .table tabindex="0" { table {
-            thead { tr { th { "What" } th { "Of" } th { "Why" } } }
-            tbody { @for alert in alerts { tr {
-                td .nowrap { (badge(tone(alert), &alert.text("kind").replace('_', " "))) }
-                td .nowrap { a href=(context.href(&page_of(alert))) { (subject(alert)) } }
-                td { (sentence(alert.text("reason"))) }
-            } } }
-        } }
-    }
+    table_of(&["What", "Of", "Why"], alerts, |alert| {
+        html! {
+            td .nowrap { (badge(tone(alert), &alert.text("kind").replace('_', " "))) }
+            td .nowrap { a href=(context.href(&cause_of(alert))) { (subject(alert)) } }
+            td { (sentence(alert.text("reason"))) }
+        }
+    })
 }
 
 fn tone(alert: &Value) -> StateTone {
@@ -65,7 +65,7 @@ fn subject(alert: &Value) -> String {
 }
 
 /// Returns the path of the page that shows the cause of an alert.
-fn page_of(alert: &Value) -> String {
+fn cause_of(alert: &Value) -> String {
     match (alert.text("kind"), alert.text("subject"), alert.maybe("connection")) {
         (_, _, Some(connection)) => path(connection),
         ("endpoint_disabled", endpoint, _) => format!("{}/{}", endpoints::SECTION, segment(endpoint)),
@@ -91,7 +91,7 @@ mod tests {
             ("api_token_expiring", "inbox", None, "/dashboard/api-tokens"),
         ] {
             let alert = json!({ "kind": kind, "subject": subject, "connection": connection });
-            assert_eq!(page_of(&alert), page, "{alert}");
+            assert_eq!(cause_of(&alert), page, "{alert}");
         }
     }
 }

@@ -5,7 +5,9 @@ use serde_json::Value;
 
 use super::super::DashboardPage;
 use super::super::action::FormAction;
-use super::super::components::{code, empty, heading, mark, number, property, section, state, time};
+use super::super::components::{
+    code, empty, heading, mark, next_page, number, property, section, state, table_of, time,
+};
 use super::super::context::{DashboardContext, segment};
 use super::super::form::{Field, hidden, list_choice};
 use super::super::values::Fields;
@@ -26,7 +28,8 @@ static ROTATE: FormAction = FormAction::post("/v1/api-tokens/{api_token}/rotate"
 static REVOKE: FormAction = FormAction::delete("/v1/api-tokens/{api_token}");
 
 async fn list(context: &DashboardContext) -> Result<DashboardPage, Problem> {
-    let tokens = context.get("/v1/api-tokens", &[], &[("limit", "200")]).await?;
+    let query = [("limit", "50"), ("cursor", context.query("cursor"))];
+    let tokens = context.get("/v1/api-tokens", &[], &query).await?;
     let rows = tokens.items("data");
     let create = html! { @if context.may(&CREATE) { a .button .primary href=(context.href("/dashboard/api-tokens/new")) { "Create a token" } } };
     let body = html! {
@@ -36,27 +39,24 @@ async fn list(context: &DashboardContext) -> Result<DashboardPage, Problem> {
                 p { "A program that runs elsewhere uses the API of this server with a token. It has only the scopes and connections that you give it." }
                 p { a href=(context.href("/docs")) { "The description of the API" } }
             }))
-        } @else { (table(context, rows)) }
+        } @else { (table(context, rows)) (next_page(context, tokens.maybe("next_cursor"))) }
     };
     Ok(DashboardPage { title: "API tokens".to_owned(), section: SECTION, body })
 }
 
 fn table(context: &DashboardContext, tokens: &[Value]) -> Markup {
-    html! {
-        div .table { table {
-            thead { tr { th { "Token" } th { "Status" } th { "Scopes" } th { "Last used" } th { "Expires" } } }
-            tbody { @for token in tokens { tr {
-                td {
-                    a href=(context.href(&format!("{SECTION}/{}", segment(token.text("id"))))) { (token.text("name")) }
-                    @if let Some(user) = token.maybe("user") { " " (mark(&format!("user {user}"))) }
-                }
-                td { (state(token.text("status"))) }
-                td { ul .scopes { @for scope in token.texts("scopes") { li { code { (scope) } } } } }
-                td .nowrap { (time(context, token.text("last_used_at"))) }
-                td .nowrap { (time(context, token.text("expires_at"))) }
-            } } }
-        } }
-    }
+    table_of(&["Token", "Status", "Scopes", "Last used", "Expires"], tokens, |token| {
+        html! {
+            td {
+                a href=(context.href(&format!("{SECTION}/{}", segment(token.text("id"))))) { (token.text("name")) }
+                @if let Some(user) = token.maybe("user") { " " (mark(&format!("user {user}"))) }
+            }
+            td { (state(token.text("status"))) }
+            td { ul .scopes { @for scope in token.texts("scopes") { li { code { (scope) } } } } }
+            td .nowrap { (time(context, token.text("last_used_at"))) }
+            td .nowrap { (time(context, token.text("expires_at"))) }
+        }
+    })
 }
 
 const APPROVALS: [(&str, &str); 3] =
@@ -150,13 +150,10 @@ fn uses(usage: &Value) -> Markup {
     html! {
         @if days.is_empty() { p .hint { "None." } }
         @else {
-            div .table tabindex="0" { table {
-                thead { tr { th { "Day" } th { "Operation" } th { "Outcome" } th .right { "Requests" } } }
-                tbody { @for day in days.iter().take(60) { tr {
-                    td { (day.text("day")) } td { (day.text("operation")) } td { (state(day.text("outcome"))) }
-                    td .right { (number(day.number("count"))) }
-                } } }
-            } }
+            (table_of(&["Day", "Operation", "Outcome", ">Requests"], days.iter().take(60), |day| html! {
+                td { (day.text("day")) } td { (day.text("operation")) } td { (state(day.text("outcome"))) }
+                td .right { (number(day.number("count"))) }
+            }))
         }
     }
 }

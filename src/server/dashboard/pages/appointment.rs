@@ -1,8 +1,8 @@
 //! Appointments: new ones, and those of calendars to move, change and delete. What they overlap is shown before they are saved.
 
-use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
+use jiff::{Timestamp, ToSpan};
 use maud::{Markup, html};
 use serde_json::Value;
 
@@ -10,7 +10,7 @@ use super::super::DashboardPage;
 use super::super::action::FormAction;
 use super::super::components::{heading, property, section, web_link};
 use super::super::context::DashboardContext;
-use super::super::form::{Field, hidden};
+use super::super::form::{Field, checkbox, hidden};
 use super::super::icons::Icon;
 use super::super::values::Fields;
 use super::calendar::{Calendars, Placed, SECTION, calendar_of, hours, label_of, no_calendars, title_of};
@@ -30,11 +30,18 @@ static DELETE: FormAction = FormAction::delete("/v1/calendar/events");
 /// Minutes of an appointment unless others are chosen.
 const USUAL_MINUTES: i64 = 30;
 
+/// The longest appointment, in minutes and in days.
+const MAX_MINUTES: i64 = 60 * 24 * 7;
+const MAX_DAYS: i64 = 365;
+
 /// What a person fills in.
 struct Draft<'d> {
     title: &'d str,
+    /// A date and a time; only the date counts for whole days.
     start: String,
     minutes: i64,
+    is_all_day: bool,
+    days: i64,
     location: &'d str,
     description: &'d str,
     attendees: &'d str,
@@ -47,7 +54,9 @@ impl<'d> Draft<'d> {
         (!title.is_empty()).then(|| Self {
             title,
             start: context.query("start").to_owned(),
-            minutes: context.query("minutes").parse().unwrap_or(USUAL_MINUTES),
+            minutes: context.query("minutes").parse().unwrap_or(USUAL_MINUTES).clamp(1, MAX_MINUTES),
+            is_all_day: context.query("all_day") == "true",
+            days: context.query("days").parse().unwrap_or(1).clamp(1, MAX_DAYS),
             location: context.query("location").trim(),
             description: context.query("description").trim(),
             attendees: context.query("attendees"),
@@ -61,19 +70,37 @@ impl<'d> Draft<'d> {
     fn span(&self, zone: &TimeZone) -> Result<(Timestamp, Timestamp), RequestError> {
         let invalid = |reason: &str| RequestError::Query { at: " at start".to_owned(), reason: reason.to_owned() };
         let local: DateTime = self.start.parse().map_err(|_| invalid("use a date and a time, as 2026-12-01T09:00"))?;
-        let start = zone.to_ambiguous_timestamp(local).compatible().map_err(|_| invalid("the time is out of range"))?;
-        let length = jiff::SignedDuration::from_mins(self.minutes.clamp(1, 60 * 24 * 7));
+        let moment = |time: DateTime| {
+            zone.to_ambiguous_timestamp(time).compatible().map_err(|_| invalid("the time is out of range"))
+        };
+        if self.is_all_day {
+            let midnight = local.date().at(0, 0, 0, 0);
+            return Ok((moment(midnight)?, moment(midnight.saturating_add(self.days.days()))?));
+        }
+        let start = moment(local)?;
+        let length = jiff::SignedDuration::from_mins(self.minutes);
         Ok((start, start.saturating_add(length).unwrap_or(Timestamp::MAX)))
+    }
+
+    /// Its start and its seconds, as the API takes them: a date means whole days.
+    fn time(&self) -> (&str, i64) {
+        if self.is_all_day {
+            (self.start.get(..10).unwrap_or(&self.start), self.days * 86_400)
+        } else {
+            (&self.start, self.minutes * 60)
+        }
     }
 
     /// The fields of the draft, for the page that shows what it overlaps.
     fn fields(&self) -> Markup {
-        let minutes = self.minutes.to_string();
+        let (minutes, days) = (self.minutes.to_string(), self.days.to_string());
         html! {
             (Field::new("title", "Title").value(self.title).required().text())
             div .pair {
                 (Field::new("start", "Start").value(&self.start).required().moment())
-                (Field::new("minutes", "Minutes").value(&minutes).required().number())
+                div .minutes { (Field::new("minutes", "Minutes").value(&minutes).required().number()) }
+                div .days { (Field::new("days", "Days").value(&days).required().number()) }
+                (checkbox("all_day", "Whole days, whatever the time of the start", self.is_all_day))
             }
             (Field::new("location", "Location").value(self.location).text())
             (Field::new("attendees", "Attendees").hint("An e-mail address on each line; the service invites them.").value(self.attendees).area(2))
@@ -83,7 +110,8 @@ impl<'d> Draft<'d> {
 
     /// What is sent of it: what differs from what there is.
     fn changes(&self, zone: &TimeZone, old: Option<&Draft<'_>>) -> Option<Markup> {
-        let is_moved = old.is_none_or(|old| (&old.start, old.minutes) != (&self.start, self.minutes));
+        let (start, seconds) = self.time();
+        let is_moved = old.is_none_or(|old| old.time() != (start, seconds));
         let differs = |own: &str, of: for<'x> fn(&'x Draft<'_>) -> &'x str| {
             !own.is_empty() && old.is_none_or(|old| of(old).trim() != own.trim())
         };
@@ -98,8 +126,8 @@ impl<'d> Draft<'d> {
         }
         Some(html! {
             @if is_moved {
-                (hidden("start", &self.start))
-                (hidden("duration_secs", &(self.minutes * 60).to_string()))
+                (hidden("start", start))
+                (hidden("duration_secs", &seconds.to_string()))
             }
             (hidden("zone", &zone_name(zone)))
             @for (name, value, differs) in details { @if differs { (hidden(name, value)) } }
@@ -121,8 +149,8 @@ async fn overlapped(
     let read: Vec<String> = read.map(calendar_of).collect();
     query.extend(read.iter().map(|name| ("calendar", name.as_str())));
     let events = context.get("/v1/calendar/events", &[], &query).await?;
-    let is_own =
-        |one: &Value| own.is_some_and(|own| ["connection", "calendar", "id"].iter().all(|name| own[name] == one[name]));
+    // Its calendar is named or not, by how it was asked for.
+    let is_own = |one: &Value| own.is_some_and(|own| ["connection", "id"].iter().all(|name| own[name] == one[name]));
     let is_busy = |one: &Value| one.text("free_busy_status") != "free" && one.text("status") != "cancelled";
     Ok(events.items("events").iter().filter(|one| is_busy(one) && !is_own(one)).cloned().collect())
 }
@@ -175,6 +203,8 @@ async fn new(context: &DashboardContext) -> Result<DashboardPage, Problem> {
         title: "",
         start: format!("{}T{:02}:00", next_hour.date(), (next_hour.hour() + 1).min(23)),
         minutes: USUAL_MINUTES,
+        is_all_day: false,
+        days: 1,
         location: "",
         description: "",
         attendees: "",
@@ -224,10 +254,13 @@ async fn show(context: &DashboardContext) -> Result<DashboardPage, Problem> {
     let attendees: Vec<&str> = event.items("participants").iter().filter_map(|one| one.maybe("email")).collect();
     let attendees = attendees.join("\n");
     let placed = Placed::new(&event, &zone);
-    let old = placed.as_ref().filter(|_| !event.is("show_without_time")).map(|placed| Draft {
+    let is_all_day = event.is("show_without_time");
+    let old = placed.as_ref().map(|placed| Draft {
         title,
         start: placed.start.strftime("%Y-%m-%dT%H:%M").to_string(),
-        minutes: placed.end.duration_since(placed.start).as_mins(),
+        minutes: if is_all_day { USUAL_MINUTES } else { placed.end.duration_since(placed.start).as_mins() },
+        is_all_day,
+        days: if is_all_day { placed.end.duration_since(placed.start).as_hours() / 24 } else { 1 },
         location: event.text("location"),
         description: event.text("description"),
         attendees: &attendees,
@@ -315,4 +348,40 @@ async fn proposal(
     let label = if conflicts.is_empty() { "Save" } else { "Save all the same" };
     let save = context.form(&UPDATE, &[]).fields(fields).primary().returns_to(SECTION).or_cancel(SECTION).button(label);
     Ok(checked(zone, &conflicts, &save))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn draft(start: &str, is_all_day: bool) -> Draft<'_> {
+        let start = start.to_owned();
+        Draft { title: "x", start, minutes: 45, is_all_day, days: 2, location: "", description: "", attendees: "" }
+    }
+
+    #[test]
+    fn whole_days_begin_at_midnight_of_the_zone_and_end_after_the_last_one() {
+        let zone = TimeZone::get("Europe/Berlin").unwrap();
+        // The clock is set back on the second day.
+        let whole = draft("2026-10-24T09:00", true);
+        let (start, end) = whole.span(&zone).unwrap();
+        assert_eq!(
+            (start.to_string().as_str(), end.to_string().as_str()),
+            ("2026-10-23T22:00:00Z", "2026-10-25T23:00:00Z")
+        );
+        assert_eq!(whole.time(), ("2026-10-24", 172_800));
+        let (start, end) = draft("2026-10-24T09:00", false).span(&zone).unwrap();
+        assert_eq!(end.duration_since(start).as_mins(), 45);
+        assert!(draft("tomorrow", true).span(&zone).is_err());
+    }
+
+    #[test]
+    fn a_change_to_whole_days_is_a_move() {
+        let (timed, whole) = (draft("2026-12-01T09:00", false), draft("2026-12-01T09:00", true));
+        assert!(timed.changes(&TimeZone::UTC, Some(&timed)).is_none());
+        // The time of day is not part of whole days.
+        assert!(draft("2026-12-01T00:00", true).changes(&TimeZone::UTC, Some(&whole)).is_none());
+        let sent = whole.changes(&TimeZone::UTC, Some(&timed)).unwrap().0;
+        assert!(sent.contains("name=\"start\" value=\"2026-12-01\"") && sent.contains("value=\"172800\""), "{sent}");
+    }
 }

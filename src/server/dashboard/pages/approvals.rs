@@ -61,6 +61,14 @@ fn row(context: &DashboardContext, one: &Value) -> Markup {
     }
 }
 
+fn effect(one: &Value) -> &'static str {
+    match one.text("effect") {
+        "read" => "only reads",
+        "destroy" => "deletes something for good",
+        _ => "changes something",
+    }
+}
+
 fn token(one: &Value) -> &str {
     one.maybe("token_name").unwrap_or(one.text("token"))
 }
@@ -74,7 +82,7 @@ async fn show(context: &DashboardContext) -> Result<DashboardPage, Problem> {
         p .crumbs { a href=(context.href(SECTION)) { "Approvals" } }
         (heading(one.text("operation"), one.text("summary"), &state(status)))
         (section("What would be done", &html! {
-            p { (token(&one)) " asks to " strong { (one.text("effect")) } "." }
+            p { (token(&one)) " asks for a request that " strong { (effect(&one)) } "." }
             (tree(&one["request"], ""))
         }))
         @if is_open { (decision(context, &values, status)) }

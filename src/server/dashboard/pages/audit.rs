@@ -4,7 +4,7 @@ use maud::{Markup, html};
 use serde_json::{Value, json};
 
 use super::super::DashboardPage;
-use super::super::components::{StateTone, badge, empty, heading, next_page, number, section, state, time};
+use super::super::components::{StateTone, badge, empty, heading, next_page, number, section, state, table_of, time};
 use super::super::context::DashboardContext;
 use super::super::form::Field;
 use super::super::icons::Icon;
@@ -20,8 +20,8 @@ const SECTION: &str = "/dashboard/audit";
 
 async fn list(context: &DashboardContext) -> Result<DashboardPage, Problem> {
     let value = |name| context.query(name);
-    let filters = ["connection", "operation", "user", "actor", "cursor"].map(|name| (name, value(name)));
-    let mut query = filters.to_vec();
+    let mut query = ["connection", "user", "actor", "cursor"].map(|name| (name, value(name))).to_vec();
+    query.extend(value("operation").split(',').map(|operation| ("operation", operation.trim())));
     query.push(("limit", "40"));
     let log = context.get("/v1/audit", &[], &query).await?;
     let rows = log.items("data");
@@ -30,7 +30,7 @@ async fn list(context: &DashboardContext) -> Result<DashboardPage, Problem> {
         (heading("Audit log", "Who did what, on which connection, from where. Entries are chained by their hashes.", &verify))
         form .filters method="get" action=(context.href(SECTION)) {
             (Field::new("connection", "Connection").value(value("connection")).text())
-            (Field::new("operation", "Operation, such as sync").value(value("operation")).text())
+            (Field::new("operation", "Operations, such as sync, test").value(value("operation")).text())
             (Field::new("user", "User").value(value("user")).text())
             (Field::new("actor", "Who").value(value("actor")).text())
             button type="submit" { (Icon::Search.svg()) "Filter" }
@@ -42,20 +42,17 @@ async fn list(context: &DashboardContext) -> Result<DashboardPage, Problem> {
 }
 
 fn table(context: &DashboardContext, entries: &[Value]) -> Markup {
-    html! {
-        div .table { table {
-            thead { tr { th .right { "#" } th { "When" } th { "Who" } th { "What" } th { "Connection" } th { "From" } th { "Outcome" } } }
-            tbody { @for entry in entries { tr {
-                td .right { (entry.number("sequence")) }
-                td .nowrap { (time(context, entry.text("at"))) }
-                td { (who(entry)) }
-                td { (entry.text("operation")) @if let Some(detail) = entry.maybe("detail") { div .hint { (detail) } } }
-                td { (entry.text("connection")) @if let Some(user) = entry.maybe("user") { div .hint { "user " (user) } } }
-                td { (entry.text("source")) }
-                td { (state(entry.text("outcome"))) @if let Some(code) = entry.maybe("error_code") { div .hint { (code) } } }
-            } } }
-        } }
-    }
+    table_of(&[">#", "When", "Who", "What", "Connection", "From", "Outcome"], entries, |entry| {
+        html! {
+            td .right { (entry.number("sequence")) }
+            td .nowrap { (time(context, entry.text("at"))) }
+            td { (who(entry)) }
+            td { (entry.text("operation")) @if let Some(detail) = entry.maybe("detail") { div .hint { (detail) } } }
+            td { (entry.text("connection")) @if let Some(user) = entry.maybe("user") { div .hint { "user " (user) } } }
+            td { (entry.text("source")) }
+            td { (state(entry.text("outcome"))) @if let Some(code) = entry.maybe("error_code") { div .hint { (code) } } }
+        }
+    })
 }
 
 async fn verification(context: &DashboardContext) -> Result<DashboardPage, Problem> {

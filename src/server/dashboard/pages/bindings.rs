@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::super::DashboardPage;
 use super::super::action::FormAction;
-use super::super::components::{StateTone, badge, empty, heading, number, section, time};
+use super::super::components::{StateTone, badge, empty, heading, next_page, number, section, table_of, time};
 use super::super::context::{DashboardContext, segment};
 use super::super::form::{Field, hidden};
 use super::super::problem_page::sentence;
@@ -30,7 +30,7 @@ static RESOLVE: FormAction = FormAction::post("/v1/bindings/{binding}/resolve");
 
 async fn list(context: &DashboardContext) -> Result<DashboardPage, Problem> {
     let (bindings, conflicts) = tokio::join!(
-        context.get("/v1/bindings", &[], &[("limit", "200")]),
+        context.get("/v1/bindings", &[], &[("limit", "50"), ("cursor", context.query("cursor"))]),
         context.get("/v1/binding-conflicts", &[], &[])
     );
     let (bindings, conflicts) = (bindings?, conflicts?);
@@ -42,24 +42,21 @@ async fn list(context: &DashboardContext) -> Result<DashboardPage, Problem> {
                 p { "A binding names the fields of your own shape and says what each is made of: " code { "email = \"/properties/email\"" } "." }
                 p { "With it, records, files and deliveries have the shape that your program expects." }
             }))
-        } @else { (table(context, bindings.items("data"))) }
+        } @else { (table(context, bindings.items("data"))) (next_page(context, bindings.maybe("next_cursor"))) }
         @if !conflicts.items("conflicts").is_empty() { (section("Conflicts", &conflict_list(context, conflicts.items("conflicts")))) }
     };
     Ok(DashboardPage { title: "Bindings".to_owned(), section: SECTION, body })
 }
 
 fn table(context: &DashboardContext, bindings: &[Value]) -> Markup {
-    html! {
-        div .table { table {
-            thead { tr { th { "Binding" } th { "Maps" } th { "Changed" } th { "Failures" } } }
-            tbody { @for one in bindings { tr {
-                td { a href=(context.href(&format!("{SECTION}/{}", segment(one.text("name"))))) { (one.text("name")) } }
-                td { code { (one.text("from")) } }
-                td .nowrap { (time(context, one.text("changed_at"))) }
-                td { @match one.number("failure_count") { 0 => (badge(StateTone::Good, "none")), count => (badge(StateTone::Bad, &number(count))) } }
-            } } }
-        } }
-    }
+    table_of(&["Binding", "Maps", "Changed", "Failures"], bindings, |one| {
+        html! {
+            td { a href=(context.href(&format!("{SECTION}/{}", segment(one.text("name"))))) { (one.text("name")) } }
+            td { code { (one.text("from")) } }
+            td .nowrap { (time(context, one.text("changed_at"))) }
+            td { @match one.number("failure_count") { 0 => (badge(StateTone::Good, "none")), count => (badge(StateTone::Bad, &number(count))) } }
+        }
+    })
 }
 
 fn conflict_list(context: &DashboardContext, conflicts: &[Value]) -> Markup {
@@ -75,16 +72,13 @@ fn conflict_list(context: &DashboardContext, conflicts: &[Value]) -> Markup {
     };
     html! {
         p { "These fields changed on both sides since they were last the same." }
-        div .table { table {
-            thead { tr { th { "Entity" } th { "Field" } th { "Agreed" } th { "Yours" } th { "The service's" } } }
-            tbody { @for one in conflicts.iter().take(50) { tr {
-                td { (one.text("entity")) div .hint { (one.text("binding")) " · " (one.text("connection")) } }
-                td { code { (one.text("field")) } }
-                td { code { (shown(&one["agreed"])) } }
-                td { code { (shown(&one["ours"])) } (keep(one, "ours", "Keep yours")) }
-                td { code { (shown(&one["theirs"])) } (keep(one, "theirs", "Keep theirs")) }
-            } } }
-        } }
+        (table_of(&["Entity", "Field", "Agreed", "Yours", "The service's"], conflicts.iter().take(50), |one| html! {
+            td { (one.text("entity")) div .hint { (one.text("binding")) " · " (one.text("connection")) } }
+            td { code { (one.text("field")) } }
+            td { code { (shown(&one["agreed"])) } }
+            td { code { (shown(&one["ours"])) } (keep(one, "ours", "Keep yours")) }
+            td { code { (shown(&one["theirs"])) } (keep(one, "theirs", "Keep theirs")) }
+        }))
     }
 }
 
@@ -174,12 +168,9 @@ fn failures(context: &DashboardContext, binding: &Value) -> Markup {
     html! {
         @if !failures.is_empty() {
             (section("Failures", &html! {
-                div .table { table {
-                    thead { tr { th { "Input" } th { "Why" } th { "When" } } }
-                    tbody { @for one in failures.iter().take(20) { tr {
-                        td { code { (one.text("input")) } } td { (sentence(one.text("reason"))) } td .nowrap { (time(context, one.text("failed_at"))) }
-                    } } }
-                } }
+                (table_of(&["Input", "Why", "When"], failures.iter().take(20), |one| html! {
+                    td { code { (one.text("input")) } } td { (sentence(one.text("reason"))) } td .nowrap { (time(context, one.text("failed_at"))) }
+                }))
                 p { (context.form(&RETRY, &[("binding", binding.text("name"))]).button("Map them again")) }
             }))
         }
@@ -195,17 +186,14 @@ fn documents(preview: &Value) -> Markup {
         @if inputs.is_empty() { p .hint { "No records or events to map yet: sync the stream, or simulate an event." } }
         @for document in inputs.iter().take(5) {
             h3 { code { (document.text("input")) } }
-            div .table tabindex="0" { table {
-                thead { tr { th { "Field" } th { "Made of" } th { "Becomes" } } }
-                tbody { @for field in document.items("fields").iter().take(40) { tr {
-                    td { code { (field.text("field")) } }
-                    td {
-                        code { (field.text("expression")) }
-                        @for input in field.items("inputs").iter().take(4) { div .hint { (input.text("path")) " = " (shown(&input["value"])) } }
-                    }
-                    td { @match field.maybe("error") { Some(error) => { (badge(StateTone::Bad, "failed")) " " (error) }, None => code { (shown(&field["output"])) }, } }
-                } } }
-            } }
+            (table_of(&["Field", "Made of", "Becomes"], document.items("fields").iter().take(40), |field| html! {
+                td { code { (field.text("field")) } }
+                td {
+                    code { (field.text("expression")) }
+                    @for input in field.items("inputs").iter().take(4) { div .hint { (input.text("path")) " = " (shown(&input["value"])) } }
+                }
+                td { @match field.maybe("error") { Some(error) => { (badge(StateTone::Bad, "failed")) " " (error) }, None => code { (shown(&field["output"])) }, } }
+            }))
         }
     }
 }

@@ -46,14 +46,18 @@ impl Calendars {
             Err(problem) if problem.view.code == NO_CALENDAR => return Ok(None),
             list => list?,
         };
+        Ok(Some(Self::of(context, list)?))
+    }
+
+    fn of(context: &DashboardContext, list: Value) -> Result<Self, Error> {
         let own = list.items("calendars").iter().find_map(|one| one.maybe("time_zone"));
         let name = Some(context.query("zone")).filter(|name| !name.is_empty());
         let zone = match (name, own) {
-            (Some(name), _) => time::zone(name).map_err(Error::from)?,
+            (Some(name), _) => time::zone(name)?,
             (None, Some(name)) => time::zone(name).unwrap_or(TimeZone::UTC),
             (None, None) => TimeZone::UTC,
         };
-        Ok(Some(Self { list, zone }))
+        Ok(Self { list, zone })
     }
 }
 
@@ -161,7 +165,12 @@ fn identity(event: &Value) -> (&str, &str, &str, &str) {
 }
 
 async fn week(context: &DashboardContext) -> Result<DashboardPage, Problem> {
-    let Some(calendars) = Calendars::read(context).await? else { return Ok(no_calendars(context)) };
+    // One account whose calendars cannot be listed hides nothing of the others.
+    let (calendars, unlisted) = match Calendars::read(context).await {
+        Ok(Some(calendars)) => (calendars, None),
+        Ok(None) => return Ok(no_calendars(context)),
+        Err(problem) => (Calendars::of(context, Value::Null)?, Some(problem)),
+    };
     let zone = calendars.zone.clone();
     let today = context.now.to_zoned(zone.clone()).date();
     let monday = monday_of(context.query("week").parse().unwrap_or(today));
@@ -190,6 +199,12 @@ async fn week(context: &DashboardContext) -> Result<DashboardPage, Problem> {
     let body = html! {
         (heading("Calendar", &format!("The calendars of all accounts as one, in {name}"), &create))
         (toolbar(context, &calendars, monday, &name))
+        @if let Some(problem) = unlisted {
+            div .callout .bad {
+                p { "The calendars of an account cannot be listed. " (sentence(&problem.view.detail)) }
+                @if let Some(hint) = &problem.view.hint { (fix(context, hint)) }
+            }
+        }
         @for one in events.items("unread") { (unread(context, one)) }
         @if !overlapping.is_empty() {
             p { (badge(StateTone::Warn, &counted(conflicts.items("conflicts").len()))) " " span .dim { "Appointments that overlap are marked." } }

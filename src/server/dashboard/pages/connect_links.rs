@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::super::DashboardPage;
 use super::super::action::FormAction;
-use super::super::components::{code, empty, heading, mark, section, state, time};
+use super::super::components::{code, empty, heading, mark, page_of, section, state, table_of, time};
 use super::super::context::DashboardContext;
 use super::super::form::{Field, checkbox};
 use super::super::values::Fields;
@@ -19,6 +19,9 @@ const SECTION: &str = "/dashboard/connect-links";
 static CREATE: FormAction = FormAction::post("/v1/connect-links");
 static REVOKE: FormAction = FormAction::delete("/v1/connect-links/{connect_link}");
 
+/// Connect links of a page.
+const PAGE_SIZE: usize = 25;
+
 /// For how long a link can be valid.
 const LIFETIMES: [(&str, &str); 4] =
     [("86400", "1 day"), ("3600", "1 hour"), ("259200", "3 days"), ("604800", "7 days")];
@@ -29,41 +32,38 @@ async fn list(context: &DashboardContext) -> Result<DashboardPage, Problem> {
         context.get("/v1/connectors", &[], &[("limit", "1000")])
     );
     let (links, connectors) = (links?, connectors?);
-    let rows = links.items("connect_links");
+    let (rows, pages) = page_of(context, links.items("connect_links"), PAGE_SIZE);
     let body = html! {
         (heading("Connect links", "Someone else connects their account with one, without signing in here.", &html! {}))
         @if rows.is_empty() {
             (empty("No connect links", &html! {
                 p { "Send a link to the person who owns the account. It shows what is asked for, works once, and expires." }
             }))
-        } @else { (table(context, rows)) }
+        } @else { (table(context, rows)) (pages) }
         @if context.may(&CREATE) { (section("Create a link", &creation(context, connectors.items("data")))) }
     };
     Ok(DashboardPage { title: "Connect links".to_owned(), section: SECTION, body })
 }
 
 fn table(context: &DashboardContext, links: &[Value]) -> Markup {
-    html! {
-        div .table { table {
-            thead { tr { th { "Service" } th { "Status" } th { "Created" } th { "Expires" } th { span .visually-hidden { "Actions" } } } }
-            tbody { @for one in links { tr {
-                td {
-                    (one.text("connector")) @if let Some(account) = one.maybe("account") { "@" (account) }
-                    @if one.text("mode") == "sandbox" { " " (mark("sandbox")) }
-                    @if let Some(user) = one.maybe("user") { " " (mark(&format!("user {user}"))) }
-                    div .hint { (one.text("connect_link")) }
+    table_of(&["Service", "Status", "Created", "Expires", "~Actions"], links, |one| {
+        html! {
+            td {
+                (one.text("connector")) @if let Some(account) = one.maybe("account") { "@" (account) }
+                @if one.text("mode") == "sandbox" { " " (mark("sandbox")) }
+                @if let Some(user) = one.maybe("user") { " " (mark(&format!("user {user}"))) }
+                div .hint { (one.text("connect_link")) }
+            }
+            td { (state(one.text("status"))) }
+            td .nowrap { (time(context, one.text("created_at"))) }
+            td .nowrap { (time(context, one.text("expires_at"))) }
+            td {
+                @if one.text("status") == "active" {
+                    (context.form(&REVOKE, &[("connect_link", one.text("connect_link"))]).link().button_about("Revoke", one.text("connect_link")))
                 }
-                td { (state(one.text("status"))) }
-                td .nowrap { (time(context, one.text("created_at"))) }
-                td .nowrap { (time(context, one.text("expires_at"))) }
-                td {
-                    @if one.text("status") == "active" {
-                        (context.form(&REVOKE, &[("connect_link", one.text("connect_link"))]).link().button_about("Revoke", one.text("connect_link")))
-                    }
-                }
-            } } }
-        } }
-    }
+            }
+        }
+    })
 }
 
 fn creation(context: &DashboardContext, connectors: &[Value]) -> Markup {

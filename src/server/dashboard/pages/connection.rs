@@ -6,13 +6,14 @@ use serde_json::Value;
 use super::super::DashboardPage;
 use super::super::action::FormAction;
 use super::super::components::{
-    Bar, StateTone, badge, bars, code, empty, heading, number, property, section, state, time,
+    Bar, StateTone, badge, bars, code, heading, number, property, section, state, table_of, time,
 };
 use super::super::context::{DashboardContext, segment};
-use super::super::form::{Field, checkbox, hidden};
+use super::super::form::{Field, hidden};
 use super::super::problem_page::sentence;
 use super::super::values::Fields;
 use super::connections::{SECTION, START, TEST, account, marks, path, trouble};
+use super::disconnections::DISCONNECT;
 use super::{PageHandler, page};
 use crate::server::problem::Problem;
 
@@ -20,12 +21,10 @@ pub(super) const PAGES: &[(&str, PageHandler)] = &[
     page!("/dashboard/connections/{connection}", overview),
     page!("/dashboard/connections/{connection}/settings", settings),
     page!("/dashboard/connections/{connection}/reconnect", reconnect),
-    page!("/dashboard/connections/{connection}/disconnect", disconnect),
 ];
 
 static REFRESH: FormAction = FormAction::post("/v1/connections/{connection}/refresh");
 static RENAME: FormAction = FormAction::patch("/v1/connections/{connection}");
-static DISCONNECT: FormAction = FormAction::delete("/v1/connections/{connection}");
 
 /// Checks that the chart shows.
 const SHOWN_CHECKS: usize = 60;
@@ -181,14 +180,11 @@ fn errors(context: &DashboardContext, metrics: &Value) -> Markup {
     html! {
         @if !errors.is_empty() {
             (section("Latest errors", &html! {
-                div .table tabindex="0" { table {
-                    thead { tr { th { "When" } th { "Of" } th { "Error" } } }
-                    tbody { @for error in errors.iter().take(10) { tr {
-                        td .nowrap { (time(context, error.text("at"))) }
-                        td .nowrap { (error.text("source")) }
-                        td { (sentence(error.text("message"))) }
-                    } } }
-                } }
+                (table_of(&["When", "Of", "Error"], errors.iter().take(10), |error| html! {
+                    td .nowrap { (time(context, error.text("at"))) }
+                    td .nowrap { (error.text("source")) }
+                    td { (sentence(error.text("message"))) }
+                }))
             }))
         }
     }
@@ -247,37 +243,6 @@ async fn reconnect(context: &DashboardContext) -> Result<DashboardPage, Problem>
         }))
     };
     Ok(DashboardPage { title: format!("Reconnect {name}"), section: SECTION, body })
-}
-
-async fn disconnect(context: &DashboardContext) -> Result<DashboardPage, Problem> {
-    let values = [("connection", context.param("connection"))];
-    let (view, metrics) =
-        tokio::join!(connection(context), context.get("/v1/connections/{connection}/metrics", &values, &[]),);
-    let (view, metrics) = (view?, metrics?);
-    let name = view.text("connection");
-    let (records, events) = (metrics.number("records"), metrics["queue"].number("depth"));
-    let subscriptions = view.items("subscriptions").len();
-    let fields = checkbox("query.local", "Only forget it here; the grant stays valid at the service", false);
-    let body = html! {
-        p .crumbs { a href=(context.href(&path(name))) { (name) } }
-        (heading(&format!("Disconnect {name}?"), "", &html! {}))
-        div .callout .bad {
-            p { "This cannot be undone. It ends the grant at the service, so that no program can use it, and deletes:" }
-            ul {
-                li { (number(records)) " synced records, with their cursors and schedules" }
-                li { "received events, of which " (number(events)) " wait to be handled" }
-                li { "links and bindings' results of its objects" }
-                @if subscriptions > 0 { li { (subscriptions) " webhook subscriptions, which stay registered at the service" } }
-            }
-            p { "Only audit entries stay." }
-        }
-        @if context.may(&DISCONNECT) {
-            (context.form(&DISCONNECT, &[("connection", name)]).fields(fields).danger().or_cancel(path(name)).button(&format!("Disconnect {name}")))
-        } @else {
-            (empty("Not allowed", &html! { p { "Your role does not allow disconnecting." } }))
-        }
-    };
-    Ok(DashboardPage { title: format!("Disconnect {name}"), section: SECTION, body })
 }
 
 /// The path of a stream's records.

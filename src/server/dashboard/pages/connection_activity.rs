@@ -4,7 +4,7 @@ use maud::{Markup, html};
 use serde_json::Value;
 
 use super::super::DashboardPage;
-use super::super::components::{StateTone, badge, empty, next_page, section, state, time};
+use super::super::components::{StateTone, badge, empty, next_page, section, state, table_of, time};
 use super::super::context::{DashboardContext, segment};
 use super::super::values::Fields;
 use super::connection::{connection, head};
@@ -17,7 +17,7 @@ use crate::server::problem::Problem;
 pub(super) const PAGES: &[(&str, PageHandler)] = &[page!("/dashboard/connections/{connection}/activity", activity)];
 
 /// Reads of the credential that the page lists.
-const SHOWN_READS: usize = 20;
+const SHOWN_READS: &str = "20";
 
 /// Returns the operations that hand out a credential, also those that only the owner at the machine runs.
 fn revealing() -> impl Iterator<Item = &'static str> {
@@ -25,15 +25,10 @@ fn revealing() -> impl Iterator<Item = &'static str> {
 }
 
 /// Returns the latest entries of the audit log that say who read the credential, the newest first.
-async fn credential_reads(context: &DashboardContext, name: &str) -> Result<Vec<Value>, Problem> {
-    let mut entries = Vec::new();
-    for operation in revealing() {
-        let query = [("connection", name), ("operation", operation), ("limit", "20")];
-        entries.extend_from_slice(context.get("/v1/audit", &[], &query).await?.items("data"));
-    }
-    entries.sort_by_key(|entry| std::cmp::Reverse(entry.number("sequence")));
-    entries.truncate(SHOWN_READS);
-    Ok(entries)
+async fn credential_reads(context: &DashboardContext, name: &str) -> Result<Value, Problem> {
+    let mut query = vec![("connection", name), ("limit", SHOWN_READS)];
+    query.extend(revealing().map(|operation| ("operation", operation)));
+    context.get("/v1/audit", &[], &query).await
 }
 
 async fn activity(context: &DashboardContext) -> Result<DashboardPage, Problem> {
@@ -52,7 +47,7 @@ async fn activity(context: &DashboardContext) -> Result<DashboardPage, Problem> 
     let entries = logs.items("data");
     let body = html! {
         (head(context, &view, "/activity"))
-        (section("Who read its token", &readers(context, name, &reads)))
+        (section("Who read its token", &readers(context, name, reads.items("data"))))
         @if entries.is_empty() {
             (empty("Nothing happened yet", &html! { p { "Calls, syncs, checks and events of the connection are listed here." } }))
         } @else {
@@ -64,28 +59,23 @@ async fn activity(context: &DashboardContext) -> Result<DashboardPage, Problem> 
 }
 
 fn readers(context: &DashboardContext, connection: &str, entries: &[Value]) -> Markup {
-    let log = |operation: &str| format!("/dashboard/audit?connection={}&operation={operation}", segment(connection));
+    let operations = segment(&revealing().collect::<Vec<_>>().join(", "));
+    let log = format!("/dashboard/audit?connection={}&operation={operations}", segment(connection));
     html! {
         @if entries.is_empty() {
             p .hint { "Nobody, over the API. The owner's own reads are recorded with audit.local = true." }
         } @else {
-            div .table tabindex="0" { table {
-                thead { tr { th { "When" } th { "Who" } th { "By" } th { "From" } th { "Outcome" } } }
-                tbody { @for entry in entries { tr {
-                    td .nowrap { (time(context, entry.text("at"))) }
-                    td { (who(entry)) }
-                    td { code { (entry.text("operation")) } }
-                    td { (entry.text("source")) }
-                    td {
-                        (state(entry.text("outcome")))
-                        @if let Some(code) = entry.maybe("error_code") { div .hint { (code) } }
-                    }
-                } } }
-            } }
-            p .hint {
-                "All of them: "
-                @for operation in revealing() { a href=(context.href(&log(operation))) { (operation) } " " }
-            }
+            (table_of(&["When", "Who", "By", "From", "Outcome"], entries, |entry| html! {
+                td .nowrap { (time(context, entry.text("at"))) }
+                td { (who(entry)) }
+                td { code { (entry.text("operation")) } }
+                td { (entry.text("source")) }
+                td {
+                    (state(entry.text("outcome")))
+                    @if let Some(code) = entry.maybe("error_code") { div .hint { (code) } }
+                }
+            }))
+            p { a href=(context.href(&log)) { "All of them in the audit log" } }
         }
     }
 }

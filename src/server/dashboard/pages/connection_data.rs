@@ -1,5 +1,8 @@
 //! What is synced through a connection: streams with their cursors, jobs, schedules, and the records.
 
+use std::io;
+
+use hyper::body::Bytes;
 use maud::{Markup, html};
 use serde_json::Value;
 
@@ -9,10 +12,13 @@ use super::super::components::{code, empty, heading, number, section, state, tim
 use super::super::context::DashboardContext;
 use super::super::form::{Field, hidden};
 use super::super::problem_page::sentence;
+use super::super::spreadsheet::without_formulas;
 use super::super::values::Fields;
 use super::connection::{connection, head, records_path};
 use super::connections::{SECTION, path};
 use super::{PageHandler, Shown, page};
+use crate::error::Error;
+use crate::export::ExportError;
 use crate::http::serve::{FullResponse, Response, header};
 use crate::server::problem::Problem;
 
@@ -46,19 +52,18 @@ async fn data(context: &DashboardContext) -> Result<DashboardPage, Problem> {
         connection(context),
         context.get("/v1/connections/{connection}/streams", &values, &[]),
         context.get("/v1/jobs", &[], &[("connection", name), ("limit", "20")]),
-        context.get("/v1/schedules", &[], &[("limit", "1000")]),
+        context.get("/v1/schedules", &[], &[("connection", name), ("limit", "100")]),
     );
     let (view, stored, jobs, schedules) = (view?, stored?, jobs?, schedules?);
     let connector = [("connector", view.text("connector"))];
     let declared = context.get("/v1/connectors/{connector}", &connector, &[]).await?;
-    let own: Vec<&Value> = schedules.items("data").iter().filter(|one| one.text("connection") == name).collect();
     let body = html! {
         (head(context, &view, "/data"))
         @if declared.items("streams").is_empty() {
             (empty("Nothing to sync", &html! { p { (view.text("name")) " has no streams. Its API can be called all the same." } }))
         } @else {
             (streams(context, name, declared.items("streams"), stored.items("streams")))
-            (schedule(context, name, &own))
+            (schedule(context, name, schedules.items("data")))
         }
         (section("Latest syncs", &job_table(context, jobs.items("data"))))
     };
@@ -93,7 +98,7 @@ fn streams(context: &DashboardContext, name: &str, declared: &[Value], stored: &
     )
 }
 
-fn schedule(context: &DashboardContext, name: &str, own: &[&Value]) -> Markup {
+fn schedule(context: &DashboardContext, name: &str, own: &[Value]) -> Markup {
     let values = [("connection", name)];
     let fields = html! {
         (Field::new("rule", "When").hint("every 15m, every 2h, or a cron expression such as 0 6 * * *").required().text())
@@ -194,6 +199,10 @@ async fn records(context: &DashboardContext) -> Result<DashboardPage, Problem> {
             (empty("No records", &html! { p { "Sync the stream to copy its records here." } }))
         } @else {
             (record_table(records))
+            p .hint {
+                "In the CSV, an apostrophe is before what a spreadsheet would run as a formula. The file of the API, and of "
+                code { "integ records --format csv" } ", has none."
+            }
             @if let Some(last) = records.last().filter(|_| records.len().to_string() == PAGE_SIZE) {
                 nav .pager aria-label="Pages" {
                     a .button rel="next" href=(context.with_query(&[("since_version", &last["_version"].to_string())])) { "Next page" }
@@ -258,20 +267,25 @@ fn record_table(records: &[Value]) -> Markup {
     }
 }
 
+/// People open it in a spreadsheet; programs get the file of the API, which has every value as it is.
 async fn csv(context: &DashboardContext) -> Result<Shown, Problem> {
-    file(context, "csv", "text/csv; charset=utf-8").await
+    let bytes = without_formulas(&file(context, "csv").await?);
+    let bytes = bytes.map_err(|error| Error::from(ExportError::from(io::Error::other(error))))?;
+    Ok(attachment(context, bytes, "csv", "text/csv; charset=utf-8"))
 }
 
 async fn parquet(context: &DashboardContext) -> Result<Shown, Problem> {
-    file(context, "parquet", "application/vnd.apache.parquet").await
+    Ok(attachment(context, file(context, "parquet").await?, "parquet", "application/vnd.apache.parquet"))
 }
 
-/// Returns all records of the stream as a file.
-async fn file(context: &DashboardContext, format: &str, content_type: &'static str) -> Result<Shown, Problem> {
+/// Reads all records of the stream as a file.
+async fn file(context: &DashboardContext, format: &str) -> Result<Bytes, Problem> {
+    let values = [("connection", context.param("connection")), ("stream", context.param("stream"))];
+    context.bytes("/v1/connections/{connection}/streams/{stream}/file", &values, &[("format", format)]).await
+}
+
+fn attachment(context: &DashboardContext, bytes: Bytes, format: &str, content_type: &'static str) -> Shown {
     let stream = context.param("stream");
-    let values = [("connection", context.param("connection")), ("stream", stream)];
-    let bytes =
-        context.bytes("/v1/connections/{connection}/streams/{stream}/file", &values, &[("format", format)]).await?;
     let mut response: FullResponse = Response::new(bytes.into());
     let name: String = stream.chars().filter(|c| c.is_ascii_alphanumeric() || "-_.".contains(*c)).collect();
     let headers = response.headers_mut();
@@ -280,5 +294,5 @@ async fn file(context: &DashboardContext, format: &str, content_type: &'static s
         headers.insert(header::CONTENT_DISPOSITION, value);
     }
     crate::server::reply::protect(headers);
-    Ok(Shown::Other(response))
+    Shown::Other(response)
 }

@@ -5,12 +5,13 @@ use serde_json::Value;
 
 use super::super::DashboardPage;
 use super::super::action::FormAction;
-use super::super::components::{StateTone, badge, empty, heading, mark, number, search_form, state, time};
+use super::super::components::{StateTone, badge, empty, heading, mark, next_page, number, search_form, state, time};
 use super::super::context::{DashboardContext, segment};
 use super::super::fix::fix;
 use super::super::form::{EACH, EACH_FIELD};
 use super::super::problem_page::sentence;
 use super::super::values::Fields;
+use super::disconnections::{DISCONNECT, PREVIEW};
 use super::{PageHandler, page};
 use crate::health::ConnectionStatus;
 use crate::server::problem::Problem;
@@ -28,29 +29,20 @@ static REFRESH: FormAction = FormAction::post("/v1/connections/{connection}/refr
 const CHOSEN: &str = "chosen";
 
 /// Connections of a page.
-const PAGE_SIZE: usize = 50;
+const PAGE_SIZE: &str = "25";
 
 async fn list(context: &DashboardContext) -> Result<DashboardPage, Problem> {
-    let mut connections = Vec::new();
-    let mut cursor = String::new();
-    loop {
-        let query = [("limit", "1000"), ("cursor", cursor.as_str())];
-        let mut page = context.get("/v1/connections", &[], &query).await?;
-        if let Value::Array(items) = page["data"].take() {
-            connections.extend(items);
-        }
-        match page.maybe("next_cursor") {
-            Some(next) => cursor = next.to_owned(),
-            None => break,
-        }
-    }
+    let mut query = ["status", "q", "cursor"].map(|name| (name, context.query(name))).to_vec();
+    query.push(("limit", PAGE_SIZE));
+    let (counts, page) = tokio::join!(context.get("/v1/status", &[], &[]), context.get("/v1/connections", &[], &query));
+    let (counts, page) = (counts?, page?);
     let connect = html! {
         @if context.may(&START) { a .button .primary href=(context.href("/dashboard/connect")) { "Connect a service" } }
     };
-    let body = if connections.is_empty() {
-        html! { (heading("Connections", "", &connect)) (nothing(context)) }
-    } else {
-        html! { (heading("Connections", "", &connect)) (filters(context, &connections)) (found(context, &connections)) }
+    let body = html! {
+        (heading("Connections", "", &connect))
+        @if counts.number("total") == 0 { (nothing(context)) }
+        @else { (filters(context, &counts)) (found(context, &page)) }
     };
     Ok(DashboardPage { title: "Connections".to_owned(), section: SECTION, body })
 }
@@ -71,25 +63,22 @@ fn nothing(context: &DashboardContext) -> Markup {
     )
 }
 
-fn filters(context: &DashboardContext, connections: &[Value]) -> Markup {
-    let count = |status: &str| connections.iter().filter(|one| one.text("status") == status).count();
+fn filters(context: &DashboardContext, counts: &Value) -> Markup {
     let chosen = context.query("status");
-    let tab = |status: &str, label: &str, count: usize| {
+    let tab = |status: &str, label: &str, count: i64| {
         html! {
-            a href=(context.with_query(&[("status", status), ("page", "")])) aria-current=[(status == chosen).then_some("true")] {
-                (label) " " span .count { (number(count as i64)) }
+            a href=(context.with_query(&[("status", status), ("cursor", "")])) aria-current=[(status == chosen).then_some("true")] {
+                (label) " " span .count { (number(count)) }
             }
         }
     };
     html! {
         div .toolbar {
             nav .tabs aria-label="Status" {
-                (tab("", "All", connections.len()))
-                @for status in ConnectionStatus::ALL {
-                    @let of_status = count(status.as_str());
-                    @if of_status > 0 || status.as_str() == chosen {
-                        (tab(status.as_str(), &capital(&status.as_str().replace('_', " ")), of_status))
-                    }
+                (tab("", "All", counts.number("total")))
+                @for status in ConnectionStatus::ALL.map(ConnectionStatus::as_str) {
+                    @let count = counts.number(status);
+                    @if count > 0 || status == chosen { (tab(status, &capital(&status.replace('_', " ")), count)) }
                 }
             }
             (search_form(context, SECTION, "Search connections", ("status", chosen)))
@@ -106,49 +95,26 @@ pub(super) fn capital(text: &str) -> String {
     chars.next().map(|first| first.to_uppercase().collect::<String>() + chars.as_str()).unwrap_or_default()
 }
 
-fn found(context: &DashboardContext, connections: &[Value]) -> Markup {
-    let (wanted, status) = (context.query("q").trim().to_lowercase(), context.query("status"));
-    let fits = |one: &&Value| {
-        let texts = [one.text("connection"), one.text("name"), one["account"].text("name"), one.text("user")];
-        (status.is_empty() || one.text("status") == status)
-            && (wanted.is_empty() || texts.iter().any(|text| text.to_lowercase().contains(&wanted)))
-    };
-    let found: Vec<&Value> = connections.iter().filter(fits).collect();
-    if found.is_empty() {
+fn found(context: &DashboardContext, page: &Value) -> Markup {
+    let shown = page.items("data");
+    if shown.is_empty() {
         return empty("No connection fits", &html! { p { a href=(context.href(SECTION)) { "Show all connections" } } });
     }
-    let page: usize = context.query("page").parse().unwrap_or(1).max(1);
-    let shown: Vec<&&Value> = found.iter().skip((page - 1) * PAGE_SIZE).take(PAGE_SIZE).collect();
     html! {
         @if shown.len() > 1 && context.may(&TEST) { (together(context)) }
         ul .rows {
             @for one in shown { li { (row(context, one)) } }
         }
-        @if found.len() > PAGE_SIZE { (pages(context, page, found.len().div_ceil(PAGE_SIZE))) }
+        (next_page(context, page.maybe("next_cursor")))
     }
 }
 
 /// What can be done with the chosen connections at once.
 fn together(context: &DashboardContext) -> Markup {
-    let form = context.form(&TEST, &[("connection", EACH)]).named(CHOSEN).or(
-        &REFRESH,
-        &[("connection", EACH)],
-        "Refresh tokens",
-    );
+    let each = [("connection", EACH)];
+    let form = context.form(&TEST, &each).named(CHOSEN).or(&REFRESH, &each, "Refresh tokens");
+    let form = if context.may(&DISCONNECT) { form.or_together(&PREVIEW, "connection", "Disconnect…") } else { form };
     html! { div .together { span .dim { "Chosen connections:" } (form.fields(html! {}).button("Test")) } }
-}
-
-fn pages(context: &DashboardContext, page: usize, last: usize) -> Markup {
-    let link = |to: usize, rel: &str, label: &str| {
-        html! { a .button rel=(rel) href=(context.with_query(&[("page", &to.to_string())])) { (label) } }
-    };
-    html! {
-        nav .pager aria-label="Pages" {
-            @if page > 1 { (link(page - 1, "prev", "Previous page")) }
-            span .dim { "Page " (page) " of " (last) }
-            @if page < last { (link(page + 1, "next", "Next page")) }
-        }
-    }
 }
 
 fn row(context: &DashboardContext, one: &Value) -> Markup {

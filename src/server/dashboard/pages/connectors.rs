@@ -4,7 +4,7 @@ use maud::{Markup, html};
 use serde_json::Value;
 
 use super::super::DashboardPage;
-use super::super::components::{StateTone, badge, code, empty, heading, mark, property, section, web_link};
+use super::super::components::{StateTone, badge, code, empty, heading, mark, property, section, table_of, web_link};
 use super::super::context::{DashboardContext, segment};
 use super::super::icons::Icon;
 use super::super::values::Fields;
@@ -49,24 +49,21 @@ async fn list(context: &DashboardContext) -> Result<DashboardPage, Problem> {
 }
 
 fn table(context: &DashboardContext, connectors: &[Value]) -> Markup {
-    html! {
-        div .table { table {
-            thead { tr { th { "Connector" } th { "Category" } th { "What it is" } } }
-            tbody { @for one in connectors { tr {
-                td .nowrap {
-                    a href=(context.href(&installed_connectors::page_of(one.text("id")))) { (one.text("name")) }
-                    @if let Some(source) = one.maybe("source").filter(|source| *source != "built-in") { " " (mark(source)) }
+    table_of(&["Connector", "Category", "What it is"], connectors, |one| {
+        html! {
+            td .nowrap {
+                a href=(context.href(&installed_connectors::page_of(one.text("id")))) { (one.text("name")) }
+                @if let Some(source) = one.maybe("source").filter(|source| *source != "built-in") { " " (mark(source)) }
+            }
+            td .nowrap { (capital(&one.text("category").replace('_', " "))) }
+            td {
+                (one.text("description"))
+                @for found in one.items("matches").iter().take(4) {
+                    div .hint { (found.text("in")) " " code { (found.text("name")) } " " (found.text("description")) }
                 }
-                td .nowrap { (capital(&one.text("category").replace('_', " "))) }
-                td {
-                    (one.text("description"))
-                    @for found in one.items("matches").iter().take(4) {
-                        div .hint { (found.text("in")) " " code { (found.text("name")) } " " (found.text("description")) }
-                    }
-                }
-            } } }
-        } }
-    }
+            }
+        }
+    })
 }
 
 async fn show(context: &DashboardContext) -> Result<DashboardPage, Problem> {

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::super::DashboardPage;
 use super::super::action::FormAction;
-use super::super::components::{StateTone, badge, empty, heading, section, state, time};
+use super::super::components::{StateTone, badge, empty, heading, section, state, table_of, time};
 use super::super::context::DashboardContext;
 use super::super::form::Field;
 use super::super::values::Fields;
@@ -59,37 +59,29 @@ fn compliance(status: &Value) -> Markup {
             }
             @if missing.is_empty() { p { (badge(StateTone::Good, "Nothing is missing")) } }
             @else {
-                div .table tabindex="0" { table {
-                    thead { tr { th { "User" } th { "Resource" } th { "Purpose" } th { "State" } } }
-                    tbody { @for row in missing.iter().take(50) { tr {
-                        td { (row.text("user")) } td { (row.text("resource")) } td { (row.text("purpose")) } td { (state(row.text("state"))) }
-                    } } }
-                } }
+                (table_of(&["User", "Resource", "Purpose", "State"], missing.iter().take(50), |row| html! {
+                    td { (row.text("user")) } td { (row.text("resource")) } td { (row.text("purpose")) } td { (state(row.text("state"))) }
+                }))
             }
         },
     )
 }
 
 fn table(context: &DashboardContext, consents: &[Value]) -> Markup {
-    html! {
-        div .table { table {
-            thead { tr {
-                th { "User" } th { "Purpose" } th { "Resource" } th { "State" } th { "Granted" } th { span .visually-hidden { "Actions" } }
-            } }
-            tbody { @for one in consents { tr {
-                td { a href=(context.with_query(&[("user", one.text("user"))])) { (one.text("user")) } }
-                td { (one.text("purpose")) @if let Some(about) = one.maybe("description") { div .hint { (about) } } }
-                td { (one.text("resource_type")) " " (one.text("resource_id")) }
-                td { (state(one.text("state"))) }
-                td .nowrap { (time(context, one.text("granted_at"))) }
-                td {
-                    @if one["revoked_at"].is_null() {
-                        (context.form(&REVOKE, &[("consent", one.text("id"))]).danger().button_about("Revoke", one.text("id")))
-                    }
+    table_of(&["User", "Purpose", "Resource", "State", "Granted", "~Actions"], consents, |one| {
+        html! {
+            td { a href=(context.with_query(&[("user", one.text("user"))])) { (one.text("user")) } }
+            td { (one.text("purpose")) @if let Some(about) = one.maybe("description") { div .hint { (about) } } }
+            td { @match one.maybe("resource_id") { Some(id) => { (one.text("resource_type")) " " (id) }, None => span .dim { "everything" } } }
+            td { (state(one.text("state"))) }
+            td .nowrap { (time(context, one.text("granted_at"))) }
+            td {
+                @if one["revoked_at"].is_null() {
+                    (context.form(&REVOKE, &[("consent", one.text("id"))]).danger().button_about("Revoke", one.text("id")))
                 }
-            } } }
-        } }
-    }
+            }
+        }
+    })
 }
 
 fn granting(context: &DashboardContext) -> Markup {

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::super::DashboardPage;
 use super::super::action::FormAction;
-use super::super::components::{code, empty, heading, next_page, number, property, section, state, time};
+use super::super::components::{code, empty, heading, next_page, number, property, section, state, table_of, time};
 use super::super::context::{DashboardContext, segment};
 use super::super::form::{Field, hidden};
 use super::super::problem_page::sentence;
@@ -32,8 +32,8 @@ static SEND: FormAction = FormAction::post("/v1/messages");
 static RETRY: FormAction = FormAction::post("/v1/deliveries/{delivery}/retry");
 
 async fn list(context: &DashboardContext) -> Result<DashboardPage, Problem> {
-    let (endpoints, latest) =
-        tokio::join!(context.get("/v1/endpoints", &[], &[("limit", "100")]), of_last_day(context, ""));
+    let query = [("limit", "50"), ("cursor", context.query("cursor"))];
+    let (endpoints, latest) = tokio::join!(context.get("/v1/endpoints", &[], &query), of_last_day(context, ""));
     let (endpoints, latest) = (endpoints?, latest?);
     let rows = endpoints.items("data");
     let fields = html! {
@@ -50,6 +50,7 @@ async fn list(context: &DashboardContext) -> Result<DashboardPage, Problem> {
         } @else {
             (section("Deliveries", &chart(context, &latest)))
             (table(context, rows))
+            (next_page(context, endpoints.maybe("next_cursor")))
         }
         @if context.may(&ADD) { (section("Add an endpoint", &context.form(&ADD, &[]).fields(fields).primary().button("Add"))) }
     };
@@ -61,20 +62,17 @@ fn path(id: &str) -> String {
 }
 
 fn table(context: &DashboardContext, endpoints: &[Value]) -> Markup {
-    html! {
-        div .table { table {
-            thead { tr { th { "Endpoint" } th { "Status" } th { "Events" } th { "Created" } } }
-            tbody { @for one in endpoints { tr {
-                td {
-                    a href=(context.href(&path(one.text("endpoint")))) { (one.text("url")) }
-                    @if let Some(about) = one.maybe("description") { div .hint { (about) } }
-                }
-                td { (state(one.text("status"))) }
-                td { ul .scopes { @for event in one.texts("events") { li { code { (event) } } } } }
-                td .nowrap { (time(context, one.text("created_at"))) }
-            } } }
-        } }
-    }
+    table_of(&["Endpoint", "Status", "Events", "Created"], endpoints, |one| {
+        html! {
+            td {
+                a href=(context.href(&path(one.text("endpoint")))) { (one.text("url")) }
+                @if let Some(about) = one.maybe("description") { div .hint { (about) } }
+            }
+            td { (state(one.text("status"))) }
+            td { ul .scopes { @for event in one.texts("events") { li { code { (event) } } } } }
+            td .nowrap { (time(context, one.text("created_at"))) }
+        }
+    })
 }
 
 async fn show(context: &DashboardContext) -> Result<DashboardPage, Problem> {

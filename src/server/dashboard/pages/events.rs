@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::super::DashboardPage;
 use super::super::action::FormAction;
 use super::super::components::{
-    StateTone, badge, code, empty, heading, next_page, number, property, section, state, time,
+    StateTone, badge, code, empty, heading, next_page, number, property, section, state, table_of, time,
 };
 use super::super::context::DashboardContext;
 use super::super::form::{Field, hidden};
@@ -207,18 +207,15 @@ fn attempts(context: &DashboardContext, handled: &[Value]) -> Markup {
     html! {
         @if handled.is_empty() { p .hint { "Nothing has handled it. " code { "integ serve --exec" } " or " code { "--forward" } " hands events to a program." } }
         @else {
-            div .table tabindex="0" { table {
-                thead { tr { th { "Attempt" } th { "Handler" } th { "Result" } th .right { "Took" } } }
-                tbody { @for run in handled { tr {
-                    td .nowrap { (run.number("attempt")) " " span .dim { (time(context, run.text("started_at"))) } }
-                    td { (run.text("handler")) @if let Some(status) = run["status"].as_i64() { " " span .dim { (status) } } }
-                    td {
-                        @match run.maybe("error") { Some(error) => { (state("failed")) " " (error) }, None => (state("done")), }
-                        @if let Some(output) = run.maybe("output") { pre { (output) } }
-                    }
-                    td .right .nowrap { (run.number("duration_ms")) " ms" }
-                } } }
-            } }
+            (table_of(&["Attempt", "Handler", "Result", ">Took"], handled, |run| html! {
+                td .nowrap { (run.number("attempt")) " " span .dim { (time(context, run.text("started_at"))) } }
+                td { (run.text("handler")) @if let Some(status) = run["status"].as_i64() { " " span .dim { (status) } } }
+                td {
+                    @match run.maybe("error") { Some(error) => { (state("failed")) " " (error) }, None => (state("done")), }
+                    @if let Some(output) = run.maybe("output") { pre { (output) } }
+                }
+                td .right .nowrap { (run.number("duration_ms")) " ms" }
+            }))
         }
     }
 }
@@ -227,12 +224,9 @@ fn headers(event: &Value) -> Markup {
     html! {
         @if let Some(query) = event.maybe("query") { p { "Query: " code { (query) } } }
         p .hint { (number(event.number("size"))) " bytes. Secrets are left out." }
-        div .table tabindex="0" { table {
-            thead { tr { th { "Header" } th { "Value" } } }
-            tbody { @for header in event.items("headers") { tr {
-                td .nowrap { code { (header[0].as_str().unwrap_or_default()) } }
-                td { code { (header[1].as_str().unwrap_or_default()) } }
-            } } }
-        } }
+        (table_of(&["Header", "Value"], event.items("headers"), |header| html! {
+            td .nowrap { code { (header[0].as_str().unwrap_or_default()) } }
+            td { code { (header[1].as_str().unwrap_or_default()) } }
+        }))
     }
 }

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::super::DashboardPage;
 use super::super::action::FormAction;
-use super::super::components::{code, heading, property, section, time};
+use super::super::components::{code, heading, property, section, table_of, time};
 use super::super::context::{DashboardContext, segment};
 use super::super::form::{Field, hidden};
 use super::super::problem_page::sentence;
@@ -34,22 +34,17 @@ pub(super) fn installed_table(context: &DashboardContext, installed: &[Value]) -
     html! {
         @if !installed.is_empty() {
             (section("Installed in this workspace", &html! {
-                div .table tabindex="0" { table {
-                    thead { tr {
-                        th { "Connector" } th { "From" } th { "By" } th { "When" } th .right { "Connections" }
-                    } }
-                    tbody { @for one in installed { tr {
-                        @let id = one.text("connector");
-                        td .nowrap { a href=(context.href(&page_of(id))) { (id) } }
-                        td {
-                            (one.text("source"))
-                            @if let Some(error) = one.maybe("last_error") { div .hint { (sentence(error)) } }
-                        }
-                        td { (one.text("installed_by")) }
-                        td .nowrap { (time(context, one.text("installed_at"))) }
-                        td .right { (one.items("connections").len()) }
-                    } } }
-                } }
+                (table_of(&["Connector", "From", "By", "When", ">Connections"], installed, |one| html! {
+                    @let id = one.text("connector");
+                    td .nowrap { a href=(context.href(&page_of(id))) { (id) } }
+                    td {
+                        (one.text("source"))
+                        @if let Some(error) = one.maybe("last_error") { div .hint { (sentence(error)) } }
+                    }
+                    td { (one.text("installed_by")) }
+                    td .nowrap { (time(context, one.text("installed_at"))) }
+                    td .right { (one.items("connections").len()) }
+                }))
             }))
         }
     }

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::super::DashboardPage;
 use super::super::action::FormAction;
-use super::super::components::{empty, heading, mark, next_page, section, time};
+use super::super::components::{empty, heading, mark, next_page, section, table_of, time};
 use super::super::context::DashboardContext;
 use super::super::form::{Field, hidden};
 use super::super::values::Fields;
@@ -21,7 +21,7 @@ static ADD: FormAction = FormAction::post("/v1/links");
 static REMOVE: FormAction = FormAction::delete("/v1/links");
 
 /// Links of a page.
-const PAGE_SIZE: &str = "50";
+const PAGE_SIZE: &str = "30";
 
 async fn list(context: &DashboardContext) -> Result<DashboardPage, Problem> {
     let filters = ["connection", "entity_type", "user"].map(|name| (name, context.query(name)));
@@ -52,28 +52,25 @@ async fn list(context: &DashboardContext) -> Result<DashboardPage, Problem> {
 }
 
 fn table(context: &DashboardContext, links: &[Value]) -> Markup {
-    html! {
-        div .table { table {
-            thead { tr { th { "Yours" } th { "The service's" } th { "Connection" } th { "Changed" } th { span .visually-hidden { "Actions" } } } }
-            tbody { @for one in links { tr {
-                td { (entity(one)) @if let Some(user) = one.maybe("user") { " " (mark(&format!("user {user}"))) } }
-                td {
-                    (one.text("resource")) " " code { (one.text("object")) }
-                    @if let Some(other) = one.maybe("merged_into") { div .hint { "Merged into " code { (other) } } }
-                }
-                td { a href=(context.href(&path(one.text("connection")))) { (one.text("connection")) } }
-                td .nowrap { (time(context, one.text("changed_at"))) }
-                td {
-                    (context.form(&REMOVE, &[]).fields(html! {
-                        (hidden("query.entity", &entity(one)))
-                        (hidden("query.connection", one.text("connection")))
-                        (hidden("query.resource", one.text("resource")))
-                        (hidden("query.user", one.text("user")))
-                    }).link().button_about("Remove", &entity(one)))
-                }
-            } } }
-        } }
-    }
+    table_of(&["Yours", "The service's", "Connection", "Changed", "~Actions"], links, |one| {
+        html! {
+            td { (entity(one)) @if let Some(user) = one.maybe("user") { " " (mark(&format!("user {user}"))) } }
+            td {
+                (one.text("resource")) " " code { (one.text("object")) }
+                @if let Some(other) = one.maybe("merged_into") { div .hint { "Merged into " code { (other) } } }
+            }
+            td { a href=(context.href(&path(one.text("connection")))) { (one.text("connection")) } }
+            td .nowrap { (time(context, one.text("changed_at"))) }
+            td {
+                (context.form(&REMOVE, &[]).fields(html! {
+                    (hidden("query.entity", &entity(one)))
+                    (hidden("query.connection", one.text("connection")))
+                    (hidden("query.resource", one.text("resource")))
+                    (hidden("query.user", one.text("user")))
+                }).link().button_about("Remove", &entity(one)))
+            }
+        }
+    })
 }
 
 /// `TYPE/ID` of a link's entity.

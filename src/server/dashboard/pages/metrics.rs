@@ -4,7 +4,7 @@ use maud::{Markup, html};
 use serde_json::Value;
 
 use super::super::DashboardPage;
-use super::super::components::{Bar, StateTone, bars, heading, number, section, state};
+use super::super::components::{Bar, StateTone, bars, heading, number, page_of, section, state, table_of};
 use super::super::context::DashboardContext;
 use super::super::values::Fields;
 use super::connections::path;
@@ -15,8 +15,8 @@ pub(super) const PAGES: &[(&str, PageHandler)] = &[page!("/dashboard/metrics", o
 
 const SECTION: &str = "/dashboard/metrics";
 
-/// Connections that the page lists.
-const MAX_CONNECTIONS: usize = 100;
+/// Connections of a page.
+const PAGE_SIZE: usize = 25;
 
 async fn overview(context: &DashboardContext) -> Result<DashboardPage, Problem> {
     let metrics = context.get("/v1/metrics", &[], &[]).await?;
@@ -85,23 +85,19 @@ fn latency(metrics: &Value) -> Markup {
 }
 
 fn by_connection(context: &DashboardContext, connections: &[Value]) -> Markup {
+    let (shown, pages) = page_of(context, connections, PAGE_SIZE);
     html! {
         @if connections.is_empty() { p .hint { "No connections yet." } }
         @else {
-            div .table { table {
-                thead { tr {
-                    th { "Connection" } th { "Status" } th .right { "Uptime" } th .right { "Events" } th .right { "Waiting" } th .right { "Syncs failed" }
-                } }
-                tbody { @for one in connections.iter().take(MAX_CONNECTIONS) { tr {
-                    td { a href=(context.href(&path(one.text("connection")))) { (one.text("connection")) } }
-                    td { (state(one.text("status"))) }
-                    td .right { (percent(&one["uptime"]["ratio"])) }
-                    td .right { (number(one["events"].number("received"))) }
-                    td .right { (number(one["queue"].number("depth"))) }
-                    td .right { (number(one["syncs"].number("failed"))) }
-                } } }
-            } }
-            @if connections.len() > MAX_CONNECTIONS { p .hint { "and " (connections.len() - MAX_CONNECTIONS) " more" } }
+            (table_of(&["Connection", "Status", ">Uptime", ">Events", ">Waiting", ">Syncs failed"], shown, |one| html! {
+                td { a href=(context.href(&path(one.text("connection")))) { (one.text("connection")) } }
+                td { (state(one.text("status"))) }
+                td .right { (percent(&one["uptime"]["ratio"])) }
+                td .right { (number(one["events"].number("received"))) }
+                td .right { (number(one["queue"].number("depth"))) }
+                td .right { (number(one["syncs"].number("failed"))) }
+            }))
+            (pages)
         }
     }
 }

@@ -17,12 +17,15 @@ mod connections;
 mod connectors;
 mod consents;
 mod delivery_chart;
+mod disconnections;
 mod endpoints;
 mod events;
 mod installed_connectors;
 mod links;
 mod metrics;
+mod operators;
 pub(super) mod results;
+mod settings;
 mod sync;
 mod users;
 
@@ -82,11 +85,14 @@ fn all() -> impl Iterator<Item = &'static (&'static str, PageHandler)> {
         connection_webhooks::PAGES,
         connections::PAGES,
         connectors::PAGES,
+        disconnections::PAGES,
         consents::PAGES,
         endpoints::PAGES,
         events::PAGES,
         links::PAGES,
         metrics::PAGES,
+        operators::PAGES,
+        settings::PAGES,
         sync::PAGES,
         users::PAGES,
     ];

@@ -11,7 +11,7 @@ use super::super::context::{DashboardContext, segment};
 use super::super::values::Fields;
 use super::api_tokens::SECTION;
 use super::connections::path;
-use super::{bindings, calendar, connect_links, connectors, endpoints, installed_connectors, users};
+use super::{bindings, calendar, connect_links, connectors, disconnections, endpoints, installed_connectors, users};
 
 /// What follows a form.
 pub(in crate::server::dashboard) enum FormOutcome {
@@ -25,6 +25,8 @@ pub(in crate::server::dashboard) enum FormOutcome {
 
 /// A form whose action has succeeded.
 pub(in crate::server::dashboard) struct Success<'f> {
+    /// The path of the route.
+    pub(in crate::server::dashboard) route: &'static str,
     pub(in crate::server::dashboard) operation: &'static str,
     /// The values in the path of the route.
     pub(in crate::server::dashboard) values: BTreeMap<&'static str, String>,
@@ -44,6 +46,9 @@ impl Success<'_> {
 
     /// Returns what follows it.
     pub(in crate::server::dashboard) fn outcome(&self, context: &DashboardContext) -> FormOutcome {
+        if self.route == disconnections::PREVIEW.path {
+            return FormOutcome::Page(disconnections::confirmation(context, self.reply.items("connections")));
+        }
         let known = self.connection().or_else(|| self.data()).or_else(|| self.webhooks());
         let known = known.or_else(|| self.bindings(context)).or_else(|| self.endpoints(context));
         let known = known.or_else(|| self.connectors(context));

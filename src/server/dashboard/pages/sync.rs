@@ -4,7 +4,7 @@ use maud::{Markup, html};
 use serde_json::Value;
 
 use super::super::DashboardPage;
-use super::super::components::{code, empty, heading, mark, next_page, number, section, time};
+use super::super::components::{code, empty, heading, mark, next_page, number, page_of, section, table_of, time};
 use super::super::context::DashboardContext;
 use super::super::values::Fields;
 use super::connection::records_path;
@@ -17,14 +17,14 @@ pub(super) const PAGES: &[(&str, PageHandler)] = &[page!("/dashboard/sync", over
 
 const SECTION: &str = "/dashboard/sync";
 
-/// Streams that the page lists.
-const MAX_STREAMS: usize = 50;
+/// Streams of a page.
+const PAGE_SIZE: usize = 25;
 
 async fn overview(context: &DashboardContext) -> Result<DashboardPage, Problem> {
     let (streams, jobs, schedules) = tokio::join!(
         context.get("/v1/streams", &[], &[]),
         context.get("/v1/jobs", &[], &[("limit", "25"), ("cursor", context.query("cursor"))]),
-        context.get("/v1/schedules", &[], &[("limit", "50")]),
+        context.get("/v1/schedules", &[], &[("limit", "20")]),
     );
     let (streams, jobs, schedules) = (streams?, jobs?, schedules?);
     let is_empty = streams.items("streams").is_empty() && jobs.items("data").is_empty();
@@ -38,7 +38,7 @@ async fn overview(context: &DashboardContext) -> Result<DashboardPage, Problem> 
             }))
         } @else {
             (stored(context, streams.items("streams")))
-            @if !schedules.items("data").is_empty() { (section("Schedules", &schedule_table(context, schedules.items("data")))) }
+            @if !schedules.items("data").is_empty() { (section("Schedules", &schedule_table(context, &schedules))) }
             (section("Latest syncs", &job_table(context, jobs.items("data"))))
             (next_page(context, jobs.maybe("next_cursor")))
         }
@@ -47,42 +47,38 @@ async fn overview(context: &DashboardContext) -> Result<DashboardPage, Problem> 
 }
 
 fn stored(context: &DashboardContext, streams: &[Value]) -> Markup {
+    let (shown, pages) = page_of(context, streams, PAGE_SIZE);
     section(
         "Streams",
         &html! {
-            div .table { table {
-                thead { tr { th { "Stream" } th .right { "Records" } th .right { "Deleted" } th { "Last full run" } } }
-                tbody { @for one in streams.iter().take(MAX_STREAMS) { tr {
-                    td {
-                        a href=(context.href(&records_path(one.text("connection"), one.text("stream")))) {
-                            (one.text("connection")) "/" (one.text("stream"))
-                        }
-                        @if one.text("mode") == "sandbox" { " " (mark("sandbox")) }
+            (table_of(&["Stream", ">Records", ">Deleted", "Last full run"], shown, |one| html! {
+                td {
+                    a href=(context.href(&records_path(one.text("connection"), one.text("stream")))) {
+                        (one.text("connection")) "/" (one.text("stream"))
                     }
-                    td .right { (number(one.number("records"))) }
-                    td .right { (number(one.number("deleted"))) }
-                    td .nowrap { (time(context, one.text("last_sync_at"))) }
-                } } }
-            } }
-            @if streams.len() > MAX_STREAMS { p .hint { "and " (streams.len() - MAX_STREAMS) " more; each connection lists its own." } }
+                    @if one.text("mode") == "sandbox" { " " (mark("sandbox")) }
+                }
+                td .right { (number(one.number("records"))) }
+                td .right { (number(one.number("deleted"))) }
+                td .nowrap { (time(context, one.text("last_sync_at"))) }
+            }))
+            (pages)
         },
     )
 }
 
-fn schedule_table(context: &DashboardContext, schedules: &[Value]) -> Markup {
+fn schedule_table(context: &DashboardContext, schedules: &Value) -> Markup {
     html! {
-        div .table { table {
-            thead { tr { th { "What" } th { "When" } th { "Next" } th { "Last" } } }
-            tbody { @for one in schedules { tr {
-                td {
-                    a href=(context.href(&format!("{}/data", path(one.text("connection"))))) {
-                        (one.text("connection")) @if let Some(stream) = one.maybe("stream") { "/" (stream) }
-                    }
+        (table_of(&["What", "When", "Next", "Last"], schedules.items("data"), |one| html! {
+            td {
+                a href=(context.href(&format!("{}/data", path(one.text("connection"))))) {
+                    (one.text("connection")) @if let Some(stream) = one.maybe("stream") { "/" (stream) }
                 }
-                td { (code(one.text("rule"))) }
-                td .nowrap { (time(context, one.text("next_at"))) }
-                td .nowrap { (time(context, one.text("last_at"))) }
-            } } }
-        } }
+            }
+            td { (code(one.text("rule"))) }
+            td .nowrap { (time(context, one.text("next_at"))) }
+            td .nowrap { (time(context, one.text("last_at"))) }
+        }))
+        @if schedules["next_cursor"].is_string() { p .hint { "There are more; the Data tab of each connection lists its own." } }
     }
 }

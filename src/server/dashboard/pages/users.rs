@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::super::DashboardPage;
 use super::super::action::FormAction;
-use super::super::components::{empty, heading, number, section, state, time};
+use super::super::components::{empty, heading, number, page_of, section, state, table_of, time};
 use super::super::context::{DashboardContext, segment};
 use super::super::form::checkbox;
 use super::super::values::Fields;
@@ -24,13 +24,14 @@ pub(super) const SECTION: &str = "/dashboard/users";
 static DELETE: FormAction = FormAction::delete("/v1/users/{user}");
 
 /// Users of a page.
-const MAX_USERS: usize = 200;
+const PAGE_SIZE: usize = 50;
 
 async fn list(context: &DashboardContext) -> Result<DashboardPage, Problem> {
     let users = context.get("/v1/users", &[], &[]).await?;
     let wanted = context.query("q").trim();
     let rows = users.items("users").iter();
     let found: Vec<&Value> = rows.filter(|one| one.text("user").contains(wanted)).collect();
+    let (shown, pages) = page_of(context, &found, PAGE_SIZE);
     let body = html! {
         (heading("Users", "Your own end users, by the ID that your program gave.", &html! {}))
         @if users.items("users").is_empty() {
@@ -43,25 +44,22 @@ async fn list(context: &DashboardContext) -> Result<DashboardPage, Problem> {
                 (super::super::form::Field::new("q", "ID").value(wanted).text())
                 button type="submit" { "Find" }
             }
-            (table(context, &found))
+            @if shown.is_empty() { (empty("No user fits", &html! { p { a href=(context.href(SECTION)) { "Show all users" } } })) }
+            @else { (table(context, shown)) (pages) }
         }
     };
     Ok(DashboardPage { title: "Users".to_owned(), section: SECTION, body })
 }
 
 fn table(context: &DashboardContext, users: &[&Value]) -> Markup {
-    html! {
-        div .table { table {
-            thead { tr { th { "User" } th .right { "Connections" } th .right { "Links" } th .right { "Consents" } } }
-            tbody { @for one in users.iter().take(MAX_USERS) { tr {
-                td { a href=(context.href(&user_path(one.text("user")))) { (one.text("user")) } }
-                td .right { (number(one.number("connections"))) }
-                td .right { (number(one.number("links"))) }
-                td .right { (number(one.number("consents"))) }
-            } } }
-        } }
-        @if users.len() > MAX_USERS { p .hint { "and " (users.len() - MAX_USERS) " more; find one by its ID" } }
-    }
+    table_of(&["User", ">Connections", ">Links", ">Consents"], users, |one| {
+        html! {
+            td { a href=(context.href(&user_path(one.text("user")))) { (one.text("user")) } }
+            td .right { (number(one.number("connections"))) }
+            td .right { (number(one.number("links"))) }
+            td .right { (number(one.number("consents"))) }
+        }
+    })
 }
 
 /// The path of a user's page.
@@ -86,12 +84,9 @@ async fn show(context: &DashboardContext) -> Result<DashboardPage, Problem> {
         }))
         (section("Consents", &html! {
             @if consents.is_empty() { p .hint { "None." } } @else {
-                div .table tabindex="0" { table {
-                    thead { tr { th { "Purpose" } th { "State" } th { "Granted" } } }
-                    tbody { @for one in consents.iter().take(50) { tr {
-                        td { (one.text("purpose")) } td { (state(one.text("state"))) } td .nowrap { (time(context, one.text("granted_at"))) }
-                    } } }
-                } }
+                (table_of(&["Purpose", "State", "Granted"], consents.iter().take(50), |one| html! {
+                    td { (one.text("purpose")) } td { (state(one.text("state"))) } td .nowrap { (time(context, one.text("granted_at"))) }
+                }))
             }
             p { a href=(context.href(&format!("/dashboard/consents?user={}", segment(user)))) { "All consents of the user" } }
         }))

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, mpsc};
 use std::thread;
+use std::time::Duration;
 
 use serde_json::json;
 use tokio::runtime;
@@ -32,6 +33,26 @@ async fn of_two_writers_of_one_generation_the_second_is_superseded() {
     let stored = grants.get(id).await.unwrap().unwrap();
     assert_eq!(stored.grant.unwrap().access_token.expose(), "two");
     assert_eq!(ours.connections().find(&name("slack")).await.unwrap().unwrap().grant_status, GrantStatus::Active);
+}
+
+/// A worker's begun work is not polled while the worker itself reads, and must not keep a turn that nobody else gets then.
+#[tokio::test]
+async fn reads_that_nobody_polls_hold_up_no_other() {
+    let fixture = Fixture::new();
+    let store = fixture.open();
+    let mut begun: Vec<_> = (0..64).map(|_| store.connections().names()).collect();
+    for read in &mut begun {
+        let _ = futures_util::poll!(read.as_mut());
+    }
+    for _ in 0..200 {
+        tokio::time::timeout(Duration::from_secs(30), store.connections().names())
+            .await
+            .expect("waits for ever")
+            .unwrap();
+    }
+    for read in begun {
+        read.await.unwrap();
+    }
 }
 
 #[tokio::test]

@@ -129,7 +129,7 @@ fn field_b1_min_ttl_is_kept_or_refused_and_nothing_is_refreshed_without_need() {
     let home = connected(&provider);
     for wanted in ["9d", "2h", "3601s"] {
         let ran = home.run(&format!("token fake --min-ttl {wanted} --json"));
-        assert_eq!((ran.code, ran.error_code().as_str()), (5, "lifetime_too_short"), "{ran:?}");
+        assert_eq!((ran.code, ran.error_code().as_str()), (1, "lifetime_too_short"), "{ran:?}");
         assert!(ran.stdout.is_empty() && ran.stderr.contains("last 1h"), "{ran:?}");
     }
     assert_eq!(provider.state().refreshes(), 0, "no new token would be longer");
@@ -141,7 +141,7 @@ fn field_b1_min_ttl_is_kept_or_refused_and_nothing_is_refreshed_without_need() {
     let Some(library) = faketime() else { return };
     provider.lifetime(60);
     let ran = finish(at(&home, &library, "+3500s", "token fake --min-ttl 30m --json"));
-    assert_eq!((ran.code, ran.error_code().as_str()), (5, "lifetime_too_short"), "{ran:?}");
+    assert_eq!((ran.code, ran.error_code().as_str()), (1, "lifetime_too_short"), "{ran:?}");
     assert!(ran.stderr.contains("last 1m"), "{ran:?}");
     assert_eq!(provider.state().refreshes(), before + 1);
 }

@@ -4,8 +4,8 @@ use integ::bundle::BundleError;
 use integ::files::TrustError;
 use integ::model::{ConsentError, ConsentPurpose, ConsentState};
 use integ::runtime::EnvironmentError;
-use integ::store::{LockKey, MalformedValue, SqliteError, StoreError};
-use integ::vault::{ArmorError, KeyringError, TokenVaultError, VaultError};
+use integ::store::{LockKey, MalformedValue, PostgresServerError, SqliteError, StoreError};
+use integ::vault::{ArmorError, KeyringError, PostgresVaultError, TokenVaultError, VaultError};
 use rusqlite::ffi;
 
 use super::{MINUTE, RECONNECT, errors, io, slack};
@@ -72,7 +72,7 @@ fn store() {
 
 #[test]
 fn postgres_server() {
-    use integ::store::{PostgresServer, PostgresServerError};
+    use integ::store::PostgresServer;
     let parse = |url: &str| PostgresServer::parse(url, None).unwrap_err();
     let text = errors!(PostgresServerError {
         Invalid => [parse("mysql://db.example/integ")],
@@ -128,8 +128,20 @@ fn vault() {
         FolderNotFound => [E::FolderNotFound("/nowhere".into())],
         IdentityExists => [E::IdentityExists { path: "/data/identity".into(), kept: "age1me".into() }],
         WorkspaceNotEmpty => [E::WorkspaceNotEmpty],
+        Postgres => [E::Postgres(PostgresVaultError::NotAFile)],
         Untrusted => [E::Untrusted(TrustError::NotText("/data/identity".into()))],
         Store => [E::Store(StoreError::ReadOnlyNewer)],
+    });
+    let postgres = errors!(PostgresVaultError {
+        Exists => [E::Exists("/data/team".into())],
+        InvalidStoreFile => [E::InvalidStoreFile {
+            path: "/data/team/store.toml".into(),
+            source: Box::new(toml::from_str::<toml::Table>("url = ").unwrap_err()),
+        }],
+        MissingPasswordFile => [E::MissingPasswordFile("/run/secrets/db".into())],
+        InvalidPasswordFile => [E::InvalidPasswordFile("/run/secrets/db".into())],
+        NotAFile => [E::NotAFile],
+        Server => [E::Server(PostgresServerError::PasswordInUrl)],
     });
     let keyring = errors!(KeyringError {
         Unavailable => [E::Unavailable(keyring())],
@@ -143,7 +155,7 @@ fn vault() {
         MissingTokens => [E::MissingTokens { connection: slack(), reconnect: RECONNECT.into() }],
         Store => [E::Store(StoreError::ConnectionNotFound)],
     });
-    assert_snap("errors_vault", &(text + &keyring + &custody));
+    assert_snap("errors_vault", &(text + &postgres + &keyring + &custody));
 }
 
 #[test]
