@@ -36,6 +36,8 @@ pub const EXCEPTIONS: &[(&str, Exception)] = &[
     ("integ token oidc --format id-token", NotRun("it needs a server that gives ID tokens: see `oidc`")),
     ("integ vault move-tokens keyring", NotRun("it needs a keyring: see `keyring`")),
     ("integ webhook resolve 1…", NotRun("it needs an event with a conflict: see `webhook`")),
+    ("integ workspace create team --store…", NotRun("it needs a PostgreSQL server: see `postgres`")),
+    ("integ -w team…", NotRun("it needs that workspace: see `postgres`")),
     ("tests/run", NotRun("it runs the tests")),
     ("integ endpoint deliver", Serves),
     ("integ dashboard", NotRun("it asks at a terminal: see `dashboard`")),
