@@ -5,6 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::bounded::Bounded;
 use super::problem::RequestError;
 
 const DEFAULT_LIMIT: u32 = 100;
@@ -32,7 +33,7 @@ pub(super) struct PageQuery {
 
 /// How many items a page has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "u32")]
+#[serde(from = "Bounded<1, MAX_LIMIT>")]
 pub(super) struct Limit(u32);
 
 impl Default for Limit {
@@ -41,15 +42,9 @@ impl Default for Limit {
     }
 }
 
-impl TryFrom<u32> for Limit {
-    type Error = String;
-
-    fn try_from(limit: u32) -> Result<Self, String> {
-        if (1..=MAX_LIMIT).contains(&limit) {
-            Ok(Self(limit))
-        } else {
-            Err(format!("a page has 1 to {MAX_LIMIT} items"))
-        }
+impl From<Bounded<1, MAX_LIMIT>> for Limit {
+    fn from(limit: Bounded<1, MAX_LIMIT>) -> Self {
+        Self(limit.get())
     }
 }
 
@@ -152,7 +147,7 @@ mod tests {
     #[test]
     fn pages_follow_each_other_without_gaps() {
         let names: Vec<String> = (0..25).map(|number| format!("c{number:02}")).collect();
-        let limit = Limit::try_from(10).unwrap();
+        let limit = Limit::from(Bounded::clamped(10));
         let (mut seen, mut cursor) = (Vec::new(), None);
         loop {
             let page = CursorPage::of_list(names.iter().rev().cloned().collect(), cursor.as_ref(), limit, Clone::clone)
@@ -170,6 +165,7 @@ mod tests {
     fn what_is_no_cursor_is_refused() {
         assert!(Cursor("%%".to_owned()).key::<String>().is_err());
         assert!(Cursor(URL_SAFE_NO_PAD.encode("x")).key::<i64>().is_err());
-        assert!(Limit::try_from(0).is_err() && Limit::try_from(MAX_LIMIT + 1).is_err());
+        let read = |text: &str| serde_json::from_str::<Limit>(text).ok().map(Limit::get);
+        assert_eq!(["0", "1001", "10", "10.0"].map(read), [None, None, Some(10), Some(10)]);
     }
 }

@@ -4,7 +4,7 @@
 //! those who may have it, encrypted to them with age; `lock`, held shared by each process that has the store open and alone by
 //! one that replaces it; `locks`, those of single connections; and `sequence`, of which there is a second one beside the
 //! folder (see `store`). Where the store is in PostgreSQL, `store.toml` takes the place of `vault.db`
-//! (see [`postgres_vault`]). A user's identity, the age key that opens `vault.age`, is one for
+//! (see [`PostgresVault`]). A user's identity, the age key that opens `vault.age`, is one for
 //! all vaults: the file `identity` is the key, or the key under a passphrase, or a note that the OS keyring has it.
 //!
 //! Invariants:

@@ -104,8 +104,9 @@ async fn deletion(context: &DashboardContext) -> Result<DashboardPage, Problem> 
         div .callout .bad {
             p { "This cannot be undone. It revokes the grants of the user at the services, and deletes:" }
             ul {
-                li { (view.texts("connections").len()) " connections, with " (number(view.number("records"))) " synced records and their events" }
-                li { (number(view.number("links"))) " links and " (view.items("consents").len()) " consents" }
+                li { "Connections: " (view.texts("connections").len()) ", with their events and " (number(view.number("records"))) " synced records" }
+                li { "Links: " (number(view.number("links"))) }
+                li { "Consents: " (view.items("consents").len()) }
             }
             p { "Only audit entries stay." }
         }
