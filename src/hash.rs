@@ -20,6 +20,26 @@ pub(crate) fn sha256_of_parts(parts: &[&[u8]]) -> [u8; 32] {
     array(context.finish().as_ref())
 }
 
+/// Computes the SHA-256 digest of parts that come one by one.
+pub(crate) struct Sha256(digest::Context);
+
+impl Sha256 {
+    /// Begins with no parts.
+    pub(crate) fn new() -> Self {
+        Self(digest::Context::new(&digest::SHA256))
+    }
+
+    /// Adds a part, with nothing between it and the one before.
+    pub(crate) fn update(&mut self, part: &[u8]) {
+        self.0.update(part);
+    }
+
+    /// Returns the digest of all parts.
+    pub(crate) fn finish(self) -> [u8; 32] {
+        array(self.0.finish().as_ref())
+    }
+}
+
 /// Returns the HMAC-SHA256 tag (RFC 2104) of the parts, one after another with nothing between them.
 pub(crate) fn hmac_sha256(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
     let mut context = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, key));

@@ -99,6 +99,13 @@ pub enum StoreError {
     /// It was changed, or copied from another row, column or workspace; or the key is another workspace's.
     #[error("a value of {table}.{column} in the store cannot be decrypted")]
     Unsealable { table: &'static str, column: &'static str },
+    /// Its key file is to be read again: a node has given the workspace another key.
+    #[error("the workspace's key number {0} is not known here")]
+    UnknownKey(u16),
+    #[error("the workspace has had a key with the number {0} or a greater one")]
+    KeyNumberTaken(u16),
+    #[error("the copy of the table {table} has {found} rows and differs from the original, which has {expected}")]
+    TransferDiffers { table: &'static str, expected: u64, found: u64 },
     /// Of a store that is not SQLite.
     #[error("the store failed")]
     Backend(#[source] BackendError),
@@ -211,6 +218,11 @@ impl Remedy for StoreError {
             Self::Unsealable { .. } => {
                 Diagnostic::new(Kind::Vault, "vault_damaged").hint(Hint::text("restore the database from its backup"))
             }
+            Self::UnknownKey(_) => Diagnostic::new(Kind::Vault, "unknown_key").hint(Hint::text(
+                "copy vault.age from the machine that ran `integ vault rekey`",
+            )),
+            Self::KeyNumberTaken(_) => Diagnostic::new(Kind::Usage, "key_number_taken"),
+            Self::TransferDiffers { .. } => Diagnostic::new(Kind::Failed, "copy_differs"),
             Self::Backend(_) => Diagnostic::new(Kind::Failed, "store"),
         }
     }

@@ -33,7 +33,9 @@ mod records;
 mod sandbox;
 mod sign_ins;
 mod sqlite;
+mod transfer;
 mod users;
+mod workspace_keys;
 
 use std::sync::Arc;
 
@@ -61,16 +63,24 @@ pub use links::Links;
 pub use locks::{Fence, LEASE_DURATION, Lease, LockKey, Locks};
 pub use operators::Operators;
 pub use outbox::{Endpoints, EventTypes, Outbox};
-pub use postgres::{PostgresServer, PostgresServerError, PostgresStore};
+pub use postgres::{
+    FindingSeverity, KeyDropResult, PostgresReader, PostgresServer, PostgresServerError, PostgresStore, ResealProgress,
+    ServerFinding,
+};
 pub use record_hasher::RecordHasher;
 pub use records::{CommitConditions, Jobs, Records, Schedules, Streams};
 pub use sandbox::{Sandbox, state_key};
 pub use sign_ins::SignIns;
 pub use sqlite::{
-    BackupConnection, BackupContents, IntegrityWarning, LostWritesPolicy, Meta, Snapshot, SqliteStore, StoreKey,
-    from_keyring_entry, keyring_entry, sqlite_version,
+    BackupConnection, BackupContents, IntegrityWarning, LostWritesPolicy, Meta, Snapshot, SqliteReader, SqliteStore,
+    StoreKey, from_keyring_entry, keyring_entry, sqlite_version,
+};
+pub use transfer::{
+    TRANSFER_TABLES, TableSummary, TransferColumn, TransferKey, TransferProgress, TransferRow, TransferTable,
+    TransferTarget, TransferType, TransferValue, WorkspaceReader, copy_workspace,
 };
 pub use users::Users;
+pub use workspace_keys::WorkspaceKeys;
 
 /// The store of a workspace.
 #[async_trait]

@@ -1,5 +1,5 @@
-//! Approvals. While a request claims one, the others of its token wait: the row of the token is locked, or what represents it
-//! where an agent on this machine asks.
+//! Approvals. While a request claims one, the others of its token wait: the row of the token is locked. Requests of agents on
+//! this machine, which have no token, wait for each other.
 
 use std::time::Duration;
 

@@ -4,20 +4,23 @@
 use tokio_postgres::Row;
 
 use super::PostgresStore;
-use super::events::{BATCH_ITEM, BODY, DETAILS, EventDetails, LAST_ERROR, REQUEST, RequestHead, seal_details};
+use super::events::{
+    BATCH_ITEM, BODY, DETAILS, EventDetails, LAST_ERROR, REQUEST, RequestHead, SIGNED_DIGEST, seal_details,
+};
 use super::inserting::{EventIds, event_digest, signed_key};
-use super::row::{SealedRow, get, get_millis, get_word, to_json};
+use super::row::{SealedRow, from_json, get, get_millis, get_word, to_json};
 use super::seal::{Column, Sealer, column};
 use super::transaction::Transaction;
 use super::value::Value;
 use crate::clock::Timestamp;
-use crate::model::{ConflictResolution, EventConflict, EventId, InboundDelivery, NewEvent, RawRequest};
+use crate::model::{ConflictResolution, ConnectionId, EventConflict, EventId, InboundDelivery, NewEvent, RawRequest};
 use crate::store::{MalformedValue, StoreError};
 
 /// Bodies that may wait for one event: repeated requests must not fill the disk with them.
 const MAX_CONFLICTS: i64 = 8;
 
 const CONFLICT_DETAILS: Column = column("event_conflicts", "details");
+const CONFLICT_SIGNED_DIGEST: Column = column("event_conflicts", "signed_digest");
 const CONFLICT_REQUEST: Column = column("event_conflicts", "request");
 const CONFLICT_BODY: Column = column("event_conflicts", "body");
 const CONFLICT_BATCH_ITEM: Column = column("event_conflicts", "batch_item");
@@ -45,7 +48,7 @@ pub(super) async fn insert_conflict(
     let id = transaction.next_id("event_conflicts").await?;
     let sealer = &transaction.sealer;
     let head = RequestHead { headers: delivery.headers.clone(), query: delivery.query.clone() };
-    let sql = "INSERT INTO integ.event_conflicts (workspace_id, id, event_id, received_at, digest, signed_dedup_key,
+    let sql = "INSERT INTO integ.event_conflicts (workspace_id, id, event_id, received_at, digest, signed_digest,
                    verification, kind, occurred_at, details, request, body, batch_item)
                SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13 WHERE (SELECT count(*)
                    FROM integ.event_conflicts WHERE workspace_id = $1 AND event_id = $3) < $14";
@@ -54,7 +57,7 @@ pub(super) async fn insert_conflict(
         &event,
         &delivery.received_at.as_millisecond(),
         &digest,
-        &other.signed_digest.as_ref().map(|signed| signed_key(sealer, delivery.connection, signed)),
+        &sealer.seal_optional(CONFLICT_SIGNED_DIGEST, id, other.signed_digest)?,
         &delivery.verification.as_str(),
         &other.kind,
         &other.occurred_at.map(Timestamp::as_millisecond),
@@ -118,28 +121,39 @@ pub(super) async fn resolve(
 /// Makes an event of a conflicting body, which is sealed again for its new place.
 async fn make_event(transaction: &Transaction, conflict: i64, new: i64, now: Timestamp) -> Result<(), StoreError> {
     let sql =
-        "SELECT details, request, body, batch_item FROM integ.event_conflicts WHERE workspace_id = $1 AND id = $2";
+        "SELECT e.id AS event_id, e.connection_id, e.details AS event_details, x.details, x.signed_digest, x.request,
+                   x.body, x.batch_item
+               FROM integ.event_conflicts x JOIN integ.events e ON e.workspace_id = $1 AND e.id = x.event_id
+               WHERE x.workspace_id = $1 AND x.id = $2";
     let row = transaction.first(sql, &[&conflict]).await?.ok_or(MalformedValue::Name)?;
     let (sealer, sealed) = (&transaction.sealer, SealedRow::new(&transaction.sealer, &row, conflict));
     let reseal = |from: Column, to: Column| sealer.seal_optional(to, new, sealed.bytes(from)?);
+    let connection = ConnectionId(get(&row, "connection_id")?);
+    // It came under the id of the event.
+    let of_event = sealer.open(DETAILS, get::<i64>(&row, "event_id")?, get(&row, "event_details")?)?;
+    let EventDetails { delivery_id, .. } = from_json(&of_event)?;
+    let details = EventDetails { delivery_id, ..from_json(&sealed.bytes(CONFLICT_DETAILS)?.unwrap_or_default())? };
+    let signed = sealed.bytes(CONFLICT_SIGNED_DIGEST)?.and_then(|digest| digest.try_into().ok());
     let sql = "WITH made AS (INSERT INTO integ.events (workspace_id, id, connection_id, has_delivery_id, dedup_key,
                    signed_dedup_key, digest, verification, kind, occurred_at, received_at, details, request, body,
-                   batch_item, status, due_at)
-               SELECT $1, $3, e.connection_id, e.has_delivery_id, e.dedup_key, x.signed_dedup_key, x.digest,
-                   x.verification, x.kind, x.occurred_at, x.received_at, $5, $6, $7, $8, 'pending', $4
+                   batch_item, status, due_at, signed_digest)
+               SELECT $1, $3, e.connection_id, e.has_delivery_id, e.dedup_key, $9, x.digest,
+                   x.verification, x.kind, x.occurred_at, x.received_at, $5, $6, $7, $8, 'pending', $4, $10
                FROM integ.event_conflicts x JOIN integ.events e ON e.workspace_id = $1 AND e.id = x.event_id
                WHERE x.workspace_id = $1 AND x.id = $2 RETURNING connection_id, dedup_key, signed_dedup_key)
                INSERT INTO integ.event_keys (workspace_id, key, event_id, connection_id)
                SELECT $1, k.key, $3, made.connection_id FROM made, unnest(ARRAY[dedup_key, signed_dedup_key]) AS k (key)
                WHERE k.key IS NOT NULL";
-    let values: [Value<'_>; 7] = [
+    let values: [Value<'_>; 9] = [
         &conflict,
         &new,
         &now.as_millisecond(),
-        &reseal(CONFLICT_DETAILS, DETAILS)?,
+        &seal_details(sealer, DETAILS, new, &details)?,
         &reseal(CONFLICT_REQUEST, REQUEST)?,
         &reseal(CONFLICT_BODY, BODY)?,
         &reseal(CONFLICT_BATCH_ITEM, BATCH_ITEM)?,
+        &signed.as_ref().map(|signed| signed_key(sealer, connection, signed)),
+        &reseal(CONFLICT_SIGNED_DIGEST, SIGNED_DIGEST)?,
     ];
     transaction.execute(sql, &values).await.map(drop)
 }

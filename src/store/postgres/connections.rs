@@ -116,7 +116,7 @@ impl Connections for PostgresStore {
 
     async fn remove(&self, id: ConnectionId) -> Result<(), StoreError> {
         let sql = "DELETE FROM integ.connections WHERE workspace_id = $1 AND id = $2";
-        self.update_connection(id, sql, &[&id.0]).await.map(drop)
+        update_connection(self.begin().await?, id, sql, &[&id.0]).await.map(drop)
     }
 
     async fn set_grant_status(
@@ -125,10 +125,11 @@ impl Connections for PostgresStore {
         status: GrantStatus,
         reason: Option<&str>,
     ) -> Result<Option<ConnectionTransition>, StoreError> {
-        let reason = self.sealer.seal_optional(STATUS_REASON, id.0, reason)?;
+        let transaction = self.begin().await?;
+        let reason = transaction.sealer.seal_optional(STATUS_REASON, id.0, reason)?;
         let sql =
             "UPDATE integ.connections SET grant_status = $3, status_reason = $4 WHERE workspace_id = $1 AND id = $2";
-        self.update_connection(id, sql, &[&id.0, &status.as_str(), &reason]).await
+        update_connection(transaction, id, sql, &[&id.0, &status.as_str(), &reason]).await
     }
 
     async fn record_check(
@@ -138,12 +139,12 @@ impl Connections for PostgresStore {
     ) -> Result<Option<ConnectionTransition>, StoreError> {
         let passed = check.outcome.is_healthy();
         let error = (!passed).then(|| check.error.as_deref().unwrap_or(check.outcome.as_str()));
-        let error = self.sealer.seal_optional(LAST_ERROR, id.0, error)?;
+        let transaction = self.begin().await?;
+        let error = transaction.sealer.seal_optional(LAST_ERROR, id.0, error)?;
         let sql = "UPDATE integ.connections SET checked_at = $3, check_passed = $4, last_error = $5,
                        error_count = CASE WHEN $4 THEN 0 ELSE error_count + 1 END,
                        check_unauthorized = NOT $4 AND (check_unauthorized OR $6)
                    WHERE workspace_id = $1 AND id = $2";
-        let transaction = self.begin().await?;
         let before = HealthBefore::read(&transaction, TrackedConnection::Id(id)).await?;
         let values: [Value<'_>; 5] = [&id.0, &check.at.as_second(), &passed, &error, &check.is_unauthorized()];
         if transaction.execute(sql, &values).await? == 0 {
@@ -170,39 +171,22 @@ impl Connections for PostgresStore {
         let account_name = account.and_then(|account| account.name.as_ref());
         let scopes = scopes_granted.map(to_json).transpose()?;
         let metadata = metadata.map(to_json).transpose()?;
-        let metadata = self.sealer.seal_optional(METADATA, id.0, metadata)?;
-        self.update_connection(id, sql, &[&id.0, &account_id, &account_name, &scopes, &metadata]).await
+        let transaction = self.begin().await?;
+        let metadata = transaction.sealer.seal_optional(METADATA, id.0, metadata)?;
+        update_connection(transaction, id, sql, &[&id.0, &account_id, &account_name, &scopes, &metadata]).await
     }
 
     async fn set_reveal_policy(&self, id: ConnectionId, policy: RevealPolicy) -> Result<(), StoreError> {
         let sql = "UPDATE integ.connections SET reveal = $3 WHERE workspace_id = $1 AND id = $2";
-        self.update_connection(id, sql, &[&id.0, &policy.as_str()]).await.map(drop)
+        update_connection(self.begin().await?, id, sql, &[&id.0, &policy.as_str()]).await.map(drop)
     }
 
     async fn record_failure(&self, id: ConnectionId, error: &str) -> Result<Option<ConnectionTransition>, StoreError> {
-        let error = self.sealer.seal(LAST_ERROR, id.0, error)?;
+        let transaction = self.begin().await?;
+        let error = transaction.sealer.seal(LAST_ERROR, id.0, error)?;
         let sql = "UPDATE integ.connections SET error_count = error_count + 1, last_error = $3
                    WHERE workspace_id = $1 AND id = $2";
-        self.update_connection(id, sql, &[&id.0, &error]).await
-    }
-}
-
-impl PostgresStore {
-    /// Runs a statement that changes the row of one connection, or deletes it.
-    async fn update_connection(
-        &self,
-        id: ConnectionId,
-        sql: &str,
-        values: &[Value<'_>],
-    ) -> Result<Option<ConnectionTransition>, StoreError> {
-        let transaction = self.begin().await?;
-        let before = HealthBefore::read(&transaction, TrackedConnection::Id(id)).await?;
-        if transaction.execute(sql, values).await? == 0 {
-            return Err(StoreError::ConnectionNotFound);
-        }
-        let transition = before.transition(&transaction).await?;
-        transaction.commit().await?;
-        Ok(transition)
+        update_connection(transaction, id, sql, &[&id.0, &error]).await
     }
 }
 
@@ -344,4 +328,20 @@ fn from_row(sealer: &Sealer, row: &Row) -> Result<Connection, StoreError> {
         error_count: number(row, "error_count")?,
         last_error: sealed.text(LAST_ERROR)?,
     })
+}
+
+/// Runs a statement that changes the row of one connection, or deletes it.
+async fn update_connection(
+    transaction: Transaction,
+    id: ConnectionId,
+    sql: &str,
+    values: &[Value<'_>],
+) -> Result<Option<ConnectionTransition>, StoreError> {
+    let before = HealthBefore::read(&transaction, TrackedConnection::Id(id)).await?;
+    if transaction.execute(sql, values).await? == 0 {
+        return Err(StoreError::ConnectionNotFound);
+    }
+    let transition = before.transition(&transaction).await?;
+    transaction.commit().await?;
+    Ok(transition)
 }

@@ -21,11 +21,13 @@ impl EventTypes for PostgresStore {
 
     async fn put(&self, definition: &EventTypeDefinition) -> Result<(), StoreError> {
         let sample = definition.sample.as_ref().map(to_json).transpose()?;
-        let sample = self.sealer.seal_optional(SAMPLE, definition.kind.as_str(), sample)?;
+        let transaction = self.begin().await?;
+        let sample = transaction.sealer.seal_optional(SAMPLE, definition.kind.as_str(), sample)?;
         let sql = "INSERT INTO integ.event_types (workspace_id, kind, description, sample) VALUES ($1, $2, $3, $4)
                    ON CONFLICT (workspace_id, kind) DO UPDATE SET description = excluded.description,
                        sample = excluded.sample";
-        self.execute(sql, &[&definition.kind, &definition.description, &sample]).await.map(drop)
+        transaction.execute(sql, &[&definition.kind, &definition.description, &sample]).await?;
+        transaction.commit().await
     }
 
     async fn remove(&self, kind: &str) -> Result<bool, StoreError> {

@@ -14,6 +14,7 @@ use super::seal::{Column, Sealer, column};
 use super::value::Value;
 use super::{PostgresStore, conflicts, prune, queue};
 use crate::clock::Timestamp;
+use crate::hex;
 use crate::model::{
     AttemptResult, ConflictResolution, ConnectionId, DueEvents, EventConflict, EventFilter, EventId, EventInsertResult,
     EventProgress, EventStatus, EventVerification, HandlerRun, InboundDelivery, NewEvent, PruneRequest, QueuedEvent,
@@ -22,6 +23,7 @@ use crate::model::{
 use crate::store::{Events, Fence, StoreError};
 
 pub(super) const DETAILS: Column = column("events", "details");
+pub(super) const SIGNED_DIGEST: Column = column("events", "signed_digest");
 pub(super) const REQUEST: Column = column("events", "request");
 pub(super) const BODY: Column = column("events", "body");
 pub(super) const BATCH_ITEM: Column = column("events", "batch_item");
@@ -34,6 +36,8 @@ const PAGE: u32 = 500;
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct EventDetails {
     pub(super) delivery_id: String,
+    /// In hexadecimal, as it came; empty for an event that was fetched. Another store needs it.
+    pub(super) digest: String,
     pub(super) account: Option<String>,
     pub(super) resource: Option<String>,
     pub(super) actor: Option<String>,
@@ -44,6 +48,7 @@ impl EventDetails {
     pub(super) fn of(event: &NewEvent) -> Self {
         Self {
             delivery_id: event.delivery_id.clone(),
+            digest: event.digest.as_ref().map(|digest| hex::encode(digest)).unwrap_or_default(),
             account: event.account.clone(),
             resource: event.resource.clone(),
             actor: event.actor.clone(),
@@ -191,11 +196,13 @@ impl Events for PostgresStore {
         verification: EventVerification,
         error: Option<&str>,
     ) -> Result<(), StoreError> {
-        let error = self.sealer.seal_optional(LAST_ERROR, id.0, error)?;
+        let transaction = self.begin().await?;
+        let error = transaction.sealer.seal_optional(LAST_ERROR, id.0, error)?;
         let sql = "UPDATE integ.events SET verification = $3, last_error = $4,
                        status = CASE $3 WHEN 'rejected' THEN 'dead' ELSE status END
                    WHERE workspace_id = $1 AND id = $2 AND verification = 'unconfirmed'";
-        self.execute(sql, &[&id.0, &verification.as_str(), &error]).await.map(drop)
+        transaction.execute(sql, &[&id.0, &verification.as_str(), &error]).await?;
+        transaction.commit().await
     }
 
     async fn requeue(&self, ids: &[EventId], now: Timestamp) -> Result<usize, StoreError> {

@@ -87,10 +87,11 @@ impl Grants for PostgresStore {
         generation: u64,
         grant: &Grant,
     ) -> Result<GrantWriteResult, StoreError> {
-        let secrets = self.sealer.seal(SECRETS, id.0, secrets_text(grant, None)?.as_bytes())?;
+        let transaction = self.begin().await?;
+        let secrets = transaction.sealer.seal(SECRETS, id.0, secrets_text(grant, None)?.as_bytes())?;
         let sql = "UPDATE integ.grants SET secrets = $4
                    WHERE workspace_id = $1 AND connection_id = $2 AND generation = $3";
-        update(self.begin().await?, sql, generation, &[&id.0, &signed(generation), &secrets]).await
+        update(transaction, sql, generation, &[&id.0, &signed(generation), &secrets]).await
     }
 
     async fn mark_all_in_keyring(&self) -> Result<(), StoreError> {

@@ -11,6 +11,7 @@ use crate::clock::Timestamp;
 use crate::model::{IdempotencyClaim, IdempotencyKey, IdempotencyRequest, StoredResponse};
 use crate::store::{IdempotencyKeys, StoreError};
 
+const REQUEST_DIGEST: Column = column("idempotency_keys", "request_digest");
 const LOCATION: Column = column("idempotency_keys", "location");
 const BODY: Column = column("idempotency_keys", "body");
 
@@ -18,15 +19,17 @@ const BODY: Column = column("idempotency_keys", "body");
 impl IdempotencyKeys for PostgresStore {
     async fn claim(&self, request: &IdempotencyRequest) -> Result<IdempotencyClaim, StoreError> {
         let IdempotencyRequest { key, request_id, digest, now, claimed_until } = request;
-        let digest = self.sealer.hash("requests", &[digest.as_slice()]);
         let transaction = self.begin().await?;
+        let row = (key.caller.as_str(), key.key.as_str());
+        let sealed = transaction.sealer.seal(REQUEST_DIGEST, row, digest)?;
+        let digest = transaction.sealer.hash("requests", &[digest.as_slice()]);
         // The row decides between concurrent requests: the others wait for its commit here.
         let sql = "INSERT INTO integ.idempotency_keys
-                       (workspace_id, caller, key, digest, claimed_at, claimed_until, request_id, audit_sequence)
-                   VALUES ($1, $2, $3, $4, $5, $6, $7, (SELECT sequence FROM integ.audit_state WHERE workspace_id = $1))
+                       (workspace_id, caller, key, digest, claimed_at, claimed_until, request_id, request_digest, audit_sequence)
+                   VALUES ($1, $2, $3, $4, $5, $6, $7, $8, (SELECT sequence FROM integ.audit_state WHERE workspace_id = $1))
                    ON CONFLICT (workspace_id, caller, key) DO NOTHING";
         let (now, claimed_until) = (now.as_millisecond(), claimed_until.as_millisecond());
-        let values: [Value<'_>; 6] = [&key.caller, &key.key, &digest, &now, &claimed_until, request_id];
+        let values: [Value<'_>; 7] = [&key.caller, &key.key, &digest, &now, &claimed_until, request_id, &sealed];
         if transaction.execute(sql, &values).await? == 1 {
             transaction.commit().await?;
             return Ok(IdempotencyClaim::Claimed);
@@ -62,13 +65,15 @@ impl IdempotencyKeys for PostgresStore {
 
     async fn finish(&self, key: &IdempotencyKey, response: &StoredResponse) -> Result<(), StoreError> {
         let row = (key.caller.as_str(), key.key.as_str());
-        let location = self.sealer.seal_optional(LOCATION, row, response.location.as_ref())?;
-        let body = self.sealer.seal(BODY, row, &response.body)?;
+        let transaction = self.begin().await?;
+        let location = transaction.sealer.seal_optional(LOCATION, row, response.location.as_ref())?;
+        let body = transaction.sealer.seal(BODY, row, &response.body)?;
         let sql = "UPDATE integ.idempotency_keys SET status = $4, content_type = $5, location = $6, body = $7
                    WHERE workspace_id = $1 AND caller = $2 AND key = $3";
         let status = i64::from(response.status);
         let values: [Value<'_>; 6] = [&key.caller, &key.key, &status, &response.content_type, &location, &body];
-        self.execute(sql, &values).await.map(drop)
+        transaction.execute(sql, &values).await?;
+        transaction.commit().await
     }
 
     async fn release(&self, key: &IdempotencyKey) -> Result<(), StoreError> {

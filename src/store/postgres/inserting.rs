@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 use super::PostgresStore;
 use super::conflicts::{self, ConflictInsertion};
 use super::error::is_missing_reference;
-use super::events::{BATCH_ITEM, BODY, DETAILS, EventDetails, REQUEST, RequestHead, seal_details};
+use super::events::{BATCH_ITEM, BODY, DETAILS, EventDetails, REQUEST, RequestHead, SIGNED_DIGEST, seal_details};
 use super::links;
 use super::row::{get, get_word, to_json};
 use super::seal::Sealer;
@@ -122,7 +122,12 @@ pub(super) fn signed_key(sealer: &Sealer, connection: ConnectionId, signed: &[u8
 
 /// The digest of an event as it is stored; empty for one that was fetched.
 pub(super) fn event_digest(sealer: &Sealer, event: &NewEvent) -> Vec<u8> {
-    event.digest.as_ref().map_or_else(Vec::new, |digest| sealer.hash("events", &[digest]))
+    keyed_digest(sealer, event.digest.as_ref().map_or(&[], |digest| digest))
+}
+
+/// [`event_digest`] of the digest itself.
+pub(super) fn keyed_digest(sealer: &Sealer, digest: &[u8]) -> Vec<u8> {
+    if digest.is_empty() { Vec::new() } else { sealer.hash("events", &[digest]) }
 }
 
 /// The ids of new events, which nobody else gives out until the transaction ends.
@@ -290,8 +295,8 @@ impl KnownEvents {
 struct InsertPlan<'a> {
     /// New events with their ids, and the first event of the same request for the others.
     new: Vec<(i64, Option<i64>, KeyedEvent<'a>)>,
-    /// Events that came unsigned first, with the key of what was signed.
-    signed: Vec<(i64, ConnectionId, Vec<u8>)>,
+    /// Events that came unsigned first, with the digest of what was signed and its key.
+    signed: Vec<(i64, ConnectionId, [u8; 32], Vec<u8>)>,
     requeued: Vec<(i64, Timestamp)>,
     /// Which delivery's which event came under the id of another one.
     conflicts: Vec<(usize, usize, i64)>,
@@ -364,9 +369,9 @@ impl<'a> InsertPlan<'a> {
     /// its handlers have done is not repeated, for anyone could repeat a captured request.
     fn repeat(&mut self, new: &KeyedEvent<'_>, known: &mut ExistingEvent) -> EventInsertResult {
         // One that was fetched first, and now comes signed.
-        if let Some(key) = new.signed_key.as_ref().filter(|_| !known.has_signed_key) {
+        if let (Some(digest), Some(key), false) = (new.event.signed_digest, &new.signed_key, known.has_signed_key) {
             known.has_signed_key = true;
-            self.signed.push((known.id, new.delivery.connection, key.clone()));
+            self.signed.push((known.id, new.delivery.connection, digest, key.clone()));
         }
         let was_given_up = known.status == EventStatus::Dead && known.verification.is_trusted() && !known.is_pruned;
         // The vendor's log lists what it sent; it does not ask for it to be handled again.
@@ -399,9 +404,11 @@ impl<'a> InsertPlan<'a> {
     }
 
     async fn apply_changes(&self, transaction: &Transaction) -> Result<(), StoreError> {
-        for (id, connection, key) in &self.signed {
-            let sql = "UPDATE integ.events SET signed_dedup_key = $3 WHERE workspace_id = $1 AND id = $2";
-            transaction.execute(sql, &[id, key]).await?;
+        for (id, connection, digest, key) in &self.signed {
+            let sealed = transaction.sealer.seal(SIGNED_DIGEST, *id, digest)?;
+            let sql = "UPDATE integ.events SET signed_dedup_key = $3, signed_digest = $4
+                       WHERE workspace_id = $1 AND id = $2";
+            transaction.execute(sql, &[id, key, &sealed]).await?;
             let sql =
                 "INSERT INTO integ.event_keys (workspace_id, key, event_id, connection_id) VALUES ($1, $2, $3, $4)
                        ON CONFLICT (workspace_id, key, event_id) DO NOTHING";
@@ -425,6 +432,7 @@ struct EventColumns {
     has_delivery_id: Vec<bool>,
     keys: Vec<Vec<u8>>,
     signed_keys: Vec<Option<Vec<u8>>>,
+    signed_digests: Vec<Option<Vec<u8>>>,
     digests: Vec<Vec<u8>>,
     verifications: Vec<&'static str>,
     kinds: Vec<String>,
@@ -448,6 +456,7 @@ impl EventColumns {
         self.has_delivery_id.push(event.has_delivery_id);
         self.keys.push(new.key.clone());
         self.signed_keys.push(new.signed_key.clone());
+        self.signed_digests.push(sealer.seal_optional(SIGNED_DIGEST, id, event.signed_digest)?);
         self.digests.push(new.digest.clone());
         self.verifications.push(delivery.verification.as_str());
         self.kinds.push(event.kind.clone());
@@ -464,11 +473,11 @@ impl EventColumns {
     async fn insert(&self, transaction: &Transaction) -> Result<(), StoreError> {
         let sql = "INSERT INTO integ.events (workspace_id, id, connection_id, details, has_delivery_id, dedup_key,
                        signed_dedup_key, digest, verification, kind, occurred_at, received_at, request, body,
-                       batch_event_id, batch_item, status)
+                       batch_event_id, batch_item, status, signed_digest)
                    SELECT $1, * FROM unnest($2::bigint[], $3::bigint[], $4::bytea[], $5::boolean[], $6::bytea[], $7::bytea[],
                        $8::bytea[], $9::text[], $10::text[], $11::bigint[], $12::bigint[], $13::bytea[], $14::bytea[],
-                       $15::bigint[], $16::bytea[], $17::text[])";
-        let values: [Value<'_>; 16] = [
+                       $15::bigint[], $16::bytea[], $17::text[], $18::bytea[])";
+        let values: [Value<'_>; 17] = [
             &self.ids,
             &self.connections,
             &self.details,
@@ -485,6 +494,7 @@ impl EventColumns {
             &self.firsts,
             &self.batch_items,
             &self.statuses,
+            &self.signed_digests,
         ];
         transaction.execute(sql, &values).await?;
         let sql = "INSERT INTO integ.event_keys (workspace_id, key, event_id, connection_id)

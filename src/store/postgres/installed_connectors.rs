@@ -71,9 +71,12 @@ impl InstalledConnectors for PostgresStore {
     }
 
     async fn configure(&self, connector: &str, configuration: &BTreeMap<String, String>) -> Result<bool, StoreError> {
-        let sealed = self.sealer.seal(CONFIGURATION, connector, to_json(configuration)?)?;
+        let transaction = self.begin().await?;
+        let sealed = transaction.sealer.seal(CONFIGURATION, connector, to_json(configuration)?)?;
         let sql = "UPDATE integ.installed_connectors SET configuration = $3 WHERE workspace_id = $1 AND connector = $2";
-        Ok(self.execute(sql, &[&connector, &sealed]).await? == 1)
+        let configured = transaction.execute(sql, &[&connector, &sealed]).await?;
+        transaction.commit().await?;
+        Ok(configured == 1)
     }
 
     async fn remove(&self, connector: &str) -> Result<bool, StoreError> {

@@ -52,6 +52,37 @@ async fn step(client: &Client, number: u32, sql: &str) -> Result<(), StoreError>
     client.batch_execute(&record).await.map_err(failed)
 }
 
+/// A column of a table, as the migrations declare it.
+#[cfg(test)]
+pub(super) struct DeclaredColumn {
+    pub(super) table: String,
+    pub(super) name: String,
+    /// Its type, without a collation.
+    pub(super) kind: String,
+}
+
+/// Returns the columns of all tables, but for the workspace.
+#[cfg(test)]
+pub(super) fn columns() -> Vec<DeclaredColumn> {
+    let mut columns = Vec::new();
+    let mut table = None;
+    for line in MIGRATIONS.iter().flat_map(|sql| sql.lines()) {
+        if let Some(rest) = line.strip_prefix("CREATE TABLE integ.") {
+            table = rest.strip_suffix(" (").map(str::to_owned);
+        } else if !line.starts_with(' ') {
+            table = None;
+        }
+        let mut words = line.split_whitespace();
+        let (Some(table), Some(name), Some(kind)) = (&table, words.next(), words.next()) else { continue };
+        let is_column = ["BIGINT", "TEXT", "BYTEA", "BOOLEAN"].contains(&kind.trim_end_matches(','));
+        if is_column && name != "workspace_id" {
+            let (table, name) = (table.clone(), name.to_owned());
+            columns.push(DeclaredColumn { table, name, kind: kind.trim_end_matches(',').to_owned() });
+        }
+    }
+    columns
+}
+
 /// Returns the version of the database's schema; 0 without one.
 pub(super) async fn version(client: &Client) -> Result<u32, StoreError> {
     let sql = "SELECT to_regclass('integ.schema_versions') IS NOT NULL AS is_there";

@@ -12,7 +12,8 @@
 //! - **Nothing lives in a connection.** Statements are sent with the types of their values and are not prepared
 //!   ([`value`]); limits are `SET LOCAL`; there is no `LISTEN`: workers poll. PgBouncer in transaction mode therefore works.
 //! - **Sealing** ([`seal`]). The database sees names, times, types, states and counts. Everything that a vendor or a user
-//!   wrote is ciphertext under the workspace's key, bound to its table, column, row and workspace; digests are keyed.
+//!   wrote is ciphertext under the workspace's key, bound to its table, column, row and workspace; digests are keyed. Nodes
+//!   go on while a workspace gets another key ([`rekey`]).
 //! - **Locks** ([`locks`]) are lease rows on the server's clock with fencing numbers. A commit that depends on a lock
 //!   reads its row `FOR SHARE` in the same transaction. No transaction spans a network call to anything but the database.
 //! - **Order.** Versions of records and ids of events come from a row of `integ.counters`, which a writer locks until it
@@ -27,11 +28,6 @@
 //!   connection, other rows, the counter, and last the head of the audit chain, to which [`transaction::Transaction::commit`] adds the entries of the operation.
 //! - **Inbox.** Events lie in a partition for each day, whose bounds are ids: the id of an event begins with its day. A
 //!   narrow table outside the partitions recognises repeated deliveries.
-//!
-//! # What is missing
-//!
-//! `vault move`, `backup`, `restore` and `check` of a workspace in PostgreSQL; rekeying (the format of sealed values provides
-//! for it); bulk loading by COPY; `doctor` looks at the server's version and clock only.
 
 mod alerts;
 mod api_token_trusts;
@@ -41,6 +37,7 @@ mod approvals;
 mod apps;
 mod audit;
 mod bindings;
+mod checks;
 mod conflicts;
 mod connect_links;
 mod connections;
@@ -66,16 +63,20 @@ mod outbox;
 mod prune;
 mod queue;
 mod records;
+mod rekey;
 mod row;
 mod sandbox;
 mod schedules;
 mod seal;
+mod sealed_columns;
 mod server;
 mod sign_ins;
 mod streams;
 mod subscriptions;
 mod sweep;
 mod transaction;
+mod transfer;
+mod transfer_columns;
 mod transitions;
 mod upsert;
 mod users;
@@ -89,7 +90,10 @@ use std::sync::{Arc, Mutex, OnceLock};
 use async_trait::async_trait;
 use deadpool_postgres::Pool;
 
+pub use checks::{FindingSeverity, ServerFinding};
+pub use rekey::{KeyDropResult, ResealProgress};
 pub use server::{PostgresServer, PostgresServerError};
+pub use transfer::PostgresReader;
 
 use self::inserting::InsertQueue;
 use self::row::number;

@@ -192,14 +192,23 @@ pub(super) fn key_hash(sealer: &Sealer, stream: StreamId, key: &str) -> Vec<u8> 
 
 /// Seals the body of a record: the length of its key, the key, and the JSON.
 pub(super) fn seal_body(sealer: &Sealer, id: i64, key: &str, json: &str) -> Result<Vec<u8>, StoreError> {
+    sealer.seal(BODY, id, whole_body(key, json))
+}
+
+/// Writes the body of a record.
+pub(super) fn whole_body(key: &str, json: &str) -> Vec<u8> {
     let length = u32::try_from(key.len()).unwrap_or(u32::MAX).to_be_bytes();
-    sealer.seal(BODY, id, [&length, key.as_bytes(), json.as_bytes()].concat())
+    [&length, key.as_bytes(), json.as_bytes()].concat()
 }
 
 /// Opens the body of a record in the column `body`, and returns its key and its JSON.
 pub(super) fn open_body(sealer: &Sealer, row: &Row, id: i64) -> Result<(String, String), StoreError> {
+    split_body(SealedRow::new(sealer, row, id).bytes(BODY)?.unwrap_or_default())
+}
+
+/// Returns the key and the JSON of a body.
+pub(super) fn split_body(mut text: Vec<u8>) -> Result<(String, String), StoreError> {
     let damaged = || MalformedValue::EnumValue("body".to_owned());
-    let mut text = SealedRow::new(sealer, row, id).bytes(BODY)?.ok_or_else(damaged)?;
     let length = text.first_chunk::<4>().map(|length| u32::from_be_bytes(*length) as usize).ok_or_else(damaged)?;
     if text.len() < length + 4 {
         return Err(damaged().into());

@@ -23,6 +23,7 @@
 //! changes of the workspace's key.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use ring::hkdf;
@@ -31,9 +32,9 @@ use zeroize::Zeroizing;
 use crate::clock;
 use crate::hash;
 use crate::secret::Secret;
-use crate::store::{StoreError, StoreKey};
+use crate::store::{StoreError, WorkspaceKeys};
 
-const FORMAT: u8 = 1;
+pub(super) const FORMAT: u8 = 1;
 
 /// Of the format and the key's number.
 const HEADER_LENGTH: usize = 3;
@@ -89,9 +90,9 @@ impl<'a> From<(&'a str, &'a str)> for RowKey<'a> {
 /// Seals and opens the values of one workspace.
 pub(super) struct Sealer {
     workspace: i64,
-    keys: BTreeMap<u16, hkdf::Prk>,
-    /// The number of the key that seals: the greatest.
-    current: u16,
+    keys: Arc<RwLock<BTreeMap<u16, hkdf::Prk>>>,
+    /// The number of the key that seals. Absent for who only opens: a transaction that writes learns it from the database.
+    current: Option<u16>,
     index_key: Secret<[u8; 32]>,
 }
 
@@ -102,18 +103,48 @@ impl std::fmt::Debug for Sealer {
 }
 
 impl Sealer {
-    /// Creates a sealer from the workspace's keys with their numbers, of which the last one seals.
-    pub(super) fn new(workspace: i64, keys: &[(u16, StoreKey)]) -> Self {
+    /// Creates a sealer that opens values with the workspace's keys.
+    pub(super) fn new(workspace: i64, keys: &WorkspaceKeys) -> Self {
+        let sealer = Self { workspace, keys: Arc::default(), current: None, index_key: Secret::new([0; 32]) };
+        sealer.learn(keys);
+        sealer
+    }
+
+    /// Adds keys, for all sealers that were made of this one as well.
+    pub(super) fn learn(&self, keys: &WorkspaceKeys) {
         let salt = hkdf::Salt::new(hkdf::HKDF_SHA256, b"integ: values in PostgreSQL");
-        let keys: BTreeMap<_, _> =
-            keys.iter().map(|(number, key)| (*number, salt.extract(key.hex().as_bytes()))).collect();
-        let current = keys.keys().next_back().copied().unwrap_or_default();
-        Self { workspace, keys, current, index_key: Secret::new([0; 32]) }
+        let mut known = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+        known.extend(keys.iter().map(|(number, key)| (number, salt.extract(key.hex().as_bytes()))));
+    }
+
+    /// Removes a key.
+    pub(super) fn forget(&self, number: u16) {
+        self.keys.write().unwrap_or_else(PoisonError::into_inner).remove(&number);
+    }
+
+    /// Returns a sealer with the same keys, one of which seals.
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownKey`].
+    pub(super) fn sealing_with(&self, number: u16) -> Result<Self, StoreError> {
+        self.key(number)?;
+        let (keys, index_key) = (Arc::clone(&self.keys), self.index_key.clone());
+        Ok(Self { workspace: self.workspace, keys, current: Some(number), index_key })
+    }
+
+    /// Returns the number of the key that seals; 0 for who only opens.
+    pub(super) fn current(&self) -> u16 {
+        self.current.unwrap_or_default()
+    }
+
+    fn key(&self, number: u16) -> Result<hkdf::Prk, StoreError> {
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        keys.get(&number).cloned().ok_or(StoreError::UnknownKey(number))
     }
 
     /// Sets the key of keyed hashes.
-    pub(super) fn with_index_key(self, index_key: Secret<[u8; 32]>) -> Self {
-        Self { index_key, ..self }
+    pub(super) fn with_index_key(&self, index_key: Secret<[u8; 32]>) -> Self {
+        Self { workspace: self.workspace, keys: Arc::clone(&self.keys), current: self.current, index_key }
     }
 
     /// Seals a value for its place.
@@ -128,10 +159,12 @@ impl Sealer {
         let place = self.place(column, row.into());
         let mut sealed = Vec::with_capacity(HEADER_LENGTH + RANDOM_LENGTH + plain.len() + AES_256_GCM.tag_len());
         sealed.push(FORMAT);
-        sealed.extend(self.current.to_be_bytes());
+        let current = self.current.ok_or_else(|| damaged(column))?;
+        sealed.extend(current.to_be_bytes());
         sealed.extend(random);
         sealed.extend(plain);
-        let (key, nonce) = self.message_key(self.current, &place, &random).ok_or_else(|| damaged(column))?;
+        let key = self.key(current)?;
+        let (key, nonce) = message_key(&key, &place, &random).ok_or_else(|| damaged(column))?;
         let tag = key
             .seal_in_place_separate_tag(nonce, Aad::from(&place), &mut sealed[HEADER_LENGTH + RANDOM_LENGTH..])
             .map_err(|_| damaged(column))?;
@@ -152,34 +185,19 @@ impl Sealer {
     /// Opens a value of a place.
     ///
     /// # Errors
-    /// [`StoreError::Unsealable`] if it was not sealed for this place with a key of this workspace.
+    /// [`StoreError::UnknownKey`] if it names a key that is not here; [`StoreError::Unsealable`] if it was not sealed for this
+    /// place with a key of this workspace.
     pub(super) fn open<'a>(
         &self,
         column: Column,
         row: impl Into<RowKey<'a>>,
         sealed: &[u8],
     ) -> Result<Zeroizing<Vec<u8>>, StoreError> {
-        self.opened(&self.place(column, row.into()), sealed).ok_or_else(|| damaged(column))
-    }
-
-    fn opened(&self, place: &[u8], sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
-        let (header, rest) = sealed.split_first_chunk::<HEADER_LENGTH>()?;
-        let (random, ciphertext) = rest.split_first_chunk::<RANDOM_LENGTH>()?;
-        let [FORMAT, high, low] = *header else { return None };
-        let (key, nonce) = self.message_key(u16::from_be_bytes([high, low]), place, random)?;
-        let mut plain = Zeroizing::new(ciphertext.to_vec());
-        let length = key.open_in_place(nonce, Aad::from(place), &mut plain).ok()?.len();
-        plain.truncate(length);
-        Some(plain)
-    }
-
-    fn message_key(&self, number: u16, place: &[u8], random: &[u8; RANDOM_LENGTH]) -> Option<(LessSafeKey, Nonce)> {
-        let (derivation, nonce) = random.split_first_chunk::<12>()?;
-        let info: [&[u8]; 2] = [derivation, place];
-        let mut bytes = Zeroizing::new([0; 32]);
-        self.keys.get(&number)?.expand(&info, hkdf::HKDF_SHA256).ok()?.fill(&mut bytes[..]).ok()?;
-        let key = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, &bytes[..]).ok()?);
-        Some((key, Nonce::try_assume_unique_for_key(nonce).ok()?))
+        let Some((&[FORMAT, high, low], rest)) = sealed.split_first_chunk::<HEADER_LENGTH>() else {
+            return Err(damaged(column));
+        };
+        let key = self.key(u16::from_be_bytes([high, low]))?;
+        opened(&key, &self.place(column, row.into()), rest).ok_or_else(|| damaged(column))
     }
 
     /// Writes a place without ambiguity: each text after its length.
@@ -224,6 +242,24 @@ impl Sealer {
     }
 }
 
+fn opened(key: &hkdf::Prk, place: &[u8], sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    let (random, ciphertext) = sealed.split_first_chunk::<RANDOM_LENGTH>()?;
+    let (key, nonce) = message_key(key, place, random)?;
+    let mut plain = Zeroizing::new(ciphertext.to_vec());
+    let length = key.open_in_place(nonce, Aad::from(place), &mut plain).ok()?.len();
+    plain.truncate(length);
+    Some(plain)
+}
+
+fn message_key(key: &hkdf::Prk, place: &[u8], random: &[u8; RANDOM_LENGTH]) -> Option<(LessSafeKey, Nonce)> {
+    let (derivation, nonce) = random.split_first_chunk::<12>()?;
+    let info: [&[u8]; 2] = [derivation, place];
+    let mut bytes = Zeroizing::new([0; 32]);
+    key.expand(&info, hkdf::HKDF_SHA256).ok()?.fill(&mut bytes[..]).ok()?;
+    let key = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, &bytes[..]).ok()?);
+    Some((key, Nonce::try_assume_unique_for_key(nonce).ok()?))
+}
+
 fn damaged(column: Column) -> StoreError {
     StoreError::Unsealable { table: column.table, column: column.name }
 }
@@ -231,11 +267,12 @@ fn damaged(column: Column) -> StoreError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::StoreKey;
 
     const SECRETS: Column = column("grants", "secrets");
 
     fn sealer(workspace: i64, key: &StoreKey) -> Sealer {
-        Sealer::new(workspace, &[(1, key.clone())])
+        Sealer::new(workspace, &WorkspaceKeys::from(key)).sealing_with(1).unwrap()
     }
 
     #[test]
@@ -253,8 +290,8 @@ mod tests {
         wrong(sealer.open(column("grants", "client_id"), 3_i64, &sealed), "another column");
         wrong(sealer.open(column("apps", "secrets"), 3_i64, &sealed), "another table");
         wrong(sealer.open(column("grant", "ssecrets"), 3_i64, &sealed), "the same letters");
-        wrong(Sealer::new(8, &[(1, key.clone())]).open(SECRETS, 3_i64, &sealed), "another workspace");
-        wrong(Sealer::new(7, &[(1, StoreKey::random())]).open(SECRETS, 3_i64, &sealed), "another key");
+        wrong(self::sealer(8, &key).open(SECRETS, 3_i64, &sealed), "another workspace");
+        wrong(self::sealer(7, &StoreKey::random()).open(SECRETS, 3_i64, &sealed), "another key");
     }
 
     #[test]
@@ -275,13 +312,19 @@ mod tests {
     #[test]
     fn values_of_an_earlier_key_open_while_the_next_one_seals() {
         let (old, new) = (StoreKey::random(), StoreKey::random());
-        let before = Sealer::new(7, &[(1, old.clone())]);
-        let both = Sealer::new(7, &[(1, old), (2, new.clone())]);
-        let after = Sealer::new(7, &[(2, new)]);
+        let before = sealer(7, &old);
+        let after = Sealer::new(7, &WorkspaceKeys::of(2, new.clone())).sealing_with(2).unwrap();
+        assert!(matches!(before.sealing_with(2), Err(StoreError::UnknownKey(2))));
         let sealed = before.seal(SECRETS, 1_i64, "x").unwrap();
-        assert!(both.open(SECRETS, 1_i64, &sealed).is_ok() && after.open(SECRETS, 1_i64, &sealed).is_err());
+        assert!(matches!(after.open(SECRETS, 1_i64, &sealed), Err(StoreError::UnknownKey(1))));
+        let learned = before.sealing_with(1).unwrap();
+        learned.learn(&WorkspaceKeys::of(2, new));
+        let both = before.sealing_with(2).unwrap();
+        assert!(both.open(SECRETS, 1_i64, &sealed).is_ok());
         let sealed = both.seal(SECRETS, 1_i64, "x").unwrap();
-        assert!(after.open(SECRETS, 1_i64, &sealed).is_ok() && before.open(SECRETS, 1_i64, &sealed).is_err());
+        assert!(after.open(SECRETS, 1_i64, &sealed).is_ok() && before.open(SECRETS, 1_i64, &sealed).is_ok());
+        before.forget(2);
+        assert!(matches!(learned.open(SECRETS, 1_i64, &sealed), Err(StoreError::UnknownKey(2))));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::secret::Secret;
 use crate::store::StoreError;
 
 /// Connections of one process. A statement takes about a millisecond, so that more would only wait at the server.
-const MAX_CONNECTIONS: usize = 16;
+pub(super) const MAX_CONNECTIONS: usize = 16;
 
 /// How long a caller waits for one of them, and for a new one.
 const PATIENCE: Duration = Duration::from_secs(15);

@@ -77,9 +77,11 @@ impl Streams for PostgresStore {
     }
 
     async fn set_params(&self, stream: StreamId, params: &StreamParams) -> Result<(), StoreError> {
-        let params = self.sealer.seal(STREAM_PARAMS, stream.0, to_json(params)?)?;
+        let transaction = self.begin().await?;
+        let params = transaction.sealer.seal(STREAM_PARAMS, stream.0, to_json(params)?)?;
         let sql = "UPDATE integ.streams SET params = $3 WHERE workspace_id = $1 AND id = $2";
-        self.execute(sql, &[&stream.0, &params]).await.map(drop)
+        transaction.execute(sql, &[&stream.0, &params]).await?;
+        transaction.commit().await
     }
 
     async fn ensure_partition(
@@ -89,7 +91,7 @@ impl Streams for PostgresStore {
         parent: Option<RecordId>,
     ) -> Result<Partition, StoreError> {
         let json = to_json(params)?;
-        let hash = self.sealer.short_hash("partitions", &[&stream.0.to_be_bytes(), json.as_bytes()]);
+        let hash = params_hash(&self.sealer, stream, &json);
         let parent = parent.map(|parent| parent.0);
         if let Some(row) = self.row(FIND_PARTITION, &[&stream.0, &hash]).await?
             && get::<Option<i64>>(&row, "parent_record_id")? == parent
@@ -193,4 +195,9 @@ fn partition_from_row(sealer: &Sealer, row: &Row) -> Result<Partition, StoreErro
         backfill_checkpoint: sealed.text(BACKFILL_CHECKPOINT)?,
         synced_at: optional_seconds(row, "synced_at")?,
     })
+}
+
+/// Returns what a partition is found by.
+pub(super) fn params_hash(sealer: &Sealer, stream: StreamId, params: &str) -> Vec<u8> {
+    sealer.short_hash("partitions", &[&stream.0.to_be_bytes(), params.as_bytes()])
 }

@@ -106,38 +106,22 @@ impl Subscriptions for PostgresStore {
         error: &str,
         now: Timestamp,
     ) -> Result<Option<ConnectionTransition>, StoreError> {
-        let error = self.sealer.seal(LAST_ERROR, subscription.id.0, error)?;
+        let transaction = self.begin().await?;
+        let error = transaction.sealer.seal(LAST_ERROR, subscription.id.0, error)?;
         let sql = "UPDATE integ.subscriptions SET failures = failures + 1, last_error = $3, last_failed_at = $4
                    WHERE workspace_id = $1 AND id = $2";
-        self.update_subscription(subscription, sql, &[&subscription.id.0, &error, &now.as_second()]).await
+        update_subscription(transaction, subscription, sql, &[&subscription.id.0, &error, &now.as_second()]).await
     }
 
     async fn mark_deleting(&self, subscription: &Subscription) -> Result<Option<ConnectionTransition>, StoreError> {
         let sql = "UPDATE integ.subscriptions SET status = 'deleting', failures = 0, last_error = NULL
                    WHERE workspace_id = $1 AND id = $2";
-        self.update_subscription(subscription, sql, &[&subscription.id.0]).await
+        update_subscription(self.begin().await?, subscription, sql, &[&subscription.id.0]).await
     }
 
     async fn delete(&self, subscription: &Subscription) -> Result<Option<ConnectionTransition>, StoreError> {
         let sql = "DELETE FROM integ.subscriptions WHERE workspace_id = $1 AND id = $2";
-        self.update_subscription(subscription, sql, &[&subscription.id.0]).await
-    }
-}
-
-impl PostgresStore {
-    /// Runs a statement that may change the health of the subscription's connection.
-    async fn update_subscription(
-        &self,
-        subscription: &Subscription,
-        sql: &str,
-        values: &[Value<'_>],
-    ) -> Result<Option<ConnectionTransition>, StoreError> {
-        let transaction = self.begin().await?;
-        let before = HealthBefore::read(&transaction, TrackedConnection::Id(subscription.request.connection)).await?;
-        transaction.execute(sql, values).await?;
-        let transition = before.transition(&transaction).await?;
-        transaction.commit().await?;
-        Ok(transition)
+        update_subscription(self.begin().await?, subscription, sql, &[&subscription.id.0]).await
     }
 }
 
@@ -208,4 +192,18 @@ fn from_row(sealer: &Sealer, row: &Row) -> Result<Subscription, StoreError> {
         last_error: sealed.text(LAST_ERROR)?,
         last_failed_at: optional_seconds(row, "last_failed_at")?,
     })
+}
+
+/// Runs a statement that may change the health of the subscription's connection.
+async fn update_subscription(
+    transaction: Transaction,
+    subscription: &Subscription,
+    sql: &str,
+    values: &[Value<'_>],
+) -> Result<Option<ConnectionTransition>, StoreError> {
+    let before = HealthBefore::read(&transaction, TrackedConnection::Id(subscription.request.connection)).await?;
+    transaction.execute(sql, values).await?;
+    let transition = before.transition(&transaction).await?;
+    transaction.commit().await?;
+    Ok(transition)
 }

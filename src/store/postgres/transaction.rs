@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use deadpool_postgres::{Object, Pool};
 use futures_util::FutureExt;
-use tokio_postgres::Row;
+use tokio_postgres::{Row, SimpleQueryMessage};
 
 use super::error::{failed, pool_failed};
 use super::row::{get, signed};
@@ -20,9 +20,13 @@ use crate::store::{PendingAudit, StoreError};
 
 /// What a transaction is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Access {
+pub(super) enum Access {
     /// Each statement sees what was committed before it. Rows that are changed are locked first.
     Write,
+    /// [`Self::Write`], while no other transaction of the workspace writes.
+    Rekey,
+    /// [`Self::Write`], of a workspace that is not there yet, with the number of the key that seals.
+    Create { key: u16 },
     /// All statements see one moment.
     Snapshot,
 }
@@ -32,6 +36,8 @@ enum Access {
 pub(super) enum Subject {
     /// Who relies on a consent shares the lock; who revokes one waits until they have committed.
     Consents,
+    /// Who writes shares it; who changes the number of the key waits until all others have ended.
+    Key,
     /// The approvals of requests that no token made.
     LocalApprovals,
     InstalledConnectors,
@@ -41,6 +47,7 @@ impl Subject {
     const fn as_str(self) -> &'static str {
         match self {
             Self::Consents => "integ: consents",
+            Self::Key => "integ: key",
             Self::LocalApprovals => "integ: local approvals",
             Self::InstalledConnectors => "integ: installed connectors",
         }
@@ -68,17 +75,26 @@ impl Drop for Transaction {
 impl PostgresStore {
     /// Begins a transaction that writes. The audit entries of the operation that the process runs are part of its commit.
     pub(super) async fn begin(&self) -> Result<Transaction, StoreError> {
-        let mut transaction = self.open_transaction(Access::Write).await?;
+        let mut transaction = self.begin_with(Access::Write).await?;
         transaction.pending = self.pending.get().cloned();
         Ok(transaction)
     }
 
-    /// Begins a transaction that only reads, for more than one statement.
-    pub(super) async fn snapshot(&self) -> Result<Transaction, StoreError> {
-        self.open_transaction(Access::Snapshot).await
+    /// [`Self::begin`], for what is no part of an operation.
+    pub(super) async fn begin_unaudited(&self) -> Result<Transaction, StoreError> {
+        self.begin_with(Access::Write).await
     }
 
-    async fn open_transaction(&self, access: Access) -> Result<Transaction, StoreError> {
+    /// Begins a transaction that only reads, for more than one statement.
+    pub(super) async fn snapshot(&self) -> Result<Transaction, StoreError> {
+        self.begin_with(Access::Snapshot).await
+    }
+
+    /// Begins a transaction.
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownKey`] for one that writes, if the key that seals is not here.
+    pub(super) async fn begin_with(&self, access: Access) -> Result<Transaction, StoreError> {
         let begin = begin_sql(self.workspace, access);
         let transaction = |client| Transaction {
             client: Some(client),
@@ -87,15 +103,26 @@ impl PostgresStore {
             pending: None,
         };
         let first = transaction(connection(&self.pool).await?);
-        match first.client()?.batch_execute(&begin).await {
-            Ok(()) => return Ok(first),
+        let (mut transaction, answers) = match first.client()?.simple_query(&begin).await {
+            Ok(answers) => (first, answers),
             // The server was restarted since the connection was last used.
-            Err(error) if error.is_closed() => {}
+            Err(error) if error.is_closed() => {
+                let second = transaction(connection(&self.pool).await?);
+                let answers = second.client()?.simple_query(&begin).await.map_err(failed)?;
+                (second, answers)
+            }
             Err(error) => return Err(failed(error)),
-        }
-        let second = transaction(connection(&self.pool).await?);
-        second.client()?.batch_execute(&begin).await.map_err(failed)?;
-        Ok(second)
+        };
+        let number = match access {
+            Access::Snapshot => return Ok(transaction),
+            Access::Create { key } => key,
+            Access::Write | Access::Rekey => {
+                let number = answers.iter().find_map(key_number);
+                number.ok_or_else(|| StoreError::WorkspaceNotFound(self.id.to_string()))?
+            }
+        };
+        transaction.sealer = Arc::new(self.sealer.sealing_with(number)?);
+        Ok(transaction)
     }
 
     /// Reads the rows of one statement. Its transaction is sent in one go.
@@ -139,17 +166,37 @@ async fn connection(pool: &Pool) -> Result<Object, StoreError> {
     pool.get().await.map_err(pool_failed)
 }
 
+/// Returns the number of the key that seals, if an answer has it.
+fn key_number(answer: &SimpleQueryMessage) -> Option<u16> {
+    let SimpleQueryMessage::Row(row) = answer else { return None };
+    row.try_get("key_number").ok()??.parse().ok()
+}
+
 /// Begins a transaction. A commit is durable before it is answered, whatever the server's default is, and no statement
 /// waits for long: a lock is held for as long as a commit takes.
 fn begin_sql(workspace: i64, access: Access) -> String {
     let mode = match access {
-        Access::Write => "ISOLATION LEVEL READ COMMITTED READ WRITE",
+        Access::Write | Access::Rekey | Access::Create { .. } => "ISOLATION LEVEL READ COMMITTED READ WRITE",
         Access::Snapshot => "ISOLATION LEVEL REPEATABLE READ READ ONLY",
+    };
+    // The number of the key is read once the lock is held: who changes it has then committed.
+    let lock = match access {
+        Access::Write => "pg_advisory_xact_lock_shared",
+        Access::Rekey => "pg_advisory_xact_lock",
+        Access::Create { .. } | Access::Snapshot => "",
+    };
+    let key = match lock {
+        "" => String::new(),
+        lock => format!(
+            "; SELECT {lock}(hashtext('{}'), hashtext('{workspace}')); \
+             SELECT key_number FROM integ.workspaces WHERE workspace_id = {workspace}",
+            Subject::Key.as_str()
+        ),
     };
     format!(
         "BEGIN {mode}; SET LOCAL integ.workspace = '{workspace}'; SET LOCAL synchronous_commit = on; \
          SET LOCAL statement_timeout = '60s'; SET LOCAL lock_timeout = '15s'; \
-         SET LOCAL idle_in_transaction_session_timeout = '60s'"
+         SET LOCAL idle_in_transaction_session_timeout = '60s'{key}"
     )
 }
 
@@ -171,6 +218,11 @@ impl Transaction {
     /// Runs a statement and returns the number of rows that it changed.
     pub(super) async fn execute(&self, sql: &str, values: &[Value<'_>]) -> Result<u64, StoreError> {
         self.client()?.execute_typed(sql, &with_workspace(&self.workspace, values)).await.map_err(failed)
+    }
+
+    /// Lets statements, and the time between two of them, take as long as they take.
+    pub(super) async fn lift_time_limits(&self) -> Result<(), StoreError> {
+        self.run("SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0").await
     }
 
     /// Keeps others from [`Self::lock`] and [`Self::share`] of a subject in this workspace until the transaction ends.

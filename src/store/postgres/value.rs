@@ -46,6 +46,7 @@ sql_types! {
     Vec<i64> => INT8_ARRAY,
     Vec<Option<i64>> => INT8_ARRAY,
     Vec<bool> => BOOL_ARRAY,
+    Vec<Option<bool>> => BOOL_ARRAY,
     Vec<&str> => TEXT_ARRAY,
     Vec<String> => TEXT_ARRAY,
     Vec<Option<String>> => TEXT_ARRAY,

@@ -79,9 +79,11 @@ impl Webhooks for PostgresStore {
     }
 
     async fn set_public_url(&self, id: ConnectionId, url: Option<&str>) -> Result<(), StoreError> {
-        let url = self.sealer.seal_optional(PUBLIC_URL, id.0, url)?;
+        let transaction = self.begin().await?;
+        let url = transaction.sealer.seal_optional(PUBLIC_URL, id.0, url)?;
         let sql = "UPDATE integ.webhooks SET public_url = $3 WHERE workspace_id = $1 AND connection_id = $2";
-        self.execute(sql, &[&id.0, &url]).await.map(drop)
+        transaction.execute(sql, &[&id.0, &url]).await?;
+        transaction.commit().await
     }
 
     async fn set_port(&self, ids: &[ConnectionId], port: u16) -> Result<(), StoreError> {

@@ -10,38 +10,42 @@ use super::inserting::InsertQueue;
 use super::row::{get, get_seconds};
 use super::seal::{Column, Sealer, column};
 use super::server::PostgresServer;
+use super::transaction::Access;
 use super::{PostgresStore, audit, migrations};
 use crate::clock::{self, Timestamp};
 use crate::hex;
 use crate::secret::Secret;
-use crate::store::{StoreBackend, StoreDetails, StoreError, StoreKey};
+use crate::store::{StoreBackend, StoreDetails, StoreError, WorkspaceKeys};
 
-const INDEX_KEY: Column = column("workspaces", "index_key");
-
-/// The number of a workspace's first key.
-const FIRST_KEY: u16 = 1;
+pub(super) const INDEX_KEY: Column = column("workspaces", "index_key");
 
 /// Days for which partitions are created ahead. A server that nobody reaches for a week loses nothing: events whose day has
 /// no partition go into the default one.
 const DAYS_AHEAD: i64 = 7;
 
 impl PostgresStore {
-    /// Creates a workspace with a random id, and the schema if the database has none.
+    /// Creates a workspace with a random id, and the schema if the database has none. The last one of the keys seals.
     ///
     /// # Errors
     /// [`StoreError::Unreachable`]; [`StoreError::Newer`].
-    pub async fn create(server: &PostgresServer, key: &StoreKey, now: Timestamp) -> Result<Self, StoreError> {
+    pub async fn create(
+        server: &PostgresServer,
+        keys: impl Into<WorkspaceKeys>,
+        now: Timestamp,
+    ) -> Result<Self, StoreError> {
+        let keys = keys.into();
         let pool = server.pool()?;
         migrate(&pool).await?;
         // Positive, for a number that starts with a minus is an option to many a program.
         let workspace = i64::from_be_bytes(clock::random::<8>()) & i64::MAX;
         let index_key = Zeroizing::new(clock::random::<32>());
-        let sealer = Sealer::new(workspace, &[(FIRST_KEY, key.clone())]);
-        let sealed = sealer.seal(INDEX_KEY, 0_i64, index_key.as_slice())?;
-        let store = Self::assemble(pool, workspace, sealer.with_index_key(Secret::new(*index_key)));
-        let transaction = store.begin().await?;
-        let sql = "INSERT INTO integ.workspaces (workspace_id, index_key, created_at) VALUES ($1, $2, $3)";
-        transaction.execute(sql, &[&sealed, &now.as_second()]).await?;
+        let sealer = Sealer::new(workspace, &keys).with_index_key(Secret::new(*index_key));
+        let store = Self::assemble(pool, workspace, sealer);
+        let transaction = store.begin_with(Access::Create { key: keys.latest() }).await?;
+        let sealed = transaction.sealer.seal(INDEX_KEY, 0_i64, index_key.as_slice())?;
+        let sql =
+            "INSERT INTO integ.workspaces (workspace_id, index_key, key_number, created_at) VALUES ($1, $2, $3, $4)";
+        transaction.execute(sql, &[&sealed, &i64::from(keys.latest()), &now.as_second()]).await?;
         let sql = "INSERT INTO integ.counters (workspace_id, name, value) VALUES ($1, 'records', 0), ($1, 'events', 0)";
         transaction.execute(sql, &[]).await?;
         audit::create(&transaction).await?;
@@ -50,22 +54,23 @@ impl PostgresStore {
         Ok(store)
     }
 
-    /// Opens the workspace with an id, and brings the schema up to date.
+    /// Opens the workspace with an id, and brings the schema up to date. The keys are all that the key file has.
     ///
     /// # Errors
-    /// [`StoreError::WorkspaceNotFound`]; [`StoreError::Unsealable`] if the key is another one's; those of [`Self::create`].
-    pub async fn open(server: &PostgresServer, id: &str, key: &StoreKey) -> Result<Self, StoreError> {
+    /// [`StoreError::WorkspaceNotFound`]; [`StoreError::Unsealable`] if the keys are another one's; [`StoreError::UnknownKey`] if
+    /// the one that seals is not among them; those of [`Self::create`].
+    pub async fn open(server: &PostgresServer, id: &str, keys: impl Into<WorkspaceKeys>) -> Result<Self, StoreError> {
         let missing = || StoreError::WorkspaceNotFound(id.to_owned());
         let number = hex::decode(id).and_then(|bytes| bytes.try_into().ok()).map(i64::from_be_bytes);
         let workspace = number.ok_or_else(missing)?;
         let pool = server.pool()?;
         migrate(&pool).await?;
-        let store = Self::assemble(pool, workspace, Sealer::new(workspace, &[(FIRST_KEY, key.clone())]));
+        let store = Self::assemble(pool, workspace, Sealer::new(workspace, &keys.into()));
         let sql = "SELECT index_key FROM integ.workspaces WHERE workspace_id = $1";
         let row = store.row(sql, &[]).await?.ok_or_else(missing)?;
         let index_key = store.sealer.open(INDEX_KEY, 0_i64, get(&row, "index_key")?)?;
         let index_key = index_key.as_slice().try_into().map_err(|_| missing())?;
-        let sealer = Sealer::new(workspace, &[(FIRST_KEY, key.clone())]).with_index_key(Secret::new(index_key));
+        let sealer = store.sealer.with_index_key(Secret::new(index_key));
         Ok(Self { sealer: Arc::new(sealer), ..store })
     }
 

@@ -63,6 +63,7 @@ mod subscriptions;
 mod sweep;
 #[cfg(test)]
 mod tests;
+mod transfer;
 mod transitions;
 mod users;
 mod webhooks;
@@ -83,6 +84,7 @@ pub use meta::Meta;
 pub use open::{LostWritesPolicy, StoreKey};
 pub use sequence::IntegrityWarning;
 pub use snapshot::{BackupConnection, BackupContents, Snapshot};
+pub use transfer::SqliteReader;
 
 use self::readers::Readers;
 use self::writer::{WriteContext, Writer};

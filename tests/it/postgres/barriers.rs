@@ -24,7 +24,7 @@ async fn count(client: &Client, sql: &str) -> i64 {
 }
 
 /// Stores a secret of each kind.
-async fn plant(store: &dyn Store) {
+pub(super) async fn plant(store: &dyn Store) {
     let new = new_connection("github", ConnectionMode::Live);
     let (connection, _) = store.connections().connect(&new, &grant(PLANTED), SecretStorage::Store).await.unwrap();
     let event = NewEvent {

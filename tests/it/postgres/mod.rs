@@ -1,12 +1,15 @@
 //! What both stores must do: SQLite's, and that in PostgreSQL; and what is the latter's alone.
 
 mod barriers;
+mod checks;
 mod contracts;
 mod grant_contract;
 mod guards;
 mod lock_contract;
 mod refresh;
+mod rekey;
 mod server;
+mod transfer;
 pub mod workspaces;
 
 use std::path::{Path, PathBuf};

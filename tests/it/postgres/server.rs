@@ -21,11 +21,13 @@ const NOBODY: u32 = 65_534;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Makes a cluster in the folder `$1`, starts the server, and stops it when stdin ends. Ctrl-C must not end the shell alone.
+/// Makes a cluster in the folder `$1`, starts the server, and stops it when stdin ends. It sorts texts as a language does, as
+/// most databases: what relies on their bytes must say so. Ctrl-C must not end the shell alone.
 const SCRIPT: &str = r#"
 trap : INT TERM
 exec >"$1/log" 2>&1
-"$2/initdb" --pgdata="$1/data" --username=integ --auth=trust --encoding=UTF8 --locale=C --no-sync || exit 1
+"$2/initdb" --pgdata="$1/data" --username=integ --auth=trust --encoding=UTF8 --locale=C --locale-provider=icu \
+    --icu-locale=en-US --no-sync || exit 1
 options="-k $1 -c listen_addresses= -c max_connections=800 -c fsync=off -c shared_buffers=32MB"
 "$2/pg_ctl" --pgdata="$1/data" --options="$options" --wait start </dev/null || exit 1
 cat >/dev/null

@@ -12,6 +12,8 @@ CREATE TABLE integ.workspaces (
     workspace_id BIGINT PRIMARY KEY,
     -- Sealed: the key of all keyed hashes. It stays the same when the workspace gets another key, and shows that a key is a wrong one.
     index_key    BYTEA NOT NULL,
+    -- The number of the key that seals new values (`rekey.rs`).
+    key_number   BIGINT NOT NULL,
     created_at   BIGINT NOT NULL,
     restored_at  BIGINT
 );
@@ -94,8 +96,8 @@ CREATE INDEX health_checks_connection ON integ.health_checks (workspace_id, conn
 
 CREATE TABLE integ.alerts (
     workspace_id BIGINT NOT NULL REFERENCES integ.workspaces ON DELETE CASCADE,
-    kind         TEXT NOT NULL,
-    subject      TEXT NOT NULL,
+    kind         TEXT COLLATE "C" NOT NULL,
+    subject      TEXT COLLATE "C" NOT NULL,
     began_at     BIGINT NOT NULL,
     PRIMARY KEY (workspace_id, kind, subject)
 );
@@ -222,12 +224,14 @@ CREATE TABLE integ.events (
     workspace_id       BIGINT NOT NULL,
     id                 BIGINT NOT NULL,
     connection_id      BIGINT NOT NULL,
-    -- Sealed: the delivery id, account, resource and actor.
+    -- Sealed: the delivery id, digest, account, resource and actor.
     details            BYTEA NOT NULL,
     has_delivery_id    BOOLEAN NOT NULL DEFAULT TRUE,
     -- Keyed hashes, as in `event_keys`.
     dedup_key          BYTEA NOT NULL,
     signed_dedup_key   BYTEA,
+    -- Sealed.
+    signed_digest      BYTEA,
     -- A keyed hash; empty for an event that was fetched.
     digest             BYTEA NOT NULL,
     verification       TEXT NOT NULL DEFAULT 'verified'
@@ -279,7 +283,8 @@ CREATE TABLE integ.event_conflicts (
     event_id      BIGINT NOT NULL,
     received_at   BIGINT NOT NULL,
     digest        BYTEA NOT NULL,
-    signed_dedup_key BYTEA,
+    -- Sealed.
+    signed_digest BYTEA,
     verification  TEXT NOT NULL,
     kind          TEXT NOT NULL,
     occurred_at   BIGINT,
@@ -375,8 +380,8 @@ CREATE INDEX links_entity ON integ.links (workspace_id, entity_type, entity_id);
 CREATE TABLE integ.event_creations (
     workspace_id  BIGINT NOT NULL,
     connection_id BIGINT NOT NULL,
-    entity_type   TEXT NOT NULL,
-    entity_id     TEXT NOT NULL,
+    entity_type   TEXT COLLATE "C" NOT NULL,
+    entity_id     TEXT COLLATE "C" NOT NULL,
     key           TEXT NOT NULL,
     calendar      TEXT,
     starts_at     BIGINT NOT NULL,
@@ -388,10 +393,11 @@ CREATE TABLE integ.event_creations (
 
 CREATE TABLE integ.idempotency_keys (
     workspace_id  BIGINT NOT NULL REFERENCES integ.workspaces ON DELETE CASCADE,
-    caller        TEXT NOT NULL,
-    key           TEXT NOT NULL,
-    -- A keyed hash.
+    caller        TEXT COLLATE "C" NOT NULL,
+    key           TEXT COLLATE "C" NOT NULL,
+    -- A keyed hash, and the digest itself, sealed, for another store.
     digest        BYTEA NOT NULL,
+    request_digest BYTEA NOT NULL,
     claimed_at    BIGINT NOT NULL,
     claimed_until BIGINT NOT NULL,
     request_id    TEXT NOT NULL,
@@ -691,7 +697,7 @@ CREATE TABLE integ.schedules (
 -- Leases. Unlike SQLite's, a row alone says whether a lock is held, by this server's clock: in milliseconds.
 CREATE TABLE integ.locks (
     workspace_id BIGINT NOT NULL REFERENCES integ.workspaces ON DELETE CASCADE,
-    key          TEXT NOT NULL,
+    key          TEXT COLLATE "C" NOT NULL,
     -- Empty once it is released.
     holder       TEXT NOT NULL,
     fence        BIGINT NOT NULL,
@@ -916,6 +922,7 @@ CREATE TABLE integ.consents (
     granted_at     BIGINT NOT NULL,
     revoked_at     BIGINT,
     PRIMARY KEY (workspace_id, id),
+    UNIQUE (workspace_id, number),
     CHECK ((resource_type IS NULL) = (resource_id IS NULL))
 );
 CREATE INDEX consents_user ON integ.consents (workspace_id, user_id);
@@ -971,6 +978,23 @@ BEGIN
         END IF;
     END LOOP;
     RETURN dropped;
+END $$;
+
+-- Lets a sequence go on after a number, for ids that another store has given out. No id may be taken from it meanwhile: changing
+-- it locks it.
+CREATE FUNCTION integ.raise_sequence(name TEXT, last BIGINT) RETURNS VOID
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
+DECLARE
+    current_value BIGINT;
+BEGIN
+    IF last NOT BETWEEN 1 AND 9007199254740992 THEN
+        RAISE EXCEPTION 'an id is out of range' USING ERRCODE = 'numeric_value_out_of_range';
+    END IF;
+    EXECUTE format('ALTER SEQUENCE integ.%I NO CYCLE', name);
+    EXECUTE format('SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM integ.%I', name) INTO current_value;
+    IF current_value < last THEN
+        PERFORM setval(format('integ.%I', name)::regclass, last);
+    END IF;
 END $$;
 
 -- The second barrier: a transaction sees and writes the rows of the workspace that it has named, and none without. FORCE

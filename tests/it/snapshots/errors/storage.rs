@@ -62,6 +62,9 @@ fn store() {
         Contended => [E::Contended(Box::new(io()))],
         WorkspaceNotFound => [E::WorkspaceNotFound("0011223344556677".to_owned())],
         Unsealable => [E::Unsealable { table: "grants", column: "secrets" }],
+        UnknownKey => [E::UnknownKey(2)],
+        KeyNumberTaken => [E::KeyNumberTaken(2)],
+        TransferDiffers => [E::TransferDiffers { table: "records", expected: 3, found: 2 }],
         Backend => [E::Backend(Box::new(io()))],
     });
     assert_snap("errors_store", &text);

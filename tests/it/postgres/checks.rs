@@ -1,0 +1,61 @@
+//! What is found out about the tests' server, whose faults are known.
+
+use integ::clock::Clock;
+use integ::store::{FindingSeverity, PostgresServer, PostgresStore, ServerFinding};
+
+use super::{PostgresWorkspace, server};
+
+#[test]
+fn the_faults_of_the_server_and_of_the_role_are_found() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let Some(workspace) = PostgresWorkspace::create().await else { return };
+        let now = Clock::system().now_millis();
+        let findings = workspace.open().await.check_server(now).await.unwrap();
+        let bad: Vec<_> =
+            findings.iter().filter(|finding| finding.severity() == FindingSeverity::Serious).collect();
+        // It runs without fsync, which nobody's data should.
+        assert_eq!(bad, [&ServerFinding::CrashSafety { fsync: false, full_page_writes: true }]);
+        let has = |expected: ServerFinding| assert!(findings.contains(&expected), "{expected:?} in {findings:#?}");
+        has(ServerFinding::Encoding { name: "UTF8".to_owned() });
+        has(ServerFinding::PartitionsAhead { days: 7 });
+        has(ServerFinding::Autovacuum { is_on: true });
+        has(ServerFinding::Standbys { connected: 0, synchronous: Some(0), names: String::new() });
+        has(ServerFinding::Role {
+            name: "node".to_owned(),
+            is_superuser: false,
+            bypasses_row_security: false,
+            sees_all_rows: false,
+        });
+        let clock = |finding: &ServerFinding| matches!(finding, ServerFinding::ClockDifference { millis } if millis.abs() < 5000);
+        assert!(findings.iter().any(clock), "{findings:#?}");
+        let owner = PostgresServer::new(server::server().unwrap()).unwrap();
+        let store = PostgresStore::open(&owner, &workspace.id, &workspace.key).await.unwrap();
+        let findings = store.check_server(now).await.unwrap();
+        let superuser = |finding: &&ServerFinding| matches!(finding, ServerFinding::Role { is_superuser: true, sees_all_rows: true, .. });
+        assert_eq!(findings.iter().find(superuser).map(ServerFinding::severity), Some(FindingSeverity::Serious));
+    });
+}
+
+#[test]
+fn events_whose_day_has_no_partition_are_found() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let Some(workspace) = PostgresWorkspace::create().await else { return };
+        let store = workspace.open().await;
+        super::barriers::plant(&store).await;
+        let has_recent = async || {
+            let findings = store.check_server(Clock::system().now_millis()).await.unwrap();
+            findings.iter().any(|finding| matches!(finding, ServerFinding::DefaultPartition { has_recent: true, .. }))
+        };
+        assert!(!has_recent().await);
+        // A day of the week before, for which there never was one.
+        let sql = format!(
+            "UPDATE integ.events SET id = integ.first_event_of((clock_timestamp() AT TIME ZONE 'UTC')::date - 3) + 1
+             WHERE workspace_id = {}",
+            workspace.number()
+        );
+        server::owner().await.batch_execute(&sql).await.unwrap();
+        assert!(has_recent().await);
+    });
+}
