@@ -54,7 +54,7 @@ use crate::view::sync::{
 };
 use crate::view::token::TokenView;
 use crate::view::user::{DeletedUserView, UserDetailView, UserListView};
-use crate::view::vault::{RecipientListView, VaultLockView, VaultStatusView, VaultUnlockView};
+use crate::view::vault::{RecipientListView, VaultLockView, VaultMoveView, VaultStatusView, VaultUnlockView};
 use crate::view::webhook::{
     BackfilledEventView, ConflictResolutionView, EventDetailView, EventRetryView, PruneListView, ReplayedEventView,
     SampleEventListView, SentEventView, SimulatedRequestView, StoredEventView, SubscribedView, UnsubscribedView,
@@ -260,6 +260,7 @@ const OUTPUTS: &[(&str, Output)] = &[
     ("vault rekey", NOTHING),
     ("vault restore", NOTHING),
     ("vault status", Objects(&[document::<VaultStatusView>()])),
+    ("vault move", Objects(&[document::<VaultMoveView>()])),
     ("vault unlock", Objects(&[document::<VaultUnlockView>()])),
     ("webhook backfill", Objects(&[line::<BackfilledEventView>()])),
     ("webhook events", Objects(&[line::<StoredEventView>()])),

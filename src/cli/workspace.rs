@@ -102,12 +102,7 @@ fn create(workspace: &Workspace, ui: &Ui, args: CreateArgs) -> Result<()> {
     let name = created.workspace;
     ui.note(&format!("Created the workspace {name}. `integ -w {name} connect …` works in it."));
     if created.store.is_shared() {
-        let folder = workspace.engine.folders.workspace(&name);
-        ui.note(&format!(
-            "Another machine opens it with copies of vault.age and store.toml from {}, once its identity is a recipient: \
-             `integ -w {name} vault recipients add AGE1…`.",
-            folder.display()
-        ));
+        ui.note(&copies_note(workspace, &name));
     }
     if let Some(location) = created.new_identity_location {
         ui.note(&super::vault::new_identity::new_identity_note(workspace, location));
@@ -115,8 +110,17 @@ fn create(workspace: &Workspace, ui: &Ui, args: CreateArgs) -> Result<()> {
     Ok(())
 }
 
+/// What other machines need to open a workspace in PostgreSQL.
+pub(super) fn copies_note(workspace: &Workspace, name: &WorkspaceName) -> String {
+    format!(
+        "Another machine opens it with copies of vault.age and store.toml from {}, once its identity is a recipient: \
+         `integ -w {name} vault recipients add AGE1…`.",
+        workspace.engine.folders.workspace(name).display()
+    )
+}
+
 /// The server that a URL names, with the file of its password by its absolute path: commands run in other folders.
-fn postgres_location(url: String, password_file: Option<PathBuf>) -> Result<PostgresLocation> {
+pub(super) fn postgres_location(url: String, password_file: Option<PathBuf>) -> Result<PostgresLocation> {
     let absolute = |path: PathBuf| std::path::absolute(&path).map_err(|source| VaultError::Io { path, source });
     Ok(PostgresLocation { url, password_file: password_file.map(absolute).transpose()? })
 }

@@ -46,10 +46,14 @@ fn message(found: &ServerFinding) -> String {
             format!("the slowest standby is {} behind{time}", format_size(*bytes))
         }
         ServerFinding::PartitionsAhead { days } => format!("the inbox has partitions for {days} days ahead"),
-        ServerFinding::DefaultPartition { rows, .. } => format!("the inbox's default partition has about {rows} events"),
+        ServerFinding::DefaultPartition { rows, .. } => {
+            format!("the inbox's default partition has about {rows} events")
+        }
         ServerFinding::Autovacuum { is_on } => format!("autovacuum is {}", on(is_on)),
         ServerFinding::DeadRows { table, dead, live } => format!("{table} has {dead} dead rows and {live} others"),
-        ServerFinding::ClockDifference { millis } => format!("the server's clock is {millis} ms ahead of this machine's"),
+        ServerFinding::ClockDifference { millis } => {
+            format!("the server's clock is {millis} ms ahead of this machine's")
+        }
         ServerFinding::Role { name, is_superuser, bypasses_row_security, sees_all_rows } => {
             if *is_superuser {
                 format!("the role {name} is a superuser, from whom no row is hidden")

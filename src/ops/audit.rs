@@ -39,6 +39,7 @@ pub const UNRECORDED: &[(&str, &str)] = &[
 const RECORDED_AFTERWARDS: &[&str] = &[
     "vault identity import",
     "vault move-identity",
+    "vault move",
     "vault move-tokens",
     "vault recipients add",
     "vault recipients remove",

@@ -10,15 +10,15 @@ use crate::config::TokenStorage;
 use crate::error::Result;
 use crate::runtime::Workspace;
 use crate::secret::Secret;
-use crate::task::blocking;
 use crate::vault::{
-    BackupKey, ExportProtection, IdentityLocation, LostWritesPolicy, OpenedBackup, RestoreResult, SelfRemoval, Vault,
-    VaultError, backup,
+    BackupKey, ExportProtection, IdentityLocation, IfAbsent, LostWritesPolicy, MoveTarget, OpenedBackup,
+    PostgresLocation, Restore, RestoreResult, SelfRemoval, Vault, VaultError,
 };
 use crate::view::vault::{
     BackupContentsView, ImportedIdentityView, RecipientListView, RestoreView, TokenMoveView, VaultLockView,
-    VaultStatusView, VaultUnlockView,
+    VaultMoveView, VaultStatusView, VaultUnlockView,
 };
+use crate::view::workspace::StoreView;
 
 const fn operation(name: &'static str, effect: Effect) -> Operation {
     Operation::local(name, OperationScope::Vault, effect)
@@ -30,6 +30,7 @@ pub const OPERATIONS: &[Operation] = &[
     operation("vault recipients list", Effect::Read),
     operation("vault recipients add", Effect::Write),
     operation("vault recipients remove", Effect::Write),
+    operation("vault move", Effect::Write),
     operation("vault rekey", Effect::Write),
     operation("vault identity export", Effect::Read),
     operation("vault identity import", Effect::Write),
@@ -42,7 +43,13 @@ pub const OPERATIONS: &[Operation] = &[
     operation("vault lock", Effect::Write),
 ];
 
-/// Runs work on the workspace's vault without its store, which rekeying and checking open themselves.
+/// Returns the workspace's vault without its store, which rekeying, checking and moving open themselves.
+async fn vault_of(workspace: &Workspace) -> Result<Vault> {
+    let folder = workspace.folder();
+    Ok(workspace.engine.with_vaults(move |vaults| vaults.open_without_store(&folder)).await?)
+}
+
+/// Runs work on the workspace's vault without its store.
 async fn with_vault<T: Send + 'static>(
     workspace: &Workspace,
     work: impl FnOnce(Vault) -> Result<T, VaultError> + Send + 'static,
@@ -139,20 +146,37 @@ pub async fn remove_recipient(workspace: &Workspace, request: RemoveRecipientReq
     Ok(with_vault(workspace, move |vault| vault.remove_recipient(&request.recipient, request.own)).await?)
 }
 
-/// Encrypts the store with a new key.
+/// Encrypts the store with a new key, and returns where it is.
 ///
 /// # Errors
 /// The vault's; the store then has exactly one of the two keys.
-pub async fn rekey_vault(workspace: &Workspace) -> Result<()> {
-    Ok(with_vault(workspace, |vault| vault.rekey()).await?)
+pub async fn rekey_vault(workspace: &Workspace) -> Result<StoreView> {
+    Box::pin(vault_of(workspace).await?.rekey()).await?;
+    Ok(workspace.store_details().await?.into())
 }
 
-/// Reads every page of the store, and compares its schema with integ's.
+/// Moves the workspace into PostgreSQL, with the tokens that are in the OS keyring, or into a file.
+///
+/// # Errors
+/// The vault's; the workspace is then where it was, and moving again goes on.
+pub async fn move_vault(workspace: &Workspace, target: MoveTarget) -> Result<VaultMoveView> {
+    let vault = vault_of(workspace).await?;
+    let (tokens, now) = (&workspace.engine.token_vault, workspace.engine.clock.now());
+    let moved = Box::pin(vault.move_store(target, tokens, now)).await?;
+    Ok(VaultMoveView {
+        workspace: workspace.name.clone(),
+        store: workspace.store_details().await?.into(),
+        rows: moved.rows,
+        tokens_from_keyring: moved.tokens_from_keyring,
+    })
+}
+
+/// Reads all of the store: every page of a file, whose schema is compared with integ's, or every row in PostgreSQL.
 ///
 /// # Errors
 /// The vault's, for the first thing that is damaged.
 pub async fn check_vault(workspace: &Workspace, lost_writes: LostWritesPolicy) -> Result<()> {
-    Ok(with_vault(workspace, move |vault| vault.check(lost_writes)).await?)
+    Ok(Box::pin(vault_of(workspace).await?.check(lost_writes)).await?)
 }
 
 /// Returns the identity as an identity file.
@@ -197,7 +221,7 @@ pub enum BackupProtection {
 /// # Errors
 /// [`crate::vault::VaultError::InvalidRecipient`], [`crate::vault::VaultError::Keyring`].
 pub async fn back_up_vault(workspace: &Workspace, protection: BackupProtection) -> Result<Vec<u8>> {
-    let store = workspace.file_store().await?;
+    let store = workspace.store().await?;
     let key = match protection {
         BackupProtection::Passphrase(passphrase) => BackupKey::Passphrase(passphrase),
         BackupProtection::Recipients(recipients) => BackupKey::Recipients(recipients),
@@ -206,8 +230,8 @@ pub async fn back_up_vault(workspace: &Workspace, protection: BackupProtection) 
             BackupKey::Recipients(recipients.into_iter().map(|recipient| recipient.recipient).collect())
         }
     };
-    let keyring_grants = workspace.engine.token_vault.keyring_grants(&*store).await?;
-    Ok(blocking(move || backup(&store, &keyring_grants, &key)).await?)
+    let keyring_grants = workspace.engine.token_vault.keyring_grants(store).await?;
+    workspace.back_up(keyring_grants, key).await
 }
 
 /// Returns the contents of a backup.
@@ -221,8 +245,18 @@ pub fn preview_backup(backup: &OpenedBackup) -> BackupContentsView {
 /// [`crate::vault::VaultError::WorkspaceNotEmpty`], and those of the store: nothing has changed then.
 pub async fn restore_backup(workspace: &Workspace, backup: OpenedBackup) -> Result<RestoreView> {
     let (folder, now) = (workspace.folder(), workspace.engine.clock.now());
-    let RestoreResult { contents, new_identity_location, identity_location } =
-        workspace.engine.with_vaults(move |vaults| vaults.restore(&folder, backup, now)).await?;
+    let mut created_identity = None;
+    if PostgresLocation::from_env().is_some() {
+        // A new workspace is created on the server, and the backup then takes the place of the empty one.
+        let opened = workspace.engine.open_store(folder.clone(), IfAbsent::Create { now }).await?;
+        created_identity = opened.new_identity_location();
+    }
+    let restored = workspace.engine.with_vaults(move |vaults| vaults.restore(&folder, backup, now)).await?;
+    let RestoreResult { contents, new_identity_location, identity_location } = match restored {
+        Restore::File(result) => result,
+        Restore::Postgres(restore) => Box::pin(restore.finish()).await?,
+    };
+    let new_identity_location = created_identity.or(new_identity_location);
     Ok(RestoreView { contents: contents.into(), new_identity_location, identity_location })
 }
 

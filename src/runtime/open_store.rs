@@ -3,9 +3,12 @@
 use std::sync::Arc;
 
 use super::RuntimeError;
+use crate::clock::Timestamp;
 use crate::error::Result;
+use crate::model::{ConnectionId, Grant};
 use crate::store::{SqliteStore, Store, StoreDetails};
-use crate::vault::{IdentityLocation, OpenVault, PostgresVault, PostgresVaultError, UnlockedVault, VaultError};
+use crate::task::blocking;
+use crate::vault::{BackupKey, IdentityLocation, OpenVault, PostgresVault, UnlockedVault, VaultError, backup};
 
 /// The store of a workspace, with the vault that it is part of.
 pub struct OpenStore {
@@ -65,15 +68,11 @@ impl OpenStore {
         Arc::clone(&self.store)
     }
 
-    /// Returns the store if it is a file.
-    ///
-    /// # Errors
-    /// [`PostgresVaultError::NotAFile`]; [`RuntimeError::NoVault`] if it is part of no vault.
-    pub(super) fn file_store(&self) -> Result<Arc<SqliteStore>> {
+    /// Returns the store of a vault if it is a file.
+    pub(super) fn file_store(&self) -> Option<Arc<SqliteStore>> {
         match &self.origin {
-            StoreOrigin::File(opened) => Ok(Arc::clone(&opened.sqlite)),
-            StoreOrigin::Postgres(_) => Err(VaultError::from(PostgresVaultError::NotAFile).into()),
-            StoreOrigin::Caller => Err(RuntimeError::NoVault.into()),
+            StoreOrigin::File(opened) => Some(Arc::clone(&opened.sqlite)),
+            StoreOrigin::Postgres(_) | StoreOrigin::Caller => None,
         }
     }
 
@@ -94,6 +93,26 @@ impl OpenStore {
         match &self.origin {
             StoreOrigin::File(opened) => Ok(opened.sqlite.details()?),
             StoreOrigin::Postgres(opened) => Ok(opened.details().await?),
+            StoreOrigin::Caller => Err(RuntimeError::NoVault.into()),
+        }
+    }
+
+    /// Makes a backup of the store. `keyring_grants` are those whose secrets are in the OS keyring, which become part of it.
+    ///
+    /// # Errors
+    /// The vault's; [`RuntimeError::NoVault`] if the store is part of no vault.
+    pub(super) async fn back_up(
+        &self,
+        keyring_grants: Vec<(ConnectionId, u64, Grant)>,
+        key: BackupKey,
+        now: Timestamp,
+    ) -> Result<Vec<u8>> {
+        match &self.origin {
+            StoreOrigin::File(opened) => {
+                let store = Arc::clone(&opened.sqlite);
+                Ok(blocking(move || backup(&store, &keyring_grants, &key)).await?)
+            }
+            StoreOrigin::Postgres(opened) => Ok(Box::pin(opened.back_up(keyring_grants, key, now)).await?),
             StoreOrigin::Caller => Err(RuntimeError::NoVault.into()),
         }
     }

@@ -16,14 +16,14 @@ use crate::env;
 use crate::error::{Error, Result};
 use crate::http::{self, Route};
 use crate::model::{
-    Connection, ConnectionAccess, ConnectionId, ConnectionMode, ConnectionName, ConnectionTransition, Notification,
-    UserId, WorkspaceName, connect_command,
+    Connection, ConnectionAccess, ConnectionId, ConnectionMode, ConnectionName, ConnectionTransition, Grant,
+    Notification, UserId, WorkspaceName, connect_command,
 };
 use crate::near::closest;
 use crate::sandbox;
 use crate::store::{LockKey, PendingAudit, SqliteStore, Store, StoreDetails};
 use crate::task::blocking;
-use crate::vault::{IdentityLocation, IfAbsent, UnlockedVault};
+use crate::vault::{BackupKey, IdentityLocation, IfAbsent, UnlockedVault};
 
 /// How long the end of a command waits for blocking work that was cut off. A read of the store takes milliseconds and must
 /// end first: libcrypto frees its locks when the process exits, and a thread that decrypts a page then would crash it. A
@@ -128,12 +128,12 @@ impl Workspace {
         self.open(IfAbsent::Fail).await?.details().await
     }
 
-    /// Returns the store of the workspace's vault, for work on its file.
+    /// Makes a backup of the workspace's store, with the grants that are in the OS keyring.
     ///
     /// # Errors
-    /// The vault's, also for a store in PostgreSQL; [`RuntimeError::NoVault`] if the workspace is kept elsewhere.
-    pub async fn file_store(&self) -> Result<Arc<SqliteStore>> {
-        self.open(IfAbsent::Fail).await?.file_store()
+    /// The vault's; [`RuntimeError::NoVault`] if the store is part of no vault.
+    pub async fn back_up(&self, keyring_grants: Vec<(ConnectionId, u64, Grant)>, key: BackupKey) -> Result<Vec<u8>> {
+        self.open(IfAbsent::Fail).await?.back_up(keyring_grants, key, self.engine.clock.now()).await
     }
 
     async fn open(&self, absent: IfAbsent) -> Result<&OpenStore> {
@@ -171,7 +171,7 @@ impl Workspace {
     /// The vault's.
     pub fn file_store_blocking(&self) -> Result<Option<Arc<SqliteStore>>> {
         if let Some(opened) = self.state.opened.get() {
-            return Ok(opened.file_store().ok());
+            return Ok(opened.file_store());
         }
         let opened = match &self.engine.environment {
             Some(environment) => OpenStore::from(self.engine.open_environment(environment)?),
@@ -180,10 +180,10 @@ impl Workspace {
                 UnlockedVault::Postgres(_) | UnlockedVault::NewPostgres(_) => return Ok(None),
             },
         };
-        let store = opened.file_store()?;
+        let store = opened.file_store();
         // Another thread may have been faster; both have opened the same store.
         let _ = self.state.opened.set(opened);
-        Ok(Some(store))
+        Ok(store)
     }
 
     /// Returns the connectors of the machine, and those that callers of the workspace's API installed.

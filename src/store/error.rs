@@ -106,6 +106,8 @@ pub enum StoreError {
     KeyNumberTaken(u16),
     #[error("the copy of the table {table} has {found} rows and differs from the original, which has {expected}")]
     TransferDiffers { table: &'static str, expected: u64, found: u64 },
+    #[error("other programs are using the workspace")]
+    InUse,
     /// Of a store that is not SQLite.
     #[error("the store failed")]
     Backend(#[source] BackendError),
@@ -218,11 +220,12 @@ impl Remedy for StoreError {
             Self::Unsealable { .. } => {
                 Diagnostic::new(Kind::Vault, "vault_damaged").hint(Hint::text("restore the database from its backup"))
             }
-            Self::UnknownKey(_) => Diagnostic::new(Kind::Vault, "unknown_key").hint(Hint::text(
-                "copy vault.age from the machine that ran `integ vault rekey`",
-            )),
+            Self::UnknownKey(_) => Diagnostic::new(Kind::Vault, "unknown_key")
+                .hint(Hint::text("copy vault.age from the machine that ran `integ vault rekey`")),
             Self::KeyNumberTaken(_) => Diagnostic::new(Kind::Usage, "key_number_taken"),
             Self::TransferDiffers { .. } => Diagnostic::new(Kind::Failed, "copy_differs"),
+            Self::InUse => Diagnostic::new(Kind::Temporary, "store_in_use")
+                .hint(Hint::text("stop `integ` on all machines; a lock of one that was killed ends after 30 seconds")),
             Self::Backend(_) => Diagnostic::new(Kind::Failed, "store"),
         }
     }

@@ -64,8 +64,8 @@ pub use locks::{Fence, LEASE_DURATION, Lease, LockKey, Locks};
 pub use operators::Operators;
 pub use outbox::{Endpoints, EventTypes, Outbox};
 pub use postgres::{
-    FindingSeverity, KeyDropResult, PostgresReader, PostgresServer, PostgresServerError, PostgresStore, ResealProgress,
-    ServerFinding,
+    FindingSeverity, FrozenWorkspace, KeyDropResult, PostgresReader, PostgresServer, PostgresServerError,
+    PostgresStore, ResealProgress, ServerFinding,
 };
 pub use record_hasher::RecordHasher;
 pub use records::{CommitConditions, Jobs, Records, Schedules, Streams};
@@ -76,11 +76,11 @@ pub use sqlite::{
     StoreKey, from_keyring_entry, keyring_entry, sqlite_version,
 };
 pub use transfer::{
-    TRANSFER_TABLES, TableSummary, TransferColumn, TransferKey, TransferProgress, TransferRow, TransferTable,
-    TransferTarget, TransferType, TransferValue, WorkspaceReader, copy_workspace,
+    TRANSFER_TABLES, TableSummary, TransferColumn, TransferKey, TransferProgress, TransferRow, TransferStore,
+    TransferTable, TransferType, TransferValue, WorkspaceReader, copy_workspace,
 };
 pub use users::Users;
-pub use workspace_keys::WorkspaceKeys;
+pub use workspace_keys::{FIRST_KEY, KeySource, WorkspaceKeys};
 
 /// The store of a workspace.
 #[async_trait]

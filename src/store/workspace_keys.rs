@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use super::StoreKey;
 
 /// The number of a workspace's first key.
-const FIRST_KEY: u16 = 1;
+pub const FIRST_KEY: u16 = 1;
+
+/// Reads the keys again where they are stored, when a value names one that is not known; `None` if they cannot be read.
+pub type KeySource = Box<dyn Fn() -> Option<WorkspaceKeys> + Send + Sync>;
 
 /// The keys with which the values of a workspace are opened. A value names its key by number; another key has a greater one.
 #[derive(Clone, Debug, PartialEq, Eq)]

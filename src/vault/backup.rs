@@ -12,15 +12,18 @@ use zeroize::Zeroizing;
 use super::agent::Unseal;
 use super::identity::{self, DecryptFailure, Identity};
 use super::opener::install_store;
+use super::postgres_vault::{StoreReference, write_toml};
 use super::sealed_key::SealedKey;
+use super::store_move::{copy, copy_to_file, remove_store};
 use super::store_replacement::StoreReplacement;
 use super::vault_files::{LockMode, VaultFiles, VaultState};
-use super::{IdentityLocation, PassphrasePrompt, Vault, VaultError, VaultOpener, passphrase};
+use super::{IdentityLocation, PassphrasePrompt, PostgresVault, Vault, VaultError, VaultOpener, passphrase};
 use crate::clock::Timestamp;
 use crate::files;
 use crate::model::{ConnectionId, Grant};
 use crate::secret::Secret;
-use crate::store::{BackupContents, Snapshot, SqliteStore};
+use crate::store::{BackupContents, PostgresStore, Snapshot, SqliteStore, StoreKey};
+use crate::task::blocking;
 
 /// A backup is held in memory, twice; a larger one is a matter for `age` and `sqlite3`.
 const SIZE_LIMIT: u64 = 1 << 30;
@@ -54,6 +57,46 @@ pub fn backup(
         }
         BackupKey::Passphrase(passphrase) if passphrase.is_empty() => Err(VaultError::EmptyPassphrase),
         BackupKey::Passphrase(passphrase) => Ok(identity::encrypt_with_passphrase(&snapshot, passphrase)),
+    }
+}
+
+/// The file of a store that is only for a moment. Its key is nowhere stored, and the file is deleted with this.
+#[derive(Debug)]
+struct TemporaryStore {
+    path: PathBuf,
+    key: StoreKey,
+}
+
+impl TemporaryStore {
+    fn new(files: &VaultFiles) -> Self {
+        Self { path: files::temporary_beside(&files.store_path()), key: StoreKey::random() }
+    }
+
+    fn open(&self) -> Result<SqliteStore, VaultError> {
+        Ok(SqliteStore::open_unplaced(&self.path, &self.key)?)
+    }
+}
+
+impl Drop for TemporaryStore {
+    fn drop(&mut self) {
+        let _ = remove_store(&self.path);
+    }
+}
+
+impl PostgresVault {
+    /// Makes a backup of the store, as [`backup`] does of a file.
+    ///
+    /// # Errors
+    /// Those of [`backup`].
+    pub async fn back_up(
+        &self,
+        keyring_grants: Vec<(ConnectionId, u64, Grant)>,
+        key: BackupKey,
+        now: Timestamp,
+    ) -> Result<Vec<u8>, VaultError> {
+        let copy = TemporaryStore::new(&self.files);
+        copy_to_file(&self.store, &copy.path, &copy.key, now).await?;
+        blocking(move || backup(&copy.open()?, &keyring_grants, &key)).await
     }
 }
 
@@ -122,6 +165,55 @@ pub struct RestoreResult {
     pub identity_location: IdentityLocation,
 }
 
+/// A backup that is being restored.
+#[derive(Debug)]
+pub enum Restore {
+    /// Into a file, which is done.
+    File(RestoreResult),
+    /// Into PostgreSQL, which is yet to be done.
+    Postgres(Box<PostgresRestore>),
+}
+
+/// A backup that was checked and is to be copied into PostgreSQL.
+#[derive(Debug)]
+pub struct PostgresRestore {
+    vault: Vault,
+    reference: StoreReference,
+    restored: TemporaryStore,
+    result: RestoreResult,
+    now: Timestamp,
+    /// Held alone.
+    _lock: File,
+}
+
+impl PostgresRestore {
+    /// Copies the backup into a new workspace of the database, which then takes the place of the empty one. A process that is
+    /// killed before leaves a part of it on the server, encrypted, to which nothing refers.
+    ///
+    /// # Errors
+    /// [`VaultError::WorkspaceNotEmpty`], and those of the store: nothing has changed then.
+    pub async fn finish(self) -> Result<RestoreResult, VaultError> {
+        let Self { vault, reference, restored, result, now, _lock } = self;
+        let old = vault.open_postgres(&reference).await?;
+        if !old.is_empty().await? {
+            return Err(VaultError::WorkspaceNotEmpty);
+        }
+        let (location, sealed) = (reference.location(), vault.clone());
+        let read = move || Ok::<_, VaultError>((location.server()?, sealed.read_sealed_key()?.keys(), restored));
+        let (server, keys, restored) = blocking(read).await?;
+        let new = PostgresStore::create(&server, keys, now).await?;
+        let source = blocking(move || Ok::<_, VaultError>((restored.open()?, restored))).await?;
+        if let Err(error) = copy(&source.0, &new).await {
+            new.delete().await?;
+            return Err(error.into());
+        }
+        let (path, reference) = (vault.files.store_file_path(), StoreReference::new(&reference.location(), &new));
+        blocking(move || write_toml(&path, &reference)).await?;
+        old.delete().await?;
+        Ok(result)
+    }
+}
+
 impl OpenedBackup {
     /// What restoring it would bring.
     pub fn contents(&self) -> &BackupContents {
@@ -166,7 +258,7 @@ impl VaultOpener<'_> {
     ///
     /// # Errors
     /// [`VaultError::WorkspaceNotEmpty`], and those of the store: nothing has changed then.
-    pub fn restore(&self, folder: &Path, backup: OpenedBackup, now: Timestamp) -> Result<RestoreResult, VaultError> {
+    pub fn restore(&self, folder: &Path, backup: OpenedBackup, now: Timestamp) -> Result<Restore, VaultError> {
         let layout = VaultFiles::new(folder);
         let lock = layout.lock(LockMode::Shared)?;
         let present = lock.is_some() && layout.state()? == VaultState::Present;
@@ -183,12 +275,23 @@ impl VaultOpener<'_> {
             },
         };
         if present {
-            let vault = Vault { files: layout, identity, identity_location: custody };
-            return Ok(RestoreResult {
-                contents: vault.restore_over(&snapshot, now)?,
-                new_identity_location: identity_made,
-                identity_location: custody,
-            });
+            let vault = Vault { files: layout, identity: identity.into(), identity_location: custody };
+            let result =
+                |contents| RestoreResult { contents, new_identity_location: identity_made, identity_location: custody };
+            let Some(reference) = vault.files.store_reference()? else {
+                return Ok(Restore::File(result(vault.restore_over(&snapshot, now)?)));
+            };
+            let lock = vault.files.lock(LockMode::Exclusive)?.ok_or_else(|| vault.not_found())?;
+            let restored = TemporaryStore::new(&vault.files);
+            let result = result(snapshot.restore(&restored.path, &restored.key, 0, now)?.0);
+            return Ok(Restore::Postgres(Box::new(PostgresRestore {
+                vault,
+                reference,
+                restored,
+                result,
+                now,
+                _lock: lock,
+            })));
         }
         let seal = SealedKey::new(&layout, &*identity, now);
         layout.create()?;
@@ -205,7 +308,8 @@ impl VaultOpener<'_> {
         })?;
         seal.write(&layout.sealed_key_path())?;
         install_store(&layout, &temporary, &seal.key, sequence)?;
-        Ok(RestoreResult { contents: restored, new_identity_location: identity_made, identity_location: custody })
+        let (new_identity_location, identity_location) = (identity_made, custody);
+        Ok(Restore::File(RestoreResult { contents: restored, new_identity_location, identity_location }))
     }
 }
 

@@ -26,8 +26,10 @@ mod identity_transfer;
 mod keyring;
 mod opener;
 mod passphrase;
+mod postgres_rekey;
 mod postgres_vault;
 mod sealed_key;
+mod store_move;
 mod store_replacement;
 #[cfg(test)]
 mod tests;
@@ -38,7 +40,8 @@ pub use agent::UnlockedIdentity;
 pub(crate) use agent::{AGENT_ARGUMENT, serve as serve_agent};
 pub use armor::{ArmorError, open_armored, seal_armored};
 pub use backup::{
-    BackupKey, OpenedBackup, Overwrite, RestoreResult, STANDARD_STREAM, backup, check_output, write_output,
+    BackupKey, OpenedBackup, Overwrite, PostgresRestore, Restore, RestoreResult, STANDARD_STREAM, backup, check_output,
+    write_output,
 };
 pub use error::VaultError;
 pub use identity::Identity;
@@ -53,6 +56,7 @@ pub use postgres_vault::{
     NewPostgresVault, PostgresLocation, PostgresVault, PostgresVaultError, UnlockedPostgresVault, is_in_postgres,
 };
 pub use sealed_key::Recipient;
+pub use store_move::{MoveTarget, StoreMoveResult};
 pub use token_vault::{
     ConnectionWithGrant, GrantSaveResult, KeyringWarning, SavedConnection, TokenMoveCounts, TokenVault, TokenVaultError,
 };

@@ -12,7 +12,8 @@ use super::{IdentityEnvironment, IdentityLocation, Keyring, PassphraseSource, Va
 use crate::clock::Timestamp;
 use crate::config::{Folders, VaultConfig};
 use crate::files;
-use crate::store::{LostWritesPolicy, SqliteStore, Store, StoreError, StoreKey};
+use crate::store::{FIRST_KEY, LostWritesPolicy, SqliteStore, Store, StoreError, StoreKey};
+use crate::task::blocking;
 
 /// What it takes to get at a user's vaults.
 pub struct VaultOpener<'a> {
@@ -57,10 +58,10 @@ pub enum UnlockedVault {
 }
 
 /// A vault with an available identity.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Vault {
     pub(super) files: VaultFiles,
-    pub(super) identity: Box<dyn Unseal>,
+    pub(super) identity: Arc<dyn Unseal>,
     pub(super) identity_location: IdentityLocation,
 }
 
@@ -187,8 +188,8 @@ impl<'a> VaultOpener<'a> {
             && layout.state()? == VaultState::Present
         {
             let vault = self.unlock(layout.clone())?;
-            if let Some(file) = vault.store_file()? {
-                return Ok(Some(UnlockedVault::Postgres(Box::new(vault.unlock_postgres(file, lock)?))));
+            if let Some(reference) = vault.files.store_reference()? {
+                return Ok(Some(UnlockedVault::Postgres(Box::new(vault.unlock_postgres(reference, lock)?))));
             }
             let store = vault.open_store(lock, LostWritesPolicy::Refuse)?;
             return Ok(Some(UnlockedVault::File(OpenVault { sqlite: Arc::new(store), new_identity_location: None })));
@@ -221,7 +222,7 @@ impl<'a> VaultOpener<'a> {
     pub(super) fn unlock(&self, layout: VaultFiles) -> Result<Vault, VaultError> {
         let found = self.unsealer()?;
         let (identity, custody) = found.ok_or_else(|| VaultError::MissingIdentity(self.folders.identity()))?;
-        Ok(Vault { files: layout, identity, identity_location: custody })
+        Ok(Vault { files: layout, identity: identity.into(), identity_location: custody })
     }
 
     /// Makes the vault, unless another process was faster; goes on where one was cut short.
@@ -270,7 +271,13 @@ impl SealedKey {
     /// A new key, for the identity alone.
     pub(super) fn new(layout: &VaultFiles, identity: &dyn Unseal, now: Timestamp) -> Self {
         let own = Recipient { recipient: identity.recipient(), label: String::new(), added_at: now };
-        Self { workspace: layout.name(), key: StoreKey::random(), previous_key: None, recipients: vec![own] }
+        Self {
+            workspace: layout.name(),
+            key: StoreKey::random(),
+            key_number: FIRST_KEY,
+            previous_key: None,
+            recipients: vec![own],
+        }
     }
 }
 
@@ -334,12 +341,32 @@ impl Vault {
         })
     }
 
-    /// Opens the store and reads all of it. `lost` says what to do where it has lost writes.
+    /// Encrypts the store again under a new random key. A file must not be open, in this process either; nodes of a store in
+    /// PostgreSQL go on.
+    ///
+    /// # Errors
+    /// [`VaultError::Locked`] for a file that somebody has open; [`PostgresVaultError::UnfinishedRekey`]. The store opens with
+    /// what is in `vault.age`, whatever happens.
+    pub async fn rekey(self) -> Result<(), VaultError> {
+        match self.store_reference().await? {
+            Some(reference) => self.rekey_postgres(&reference).await,
+            None => blocking(move || self.rekey_file()).await,
+        }
+    }
+
+    /// Opens the store and reads all of it. `lost` says what to do if a file has lost writes.
     ///
     /// # Errors
     /// [`VaultError`] for the first thing that is not sound.
-    pub fn check(&self, lost: LostWritesPolicy) -> Result<(), VaultError> {
-        self.ensure_file_store()?;
+    pub async fn check(self, lost: LostWritesPolicy) -> Result<(), VaultError> {
+        match self.store_reference().await? {
+            Some(reference) => Ok(self.open_postgres(&reference).await?.check().await?),
+            None => blocking(move || self.check_file(lost)).await,
+        }
+    }
+
+    /// [`Self::check`] for a file.
+    pub(super) fn check_file(&self, lost: LostWritesPolicy) -> Result<(), VaultError> {
         let lock = self.files.lock(LockMode::Shared)?.ok_or_else(|| self.not_found())?;
         Ok(self.open_store(lock, lost)?.check()?)
     }

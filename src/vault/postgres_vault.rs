@@ -7,6 +7,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -15,10 +16,12 @@ use super::sealed_key::SealedKey;
 use super::vault_files::{LockMode, VaultFiles, VaultState};
 use super::{IdentityLocation, VaultError, VaultOpener};
 use crate::clock::Timestamp;
-use crate::error::{Diagnostic, Kind, Remedy};
+use crate::error::{Diagnostic, Hint, Kind, Remedy};
 use crate::files::shell_quoted;
 use crate::secret::Secret;
-use crate::store::{PostgresServer, PostgresServerError, PostgresStore, Store, StoreDetails, StoreError, StoreKey};
+use crate::store::{
+    PostgresServer, PostgresServerError, PostgresStore, Store, StoreDetails, StoreError, WorkspaceKeys,
+};
 use crate::task::blocking;
 use crate::{env, files};
 
@@ -38,6 +41,14 @@ pub enum PostgresVaultError {
     InvalidPasswordFile(PathBuf),
     #[error("this command is for workspaces in files, and this one is in PostgreSQL")]
     NotAFile,
+    #[error("the workspace is in PostgreSQL already")]
+    AlreadyInPostgres,
+    #[error("the workspace is in a file already")]
+    AlreadyInFile,
+    #[error("the workspace was moved from PostgreSQL into a file, and the last step is missing")]
+    UnfinishedMove,
+    #[error("{rows} rows are still encrypted with the old key, because other programs have them locked")]
+    UnfinishedRekey { rows: u64 },
     #[error(transparent)]
     Server(#[from] PostgresServerError),
 }
@@ -51,6 +62,15 @@ impl Remedy for PostgresVaultError {
             }
             Self::MissingPasswordFile(path) | Self::InvalidPasswordFile(path) => {
                 Diagnostic::new(Kind::Failed, "store_password").run(format!("ls -l {}", shell_quoted(path)))
+            }
+            Self::AlreadyInPostgres => Diagnostic::new(Kind::Usage, "already_moved").hint(Hint::new(
+                "to move it to another server, move it into a file first:",
+                "integ vault move --to file",
+            )),
+            Self::AlreadyInFile => Diagnostic::new(Kind::Usage, "already_moved").run("integ vault status"),
+            Self::UnfinishedMove => Diagnostic::new(Kind::Vault, "move_unfinished").run("integ vault move --to file"),
+            Self::UnfinishedRekey { .. } => {
+                Diagnostic::new(Kind::Temporary, "rekey_unfinished").run("integ vault rekey")
             }
             Self::NotAFile => Diagnostic::new(Kind::Usage, "store_in_postgres").run("integ help postgres"),
             Self::Server(error) => error.diagnostic(),
@@ -68,23 +88,21 @@ pub struct PostgresLocation {
 }
 
 /// The content of `store.toml`.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct StoreReference {
-    url: String,
+    pub(super) url: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    password_file: Option<PathBuf>,
+    pub(super) password_file: Option<PathBuf>,
     /// The workspace's id in the database.
-    workspace: String,
+    pub(super) workspace: String,
 }
 
 /// A vault with a key that is unlocked and a store that is yet to be opened.
 #[derive(Debug)]
 pub struct UnlockedPostgresVault {
-    server: PostgresServer,
-    location: PostgresLocation,
-    workspace: String,
-    key: StoreKey,
+    vault: Vault,
+    reference: StoreReference,
     lock: File,
 }
 
@@ -97,15 +115,16 @@ pub struct PostgresVault {
     pub new_identity_location: Option<IdentityLocation>,
     /// Shared with other processes, so that none deletes the folder.
     _lock: File,
+    pub(super) files: VaultFiles,
 }
 
 /// A vault of which the folder and the key exist, and the workspace in the database does not.
 #[derive(Debug)]
 pub struct NewPostgresVault {
-    files: VaultFiles,
+    vault: Vault,
     server: PostgresServer,
     location: PostgresLocation,
-    key: StoreKey,
+    keys: WorkspaceKeys,
     /// Held alone until the vault is complete.
     lock: File,
     now: Timestamp,
@@ -140,41 +159,74 @@ fn read_password(path: &Path) -> Result<Secret, VaultError> {
 }
 
 impl StoreReference {
-    /// Reads `store.toml`; `None` if there is none.
-    fn read(path: &Path) -> Result<Option<Self>, VaultError> {
-        let Some(text) = files::read_trusted_text(path, SIZE_LIMIT)? else { return Ok(None) };
-        let invalid = |source| PostgresVaultError::InvalidStoreFile { path: path.to_owned(), source: Box::new(source) };
-        Ok(Some(toml::from_str(&text).map_err(invalid)?))
+    /// Refers to a workspace on a server.
+    pub(super) fn new(location: &PostgresLocation, store: &PostgresStore) -> Self {
+        let PostgresLocation { url, password_file } = location.clone();
+        Self { url, password_file, workspace: store.id().to_owned() }
     }
 
-    fn write(&self, path: &Path) -> Result<(), VaultError> {
-        let text = toml::to_string(self).map_err(|error| VaultError::at(path)(std::io::Error::other(error)))?;
-        files::write_atomic(path, text.as_bytes()).map_err(VaultError::at(path))
+    pub(super) fn location(&self) -> PostgresLocation {
+        PostgresLocation { url: self.url.clone(), password_file: self.password_file.clone() }
+    }
+}
+
+/// Reads a file in TOML of a vault; `None` if there is none.
+pub(super) fn read_toml<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, VaultError> {
+    let Some(text) = files::read_trusted_text(path, SIZE_LIMIT)? else { return Ok(None) };
+    let invalid = |source| PostgresVaultError::InvalidStoreFile { path: path.to_owned(), source: Box::new(source) };
+    Ok(Some(toml::from_str(&text).map_err(invalid)?))
+}
+
+/// Writes a file in TOML of a vault.
+pub(super) fn write_toml(path: &Path, content: &impl Serialize) -> Result<(), VaultError> {
+    let text = toml::to_string(content).map_err(|error| VaultError::at(path)(std::io::Error::other(error)))?;
+    files::write_atomic(path, text.as_bytes()).map_err(VaultError::at(path))
+}
+
+impl VaultFiles {
+    /// Returns the content of `store.toml`; `None` if the store is a file.
+    pub(super) fn store_reference(&self) -> Result<Option<StoreReference>, VaultError> {
+        read_toml(&self.store_file_path())
     }
 }
 
 impl Vault {
     /// Returns the content of `store.toml`; `None` if the store is a file.
-    pub(super) fn store_file(&self) -> Result<Option<StoreReference>, VaultError> {
-        StoreReference::read(&self.files.store_file_path())
+    pub(super) async fn store_reference(&self) -> Result<Option<StoreReference>, VaultError> {
+        let files = self.files.clone();
+        blocking(move || files.store_reference()).await
     }
 
     /// Returns what opens the store that a file refers to, and holds the lock as long as that is open.
     pub(super) fn unlock_postgres(
-        &self,
-        file: StoreReference,
+        self,
+        reference: StoreReference,
         lock: File,
     ) -> Result<UnlockedPostgresVault, VaultError> {
-        let StoreReference { url, password_file, workspace } = file;
-        let location = PostgresLocation { url, password_file };
-        let server = location.server()?;
-        let key = SealedKey::read(&self.files.sealed_key_path(), &*self.identity)?.key;
-        Ok(UnlockedPostgresVault { server, location, workspace, key, lock })
+        // What cannot work is refused before anybody waits for a server.
+        reference.location().server()?;
+        SealedKey::read(&self.files.sealed_key_path(), &*self.identity)?;
+        Ok(UnlockedPostgresVault { vault: self, reference, lock })
     }
 
-    /// Refuses work on the store's file where there is none.
-    pub(super) fn ensure_file_store(&self) -> Result<(), VaultError> {
-        if self.files.store_file_path().exists() { Err(PostgresVaultError::NotAFile.into()) } else { Ok(()) }
+    /// Opens the store in PostgreSQL, without holding the vault's lock.
+    pub(super) async fn open_postgres(&self, reference: &StoreReference) -> Result<PostgresStore, VaultError> {
+        let (vault, location) = (self.clone(), reference.location());
+        let read = move || Ok::<_, VaultError>((location.server()?, vault.read_sealed_key()?.keys()));
+        let (server, keys) = blocking(read).await?;
+        let store = match PostgresStore::open(&server, &reference.workspace, keys).await {
+            Err(StoreError::WorkspaceNotFound(_)) if self.has_moved_to_file(reference)? => {
+                return Err(PostgresVaultError::UnfinishedMove.into());
+            }
+            opened => opened?,
+        };
+        let vault = self.clone();
+        store.set_key_source(Box::new(move || Some(vault.read_sealed_key().ok()?.keys())));
+        Ok(store)
+    }
+
+    pub(super) fn read_sealed_key(&self) -> Result<SealedKey, VaultError> {
+        SealedKey::read(&self.files.sealed_key_path(), &*self.identity)
     }
 }
 
@@ -184,8 +236,11 @@ impl UnlockedPostgresVault {
     /// # Errors
     /// [`VaultError::Store`]: the server cannot be reached, has no such workspace, or has it under another key.
     pub async fn open(self) -> Result<PostgresVault, VaultError> {
-        let store = PostgresStore::open(&self.server, &self.workspace, &self.key).await?;
-        Ok(PostgresVault { store, location: self.location, new_identity_location: None, _lock: self.lock })
+        let Self { vault, reference, lock } = self;
+        let store = vault.open_postgres(&reference).await?;
+        let files = vault.files.clone();
+        let lock = blocking(move || vault.clear_move(lock)).await?;
+        Ok(PostgresVault { store, location: reference.location(), new_identity_location: None, files, _lock: lock })
     }
 }
 
@@ -222,7 +277,9 @@ impl VaultOpener<'_> {
         // A key that was sealed already is of a creation that was cut short, and protects nothing.
         let sealed = SealedKey::new(&files, &*identity, now);
         sealed.write(&files.sealed_key_path())?;
-        Ok(NewPostgresVault { files, server, location, key: sealed.key, lock, now, new_identity_location })
+        let identity_location = new_identity_location.unwrap_or(IdentityLocation::File);
+        let vault = Vault { files, identity: identity.into(), identity_location };
+        Ok(NewPostgresVault { vault, server, location, keys: sealed.keys(), lock, now, new_identity_location })
     }
 }
 
@@ -233,22 +290,25 @@ impl NewPostgresVault {
     /// # Errors
     /// [`VaultError::Store`]: the folder is then removed again.
     pub async fn create(self) -> Result<PostgresVault, VaultError> {
-        let Self { files, server, location, key, lock, now, new_identity_location } = self;
-        let store = match PostgresStore::create(&server, &key, now).await {
+        let Self { vault, server, location, keys, lock, now, new_identity_location } = self;
+        let files = vault.files.clone();
+        let store = match PostgresStore::create(&server, keys, now).await {
             Ok(store) => store,
             Err(error) => {
                 blocking(move || files.remove(lock)).await;
                 return Err(error.into());
             }
         };
-        let PostgresLocation { url, password_file } = location.clone();
-        let file = StoreReference { url, password_file, workspace: store.id().to_owned() };
-        let lock = blocking(move || {
-            file.write(&files.store_file_path())?;
+        let reference = StoreReference::new(&location, &store);
+        let written = reference.clone();
+        let shared = blocking(move || {
+            write_toml(&files.store_file_path(), &written)?;
             drop(lock);
             files.lock(LockMode::Shared)?.ok_or_else(|| VaultError::NotFound(files.folder().to_owned()))
         });
-        Ok(PostgresVault { store, location, new_identity_location, _lock: lock.await? })
+        let lock = shared.await?;
+        let store = vault.open_postgres(&reference).await?;
+        Ok(PostgresVault { store, location, new_identity_location, files: vault.files, _lock: lock })
     }
 }
 

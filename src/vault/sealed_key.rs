@@ -1,8 +1,8 @@
 //! `vault.age`: the key of a store and the list of its recipients in one file, so that the two always agree.
 //!
 //! Inside the encryption is a small TOML text: `workspace`, the name of the folder that it was made for, so that the
-//! folders of two workspaces cannot be swapped; `key`; `previous` while the store is being replaced; and a
-//! `[[recipient]]` for each who can open it.
+//! folders of two workspaces cannot be swapped; `key` and its `number`; `previous` while the store is being encrypted again;
+//! and a `[[recipient]]` for each who can open it.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -17,7 +17,7 @@ use super::agent::Unseal;
 use super::identity::{self, DecryptFailure};
 use super::vault_files::{LockMode, is_file_at, lock_file};
 use crate::clock::{Stopwatch, Timestamp};
-use crate::store::StoreKey;
+use crate::store::{StoreKey, WorkspaceKeys};
 
 /// More than a hundred recipients take; a larger file is none of ours.
 const SIZE_LIMIT: u64 = 64 * 1024;
@@ -41,12 +41,23 @@ pub(super) struct SealedKey {
     /// The name of the workspace's folder.
     pub(super) workspace: String,
     pub(super) key: StoreKey,
-    /// The key from before, while the store is being replaced by one under `key`.
+    /// By which the values of a store in PostgreSQL name the key.
+    pub(super) key_number: u16,
+    /// The key from before, while the store is being encrypted again with `key`. Its number is one less.
     pub(super) previous_key: Option<StoreKey>,
     pub(super) recipients: Vec<Recipient>,
 }
 
 impl SealedKey {
+    /// Returns the keys that open the values of a store in PostgreSQL.
+    pub(super) fn keys(&self) -> WorkspaceKeys {
+        let keys = WorkspaceKeys::of(self.key_number, self.key.clone());
+        match (&self.previous_key, self.key_number.checked_sub(1)) {
+            (Some(previous), Some(number)) => keys.with(number, previous.clone()),
+            _ => keys,
+        }
+    }
+
     /// Reads and opens the file at `path`.
     ///
     /// # Errors
@@ -99,7 +110,7 @@ impl SealedKey {
     pub(super) fn update(
         path: &Path,
         identity: &dyn Unseal,
-        change: impl Fn(&mut Self) -> Result<(), VaultError>,
+        mut change: impl FnMut(&mut Self) -> Result<(), VaultError>,
     ) -> Result<(), VaultError> {
         let waiting = Stopwatch::start();
         // The file is replaced with each change, and a lock on one that was replaced protects nothing.
@@ -121,6 +132,7 @@ impl SealedKey {
         text.push_str("key = \"");
         text.push_str(self.key.hex());
         text.push_str("\"\n");
+        text.push_str(&format!("number = {}\n", self.key_number));
         if let Some(previous) = &self.previous_key {
             text.push_str("previous = \"");
             text.push_str(previous.hex());
@@ -151,14 +163,26 @@ impl SealedKey {
             }
             _ => return None,
         };
-        let workspace = string(table, "workspace")?.to_owned();
-        Some(Self { workspace, key: StoreKey::from_hex(string(table, "key")?)?, previous_key: previous, recipients })
+        Some(Self {
+            workspace: string(table, "workspace")?.to_owned(),
+            key: StoreKey::from_hex(string(table, "key")?)?,
+            key_number: number(table, "number")?,
+            previous_key: previous,
+            recipients,
+        })
     }
 }
 
 fn string<'a>(table: &'a DeTable<'_>, name: &str) -> Option<&'a str> {
     match table.get(name)?.get_ref() {
         DeValue::String(text) => Some(text),
+        _ => None,
+    }
+}
+
+fn number(table: &DeTable<'_>, name: &str) -> Option<u16> {
+    match table.get(name)?.get_ref() {
+        DeValue::Integer(integer) => u16::from_str_radix(integer.as_str(), integer.radix()).ok(),
         _ => None,
     }
 }
@@ -194,6 +218,7 @@ mod tests {
         SealedKey {
             workspace: path.parent().and_then(Path::file_name).unwrap().to_str().unwrap().to_owned(),
             key: StoreKey::random(),
+            key_number: 7,
             previous_key: Some(StoreKey::random()),
             recipients: vec![Recipient {
                 recipient: identity.recipient(),
@@ -212,6 +237,8 @@ mod tests {
         written.write(&path).unwrap();
         let read = SealedKey::read(&path, &identity).unwrap();
         assert_eq!((&read.key, &read.previous_key), (&written.key, &written.previous_key));
+        assert_eq!(read.keys(), written.keys());
+        assert_eq!(read.keys().iter().map(|(number, _)| number).collect::<Vec<_>>(), [6, 7]);
         assert_eq!(read.recipients, written.recipients);
         assert!(!format!("{read:?}").contains(read.key.hex()));
     }

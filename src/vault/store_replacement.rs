@@ -1,4 +1,4 @@
-//! Replaces a store by one with another key: for rekeying, and for restoring a backup.
+//! Replaces the file of a store by one with another key: for rekeying, and for restoring a backup.
 //!
 //! The steps, each atomic: the new store is made beside the old one; `vault.age` gets both keys; the new store is put
 //! in the old one's place; `vault.age` loses the old key. Whatever step was the last, one of the keys in `vault.age`
@@ -29,7 +29,7 @@ impl Vault {
     ///
     /// # Errors
     /// [`VaultError::Locked`] where somebody has; the store is then as it was.
-    pub fn rekey(&self) -> Result<(), VaultError> {
+    pub(super) fn rekey_file(&self) -> Result<(), VaultError> {
         let replacement = StoreReplacement::begin(self)?;
         let sequence = replacement.copy()?;
         replacement.seal_both_keys()?;
@@ -47,7 +47,7 @@ impl Vault {
     }
 
     /// Leaves in `vault.age` the one key that fits. The lock is held alone.
-    fn finish_interrupted(&self, lost: LostWritesPolicy) -> Result<SealedKey, VaultError> {
+    pub(super) fn finish_interrupted(&self, lost: LostWritesPolicy) -> Result<SealedKey, VaultError> {
         self.files.remove_temporary_files();
         let mut seal = SealedKey::read(&self.files.sealed_key_path(), &*self.identity)?;
         if seal.previous_key.is_some() {
@@ -75,7 +75,6 @@ impl Drop for StoreReplacement<'_> {
 
 impl<'a> StoreReplacement<'a> {
     pub(super) fn begin(vault: &'a Vault) -> Result<Self, VaultError> {
-        vault.ensure_file_store()?;
         let lock = vault.files.lock(LockMode::Exclusive)?.ok_or_else(|| vault.not_found())?;
         let seal = vault.finish_interrupted(LostWritesPolicy::Refuse)?;
         let path = files::temporary_beside(&vault.files.store_path());

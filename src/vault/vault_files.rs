@@ -62,6 +62,16 @@ impl VaultFiles {
         self.folder.join("store.toml")
     }
 
+    /// The note of a move between a file and PostgreSQL that was begun.
+    pub(super) fn move_note_path(&self) -> PathBuf {
+        self.folder.join("moving.toml")
+    }
+
+    /// The file that a store is copied into from PostgreSQL.
+    pub(super) fn copy_path(&self) -> PathBuf {
+        self.folder.join("moving.db")
+    }
+
     pub(super) fn sequence_path(&self) -> PathBuf {
         crate::store::SqliteStore::sequence_file(&self.store_path())
     }
@@ -195,12 +205,27 @@ impl VaultFiles {
 }
 
 /// The files of a vault; the journal is SQLite's while a store is being made.
-const OWN_FILES: [&str; 8] =
-    ["vault.age", "vault.db", "vault.db-wal", "vault.db-shm", "vault.db-journal", "store.toml", "sequence", "lock"];
+const OWN_FILES: [&str; 13] = [
+    "vault.age",
+    "vault.db",
+    "vault.db-wal",
+    "vault.db-shm",
+    "vault.db-journal",
+    "store.toml",
+    "moving.toml",
+    "moving.db",
+    "moving.db-wal",
+    "moving.db-shm",
+    "moving.db-journal",
+    "sequence",
+    "lock",
+];
 
 /// Whether the file is one that is being made, or was when its process was killed.
 fn is_temporary(name: &str) -> bool {
-    [".vault.db.", ".vault.age.", ".store.toml.", ".sequence."].iter().any(|begin| name.starts_with(begin))
+    [".vault.db.", ".vault.age.", ".store.toml.", ".moving.toml.", ".sequence."]
+        .iter()
+        .any(|begin| name.starts_with(begin))
 }
 
 /// The files of a vault's folder.

@@ -72,6 +72,20 @@ pub struct VaultStatusView {
     pub read_only: bool,
 }
 
+/// A workspace that was moved into PostgreSQL, or into a file.
+#[derive(Clone, Debug, JsonSchema, Serialize)]
+pub struct VaultMoveView {
+    #[serde(serialize_with = "word")]
+    pub workspace: WorkspaceName,
+    /// Where it is now.
+    pub store: StoreView,
+    /// Number of rows that were copied and compared; absent if an earlier call had done that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rows: Option<u64>,
+    /// Number of connections whose tokens were in the OS keyring, and are in the store now.
+    pub tokens_from_keyring: usize,
+}
+
 /// Number of connections with moved tokens.
 #[derive(Clone, Copy, Debug, JsonSchema, Serialize)]
 pub struct TokenMoveView {

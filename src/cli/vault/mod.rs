@@ -5,21 +5,25 @@ mod identity;
 pub(super) mod new_identity;
 pub(super) mod output;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum, ValueHint};
 
 use self::backup::{BackupArgs, RestoreArgs};
 use self::identity::IdentityCommand;
 use super::table::{count, table};
 use super::ui::{Render, Ui};
 use super::value_parser;
+use super::workspace::{copies_note, postgres_location};
 use crate::config::TokenStorage;
 use crate::error::Result;
 use crate::ops::vault::{self as ops, AddRecipientRequest, RemoveRecipientRequest};
 use crate::runtime::Workspace;
-use crate::vault::{IdentityLocation, LostWritesPolicy, SelfRemoval};
-use crate::view::vault::{RecipientListView, RecipientView, VaultLockView, VaultStatusView, VaultUnlockView};
+use crate::vault::{IdentityLocation, LostWritesPolicy, MoveTarget, SelfRemoval};
+use crate::view::vault::{
+    RecipientListView, RecipientView, VaultLockView, VaultMoveView, VaultStatusView, VaultUnlockView,
+};
 
 /// Manage the encrypted store and the keys that open it
 #[derive(Debug, Args)]
@@ -55,12 +59,17 @@ enum VaultCommand {
     Backup(BackupArgs),
     /// Restore a backup into an empty workspace
     Restore(RestoreArgs),
-    /// Verify every page of the store, and that its schema is integ's
+    /// Verify all of the store: every page and the schema of a file, every row in PostgreSQL
     Check {
-        /// Accept the store as it is, even if its last writes are missing or unknown
+        /// Accept a file as it is, even if its last writes are missing or unknown
         #[arg(long)]
         accept: bool,
     },
+    /// Move the workspace into PostgreSQL, or back into a file
+    ///
+    /// All rows are copied, and both copies compared, before the old one is deleted. A move that is cut short changes
+    /// nothing; the same command goes on where it was.
+    Move(MoveArgs),
     /// Move the tokens of every connection to the store or the OS keyring
     MoveTokens {
         /// Where to store them
@@ -82,6 +91,16 @@ enum VaultCommand {
     },
     /// Lock the identity again after `unlock`
     Lock,
+}
+
+#[derive(Debug, Args)]
+struct MoveArgs {
+    /// Where to: a database of PostgreSQL 15 or later, or `file`
+    #[arg(long, value_name = "postgres://USER@HOST/DATABASE|file")]
+    to: String,
+    /// File with the server's password, which stays where it is (default: `INTEG_STORE_PASSWORD`)
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    store_password_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -185,8 +204,11 @@ pub(super) fn run(workspace: &Workspace, ui: &Ui, args: VaultArgs) -> Result<u8>
         VaultCommand::Status => ui.show(&workspace.run(ops::vault_status(workspace))?)?,
         VaultCommand::Recipients { command } => recipients(workspace, ui, command.unwrap_or(RecipientCommand::List))?,
         VaultCommand::Rekey => {
-            workspace.run(ops::rekey_vault(workspace))?;
+            let store = workspace.run(ops::rekey_vault(workspace))?;
             ui.note("The store is now encrypted with a new key.");
+            if store.is_shared() {
+                ui.note(&copies_note(workspace, &workspace.name));
+            }
         }
         VaultCommand::Identity { command } => return identity::run(workspace, ui, command),
         VaultCommand::Backup(args) => return backup::run_backup(workspace, ui, args),
@@ -196,6 +218,7 @@ pub(super) fn run(workspace: &Workspace, ui: &Ui, args: VaultArgs) -> Result<u8>
             workspace.run(ops::check_vault(workspace, lost_writes))?;
             ui.note("The store is intact.");
         }
+        VaultCommand::Move(args) => move_vault(workspace, ui, args)?,
         VaultCommand::MoveTokens { to } => {
             let (to, place) = match to {
                 TokenStorageArg::Store => (TokenStorage::Store, "the encrypted store"),
@@ -228,6 +251,36 @@ pub(super) fn run(workspace: &Workspace, ui: &Ui, args: VaultArgs) -> Result<u8>
         VaultCommand::Lock => ui.show(&workspace.run(ops::lock_vault(workspace))?)?,
     }
     Ok(0)
+}
+
+fn move_vault(workspace: &Workspace, ui: &Ui, args: MoveArgs) -> Result<()> {
+    let MoveArgs { to, store_password_file } = args;
+    let target = match to.as_str() {
+        "file" => MoveTarget::File,
+        _ => MoveTarget::Postgres(postgres_location(to, store_password_file)?),
+    };
+    let moved = workspace.run(ops::move_vault(workspace, target))?;
+    ui.show(&moved)?;
+    if moved.store.is_shared() {
+        ui.note(&copies_note(workspace, &workspace.name));
+    }
+    Ok(())
+}
+
+impl Render for VaultMoveView {
+    fn text(&self, _: &Ui) -> String {
+        let mut lines = vec![format!("The workspace {} is now in {}.", self.workspace, self.store)];
+        if let Some(rows) = self.rows {
+            lines.push(format!(
+                "{} were copied and are equal.",
+                count(usize::try_from(rows).unwrap_or(usize::MAX), "row")
+            ));
+        }
+        if self.tokens_from_keyring > 0 {
+            lines.push(format!("The tokens of {} left the OS keyring.", count(self.tokens_from_keyring, "connection")));
+        }
+        lines.join("\n")
+    }
 }
 
 fn recipients(workspace: &Workspace, ui: &Ui, command: RecipientCommand) -> Result<()> {

@@ -94,6 +94,7 @@ pub use checks::{FindingSeverity, ServerFinding};
 pub use rekey::{KeyDropResult, ResealProgress};
 pub use server::{PostgresServer, PostgresServerError};
 pub use transfer::PostgresReader;
+pub use workspace::FrozenWorkspace;
 
 use self::inserting::InsertQueue;
 use self::row::number;

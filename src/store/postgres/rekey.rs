@@ -12,8 +12,8 @@
 //! The number of the key that seals is in the workspace's row, and each transaction that writes reads it first, while it shares a
 //! lock; [`PostgresStore::add_key`] takes the lock alone. No transaction therefore commits a value that is sealed with the old
 //! key once the new number is committed. A node that does not have the key of that number fails with
-//! [`StoreError::UnknownKey`] before it writes anything, and so does one that meets a value that is sealed with it. Its caller
-//! reads the key file again and gives the store what it has there ([`PostgresStore::learn_keys`]).
+//! [`StoreError::UnknownKey`] before it writes anything, and so does one that meets a value that is sealed with it, unless the
+//! key file has it by now: that is read again ([`PostgresStore::set_key_source`]).
 //!
 //! Resealing needs no memory of where it was: a value says with which key it is sealed. It skips rows that others have locked
 //! and comes back to them, so that nobody waits for it for longer than a batch takes, and it waits for nobody.
@@ -27,7 +27,7 @@ use super::sealed_columns::{KeyColumn, KeyValue, SEALED_TABLES, SealedTable, row
 use super::transaction::{Access, Transaction};
 use super::value::{SqlValue, Value};
 use super::workspace::INDEX_KEY;
-use crate::store::{StoreError, StoreKey, WorkspaceKeys};
+use crate::store::{KeySource, StoreError, StoreKey, WorkspaceKeys};
 
 /// Rows of one batch, unless they have more than [`BATCH_BYTES`].
 const BATCH_ROWS: i64 = 500;
@@ -56,9 +56,9 @@ pub enum KeyDropResult {
 }
 
 impl PostgresStore {
-    /// Adds keys to those that values are opened with. Clones of the store have them as well.
-    pub fn learn_keys(&self, keys: &WorkspaceKeys) {
-        self.sealer.learn(keys);
+    /// Sets where the keys are read again when one is not known: the key file, which another process may have changed.
+    pub fn set_key_source(&self, source: KeySource) {
+        self.sealer.set_source(source);
     }
 
     /// Returns the number of the key that seals new values.
@@ -75,7 +75,7 @@ impl PostgresStore {
     /// another one with this number.
     pub async fn add_key(&self, number: u16, key: &StoreKey) -> Result<(), StoreError> {
         let keys = WorkspaceKeys::of(number, key.clone());
-        let transaction = self.begin_with(Access::Rekey).await?;
+        let transaction = self.begin_with(Access::Exclusive).await?;
         let current = transaction.sealer.current();
         if current > number {
             return Err(StoreError::KeyNumberTaken(number));

@@ -23,7 +23,7 @@
 //! changes of the workspace's key.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use ring::hkdf;
@@ -32,7 +32,7 @@ use zeroize::Zeroizing;
 use crate::clock;
 use crate::hash;
 use crate::secret::Secret;
-use crate::store::{StoreError, WorkspaceKeys};
+use crate::store::{KeySource, StoreError, WorkspaceKeys};
 
 pub(super) const FORMAT: u8 = 1;
 
@@ -90,10 +90,29 @@ impl<'a> From<(&'a str, &'a str)> for RowKey<'a> {
 /// Seals and opens the values of one workspace.
 pub(super) struct Sealer {
     workspace: i64,
-    keys: Arc<RwLock<BTreeMap<u16, hkdf::Prk>>>,
+    keys: Arc<KnownKeys>,
     /// The number of the key that seals. Absent for who only opens: a transaction that writes learns it from the database.
     current: Option<u16>,
     index_key: Secret<[u8; 32]>,
+}
+
+/// The keys of a workspace by their numbers.
+#[derive(Default)]
+struct KnownKeys {
+    keys: RwLock<BTreeMap<u16, hkdf::Prk>>,
+    source: OnceLock<KeySource>,
+}
+
+impl KnownKeys {
+    fn get(&self, number: u16) -> Option<hkdf::Prk> {
+        self.keys.read().unwrap_or_else(PoisonError::into_inner).get(&number).cloned()
+    }
+
+    fn learn(&self, keys: &WorkspaceKeys) {
+        let salt = hkdf::Salt::new(hkdf::HKDF_SHA256, b"integ: values in PostgreSQL");
+        let mut known = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+        known.extend(keys.iter().map(|(number, key)| (number, salt.extract(key.hex().as_bytes()))));
+    }
 }
 
 impl std::fmt::Debug for Sealer {
@@ -112,14 +131,17 @@ impl Sealer {
 
     /// Adds keys, for all sealers that were made of this one as well.
     pub(super) fn learn(&self, keys: &WorkspaceKeys) {
-        let salt = hkdf::Salt::new(hkdf::HKDF_SHA256, b"integ: values in PostgreSQL");
-        let mut known = self.keys.write().unwrap_or_else(PoisonError::into_inner);
-        known.extend(keys.iter().map(|(number, key)| (number, salt.extract(key.hex().as_bytes()))));
+        self.keys.learn(keys);
+    }
+
+    /// Sets where keys are looked for that are not known, unless that was set before.
+    pub(super) fn set_source(&self, source: KeySource) {
+        let _ = self.keys.source.set(source);
     }
 
     /// Removes a key.
     pub(super) fn forget(&self, number: u16) {
-        self.keys.write().unwrap_or_else(PoisonError::into_inner).remove(&number);
+        self.keys.keys.write().unwrap_or_else(PoisonError::into_inner).remove(&number);
     }
 
     /// Returns a sealer with the same keys, one of which seals.
@@ -137,9 +159,15 @@ impl Sealer {
         self.current.unwrap_or_default()
     }
 
+    /// A key that is not known is read from the source, which takes a moment, once after each rekeying.
     fn key(&self, number: u16) -> Result<hkdf::Prk, StoreError> {
-        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
-        keys.get(&number).cloned().ok_or(StoreError::UnknownKey(number))
+        if let Some(key) = self.keys.get(number) {
+            return Ok(key);
+        }
+        if let Some(keys) = self.keys.source.get().and_then(|source| source()) {
+            self.keys.learn(&keys);
+        }
+        self.keys.get(number).ok_or(StoreError::UnknownKey(number))
     }
 
     /// Sets the key of keyed hashes.

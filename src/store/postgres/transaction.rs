@@ -24,7 +24,7 @@ pub(super) enum Access {
     /// Each statement sees what was committed before it. Rows that are changed are locked first.
     Write,
     /// [`Self::Write`], while no other transaction of the workspace writes.
-    Rekey,
+    Exclusive,
     /// [`Self::Write`], of a workspace that is not there yet, with the number of the key that seals.
     Create { key: u16 },
     /// All statements see one moment.
@@ -116,7 +116,7 @@ impl PostgresStore {
         let number = match access {
             Access::Snapshot => return Ok(transaction),
             Access::Create { key } => key,
-            Access::Write | Access::Rekey => {
+            Access::Write | Access::Exclusive => {
                 let number = answers.iter().find_map(key_number);
                 number.ok_or_else(|| StoreError::WorkspaceNotFound(self.id.to_string()))?
             }
@@ -176,13 +176,13 @@ fn key_number(answer: &SimpleQueryMessage) -> Option<u16> {
 /// waits for long: a lock is held for as long as a commit takes.
 fn begin_sql(workspace: i64, access: Access) -> String {
     let mode = match access {
-        Access::Write | Access::Rekey | Access::Create { .. } => "ISOLATION LEVEL READ COMMITTED READ WRITE",
+        Access::Write | Access::Exclusive | Access::Create { .. } => "ISOLATION LEVEL READ COMMITTED READ WRITE",
         Access::Snapshot => "ISOLATION LEVEL REPEATABLE READ READ ONLY",
     };
     // The number of the key is read once the lock is held: who changes it has then committed.
     let lock = match access {
         Access::Write => "pg_advisory_xact_lock_shared",
-        Access::Rekey => "pg_advisory_xact_lock",
+        Access::Exclusive => "pg_advisory_xact_lock",
         Access::Create { .. } | Access::Snapshot => "",
     };
     let key = match lock {

@@ -7,15 +7,15 @@ use zeroize::Zeroizing;
 
 use super::error::pool_failed;
 use super::inserting::InsertQueue;
-use super::row::{get, get_seconds};
+use super::row::{get, get_seconds, optional_seconds};
 use super::seal::{Column, Sealer, column};
 use super::server::PostgresServer;
-use super::transaction::Access;
+use super::transaction::{Access, Transaction};
 use super::{PostgresStore, audit, migrations};
 use crate::clock::{self, Timestamp};
 use crate::hex;
 use crate::secret::Secret;
-use crate::store::{StoreBackend, StoreDetails, StoreError, WorkspaceKeys};
+use crate::store::{StoreBackend, StoreDetails, StoreError, WorkspaceKeys, WorkspaceReader};
 
 pub(super) const INDEX_KEY: Column = column("workspaces", "index_key");
 
@@ -90,7 +90,7 @@ impl PostgresStore {
 
     /// Returns the backend of the store, without the URL, which is the caller's.
     pub async fn details(&self) -> Result<StoreDetails, StoreError> {
-        let sql = "SELECT created_at, current_setting('server_version') AS version
+        let sql = "SELECT created_at, restored_at, current_setting('server_version') AS version
                    FROM integ.workspaces WHERE workspace_id = $1";
         let row = self.row(sql, &[]).await?.ok_or_else(|| StoreError::WorkspaceNotFound(self.id.to_string()))?;
         Ok(StoreDetails {
@@ -98,7 +98,7 @@ impl PostgresStore {
             version: get(&row, "version")?,
             url: None,
             created_at: get_seconds(&row, "created_at")?,
-            restored_at: None,
+            restored_at: optional_seconds(&row, "restored_at")?,
             read_only: false,
         })
     }
@@ -107,6 +107,37 @@ impl PostgresStore {
     /// the key that the caller destroys, what is left in the server's log and backups is noise.
     pub async fn delete(self) -> Result<(), StoreError> {
         self.execute("DELETE FROM integ.workspaces WHERE workspace_id = $1", &[]).await.map(drop)
+    }
+
+    /// Returns whether a backup may be restored in its place: it has no connection, no app and no endpoint.
+    pub async fn is_empty(&self) -> Result<bool, StoreError> {
+        let sql = "SELECT 1 WHERE EXISTS (SELECT 1 FROM integ.connections WHERE workspace_id = $1)
+                   OR EXISTS (SELECT 1 FROM integ.apps WHERE workspace_id = $1)
+                   OR EXISTS (SELECT 1 FROM integ.endpoints WHERE workspace_id = $1)";
+        Ok(self.row(sql, &[]).await?.is_none())
+    }
+
+    /// Reads every row of the workspace: each sealed value is authentic, and in the place that it was sealed for.
+    ///
+    /// # Errors
+    /// [`StoreError::Unsealable`] for the first that is not; [`StoreError::IntegrityCheck`] for one that its column cannot have.
+    pub async fn check(&self) -> Result<(), StoreError> {
+        WorkspaceReader::Postgres(self.reader().await?).summaries().await.map(drop)
+    }
+
+    /// Keeps everyone else from writing until the result is dropped or the workspace is deleted. They wait meanwhile.
+    ///
+    /// # Errors
+    /// [`StoreError::InUse`] if another process has a lock: it may be waiting for an answer that it has to store.
+    pub async fn freeze(&self) -> Result<FrozenWorkspace, StoreError> {
+        let transaction = self.begin_with(Access::Exclusive).await?;
+        let sql = "SELECT 1 FROM integ.locks WHERE workspace_id = $1
+                   AND expires_at >= (extract(epoch FROM clock_timestamp()) * 1000)::bigint";
+        if transaction.first(sql, &[]).await?.is_some() {
+            return Err(StoreError::InUse);
+        }
+        transaction.lift_time_limits().await?;
+        Ok(FrozenWorkspace { transaction })
     }
 
     /// Creates the partitions of the next days, and drops those in which no event is left.
@@ -127,6 +158,25 @@ impl PostgresStore {
         let sql = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint - $2 AS difference";
         let row = self.row(sql, &[&now.as_millisecond()]).await?;
         row.map_or(Ok(0), |row| get(&row, "difference"))
+    }
+}
+
+/// A workspace in which nobody else writes.
+pub struct FrozenWorkspace {
+    transaction: Transaction,
+}
+
+impl std::fmt::Debug for FrozenWorkspace {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FrozenWorkspace").finish_non_exhaustive()
+    }
+}
+
+impl FrozenWorkspace {
+    /// Deletes the workspace with everything that it contains. Who waited finds that it is not there.
+    pub async fn delete(self) -> Result<(), StoreError> {
+        self.transaction.execute("DELETE FROM integ.workspaces WHERE workspace_id = $1", &[]).await?;
+        self.transaction.commit().await
     }
 }
 

@@ -151,6 +151,16 @@ impl SqliteStore {
         }
     }
 
+    /// Opens a store that nobody else uses and that is put in its place later: its writes are not noted beside it.
+    ///
+    /// # Errors
+    /// Those of [`Self::open`].
+    pub fn open_unplaced(path: &Path, key: &StoreKey) -> Result<Self, StoreError> {
+        let opened = patiently(|| verified(path, key))?;
+        let file = StoreFile::OnDisk { path: path.to_owned(), key: key.clone(), is_immutable: opened.is_immutable };
+        Ok(Self::new(file, None, opened))
+    }
+
     /// Makes a store that is in the memory of this process alone and ends with it. It holds these connections, of which no
     /// two may have the same name, and these documents of the sandbox by key.
     ///

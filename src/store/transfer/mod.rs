@@ -316,14 +316,14 @@ impl WorkspaceReader {
     }
 }
 
-/// A new store that rows are written to. Nobody else uses it until all of them are there.
+/// A store that rows are read from, or a new one that they are written to, which nobody else uses until all of them are there.
 #[derive(Clone, Copy, Debug)]
-pub enum TransferTarget<'a> {
+pub enum TransferStore<'a> {
     Sqlite(&'a SqliteStore),
     Postgres(&'a PostgresStore),
 }
 
-impl TransferTarget<'_> {
+impl TransferStore<'_> {
     /// Writes rows of a table in one commit. They come after all rows that the table has.
     pub async fn write(&self, table: &'static TransferTable, rows: Vec<TransferRow>) -> Result<(), StoreError> {
         match self {
@@ -344,7 +344,7 @@ impl TransferTarget<'_> {
         }
     }
 
-    /// Returns what it has by now.
+    /// Returns what it has by now, whatever is written meanwhile.
     pub async fn reader(&self) -> Result<WorkspaceReader, StoreError> {
         Ok(match self {
             Self::Sqlite(store) => WorkspaceReader::Sqlite(store.reader().await?),
@@ -376,7 +376,7 @@ pub enum TransferProgress {
 /// since the copy was begun. The target is to be deleted.
 pub async fn copy_workspace(
     source: &mut WorkspaceReader,
-    target: TransferTarget<'_>,
+    target: TransferStore<'_>,
     mut progress: impl FnMut(TransferProgress) + Send,
 ) -> Result<Vec<TableSummary>, StoreError> {
     let mut summaries = Vec::with_capacity(TRANSFER_TABLES.len());
@@ -397,7 +397,7 @@ pub async fn copy_workspace(
 
 async fn copy_table(
     source: &mut WorkspaceReader,
-    target: TransferTarget<'_>,
+    target: TransferStore<'_>,
     table: &'static TransferTable,
     progress: &mut (impl FnMut(TransferProgress) + Send),
 ) -> Result<TableSummary, StoreError> {

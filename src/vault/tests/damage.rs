@@ -10,7 +10,7 @@ const PAGE: usize = 8192;
 fn verdict(home: &Home) -> Result<(), VaultError> {
     let folder = home.workspace("default");
     drop(home.access().open(&folder, IfAbsent::Fail)?);
-    home.access().open_without_store(&folder)?.check(LostWritesPolicy::Refuse)
+    home.access().open_without_store(&folder)?.check_file(LostWritesPolicy::Refuse)
 }
 
 /// Damages a file, expects a vault error that leaves it as it is, and repairs it.
@@ -148,7 +148,7 @@ fn fault_044a_lost_writes_of_a_damaged_log_are_found() {
     assert_eq!(fs::read(&log).unwrap(), frames);
     assert_eq!(verdict(&home).unwrap_err().code(), "vault_rolled_back");
 
-    home.access().open_without_store(&folder).unwrap().check(LostWritesPolicy::Accept).unwrap();
+    home.access().open_without_store(&folder).unwrap().check_file(LostWritesPolicy::Accept).unwrap();
     verdict(&home).unwrap();
     assert!(wait(home.open().sandbox().get("count")).unwrap().is_some());
 }

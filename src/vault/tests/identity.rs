@@ -92,7 +92,7 @@ fn moving_the_identity_loses_nothing_wherever_it_stops() {
         access.move_identity(to, NOW).unwrap();
         let vault = access.open_without_store(&folder).unwrap();
         assert_eq!((vault.identity_location(), vault.own_recipient()), (to, recipient.clone()));
-        vault.check(LostWritesPolicy::Refuse).unwrap();
+        vault.check_file(LostWritesPolicy::Refuse).unwrap();
         assert_eq!(keyring.get(&recipient).is_ok(), to == IdentityLocation::Keyring);
     }
     // Killed after the keyring was written, before the note was: the file is in force, and moving again finishes it.

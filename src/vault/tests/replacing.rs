@@ -28,7 +28,10 @@ fn save(store: &SqliteStore, custodian: &TokenVault, file: &Path, key: &BackupKe
 }
 
 fn restore(access: &VaultOpener<'_>, folder: &Path, file: &Path) -> Result<RestoreResult, VaultError> {
-    access.restore(folder, access.open_backup(file)?, NOW)
+    match access.restore(folder, access.open_backup(file)?, NOW)? {
+        Restore::File(result) => Ok(result),
+        Restore::Postgres(_) => panic!("the vault is a file"),
+    }
 }
 
 #[test]
@@ -48,9 +51,9 @@ fn fault_052_a_rekey_that_stops_after_any_step_opens_under_exactly_one_key() {
         drop(store);
         let after = seal(&vault);
         assert_eq!((after.key != before, after.previous_key), (last >= 3, None), "after step {last}");
-        vault.check(LostWritesPolicy::Refuse).unwrap();
+        vault.check_file(LostWritesPolicy::Refuse).unwrap();
 
-        vault.rekey().unwrap();
+        vault.rekey_file().unwrap();
         assert_eq!(wait(home.open().sandbox().get("after")).unwrap(), Some(json!(last)));
         assert!(!home.file(".vault.db.0123456789abcdef").exists());
         let opened = SqliteStore::open(&home.file("vault.db"), &before, LostWritesPolicy::Refuse);
@@ -66,7 +69,7 @@ fn a_rekey_waits_for_whoever_has_the_store_open_and_a_recipient_need_not() {
     let friend = Identity::generate();
     vault.add_recipient(&friend.recipient(), "friend", NOW).unwrap();
     std::thread::scope(|scope| {
-        let rekey = scope.spawn(|| vault.rekey());
+        let rekey = scope.spawn(|| vault.rekey_file());
         std::thread::sleep(std::time::Duration::from_millis(100));
         put(&store, "a", &json!(1));
         assert!(!rekey.is_finished());

@@ -6,6 +6,7 @@ mod contracts;
 mod grant_contract;
 mod guards;
 mod lock_contract;
+mod moving;
 mod refresh;
 mod rekey;
 mod server;

@@ -10,7 +10,7 @@ use integ::store::{KeyDropResult, PostgresStore, Store, StoreError, StoreKey, Wo
 use super::barriers::plant;
 use super::{PostgresWorkspace, grant, new_connection};
 
-fn runtime() -> tokio::runtime::Runtime {
+pub fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
 }
 
@@ -48,7 +48,8 @@ fn nodes_go_on_while_everything_is_sealed_with_another_key() {
             assert!(matches!(failed, Some(StoreError::UnknownKey(2))), "{failed:?}");
         }
         let keys = WorkspaceKeys::of(1, old.clone()).with(2, new.clone());
-        theirs.learn_keys(&keys);
+        let key_file = keys.clone();
+        theirs.set_key_source(Box::new(move || Some(key_file.clone())));
         connect(&theirs, "stripe").await.unwrap();
         assert_eq!((read(&ours).await.unwrap(), read(&theirs).await.unwrap()), (3, 3));
         let KeyDropResult::InUse { rows } = ours.drop_key(1).await.unwrap() else { panic!("it is in use") };

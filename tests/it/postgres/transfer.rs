@@ -10,7 +10,7 @@ use integ::model::{
 };
 use integ::store::{
     CommitConditions, LockKey, LostWritesPolicy, PostgresStore, Snapshot, SqliteStore, Store, StoreError, StoreKey,
-    TRANSFER_TABLES, TableSummary, TransferRow, TransferTable, TransferTarget, TransferType, TransferValue,
+    TRANSFER_TABLES, TableSummary, TransferRow, TransferStore, TransferTable, TransferType, TransferValue,
     WorkspaceReader, copy_workspace,
 };
 
@@ -28,7 +28,7 @@ fn new_sqlite(folder: &Path, name: &str) -> SqliteStore {
     SqliteStore::open(&path, &key, LostWritesPolicy::Refuse).unwrap()
 }
 
-async fn copy(from: TransferTarget<'_>, to: TransferTarget<'_>) -> Result<Vec<TableSummary>, StoreError> {
+async fn copy(from: TransferStore<'_>, to: TransferStore<'_>) -> Result<Vec<TableSummary>, StoreError> {
     copy_workspace(&mut from.reader().await?, to, |_| ()).await
 }
 
@@ -103,7 +103,7 @@ fn row(table: &TransferTable, number: usize) -> TransferRow {
 }
 
 /// Fills all tables of a new store.
-async fn fill(target: TransferTarget<'_>) {
+async fn fill(target: TransferStore<'_>) {
     for table in TRANSFER_TABLES {
         let count = if table.key_length == 0 { 1 } else { ROWS };
         let rows = (0..count).map(|number| row(table, number)).collect();
@@ -116,18 +116,18 @@ fn every_row_of_every_table_is_carried_there_and_back() {
     runtime().block_on(async {
         let folder = tempfile::tempdir().unwrap();
         let (first, last) = (new_sqlite(folder.path(), "first"), new_sqlite(folder.path(), "last"));
-        fill(TransferTarget::Sqlite(&first)).await;
-        let expected = TransferTarget::Sqlite(&first).reader().await.unwrap().summaries().await.unwrap();
+        fill(TransferStore::Sqlite(&first)).await;
+        let expected = TransferStore::Sqlite(&first).reader().await.unwrap().summaries().await.unwrap();
         for (table, summary) in TRANSFER_TABLES.iter().zip(&expected) {
             assert_eq!(summary.rows, if table.key_length == 0 { 1 } else { ROWS as u64 }, "{}", table.name);
         }
         let Some(workspace) = PostgresWorkspace::create().await else { return };
         let postgres = workspace.open().await;
-        let copied = copy(TransferTarget::Sqlite(&first), TransferTarget::Postgres(&postgres)).await.unwrap();
+        let copied = copy(TransferStore::Sqlite(&first), TransferStore::Postgres(&postgres)).await.unwrap();
         assert_eq!(copied, expected);
         // A reader that opens the values anew, as a node does.
         let node = workspace.open().await;
-        let back = copy(TransferTarget::Postgres(&node), TransferTarget::Sqlite(&last)).await.unwrap();
+        let back = copy(TransferStore::Postgres(&node), TransferStore::Sqlite(&last)).await.unwrap();
         assert_eq!(back, expected);
         last.check().unwrap();
     });
@@ -233,11 +233,11 @@ fn a_workspace_goes_on_where_it_was_carried() {
         let version = first.version().await.unwrap();
         let Some(workspace) = PostgresWorkspace::create().await else { return };
         let postgres = workspace.open().await;
-        copy(TransferTarget::Sqlite(&first), TransferTarget::Postgres(&postgres)).await.unwrap();
+        copy(TransferStore::Sqlite(&first), TransferStore::Postgres(&postgres)).await.unwrap();
         go_on(&postgres, "postgres", 8, version, event.0).await;
         let version = postgres.version().await.unwrap();
         let newest = postgres.events().find(connection.id, "postgres").await.unwrap().unwrap();
-        copy(TransferTarget::Postgres(&postgres), TransferTarget::Sqlite(&last)).await.unwrap();
+        copy(TransferStore::Postgres(&postgres), TransferStore::Sqlite(&last)).await.unwrap();
         // What a backup of it would hold.
         let backup = Snapshot::read(&last.snapshot(&[]).unwrap()).unwrap().contents().unwrap();
         assert_eq!(backup.connections.iter().map(|one| one.name.as_str()).collect::<Vec<_>>(), ["github", "postgres"]);
@@ -246,7 +246,7 @@ fn a_workspace_goes_on_where_it_was_carried() {
 }
 
 /// Adds many records, in the way of a store that is filled by a copy.
-async fn fill_records(target: TransferTarget<'_>, count: i64) {
+async fn fill_records(target: TransferStore<'_>, count: i64) {
     let table = TRANSFER_TABLES.iter().find(|table| table.name == "records").unwrap();
     let ids: Vec<i64> = (10..10 + count).collect();
     for ids in ids.chunks(1000) {
@@ -269,11 +269,11 @@ fn a_copy_that_was_cut_off_goes_on_and_notices_a_source_that_was_changed() {
         let Some(workspace) = PostgresWorkspace::create().await else { return };
         let folder = tempfile::tempdir().unwrap();
         let first = new_sqlite(folder.path(), "first");
-        let source = TransferTarget::Sqlite(&first);
+        let source = TransferStore::Sqlite(&first);
         fill(source).await;
         fill_records(source, 5000).await;
         let postgres = workspace.open().await;
-        let target = TransferTarget::Postgres(&postgres);
+        let target = TransferStore::Postgres(&postgres);
         // It is killed after some chunks of records.
         let is_killed = Arc::new(AtomicBool::new(false));
         let (seen, mut reader) = (Arc::clone(&is_killed), source.reader().await.unwrap());
@@ -325,19 +325,19 @@ fn a_million_records_are_copied_there_and_back() {
         let folder = tempfile::tempdir().unwrap();
         let (first, last) = (new_sqlite(folder.path(), "first"), new_sqlite(folder.path(), "last"));
         let postgres = workspace.open().await;
-        fill(TransferTarget::Sqlite(&first)).await;
+        fill(TransferStore::Sqlite(&first)).await;
         let memory = || std::fs::read_to_string("/proc/self/status").unwrap_or_default();
         let peak = || memory().lines().find(|line| line.starts_with("VmHWM")).unwrap_or_default().to_owned();
         let mut steps = Vec::new();
         let started = std::time::Instant::now();
-        fill_records(TransferTarget::Sqlite(&first), 1_000_000).await;
+        fill_records(TransferStore::Sqlite(&first), 1_000_000).await;
         steps.push(("filled SQLite", started.elapsed(), peak()));
-        let copied = copy(TransferTarget::Sqlite(&first), TransferTarget::Postgres(&postgres)).await.unwrap();
+        let copied = copy(TransferStore::Sqlite(&first), TransferStore::Postgres(&postgres)).await.unwrap();
         steps.push(("SQLite to PostgreSQL", started.elapsed(), peak()));
         postgres.add_key(2, &StoreKey::random()).await.unwrap();
         assert_eq!(postgres.reseal(|_| ()).await.unwrap(), 0);
         steps.push(("sealed with another key", started.elapsed(), peak()));
-        let back = copy(TransferTarget::Postgres(&postgres), TransferTarget::Sqlite(&last)).await.unwrap();
+        let back = copy(TransferStore::Postgres(&postgres), TransferStore::Sqlite(&last)).await.unwrap();
         steps.push(("PostgreSQL to SQLite", started.elapsed(), peak()));
         assert_eq!(copied, back);
         steps.iter().for_each(|(step, until, peak)| println!("{step}: until {until:.1?}, {peak}"));
@@ -350,11 +350,11 @@ fn a_reader_sees_one_moment() {
         let folder = tempfile::tempdir().unwrap();
         let sqlite = new_sqlite(folder.path(), "first");
         let mut stores: Vec<(Arc<dyn Store>, WorkspaceReader)> = Vec::new();
-        let reader = TransferTarget::Sqlite(&sqlite).reader().await.unwrap();
+        let reader = TransferStore::Sqlite(&sqlite).reader().await.unwrap();
         stores.push((Arc::new(sqlite), reader));
         if let Some(workspace) = PostgresWorkspace::create().await {
             let postgres: PostgresStore = workspace.open().await;
-            let reader = TransferTarget::Postgres(&postgres).reader().await.unwrap();
+            let reader = TransferStore::Postgres(&postgres).reader().await.unwrap();
             stores.push((Arc::new(postgres), reader));
         }
         for (store, mut reader) in stores {

@@ -64,6 +64,7 @@ fn store() {
         Unsealable => [E::Unsealable { table: "grants", column: "secrets" }],
         UnknownKey => [E::UnknownKey(2)],
         KeyNumberTaken => [E::KeyNumberTaken(2)],
+        InUse => [E::InUse],
         TransferDiffers => [E::TransferDiffers { table: "records", expected: 3, found: 2 }],
         Backend => [E::Backend(Box::new(io()))],
     });
@@ -141,6 +142,10 @@ fn vault() {
         MissingPasswordFile => [E::MissingPasswordFile("/run/secrets/db".into())],
         InvalidPasswordFile => [E::InvalidPasswordFile("/run/secrets/db".into())],
         NotAFile => [E::NotAFile],
+        AlreadyInPostgres => [E::AlreadyInPostgres],
+        AlreadyInFile => [E::AlreadyInFile],
+        UnfinishedMove => [E::UnfinishedMove],
+        UnfinishedRekey => [E::UnfinishedRekey { rows: 3 }],
         Server => [E::Server(PostgresServerError::PasswordInUrl)],
     });
     let keyring = errors!(KeyringError {
