@@ -240,7 +240,7 @@ impl Vault {
     pub(super) fn clear_move(&self, lock: File) -> std::result::Result<File, VaultError> {
         match self.files.move_note()?.map(|note| note.to) {
             None => Ok(lock),
-            // The move was not made; what is in the file grows old. Whoever moves has the lock alone.
+            // The move was not made; what is in the file grows old. A process that moves has the lock alone.
             Some(Destination::File) => remove(&self.files.move_note_path()).map(|()| lock),
             Some(Destination::Postgres) => {
                 drop(lock);

@@ -94,6 +94,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("export", "below"),
     ("proxy", "runs until it is stopped: its line is checked in `proxy`"),
     ("serve", "its first line is checked in `server`; the others are those of `webhook listen`"),
+    ("vault move", "checked in `postgres`, which has a server"),
     ("vault unlock", "below"),
     ("webhook backfill", "the sandbox has no log of deliveries; its view is close to that of `webhook replay`"),
     ("webhook resolve", "needs an event with a conflict: its view is that of `webhook show`"),

@@ -49,7 +49,7 @@ pub(super) fn run_backup(workspace: &Workspace, ui: &Ui, args: BackupArgs) -> Re
         return Ok(1);
     };
     // Before a passphrase is chosen: nobody should enter it twice for a vault that does not open.
-    workspace.run(workspace.store())?;
+    workspace.run(workspace.store_details())?;
     let protection = match args.recipients {
         _ if args.passphrase => {
             BackupProtection::Passphrase(workspace.engine.vault_opener().choose_backup_passphrase()?)

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::workspaces::{copy_to, refused, url};
 use crate::harness::Home;
+use crate::schemas::check_output;
 
 /// A workspace in a file with connections, records and jobs. Of each table some rows are carried in [`super::transfer`].
 fn filled() -> Home {
@@ -48,7 +49,9 @@ fn a_workspace_moves_to_the_server_and_back() {
     let home = filled();
     let before = contents(&home);
     let file = names(&home.workspace());
-    let moved = home.json(&format!("vault move --to {url}"));
+    let ran = home.run(&format!("vault move --to {url} --json"));
+    check_output(&["vault", "move", "--to", &url, "--json"].map(str::to_owned), &ran);
+    let moved: Value = serde_json::from_str(&ran.stdout).unwrap();
     assert_eq!(moved["store"]["backend"], "postgres");
     assert!(moved["rows"].as_u64().unwrap() > 50, "{moved}");
     assert_eq!(names(&home.workspace()), ["store.toml", "vault.age"]);
