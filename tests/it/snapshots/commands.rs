@@ -36,6 +36,7 @@ const WITHOUT_SESSION: &[(&str, &str)] = &[
     ("mcp proxy", "its client is a program: see `mcp_proxy`"),
     ("mcp serve", "its client is a program: see `agents`"),
     ("proxy", "it runs until it is ended: see `proxy`"),
+    ("vault move", "it needs a server: see `postgres`"),
     ("sandbox run", "it runs until it is ended: see `servers`"),
     ("serve", "it runs until it is ended: see `server`"),
 ];
