@@ -185,6 +185,10 @@ class Cluster:
         self.primary.kill()
         # As long as it takes somebody to notice.
         time.sleep(pause)
+        self.promote()
+
+    def promote(self):
+        """Promotes the replica, which runs, and makes a replica of the other one, which does not."""
         self.primary, self.standby = self.standby, self.primary
         self.primary.psql("SELECT pg_promote()")
         self.set_standby_names("")
@@ -205,8 +209,8 @@ class Cluster:
 class Node:
     """A machine: a folder with copies of the vault's key and the reference to the store, and `integ serve` there."""
 
-    def __init__(self, number, home, integ, clock=None):
-        self.number, self.home, self.integ, self.clock = number, home, integ, clock
+    def __init__(self, number, home, integ):
+        self.number, self.home, self.integ, self.clock = number, home, integ, None
         self.port, self.process = free_port(), None
         self.log = open(os.path.join(home, "serve.log"), "ab")
 
@@ -257,10 +261,10 @@ class Node:
 class Team:
     """A workspace in a cluster, and the machines that share it."""
 
-    def __init__(self, cluster, integ, nodes=3, clocks=False, connectors=(), settings=()):
+    def __init__(self, cluster, integ, nodes=3, connectors=(), settings=()):
         self.cluster, self.integ = cluster, integ
         self.folder = tempfile.mkdtemp(prefix="integ-team-", dir="/tmp")
-        self.nodes, self.count, self.clocks = [], nodes, clocks
+        self.nodes, self.count = [], nodes
         self.connectors, self.settings = dict(connectors), [("vault.identity", "file"), *settings]
         self.home = os.path.join(self.folder, "0")
 
@@ -308,8 +312,7 @@ class Team:
         homes = [self.home, *(os.path.join(self.folder, str(number)) for number in range(1, self.count))]
         for home in homes[1:]:
             shutil.copytree(self.home, home)
-        clocks = CLOCKS if self.clocks else [None]
-        self.nodes = [Node(number, home, self.integ, clocks[number % len(clocks)]) for number, home in enumerate(homes)]
+        self.nodes = [Node(number, home, self.integ) for number, home in enumerate(homes)]
 
     def close(self):
         for node in self.nodes:
