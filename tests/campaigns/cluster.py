@@ -187,6 +187,15 @@ class Cluster:
         time.sleep(pause)
         self.promote()
 
+    def isolate(self, seconds):
+        """The replica is lost for a while, so that the primary answers no commit. Then the primary is lost, and the replica, which is
+        there again, is promoted: whatever was answered meanwhile is lost."""
+        self.standby.kill()
+        time.sleep(seconds)
+        self.primary.kill()
+        self.standby.start()
+        self.promote()
+
     def promote(self):
         """Promotes the replica, which runs, and makes a replica of the other one, which does not."""
         self.primary, self.standby = self.standby, self.primary
@@ -293,13 +302,17 @@ class Team:
             self.succeed("config", "set", name, value)
         self.succeed("workspace", "create", "team", "--store", self.cluster.url())
 
-    def connect(self, account, vendor):
+    def connect(self, account, vendor, client_secret=None):
         """Connects an account of a vendor of `rival`."""
         words = [self.integ, "-w", "team", "connect", *account.replace("@", " --as ").split(), "--client-id", account]
         env = {"INTEG_HOME": self.home, "HOME": self.home, "PATH": os.environ.get("PATH", "")}
         pipe = subprocess.PIPE
+        words += ["--client-secret-file", "-"] if client_secret else []
         with subprocess.Popen([*words, "--origin", vendor.origin(), "--no-browser", "--json"], env=env, cwd=self.home,
-                              stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True) as child:
+                              stdin=pipe, stdout=pipe, stderr=pipe, text=True) as child:
+            child.stdin.write(client_secret or "")
+            child.stdin.close()
+            child.stdin = None
             line = child.stdout.readline()
             if line:
                 sign_in(json.loads(line)["url"])
