@@ -51,7 +51,7 @@ def faketime():
 
 
 def children_of(pid):
-    """The processes that a process has started and that live."""
+    """The processes that a process has started and not yet waited for."""
     found = []
     for path in glob.glob("/proc/[0-9]*/stat"):
         try:
@@ -59,8 +59,7 @@ def children_of(pid):
                 number, rest = file.read().rsplit(")", 1)
         except OSError:
             continue
-        state, parent = rest.split()[:2]
-        if int(parent) == pid and state != "Z":
+        if int(rest.split()[1]) == pid:
             found.append(int(number.split()[0]))
     return found
 
@@ -77,13 +76,11 @@ class Server:
                  "-k", self.cluster.folder, "-c", "listen_addresses=127.0.0.1"]
         self.process = self.cluster.spawn(words)
 
-    def pids(self):
-        return [self.process.pid, *children_of(self.process.pid)]
-
     def kill(self):
         """Kills every process of the server at once, as a machine ends that loses its power."""
-        pids = self.pids()
-        # Nobody has waited for the first yet, and the others are its children until it has ended.
+        # It is stopped first: it starts no others and forgets none, so that their ids stay theirs.
+        os.kill(self.process.pid, signal.SIGSTOP)
+        pids = [*children_of(self.process.pid), self.process.pid]
         for pid in pids:
             os.kill(pid, signal.SIGKILL)
         self.process.wait()
