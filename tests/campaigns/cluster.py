@@ -2,7 +2,7 @@
 
 The primary answers a commit once the replica has it on its disk. A failover kills the primary, promotes the replica, and makes a
 replica of what was the primary, with pg_basebackup. As with Patroni's `synchronous_mode`, `synchronous_standby_names` is empty until
-that replica streams. The nodes have both addresses in their URL (`target_session_attrs=read-write`): nothing stands between.
+that replica streams. The nodes have both addresses in their URL (`target_session_attrs=read-write`): no proxy is needed.
 """
 
 import concurrent.futures
@@ -188,6 +188,7 @@ class Cluster:
         """The replica is lost for a while, so that the primary answers no commit. Then the primary is lost, and the replica, which is
         there again, is promoted: whatever was answered meanwhile is lost."""
         self.standby.kill()
+        # Longer than any limit of a statement, if the caller wants that.
         time.sleep(seconds)
         self.primary.kill()
         self.standby.start()
@@ -373,5 +374,8 @@ def write(name, figures, output):
 
 
 def end_on_signals():
-    """Makes SIGTERM an exception, so that whoever cleans up does."""
-    signal.signal(signal.SIGTERM, lambda *_: (_ for _ in ()).throw(SystemExit("ended")))
+    """Makes SIGTERM an exception, so that `finally` cleans up."""
+    def end(*_):
+        raise SystemExit("ended by a signal")
+
+    signal.signal(signal.SIGTERM, end)
