@@ -11,6 +11,7 @@
 
 mod client;
 mod due;
+mod persist;
 mod token_error;
 
 use std::collections::BTreeMap;
@@ -323,7 +324,7 @@ async fn refresh_and_save(
             "the refresh token of {name} comes from a backup and is unverified; if it has been used since, reconnect {name}"
         );
     }
-    let begun = store.grants().begin_refresh(id, stored.generation, workspace.engine.clock.now(), fence).await?;
+    let begun = persist::begin_refresh(store, id, stored.generation, workspace.engine.clock.now(), fence).await?;
     if begun == GrantWriteResult::Superseded {
         return reload_superseded(workspace, &name).await;
     }
@@ -332,7 +333,8 @@ async fn refresh_and_save(
             let (scopes, metadata) = learned(&session.connection, &tokens);
             let grant = merge_tokens(&old, tokens, client, workspace.engine.clock.now());
             let token_vault = &workspace.engine.token_vault;
-            match token_vault.save(store, &session.connection, stored.generation, &grant, fence).await? {
+            match persist::save_grant(token_vault, store, &session.connection, stored.generation, &grant, fence).await?
+            {
                 GrantSaveResult::Superseded => return reload_superseded(workspace, &name).await,
                 GrantSaveResult::Saved { warning, transition, .. } => {
                     workspace.notify_transition(transition.map(|transition| *transition));

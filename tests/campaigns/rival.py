@@ -12,7 +12,9 @@ import json
 import random
 import threading
 import time
+import urllib.error
 import urllib.parse
+import urllib.request
 
 # `rival` receives webhooks and has the lists that events are about; the others have the list that only schedules sync.
 ACCOUNTS = ["rival", "rival@a", "rival@b", "rival@c", "rival@d", "rival@e"]
@@ -91,6 +93,20 @@ PAGE = 20
 LIFETIME = 16
 
 
+class NoRedirects(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_):
+        return None
+
+
+def sign_in(url):
+    """Does what a browser does with the URL that `connect` prints: follows the vendor's redirect back to integ."""
+    opener = urllib.request.build_opener(NoRedirects)
+    try:
+        opener.open(url, timeout=60)
+    except urllib.error.HTTPError as answer:
+        opener.open(answer.headers["location"], timeout=60).read()
+
+
 def sign(secret, data):
     key = base64.b64decode(secret.removeprefix("whsec_"))
     return base64.b64encode(hmac.new(key, data, hashlib.sha256).digest()).decode()
@@ -98,6 +114,8 @@ def sign(secret, data):
 
 class Vendor:
     """The service and the receiver of one workspace. Every id begins with the workspace's name."""
+
+    lifetime = LIFETIME
 
     def __init__(self, workspace, campaign):
         self.workspace, self.campaign = workspace, campaign
@@ -130,8 +148,8 @@ class Vendor:
         number = self.next()
         access, refresh = (f"{self.workspace}/{account}/{kind}/{number}" for kind in ("access", "refresh"))
         self.live[account], self.newest[account] = refresh, access
-        self.access[access] = (account, time.monotonic() + LIFETIME + 2)
-        return {"access_token": access, "refresh_token": refresh, "token_type": "Bearer", "expires_in": LIFETIME}
+        self.access[access] = (account, time.monotonic() + self.lifetime + 2)
+        return {"access_token": access, "refresh_token": refresh, "token_type": "Bearer", "expires_in": self.lifetime}
 
     def token(self, form):
         """Status, answer, and how long the answer takes."""

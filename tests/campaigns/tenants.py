@@ -18,11 +18,9 @@ import sys
 import tempfile
 import threading
 import time
-import urllib.error
 import urllib.parse
-import urllib.request
 
-from rival import ACCOUNTS, CONNECTOR, LIFETIME, MAIN, OTHERS, Vendor, sign
+from rival import ACCOUNTS, CONNECTOR, LIFETIME, MAIN, OTHERS, Vendor, sign, sign_in
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
@@ -43,11 +41,6 @@ BAD = [
     "duplicated_messages", "lost_records", "duplicated_records", "stale_records", "lost_grants", "unreported_grants",
     "presented_twice", "leaked", "forged_accepted", "ended_by_itself", "undrained", "unexpected",
 ]
-
-
-class NoRedirects(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, *_):
-        return None
 
 
 def free_port():
@@ -83,12 +76,7 @@ class Tenant:
     def connect(self, account):
         words = ["connect", *account.replace("@", " --as ").split(), "--client-id", account, "--no-browser", "--json"]
         child = self.campaign.start("-w", self.name, *words, "--origin", self.vendor.origin())
-        line = child.stdout.readline()
-        opener = urllib.request.build_opener(NoRedirects)
-        try:
-            opener.open(json.loads(line)["url"], timeout=60)
-        except urllib.error.HTTPError as answer:
-            opener.open(answer.headers["location"], timeout=60).read()
+        sign_in(json.loads(child.stdout.readline())["url"])
         code, _, err = self.campaign.end(child)
         if code != 0:
             self.campaign.note("unexpected", "connect", self.name, account, code, err)

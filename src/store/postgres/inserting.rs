@@ -215,11 +215,16 @@ impl KnownEvents {
     async fn read(transaction: &Transaction, events: &[Vec<KeyedEvent<'_>>]) -> Result<Self, StoreError> {
         let keys = events.iter().flatten().flat_map(|event| [Some(event.key.clone()), event.signed_key.clone()]);
         let keys: Vec<Vec<u8>> = keys.flatten().collect();
+        let mut known = Self { events: Vec::new(), by_key: HashMap::new() };
+        // Most events are new. To plan a query of the partitions of events takes longer than all the rest of an insertion.
+        let sql = "SELECT event_id FROM integ.event_keys WHERE workspace_id = $1 AND key = ANY($2) LIMIT 1";
+        if transaction.first(sql, &[&keys]).await?.is_none() {
+            return Ok(known);
+        }
         let sql = "SELECT k.key, e.id, e.digest, e.signed_dedup_key IS NOT NULL AS has_signed_key, e.has_delivery_id,
                        e.verification, e.status, e.request IS NULL AS is_pruned
                    FROM integ.event_keys k JOIN integ.events e ON e.workspace_id = $1 AND e.id = k.event_id
                    WHERE k.workspace_id = $1 AND k.key = ANY($2) ORDER BY e.id";
-        let mut known = Self { events: Vec::new(), by_key: HashMap::new() };
         for row in transaction.query(sql, &[&keys]).await? {
             let event = ExistingEvent {
                 id: get(&row, "id")?,
@@ -306,21 +311,25 @@ async fn insert(
     transaction: &Transaction,
     deliveries: &[Arc<InboundDelivery>],
 ) -> Result<Vec<Vec<EventInsertResult>>, StoreError> {
-    let mut ids = EventIds::lock(transaction).await?;
     let keyed: Vec<Vec<KeyedEvent<'_>>> = deliveries
         .iter()
         .map(|delivery| {
             delivery.events.iter().map(|event| KeyedEvent::new(&transaction.sealer, delivery, event)).collect()
         })
         .collect();
-    let mut known = KnownEvents::read(transaction, &keyed).await?;
+    // Sent together, like all that does not depend on an answer: the way to the server and back takes longer than most
+    // statements. The second one sees what was committed before the first one got its lock.
+    let (ids, known) = tokio::join!(biased; EventIds::lock(transaction), KnownEvents::read(transaction, &keyed));
+    let (mut ids, mut known) = (ids?, known?);
     let mut plan = InsertPlan::default();
     let mut results: Vec<Vec<EventInsertResult>> = Vec::with_capacity(deliveries.len());
     for (number, events) in keyed.into_iter().enumerate() {
         results.push(plan.add(number, events, &mut known, &mut ids));
     }
-    plan.insert_new(transaction).await?;
-    ids.save(transaction).await?;
+    let (inserted, saved) = tokio::join!(biased; plan.insert_new(transaction), ids.save(transaction));
+    // After the first failure the others fail for that alone.
+    inserted?;
+    saved?;
     plan.apply_changes(transaction).await?;
     for (delivery, event, existing) in &plan.conflicts {
         let new = &deliveries[*delivery];
@@ -471,13 +480,13 @@ impl EventColumns {
     }
 
     async fn insert(&self, transaction: &Transaction) -> Result<(), StoreError> {
-        let sql = "INSERT INTO integ.events (workspace_id, id, connection_id, details, has_delivery_id, dedup_key,
+        let events_sql = "INSERT INTO integ.events (workspace_id, id, connection_id, details, has_delivery_id, dedup_key,
                        signed_dedup_key, digest, verification, kind, occurred_at, received_at, request, body,
                        batch_event_id, batch_item, status, signed_digest)
                    SELECT $1, * FROM unnest($2::bigint[], $3::bigint[], $4::bytea[], $5::boolean[], $6::bytea[], $7::bytea[],
                        $8::bytea[], $9::text[], $10::text[], $11::bigint[], $12::bigint[], $13::bytea[], $14::bytea[],
                        $15::bigint[], $16::bytea[], $17::text[], $18::bytea[])";
-        let values: [Value<'_>; 17] = [
+        let events: [Value<'_>; 17] = [
             &self.ids,
             &self.connections,
             &self.details,
@@ -496,11 +505,14 @@ impl EventColumns {
             &self.statuses,
             &self.signed_digests,
         ];
-        transaction.execute(sql, &values).await?;
-        let sql = "INSERT INTO integ.event_keys (workspace_id, key, event_id, connection_id)
+        let keys_sql = "INSERT INTO integ.event_keys (workspace_id, key, event_id, connection_id)
                    SELECT $1, k.key, e.id, e.connection FROM unnest($2::bigint[], $3::bigint[], $4::bytea[], $5::bytea[])
                        AS e (id, connection, key, signed_key), unnest(ARRAY[e.key, e.signed_key]) AS k (key)
                    WHERE k.key IS NOT NULL";
-        transaction.execute(sql, &[&self.ids, &self.connections, &self.keys, &self.signed_keys]).await.map(drop)
+        let keys: [Value<'_>; 4] = [&self.ids, &self.connections, &self.keys, &self.signed_keys];
+        let (events, keys) =
+            tokio::join!(biased; transaction.execute(events_sql, &events), transaction.execute(keys_sql, &keys));
+        events?;
+        keys.map(drop)
     }
 }

@@ -20,6 +20,13 @@ pub(super) const MAX_CONNECTIONS: usize = 16;
 /// How long a caller waits for one of them, and for a new one.
 const PATIENCE: Duration = Duration::from_secs(15);
 
+/// How long the server's machine may leave what it was sent unacknowledged. One that has lost its power refuses nothing, and
+/// Linux would wait for a quarter of an hour; after this the next host is tried.
+const SILENCE_LIMIT: Duration = Duration::from_secs(20);
+
+/// Time without traffic before the server's machine is asked for an acknowledgement, and between two such requests.
+const KEEPALIVE_DELAY: Duration = Duration::from_secs(5);
+
 /// An address that is not one of a PostgreSQL server, or not one that may be used.
 #[derive(Debug, Error)]
 pub enum PostgresServerError {
@@ -86,7 +93,12 @@ impl PostgresServer {
             }
             config.ssl_mode(SslMode::Require);
         }
-        config.connect_timeout(PATIENCE).keepalives(true).application_name("integ");
+        config.connect_timeout(PATIENCE).application_name("integ").tcp_user_timeout(SILENCE_LIMIT);
+        config
+            .keepalives(true)
+            .keepalives_idle(KEEPALIVE_DELAY)
+            .keepalives_interval(KEEPALIVE_DELAY)
+            .keepalives_retries(3);
         Ok(Self { config })
     }
 
