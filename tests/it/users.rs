@@ -50,8 +50,11 @@ fn tables_with(home: &Home, condition: impl Fn(&str) -> Option<String>) -> Vec<S
 /// What other workspaces have: of each table its name and its number of rows.
 fn rows_of_neighbours(home: &Home, workspace: &str) -> Vec<String> {
     let tables = tables_with(home, |columns| columns.contains("workspace_id").then(|| "true".to_owned()));
-    let count =
-        |table: &String| format!("SELECT '{table} ' || count(*) FROM integ.{table} WHERE workspace_id <> {workspace}");
+    let count = |table: &String| {
+        format!(
+            "SELECT '{table} ' || count(*) FROM integ.{table} WHERE workspace_id <> {workspace} HAVING count(*) > 0"
+        )
+    };
     tables.iter().flat_map(|table| home.sql(&count(table))).collect()
 }
 
