@@ -9,6 +9,7 @@ use crate::model::UserId;
 use crate::ops::users::{self, DeleteUserRequest};
 use crate::runtime::Workspace;
 use crate::view::user::{DeletedUserView, UserDetailView, UserListView, UserView};
+use crate::view::workspace::StoreView;
 
 /// List, show and delete your own users
 ///
@@ -60,13 +61,23 @@ pub(super) fn run(workspace: &Workspace, ui: &Ui, args: UserArgs) -> Result<u8> 
             let deleted = workspace.run(users::delete_user(workspace, DeleteUserRequest { user, force }))?;
             ui.show(&deleted)?;
             if !deleted.purged {
-                // A new key means a new file, without what was deleted.
-                let reason = "another process reads the store, whose file may still hold deleted data";
-                ui.warning(&format!("{reason}; end it and run `integ vault rekey`"));
+                let store = StoreView::from(workspace.run(workspace.store_details())?);
+                ui.warning(left_behind(&store));
             }
         }
     }
     Ok(0)
+}
+
+/// Where deleted data may still be after a deletion that could not purge it.
+fn left_behind(store: &StoreView) -> &'static str {
+    match store.is_shared() {
+        true => "the server's files may hold deleted data until it vacuums them, and so may its log and backups",
+        // A new key means a new file, without what was deleted.
+        false => {
+            "another process reads the store, whose file may still hold deleted data; end it and run `integ vault rekey`"
+        }
+    }
 }
 
 /// What the user is asked to agree to.

@@ -86,6 +86,7 @@ pub struct DeletedUserView {
     /// Connectors that tokens of the user installed. They stay, with the connections of other users, and name the user no
     /// more.
     pub connectors: Vec<String>,
-    /// Whether the store was written again without the deleted data. Other processes that read it prevent that.
+    /// Whether the store's file was written again without the deleted data. Other processes that read it prevent that, and a
+    /// PostgreSQL server keeps deleted rows in its files until it vacuums them.
     pub purged: bool,
 }

@@ -134,7 +134,7 @@ fn a_refresh_token_that_rotates_stays_at_home() {
     // Half of its life later the token would end soon, and is refreshed before it leaves.
     let before = provider.state().refreshes();
     let sql = "UPDATE grants SET issued_at = issued_at - 2000, expires_at = expires_at - 2000";
-    crate::vault::open_store(&home).execute_batch(sql).unwrap();
+    crate::vault::execute(&home, sql);
     let (bundle, identity) = export(&home, "fake");
     assert_eq!(provider.state().refreshes(), before + 1);
     let newest = provider.state().given.last().cloned().unwrap();

@@ -80,7 +80,7 @@ impl SyncObserver for Revoker<'_> {
         let request = RevokeConsentRequest::OfUser { user, purpose: None, resource: None };
         std::thread::scope(|scope| {
             let revoke = || {
-                let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
                 // It is revoked already at the next page, if there is one.
                 let _ = runtime.block_on(revoke_consents(self.0, request));
             };

@@ -263,6 +263,7 @@ fn fault_081_a_worker_killed_after_it_has_sent_sends_the_same_id_with_a_fresh_ti
     receiver.wait("/x", 1);
     worker.kill().unwrap();
     worker.wait().unwrap();
+    home.expire_leases();
     assert_eq!(deliveries(&home, &id)[0]["status"], "pending", "nothing was noted of it");
     // Timestamps are told in seconds.
     std::thread::sleep(Duration::from_millis(1100));
@@ -296,6 +297,7 @@ fn kill_minus_nine_at_random_moments_loses_no_message_that_send_has_acknowledged
         worker.kill().unwrap();
         worker.wait().unwrap();
     }
+    home.expire_leases();
     home.ok("endpoint deliver --once");
     for path in ["/a", "/b"] {
         let got: Vec<String> =

@@ -23,7 +23,7 @@ use rustix::thread::gettid;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use crate::harness::{Home, has_program, needs};
+use crate::harness::{Home, has_program, needs, skipped_on_postgres};
 
 /// Set in the process that runs the operations: its home, and how many hours later it is there.
 const CHILD: &str = "INTEG_TEST_ENGINE";
@@ -183,6 +183,9 @@ fn measure(mut command: Command, home: &Home, hours: u64) -> Value {
 
 #[test]
 fn two_workspaces_and_500_operations_share_a_runtime_and_no_thread_of_it_blocks() {
+    if skipped_on_postgres("it traces the calls on a store's file") {
+        return;
+    }
     if let Some(home) = std::env::var_os(CHILD) {
         let hours = std::env::var(LATER).unwrap().parse().unwrap();
         println!("measured: {}", run_operations(Path::new(&home), hours));

@@ -2,13 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
+use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Output, Stdio};
 use std::sync::OnceLock;
 
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use serde_json::Value;
 use tempfile::TempDir;
+
+use crate::postgres::databases::Database;
 
 /// The binary under test.
 pub const INTEG: &str = env!("CARGO_BIN_EXE_integ");
@@ -17,6 +22,9 @@ pub const INTEG: &str = env!("CARGO_BIN_EXE_integ");
 pub struct Home {
     folder: TempDir,
     variables: Vec<(String, String)>,
+    /// Whether new workspaces are created in PostgreSQL, in a database of the home's own.
+    in_postgres: bool,
+    database: OnceLock<Database>,
 }
 
 /// How a command ended.
@@ -27,19 +35,39 @@ pub struct Ran {
     pub stderr: String,
 }
 
-/// Where new workspaces are created: in the tests' PostgreSQL if `INTEG_TESTS_STORE` is `postgres`, otherwise in files.
-fn store_of_tests() -> Option<&'static str> {
-    static URL: OnceLock<Option<String>> = OnceLock::new();
-    let url = || match std::env::var("INTEG_TESTS_STORE").as_deref() {
-        Ok("postgres") => Some(crate::postgres::workspaces::url().expect("PostgreSQL is not installed")),
-        _ => None,
-    };
-    URL.get_or_init(url).as_deref()
+/// Whether the homes of all tests create their workspaces in PostgreSQL, not in files.
+pub fn on_postgres() -> bool {
+    std::env::var("INTEG_TESTS_STORE").is_ok_and(|store| store == "postgres")
+}
+
+/// Whether to skip a test, because it is about what workspaces in files have and those in PostgreSQL have not.
+pub fn skipped_on_postgres(reason: &str) -> bool {
+    if on_postgres() {
+        let test = std::thread::current().name().unwrap_or("a test").to_owned();
+        let _ = writeln!(std::io::stderr(), "not on PostgreSQL: {test}: {reason}");
+    }
+    on_postgres()
 }
 
 impl Home {
+    /// A home with the store that all tests have in this run.
     pub fn new() -> Self {
-        Self { folder: tempfile::tempdir().unwrap(), variables: Vec::new() }
+        Self::with_store(on_postgres())
+    }
+
+    /// A home whose workspaces are in files.
+    pub fn in_files() -> Self {
+        Self::with_store(false)
+    }
+
+    /// A home whose workspaces are in PostgreSQL; `None` where it is not installed.
+    pub fn in_postgres() -> Option<Self> {
+        crate::postgres::is_installed().then(|| Self::with_store(true))
+    }
+
+    fn with_store(in_postgres: bool) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        Self { folder, variables: Vec::new(), in_postgres, database: OnceLock::new() }
     }
 
     /// Sets a variable for every command of this home.
@@ -58,6 +86,52 @@ impl Home {
         self.path().join("workspaces/default")
     }
 
+    /// Whether its new workspaces are created in PostgreSQL.
+    pub fn is_in_postgres(&self) -> bool {
+        self.in_postgres
+    }
+
+    /// The URL of the home's database, unless the test has set another.
+    pub fn store_url(&self) -> Option<&str> {
+        let is_set = self.variables.iter().any(|(name, _)| name == "INTEG_STORE_URL");
+        (self.in_postgres && !is_set).then(|| self.database.get_or_init(Database::create).url.as_str())
+    }
+
+    /// Runs a query in the home's database, and returns its first column as text.
+    pub fn sql(&self, query: &str) -> Vec<String> {
+        self.database.get().expect("a command in PostgreSQL ran before").column(query)
+    }
+
+    /// Ends the leases of processes that were killed, as 30 seconds do. The locks of files end with their process.
+    pub fn expire_leases(&self) {
+        if self.in_postgres {
+            self.sql("UPDATE integ.locks SET expires_at = 1");
+        }
+    }
+
+    /// Copies the home with its workspaces, which no process may have open.
+    pub fn copy(&self) -> Self {
+        let copy = Self { variables: self.variables.clone(), ..Self::with_store(self.in_postgres) };
+        let from = self.path().join(".");
+        assert!(Command::new("cp").arg("-a").arg(from).arg(copy.path()).status().unwrap().success());
+        if let Some(database) = self.database.get() {
+            let copied = copy.database.get_or_init(|| database.copy());
+            for workspace in fs::read_dir(copy.path().join("workspaces")).into_iter().flatten().flatten() {
+                let file = workspace.path().join("store.toml");
+                if let Ok(text) = fs::read_to_string(&file) {
+                    fs::write(&file, text.replace(&database.url, &copied.url)).unwrap();
+                }
+            }
+        }
+        copy
+    }
+
+    /// The id of the first event, the second, and so on. In PostgreSQL it begins with the day of the receipt.
+    pub fn event(&self, number: u64) -> u64 {
+        let day = || Timestamp::now().to_zoned(TimeZone::UTC).strftime("%Y%m%d").to_string();
+        if self.in_postgres { day().parse::<u64>().unwrap() * 100_000_000 + number } else { number }
+    }
+
     /// A command with a clean environment, no terminal and no stdin.
     pub fn command(&self, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
         let mut command = Command::new(INTEG);
@@ -67,7 +141,7 @@ impl Home {
             .env("INTEG_HOME", self.path())
             .env("HOME", self.path())
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-            .envs(store_of_tests().map(|url| ("INTEG_STORE_URL", url)))
+            .envs(self.store_url().map(|url| ("INTEG_STORE_URL", url)))
             .envs(self.variables.iter().map(|(name, value)| (name, value)))
             .current_dir(self.path())
             .stdin(Stdio::null());

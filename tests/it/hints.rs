@@ -6,7 +6,6 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::process::Command;
 
 use serde_json::Value;
 
@@ -67,12 +66,10 @@ pub fn follow(home: &Home, line: &str, ran: &Ran) -> Vec<(String, i32)> {
         if !is_complete(&command) {
             continue;
         }
-        let copy = Home::new();
-        assert!(Command::new("cp").arg("-a").arg(home.path().join(".")).arg(copy.path()).status().unwrap().success());
+        let copy = home.copy();
         let words = shlex::split(&command).unwrap();
-        let mut run = home.command(&words[1..]);
-        run.env("INTEG_HOME", copy.path()).env("HOME", copy.path()).current_dir(copy.path()).env("CI", "1");
-        run.env("INTEG_CONNECT_TIMEOUT", "1s").env("INTEG_RECONNECT_TIMEOUT", "1s");
+        let mut run = copy.command(&words[1..]);
+        run.env("CI", "1").env("INTEG_CONNECT_TIMEOUT", "1s").env("INTEG_RECONNECT_TIMEOUT", "1s");
         let ran = finish(run);
         // What it names exists, and it is written correctly. Whether it then succeeds depends on what is wrong.
         let asks = ran.stderr.contains("integ is not running in a terminal");

@@ -301,6 +301,7 @@ fn a_kill_while_a_key_is_presented_costs_nothing() {
     }
     child.kill().unwrap();
     child.wait().unwrap();
+    home.expire_leases();
     home.ok("refresh robot");
     assert_eq!((&status(&home)["status"], peer.count("POST /token")), (&"active".into(), 3));
 }

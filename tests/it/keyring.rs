@@ -287,6 +287,7 @@ fn tokens_move_into_the_keyring_and_back_and_a_kill_loses_none() {
         std::thread::sleep(Duration::from_micros(micros));
         child.kill().unwrap();
         child.wait().unwrap();
+        home.expire_leases();
         micros = micros * 3 / 2;
         desktop.revive();
         let status = home.json("vault status");

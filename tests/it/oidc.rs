@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use url::Url;
 
-use crate::harness::{Home, Ran, Running, finish, has_program, needs, peers};
+use crate::harness::{Home, Ran, Running, finish, has_program, needs, peers, skipped_on_postgres};
 use crate::wire;
 
 const AWKWARD: (&str, &str) = ("id:with+slash/per%cent&amp", "s:e+c/r%e&t=with space~!*()'\"%41");
@@ -269,6 +269,9 @@ fn a_machine_connects_by_client_credentials() {
 
 #[test]
 fn rotation_presents_each_refresh_token_once_and_a_used_one_ends_the_grant() {
+    if skipped_on_postgres("it puts an older vault.db back") {
+        return;
+    }
     if !ready() {
         return;
     }

@@ -8,7 +8,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::fake::{FakeProvider, Trouble};
 use crate::flow::{Flow, connect_line, connected};
-use crate::harness::{Home, Ran, Running};
+use crate::harness::{Home, Ran, Running, skipped_on_postgres};
 use crate::vault::expire;
 
 /// Rounds of the races; a soak asks for more.
@@ -185,6 +185,9 @@ fn fault_106_a_stopped_holder_makes_waiters_fail_clearly_and_nobody_asks_again()
 #[cfg(target_os = "linux")]
 #[test]
 fn fault_107_the_lock_of_a_killed_holder_is_taken_over_at_once_and_its_marker_honoured() {
+    if skipped_on_postgres("a lease of a killed process lasts 30 seconds") {
+        return;
+    }
     let provider = FakeProvider::start();
     let home = connected(&provider);
     let mut holder = holder(&home, &provider);

@@ -6,8 +6,6 @@ use std::io::Read;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, Stdio};
 
-use integ::store::Store;
-
 use crate::harness::{Home, Ran, Running, files, finish, has_program, holds, is_root, needs};
 
 /// A home full of planted secrets.
@@ -49,7 +47,7 @@ impl Planted {
             plant(&home, &format!("connect {connector} --sandbox"), "");
             markers.push(home.ok(&format!("token {connector}")));
         }
-        let store = crate::vault::open(&home);
+        let store = crate::vault::shared_store(&home);
         for (_, stored) in crate::vault::wait(store.grants().list()).unwrap() {
             markers.extend(stored.grant.unwrap().refresh_token.map(|token| token.expose().clone()));
         }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use integ::clock::Timestamp;
 use integ::model::{AttemptResult, EventInsertResult, EventStatus, EventVerification, InboundDelivery, NewEvent};
-use integ::store::{LockKey, Store};
+use integ::store::LockKey;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use url::Url;
@@ -434,7 +434,7 @@ fn vendors_of_the_catalogue_are_asked_for_what_was_missed() {
 
 /// An event that came so many days ago.
 fn came(home: &Home, name: &str, delivery: &str, days: i64, handled: bool) -> EventInsertResult {
-    let store = crate::vault::open(home);
+    let store = crate::vault::shared_store(home);
     let connection = wait(store.connections().find(&name.parse().unwrap())).unwrap().unwrap().id;
     let event = NewEvent {
         delivery_id: delivery.to_owned(),
@@ -480,7 +480,7 @@ fn what_was_processed_goes_after_its_time_and_ids_stay_where_nothing_else_tells_
             completed_handlers: 0,
             runs: Vec::new(),
         };
-        let store = crate::vault::open(&home);
+        let store = crate::vault::shared_store(&home);
         let connection = wait(store.connections().find(&name.parse().unwrap())).unwrap().unwrap().id;
         let lock = wait(store.locks().try_acquire(LockKey::Events(connection), Timestamp::now())).unwrap().unwrap();
         wait(store.events().record_attempts(&[ended], lock.fence)).unwrap();

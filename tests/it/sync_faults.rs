@@ -47,6 +47,7 @@ fn fault_085_killed_at_each_page_a_sync_loses_no_page_and_repeats_none() {
             until_there(&home, &target, page * 10);
             kill_process(Pid::from_child(&child), Signal::KILL).unwrap();
             child.wait().unwrap();
+            home.expire_leases();
             assert_eq!(records(&home, &target).len(), page * 10, "{name}, killed after page {page}");
             let list = cursor(&home, &target);
             assert_eq!((&list["cursor"], &list["in_progress"]), (&Value::Null, &json!(true)), "{name}, page {page}");
@@ -80,6 +81,7 @@ fn fault_085_a_full_list_killed_in_its_middle_still_sees_what_is_gone() {
     }
     kill_process(Pid::from_child(&child), Signal::KILL).unwrap();
     child.wait().unwrap();
+    home.expire_leases();
     home.ok("sandbox fault things --clear");
     let went_on = reports(&home, "things/plain --mode full");
     let vendors = truth(&home, "plain");
@@ -101,6 +103,7 @@ fn fault_085_lists_that_waited_for_the_sweep_are_swept_and_read_anew() {
     }
     kill_process(Pid::from_child(&child), Signal::KILL).unwrap();
     child.wait().unwrap();
+    home.expire_leases();
     home.ok("sandbox advance things --ticks 9");
     let vendors = truth(&home, "parts");
     assert_ne!(records(&home, "things/parts"), vendors, "something happened meanwhile");
@@ -185,6 +188,7 @@ fn killed_at_random_points_a_store_ends_equal_to_what_the_vendor_has() {
         let _ = kill_process(Pid::from_child(&child), Signal::KILL);
         let ran = Ran::of(child.wait_with_output().unwrap());
         killed += u64::from(ran.code == -1);
+        home.expire_leases();
         for name in STREAMS {
             let at = format!("seed {seed}, round {round}, {name}");
             let ran = home.run(&format!("cursor get things/{name} --json"));

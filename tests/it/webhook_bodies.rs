@@ -13,7 +13,6 @@ use integ::clock::{self, Timestamp};
 use integ::connector::Catalogue;
 use integ::model::EventId;
 use integ::signing::request::WebhookRequest;
-use integ::store::Store;
 use serde_json::{Value, json};
 use url::Url;
 
@@ -226,7 +225,7 @@ fn random_bodies_that_the_vendors_sdks_sign_are_taken_and_stored_byte_for_byte()
         })
         .collect();
     let seed = u64::from_ne_bytes(clock::random::<8>()) | 1;
-    let store = crate::vault::open(&world.home);
+    let store = crate::vault::shared_store(&world.home);
     let (mut dice, started) = (Dice(seed), Instant::now());
     let (mut bytes, mut largest_body, mut again) = (0, 0, 0);
     let mut by: BTreeMap<&str, usize> = BTreeMap::new();

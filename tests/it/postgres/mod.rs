@@ -3,6 +3,7 @@
 mod barriers;
 mod checks;
 mod contracts;
+pub mod databases;
 mod grant_contract;
 mod guards;
 mod lock_contract;
@@ -141,6 +142,11 @@ impl Subject {
     }
 }
 
+/// Whether the tests can start a server.
+pub fn is_installed() -> bool {
+    server::server().is_some()
+}
+
 /// Runs a contract on both stores, each with new data.
 #[expect(clippy::needless_pass_by_value, reason = "a contract is written where it is run")]
 fn on_both_stores(contract: impl AsyncFn(&Subject)) {
@@ -154,7 +160,7 @@ fn on_both_stores(contract: impl AsyncFn(&Subject)) {
 }
 
 /// The engine of a process with this home.
-fn engine(home: &Path) -> Arc<Engine> {
+pub fn engine(home: &Path) -> Arc<Engine> {
     let mut config = Config::default();
     config.vault.identity = IdentityStorage::File;
     Arc::new(Engine::new(Folders::under(home), config, Box::new(Nobody), Box::new(Silent)))

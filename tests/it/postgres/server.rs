@@ -48,9 +48,14 @@ pub fn server() -> Option<Config> {
     if !needs("PostgreSQL (the Debian package postgresql)", programs.is_some()) {
         return None;
     }
-    // The caller may be inside a runtime, in which no other can wait.
-    let start = || std::thread::spawn(move || start(&programs.unwrap())).join().unwrap();
+    let start = || block_on(async move { start(&programs.unwrap()).await });
     Some(config(&SERVER.get_or_init(start).folder))
+}
+
+/// Runs a future on a thread of its own: the caller may be inside a runtime, in which no other can wait.
+pub fn block_on<T: Send + 'static>(future: impl Future<Output = T> + Send + 'static) -> T {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    std::thread::spawn(move || runtime().block_on(future)).join().unwrap()
 }
 
 /// Returns how the server with its socket in this folder is reached.
@@ -64,6 +69,13 @@ pub fn config(folder: &Path) -> Config {
 pub fn node(config: &Config) -> Config {
     let mut config = config.clone();
     config.user("node");
+    config
+}
+
+/// Returns how another of its databases is reached.
+pub fn database(name: &str) -> Config {
+    let mut config = server().expect("PostgreSQL is not installed");
+    config.dbname(name);
     config
 }
 
@@ -101,7 +113,7 @@ fn programs() -> Option<PathBuf> {
     complete.max_by_key(number)
 }
 
-fn start(programs: &Path) -> Server {
+async fn start(programs: &Path) -> Server {
     // A socket's path may have 107 bytes, which a folder of the user's choice could exceed.
     let folder = tempfile::Builder::new().prefix("integ-postgres-").tempdir_in("/tmp").unwrap().keep();
     let mut command = Command::new(if is_root() { "setpriv" } else { "sh" });
@@ -114,14 +126,13 @@ fn start(programs: &Path) -> Server {
     // None of the variables that would lead to another server, and no folder that the other user cannot enter.
     command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).current_dir("/");
     let mut shell = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let started = Instant::now();
-    while runtime.block_on(config(&folder).connect(NoTls)).is_err() {
+    while config(&folder).connect(NoTls).await.is_err() {
         let log = || fs::read_to_string(folder.join("log")).unwrap_or_default();
         assert!(shell.try_wait().unwrap().is_none(), "PostgreSQL did not start:\n{}", log());
         assert!(started.elapsed() < PATIENCE, "PostgreSQL is not ready:\n{}", log());
         // It says nowhere but in its answers that it is ready.
-        std::thread::sleep(Duration::from_millis(10));
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
     Server { folder, _shell: shell }
 }

@@ -8,13 +8,18 @@ use serde_json::Value;
 use super::server;
 use crate::harness::{Home, Ran};
 
-/// The tests' server as a URL: `postgres://integ@%2Ftmp%2Finteg-postgres-…/postgres`.
-pub fn url() -> Option<String> {
+/// The URL of the database of all tests.
+fn url() -> Option<String> {
+    url_of("postgres")
+}
+
+/// The URL of a database of the tests' server: `postgres://integ@%2Ftmp%2Finteg-postgres-…/postgres`.
+pub fn url_of(database: &str) -> Option<String> {
     let tokio_postgres::config::Host::Unix(folder) = server::server()?.get_hosts().first()?.clone() else {
         return None;
     };
     let folder = folder.display().to_string().replace('/', "%2F");
-    Some(format!("postgres://integ@{folder}/postgres"))
+    Some(format!("postgres://integ@{folder}/{database}"))
 }
 
 pub fn refused(ran: &Ran, code: &str) {
@@ -90,7 +95,7 @@ fn the_environment_says_where_new_workspaces_are_created() {
     assert!(!home.workspace().join("vault.db").exists());
     assert_eq!(home.json("workspace show")["store"]["backend"], "postgres");
     // Those that exist are opened where they are.
-    let file = Home::new();
+    let file = Home::in_files();
     file.ok("connect slack --sandbox");
     let moved = file.with("INTEG_STORE_URL", "postgres://integ@localhost:1/postgres");
     assert_eq!(moved.json("workspace show")["store"]["backend"], "sqlite");

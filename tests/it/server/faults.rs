@@ -150,16 +150,29 @@ struct AuditFailure<'a>(&'a Home);
 
 impl<'a> AuditFailure<'a> {
     fn begin(home: &'a Home) -> Self {
-        let sql =
-            "CREATE TRIGGER full BEFORE INSERT ON audit_entries BEGIN SELECT RAISE(FAIL, 'the disk is full'); END";
-        vault::open_store(home).execute_batch(sql).unwrap();
+        let sql = match home.is_in_postgres() {
+            true => {
+                "CREATE FUNCTION disk_full() RETURNS trigger LANGUAGE plpgsql AS
+                     $$ BEGIN RAISE EXCEPTION 'the disk is full'; END $$;
+                 CREATE TRIGGER disk_full BEFORE INSERT ON audit_entries FOR EACH ROW EXECUTE FUNCTION disk_full()"
+            }
+            false => {
+                "CREATE TRIGGER disk_full BEFORE INSERT ON audit_entries
+                     BEGIN SELECT RAISE(FAIL, 'the disk is full'); END"
+            }
+        };
+        vault::execute(home, sql);
         Self(home)
     }
 }
 
 impl Drop for AuditFailure<'_> {
     fn drop(&mut self) {
-        vault::open_store(self.0).execute_batch("DROP TRIGGER full").unwrap();
+        let sql = match self.0.is_in_postgres() {
+            true => "DROP FUNCTION disk_full CASCADE",
+            false => "DROP TRIGGER disk_full",
+        };
+        vault::execute(self.0, sql);
     }
 }
 
@@ -212,7 +225,7 @@ fn fault_099_an_edited_removed_reordered_or_truncated_row_is_found_over_http() {
             expect(&api.get("/v1/status"), 200);
         }
         assert_eq!(expect(&api.post("/v1/audit-verifications", &json!({})), 200)["problems"], json!([]));
-        vault::open_store(&home).execute_batch(sql).unwrap();
+        vault::execute(&home, sql);
         let found = expect(&api.post("/v1/audit-verifications", &json!({})), 200);
         assert_eq!(found["problems"][0]["kind"], kind, "{sql}: {found}");
         assert_eq!(home.run("audit verify").code, 6, "{sql}");

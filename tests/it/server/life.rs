@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Server, expect, home, token};
+use crate::harness::Home;
 use crate::snapshots::assert_snap;
 
 const EVERYTHING: &str = "--scope admin:* --scope tokens:reveal --tier enterprise";
@@ -47,6 +48,22 @@ fn a_connection_is_used_over_http_as_on_the_command_line() {
     let gone = expect(&api.delete("/v1/connections/github@work"), 200);
     assert_eq!(gone["connection"], "github@work", "{gone}");
     assert_eq!(home.json("status")["summary"]["total"], 1);
+}
+
+#[test]
+fn what_has_no_command_answers_on_both_stores() {
+    for home in [Some(Home::in_files()), Home::in_postgres()].into_iter().flatten() {
+        home.ok("connect stripe --sandbox");
+        home.ok("connect github --sandbox");
+        let token = token(&home, "test", EVERYTHING);
+        let server = Server::start(&home, "");
+        let api = server.client(&token);
+        let started = expect(&api.post("/v1/connections", &json!({ "reconnect": "github" })), 201);
+        let shown = expect(&api.get(&format!("/v1/sign-ins/{}", started["sign_in"].as_str().unwrap())), 200);
+        assert_eq!(shown["connection"], "github", "{shown}");
+        let samples = expect(&api.get("/v1/connections/stripe/samples"), 200);
+        assert!(samples.to_string().contains("charge.refunded"), "{samples}");
+    }
 }
 
 #[test]

@@ -124,13 +124,14 @@ fn a_token_of_one_connection_sees_no_other() {
         assert_eq!((count(&all, path), count(&api, path)), (1, 0), "{path}");
     }
     assert_eq!((count(&all, "/v1/connections"), count(&api, "/v1/connections")), (3, 1));
-    for path in ["/v1/jobs/1", "/v1/events/1", "/v1/events/1/body"] {
+    let event = format!("/v1/events/{}", home.event(1));
+    for path in ["/v1/jobs/1", &event, &format!("{event}/body")] {
         expect(&all.get(path), 200);
         expect(&api.get(path), 404);
     }
-    for path in ["/v1/jobs/1/retry", "/v1/jobs/1/cancel", "/v1/events/1/retry"] {
+    for path in ["/v1/jobs/1/retry", "/v1/jobs/1/cancel", &format!("{event}/retry")] {
         expect(&api.send("POST", path, &[], None), 404);
     }
-    expect(&api.post("/v1/events/1/resolve", &json!({ "keep": "first" })), 404);
+    expect(&api.post(&format!("{event}/resolve"), &json!({ "keep": "first" })), 404);
     expect(&api.get("/v1/link?entity=appointment/1"), 404);
 }

@@ -29,6 +29,7 @@ pub fn text(text: &str, home: &Path) -> String {
     let text = text.replace(concat!("integ ", env!("CARGO_PKG_VERSION")), "integ VERSION");
     let platform = format!(" on {} {}", std::env::consts::OS, std::env::consts::ARCH);
     let text = text.replace(&platform, " on OS ARCH");
+    let text = after(&text, "PostgreSQL ", |c| c.is_ascii_digit() || c == '.', "VERSION");
     let text = after(&text, "%3A", |c| c.is_ascii_digit(), "PORT0");
     let text = after(&text, "\"_version\":", |c| c.is_ascii_digit(), "0");
     let text = after(&text, " time=\"", |c| c.is_ascii_digit() || c == '.', "SECONDS");
@@ -66,6 +67,22 @@ fn without_row_versions(text: &str) -> String {
         false => format!("{}0", piece.trim_end_matches(|c: char| c.is_ascii_digit())),
     };
     pieces.iter().enumerate().map(row).collect::<Vec<_>>().join(&times)
+}
+
+/// Replaces ids of events in PostgreSQL, which begin with a day, by those in a file: `2026113000000002` by `2`.
+pub fn event_ids(text: &str) -> String {
+    let is_id = |digits: &str| digits.len() == 16 && digits.starts_with("20") && &digits[8..12] == "0000";
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find(|c: char| c.is_ascii_digit()) {
+        let length = rest[start..].find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len() - start);
+        let digits = &rest[start..start + length];
+        out.push_str(&rest[..start]);
+        out.push_str(if is_id(digits) { digits[8..].trim_start_matches('0') } else { digits });
+        rest = &rest[start + length..];
+    }
+    out.push_str(rest);
+    out
 }
 
 /// Replaces what follows each `prefix` for as long as `is_part` holds.

@@ -16,9 +16,12 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::{assert_snap, scrub};
-use crate::harness::{Home, INTEG, Ran, finish, has_program, needs};
+use crate::harness::{Home, INTEG, Ran, finish, has_program, needs, on_postgres};
 use crate::hints::follow;
 use crate::schemas::check_output;
+
+/// The sessions that show where the workspace is. In PostgreSQL they have snapshots of their own, `…_postgres`.
+const SHOWS_THE_STORE: &[&str] = &["users", "vault"];
 
 /// What a session is run in, and what its lines may name.
 pub struct World {
@@ -28,11 +31,16 @@ pub struct World {
 
 impl World {
     pub fn new() -> Self {
-        let home = Home::new()
+        Self::at(Home::new())
+    }
+
+    fn at(home: Home) -> Self {
+        let home = home
             .with("INTEG_SANDBOX_SEED", "snapshots")
             .with("INTEG_CLIENT_SECRET", "client-secret-of-the-snapshots")
             .with("COLUMNS", "80");
-        Self { home, names: Vec::new() }
+        let store = home.store_url().map(|url| ("{store}".to_owned(), url.to_owned()));
+        Self { names: store.into_iter().collect(), home }
     }
 
     pub fn name(&mut self, name: &str, value: impl Into<String>) {
@@ -44,12 +52,23 @@ impl World {
     }
 
     fn filled(&self, line: &str) -> String {
-        self.names.iter().fold(line.to_owned(), |line, (name, value)| line.replace(name, value))
+        let line = self.names.iter().fold(line.to_owned(), |line, (name, value)| line.replace(name, value));
+        // A session has the ids of files.
+        let event = ["webhook show ", "webhook retry ", "webhook resolve "].iter().find_map(|command| {
+            let (id, rest) = line.strip_prefix(command)?.split_once(' ').unwrap_or((&line[command.len()..], ""));
+            Some(format!("{command}{} {rest}", self.home.event(id.parse().ok()?)))
+        });
+        event.unwrap_or(line)
+    }
+
+    /// Replaces ids that differ in PostgreSQL by those in files.
+    fn with_ids_of_files(&self, text: &str) -> String {
+        if self.home.is_in_postgres() { scrub::event_ids(text) } else { text.to_owned() }
     }
 
     /// Puts the names back in place of their values, as wide as those in a table.
     fn named(&self, text: &str) -> String {
-        self.names.iter().fold(text.to_owned(), |text, (name, value)| {
+        self.names.iter().fold(self.with_ids_of_files(text), |text, (name, value)| {
             let padded = format!("{name:<width$}  ", width = value.len());
             text.replace(&format!("{value}  "), &padded).replace(value, name)
         })
@@ -97,16 +116,23 @@ impl World {
     }
 }
 
-/// Runs a session both ways and compares `text_NAME` and `json_NAME`.
+/// Runs a session both ways and compares `text_NAME` and `json_NAME`. With `--json` it runs on both stores, which must print
+/// the same.
 pub fn session(name: &str, prepare: impl Fn(&mut World), lines: &str) {
     let lines: Vec<&str> = lines.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    let mut world = World::new();
-    prepare(&mut world);
-    assert_snap(&format!("json_{name}"), &with_json(&mut world, &lines));
-    if needs("script", has_program("script")) {
-        let mut world = World::new();
+    let run = |home: Home, form: &str, run: fn(&mut World, &[&str]) -> String| {
+        let store = if home.is_in_postgres() && SHOWS_THE_STORE.contains(&name) { "_postgres" } else { "" };
+        let mut world = World::at(home);
         prepare(&mut world);
-        assert_snap(&format!("text_{name}"), &with_text(&mut world, &lines));
+        assert_snap(&format!("{form}_{name}{store}"), &run(&mut world, &lines));
+    };
+    run(Home::new(), "json", with_json);
+    if needs("script", has_program("script")) {
+        run(Home::new(), "text", with_text);
+    }
+    let is_done = on_postgres();
+    if !is_done && let Some(home) = Home::in_postgres() {
+        run(home, "json", with_json);
     }
 }
 
@@ -173,7 +199,7 @@ fn flag<'l>(line: &'l str, flag: &str) -> (&'l str, bool) {
 pub fn documents(world: &World, text: &str, has_times: bool) -> Vec<String> {
     let home = world.home.path();
     let mut out: Vec<String> = Vec::new();
-    for line in text.lines() {
+    for line in world.with_ids_of_files(text).lines() {
         out.push(match serde_json::from_str::<Value>(line) {
             Ok(mut value) if !value.is_string() => {
                 scrub::json(&mut value, home, has_times);

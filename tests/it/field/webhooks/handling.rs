@@ -41,7 +41,7 @@ fn field_10_a_webhooks_query_is_kept_shown_forwarded_run_with_and_replayed() {
     let forwarded = app.wait("/sms", 1);
     assert_eq!(forwarded[0].0.request().1, format!("/sms?tenant=7&{query}"));
     assert_eq!(std::fs::read_to_string(home.path().join("query")).unwrap(), query);
-    assert_eq!(home.json("webhook show 1")["query"], query);
+    assert_eq!(home.json(&format!("webhook show {}", home.event(1)))["query"], query);
     home.ok(&format!("webhook replay twilio --since 1h --to {}", app.url("/again?tenant=8")));
     let replayed = &app.wait("/again", 1)[0].0;
     let target = replayed.request().1;

@@ -85,19 +85,22 @@ fn field_09_a_conflict_is_shown_resolved_handled_and_sent_again() {
         assert_eq!(line["conflict"] == true, conflict, "{line}");
     }
     assert_eq!(events(&home, "--conflicts").len(), 1);
-    let shown = home.json("webhook show 1");
+    let event = home.event(1);
+    let shown = home.json(&format!("webhook show {event}"));
     assert_eq!(shown["conflicts"], 2, "{shown}");
     let types: Vec<_> =
         shown["other_bodies"].as_array().unwrap().iter().map(|body| (&body["number"], &body["type"])).collect();
     assert_eq!(types, [(&json!(1), &json!("charge.refunded")), (&json!(2), &json!("payout.paid"))]);
-    assert!(home.ok("webhook show 1").contains("hint: integ webhook resolve 1 --keep all"));
-    let ran = home.run("webhook resolve 1 --keep 3 --json");
+    assert!(
+        home.ok(&format!("webhook show {event}")).contains(&format!("hint: integ webhook resolve {event} --keep all"))
+    );
+    let ran = home.run(&format!("webhook resolve {event} --keep 3 --json"));
     assert_eq!((ran.code, ran.error_code().as_str()), (3, "body_not_found"), "{ran:?}");
-    let resolved = home.json("webhook resolve 1 --keep 2");
+    let resolved = home.json(&format!("webhook resolve {event} --keep 2"));
     assert_eq!(resolved["events"].as_array().unwrap().len(), 1, "{resolved}");
     let handled = lines(&home.path().join("out.jsonl"), 2);
     assert_eq!(handled[1]["type"], "payout.paid", "the body that was chosen is handled");
-    let ran = home.run("webhook resolve 1 --keep stored --json");
+    let ran = home.run(&format!("webhook resolve {event} --keep stored --json"));
     assert_eq!((ran.code, ran.error_code().as_str()), (3, "no_conflict"), "{ran:?}");
     // The body that was dropped is in conflict again, and each that is an event is known.
     for (kind, conflict) in [("payout.paid", false), ("invoice.paid", false), ("charge.refunded", true)] {
@@ -105,7 +108,7 @@ fn field_09_a_conflict_is_shown_resolved_handled_and_sent_again() {
         let line = taken(&mut listening, "stripe", &stripe(&body), &body);
         assert_eq!((line["conflict"] == true, line["duplicate"] == true), (conflict, !conflict), "{line}");
     }
-    assert_eq!(home.json("webhook resolve 1 --keep all")["events"].as_array().unwrap().len(), 1);
+    assert_eq!(home.json(&format!("webhook resolve {event} --keep all"))["events"].as_array().unwrap().len(), 1);
     let handled = lines(&home.path().join("out.jsonl"), 3);
     assert_eq!(handled[2]["type"], "charge.refunded");
     let receiver = crate::receiver::Receiver::start();
@@ -127,7 +130,7 @@ fn field_09_no_body_is_answered_for_and_dropped() {
     let body = test_event("one.too.many");
     assert_eq!(send(&listening.url("stripe"), &stripe(&body), &body).status(), 503, "Stripe sends it again");
     assert_eq!(listening.until("rejected")["reason"], "not_stored");
-    home.ok("webhook resolve 1 --keep all");
+    home.ok(&format!("webhook resolve {} --keep all", home.event(1)));
     taken(&mut listening, "stripe", &stripe(&body), &body);
     assert_eq!(events(&home, "").len(), 9);
 }
