@@ -15,7 +15,7 @@ use crate::schemas::check_output;
 
 /// A workspace in a file with connections, records and jobs. Of each table some rows are carried in [`super::transfer`].
 fn filled() -> Home {
-    let home = Home::new();
+    let home = Home::in_files();
     home.ok("config set vault.identity file");
     home.ok("connect slack --sandbox");
     home.ok("connect github --sandbox");
@@ -112,7 +112,7 @@ fn a_workspace_that_another_program_uses_is_not_moved() {
     let Some(url) = url() else { return };
     let home = filled();
     home.ok(&format!("vault move --to {url}"));
-    let other = Home::new();
+    let other = Home::in_files();
     copy_to(&other, &home, "default");
     // The other machine does something that takes a lock.
     let mut command = other.command(["exec", "slack", "--", "sleep", "8"]);
@@ -132,7 +132,7 @@ fn a_workspace_in_postgres_gets_another_key_while_it_is_used() {
     let home = filled();
     home.ok(&format!("vault move --to {url}"));
     let before = contents(&home);
-    let other = Home::new();
+    let other = Home::in_files();
     copy_to(&other, &home, "default");
     let key = fs::read(home.workspace().join("vault.age")).unwrap();
     let rekeyed = home.run("vault rekey");

@@ -9,7 +9,7 @@ use super::server;
 use crate::harness::{Home, Ran};
 
 /// The URL of the database of all tests.
-fn url() -> Option<String> {
+pub fn url() -> Option<String> {
     url_of("postgres")
 }
 

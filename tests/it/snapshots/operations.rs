@@ -168,6 +168,7 @@ const RUN_BY_TESTS: &[(&str, &str)] = &[
     ("sync --allow-deletes", "field_01_a_sweep_of_more_than_half_asks_first"),
     ("sync --to", "what_a_target_did_not_confirm_comes_again"),
     ("vault identity import", "attack_a4_an_identity_is_exported_and_imported_under_a_passphrase"),
+    ("vault move", "a_workspace_moves_to_the_server_and_back"),
     ("vault unlock", "an_unlocked_vault_asks_for_no_passphrase_until_it_is_locked"),
     ("webhook listen", "servers"),
     ("webhook replay", "kept_events_are_sent_again_signed_anew"),
@@ -175,14 +176,6 @@ const RUN_BY_TESTS: &[(&str, &str)] = &[
     ("webhook samples", "what_has_no_command_answers_on_both_stores"),
     ("webhook show --body", "kept_events_are_sent_again_signed_anew"),
     ("webhook simulate --to", "what_was_missed_is_asked_for_and_taken_in_once"),
-];
-
-/// Operations that workspaces in PostgreSQL refuse, and why.
-const REFUSED_BY_POSTGRES: &[(&str, &str)] = &[
-    ("vault backup", "backups are of files"),
-    ("vault check", "a server checks its own pages"),
-    ("vault rekey", "keys are replaced by `rekey.rs`, which has no command yet"),
-    ("vault restore", "backups are of files"),
 ];
 
 /// Runs what no session of a group of commands does.
@@ -237,11 +230,11 @@ fn runs(line: &str, operation: &str) -> bool {
 /// The sessions run on both stores, and so do these tests with `tests/run --all`.
 #[test]
 fn each_operation_runs_on_both_stores() {
-    for (in_postgres, refused) in [(false, &[][..]), (true, REFUSED_BY_POSTGRES)] {
+    for in_postgres in [false, true] {
         let lines = succeeded(in_postgres);
         let missing = operations().map(|operation| operation.name);
         let missing: BTreeSet<&str> = missing.filter(|name| !lines.iter().any(|line| runs(line, name))).collect();
-        let known: BTreeSet<&str> = RUN_BY_TESTS.iter().chain(refused).map(|(name, _)| *name).collect();
+        let known: BTreeSet<&str> = RUN_BY_TESTS.iter().map(|(name, _)| *name).collect();
         assert_eq!(missing, known, "in PostgreSQL: {in_postgres}");
     }
     for (operation, test) in RUN_BY_TESTS {
