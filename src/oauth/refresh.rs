@@ -475,10 +475,11 @@ pub(crate) async fn lock_grant(workspace: &Workspace, connection: &Connection) -
     let key = LockKey::Grant(connection.id);
     let guard = LockGuard::acquire(workspace.shared_store().await?, &workspace.engine, key, limit).await;
     let guard = guard.map_err(|source| AccessTokenError::Lock { connection: connection.name.clone(), source })?;
+    let path = workspace.folder().join("locks").join(format!("{key}.lock"));
     let timed_out = || AccessTokenError::LockTimeout {
         connection: connection.name.clone(),
         timeout: limit,
-        path: workspace.folder().join("locks").join(format!("{key}.lock")),
+        path: path.exists().then_some(path),
     };
     Ok(guard.ok_or_else(timed_out)?)
 }

@@ -40,7 +40,12 @@ pub enum AccessTokenError {
     #[error("cannot refresh {connection}")]
     RefreshFailed { connection: ConnectionName, reconnect: String, source: Box<OAuthError> },
     #[error("another process has been refreshing {connection} for over {} s", timeout.as_secs())]
-    LockTimeout { connection: ConnectionName, timeout: Duration, path: PathBuf },
+    LockTimeout {
+        connection: ConnectionName,
+        timeout: Duration,
+        /// The lock's file, if the store is one.
+        path: Option<PathBuf>,
+    },
     #[error(
         "{connection} {}",
         if is_read_only(source) { "must be refreshed, and integ cannot write to its folder" } else { "could not be locked" }
@@ -85,8 +90,12 @@ impl Remedy for AccessTokenError {
             Self::RefreshFailed { connection, reconnect, source } => {
                 source.diagnostic_for(connection.connector(), reconnect, &AuthCapabilities::default())
             }
-            Self::LockTimeout { path, .. } => Diagnostic::new(Kind::Temporary, "grant_locked")
+            Self::LockTimeout { path: Some(path), .. } => Diagnostic::new(Kind::Temporary, "grant_locked")
                 .hint(Hint::new("find the process that holds it:", format!("fuser {}", path.display()))),
+            // On whichever machine it runs.
+            Self::LockTimeout { connection, path: None, .. } => Diagnostic::new(Kind::Temporary, "grant_locked").hint(
+                Hint::new("if it was killed, its lock ends within a minute:", format!("integ refresh {connection}")),
+            ),
             Self::LifetimeTooShort { connection, lifetime: lasts, refreshable: true, .. } => {
                 Diagnostic::new(Kind::Conflict, "lifetime_too_short")
                     .run(format!("integ token {connection} --min-ttl {}", format(*lasts)))

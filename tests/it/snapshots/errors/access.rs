@@ -103,7 +103,10 @@ fn oauth() {
             E::RefreshFailed { connection: slack(), reconnect: reconnect(), source: Box::new(refused()) },
             E::RefreshFailed { connection: slack(), reconnect: reconnect(), source: Box::new(OAuthError::Http(unreachable())) },
         ],
-        LockTimeout => [E::LockTimeout { connection: slack(), timeout: MINUTE, path: "/data/locks/1.lock".into() }],
+        LockTimeout => [
+            E::LockTimeout { connection: slack(), timeout: MINUTE, path: Some("/data/locks/1.lock".into()) },
+            E::LockTimeout { connection: slack(), timeout: MINUTE, path: None },
+        ],
         Lock => [
             E::Lock { connection: slack(), source: lock_error(io()) },
             E::Lock { connection: slack(), source: lock_error(std::io::ErrorKind::ReadOnlyFilesystem.into()) },
