@@ -225,7 +225,7 @@ impl Remedy for StoreError {
             Self::KeyNumberTaken(_) => Diagnostic::new(Kind::Usage, "key_number_taken"),
             Self::TransferDiffers { .. } => Diagnostic::new(Kind::Failed, "copy_differs"),
             Self::InUse => Diagnostic::new(Kind::Temporary, "store_in_use")
-                .hint(Hint::text("stop `integ` on all machines; a lock of one that was killed ends after 30 seconds")),
+                .hint(Hint::text("stop `integ` on all machines; a lock of one that was killed ends within a minute")),
             Self::Backend(_) => Diagnostic::new(Kind::Failed, "store"),
         }
     }

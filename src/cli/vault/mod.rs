@@ -207,7 +207,8 @@ pub(super) fn run(workspace: &Workspace, ui: &Ui, args: VaultArgs) -> Result<u8>
             let store = workspace.run(ops::rekey_vault(workspace))?;
             ui.note("The store is now encrypted with a new key.");
             if store.is_shared() {
-                ui.note(&copies_note(workspace, &workspace.name));
+                let folder = workspace.folder();
+                ui.note(&format!("Other machines need the new vault.age from {} before they can go on.", folder.display()));
             }
         }
         VaultCommand::Identity { command } => return identity::run(workspace, ui, command),
