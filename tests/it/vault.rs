@@ -81,7 +81,8 @@ pub fn open_store(home: &Home) -> rusqlite::Connection {
 /// Makes every token of a home one that expired a day ago, as if time had passed.
 pub fn expire(home: &Home) {
     let sql =
-        "UPDATE grants SET issued_at = issued_at - 86400 - (expires_at - issued_at), expires_at = issued_at - 86400";
+        "UPDATE grants SET issued_at = issued_at - 86400 - (expires_at - issued_at), expires_at = issued_at - 86400
+         WHERE expires_at IS NOT NULL";
     execute(home, sql);
 }
 
@@ -166,6 +167,9 @@ impl Known {
 
 #[test]
 fn nothing_of_a_connection_can_be_read_from_any_file() {
+    if skipped_on_postgres("it reads the bytes of vault.db") {
+        return;
+    }
     let home = Home::new();
     connect_key(&home, ACCOUNT, TOKEN);
     home.ok("connect slack --sandbox");
