@@ -208,7 +208,10 @@ pub(super) fn run(workspace: &Workspace, ui: &Ui, args: VaultArgs) -> Result<u8>
             ui.note("The store is now encrypted with a new key.");
             if store.is_shared() {
                 let folder = workspace.folder();
-                ui.note(&format!("Other machines need the new vault.age from {} before they can go on.", folder.display()));
+                ui.note(&format!(
+                    "Other machines need the new vault.age from {} before they can go on.",
+                    folder.display()
+                ));
             }
         }
         VaultCommand::Identity { command } => return identity::run(workspace, ui, command),
