@@ -37,9 +37,10 @@ fn message(found: &ServerFinding) -> String {
         ServerFinding::IsStandby => "the server is a standby and takes no writes".to_owned(),
         ServerFinding::Standbys { connected: 0, .. } => "no standby is connected".to_owned(),
         ServerFinding::Standbys { connected, synchronous, names } => {
-            let synchronous = synchronous.map_or_else(|| "an unknown number".to_owned(), |number| number.to_string());
+            let hidden = || "; this role cannot see which are synchronous".to_owned();
+            let synchronous = synchronous.map_or_else(hidden, |number| format!(", {number} synchronous"));
             let names = if names.is_empty() { "empty" } else { names.as_str() };
-            format!("{connected} standbys, {synchronous} of them synchronous; synchronous_standby_names is {names}")
+            format!("standbys: {connected} connected{synchronous}; synchronous_standby_names is {names}")
         }
         ServerFinding::ReplicationLag { bytes, millis } => {
             let time = millis.map(|millis| format!(", {millis} ms")).unwrap_or_default();

@@ -209,7 +209,9 @@ impl PostgresRestore {
         }
         let (path, reference) = (vault.files.store_file_path(), StoreReference::new(&reference.location(), &new));
         blocking(move || write_toml(&path, &reference)).await?;
-        old.delete().await?;
+        if let Err(error) = old.delete().await {
+            tracing::warn!(%error, "the empty workspace before the backup is still on the server");
+        }
         Ok(result)
     }
 }

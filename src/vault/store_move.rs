@@ -19,6 +19,7 @@
 use std::fs::{self, File};
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -29,7 +30,6 @@ use super::vault_files::{LockMode, VaultFiles, lock_file};
 use super::{LostWritesPolicy, TokenVault, VaultError};
 use crate::clock::Timestamp;
 use crate::config::TokenStorage;
-use crate::error::Result;
 use crate::store::{PostgresStore, SqliteStore, StoreError, StoreKey, TransferProgress, TransferStore, copy_workspace};
 use crate::task::blocking;
 
@@ -64,16 +64,16 @@ enum Destination {
     Postgres,
 }
 
-/// How long a move that was cut short is waited for by who only removes what it has left.
-const CLEAN_UP_TIMEOUT: std::time::Duration = std::time::Duration::from_millis(50);
+/// How long a command waits for the lock to remove what a move has left, which does no harm until the next one.
+const CLEAN_UP_TIMEOUT: Duration = Duration::from_millis(50);
 
 impl VaultFiles {
-    fn move_note(&self) -> std::result::Result<Option<MoveNote>, VaultError> {
+    fn move_note(&self) -> Result<Option<MoveNote>, VaultError> {
         read_toml(&self.move_note_path())
     }
 
     /// Removes the file of a store that was moved into PostgreSQL.
-    fn remove_source(&self) -> std::result::Result<(), VaultError> {
+    fn remove_source(&self) -> Result<(), VaultError> {
         let [log, index] = self.logs();
         for path in [self.store_path(), log, index, self.sequence_path(), self.outer_sequence_path()] {
             remove(&path)?;
@@ -83,13 +83,13 @@ impl VaultFiles {
     }
 
     /// Removes the reference to a workspace that was moved into the file.
-    fn leave_server(&self) -> std::result::Result<(), VaultError> {
+    fn leave_server(&self) -> Result<(), VaultError> {
         remove(&self.store_file_path())?;
         remove(&self.move_note_path())
     }
 }
 
-fn remove(path: &Path) -> std::result::Result<(), VaultError> {
+fn remove(path: &Path) -> Result<(), VaultError> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(VaultError::at(path)(error)),
         _ => Ok(()),
@@ -102,7 +102,12 @@ impl Vault {
     /// # Errors
     /// [`VaultError::Locked`] and [`StoreError::InUse`] if it is in use; [`PostgresVaultError::AlreadyInPostgres`] and
     /// [`PostgresVaultError::AlreadyInFile`]; those of both stores. The workspace is then where it was, and another call goes on.
-    pub async fn move_store(self, target: MoveTarget, tokens: &TokenVault, now: Timestamp) -> Result<StoreMoveResult> {
+    pub async fn move_store(
+        self,
+        target: MoveTarget,
+        tokens: &TokenVault,
+        now: Timestamp,
+    ) -> crate::error::Result<StoreMoveResult> {
         let files = self.files.clone();
         let locked = blocking(move || {
             let lock =
@@ -124,7 +129,7 @@ impl Vault {
         note: Option<MoveNote>,
         tokens: &TokenVault,
         now: Timestamp,
-    ) -> Result<StoreMoveResult> {
+    ) -> crate::error::Result<StoreMoveResult> {
         let vault = self.clone();
         let open = move || {
             let sealed = vault.finish_interrupted(LostWritesPolicy::Refuse)?;
@@ -141,7 +146,8 @@ impl Vault {
         let is_same = |note: &MoveNote| note.to == Destination::Postgres && note.postgres.location() == location;
         let begun = match note.filter(is_same) {
             Some(note) => self.open_postgres(&note.postgres).await.map(Some).or_else(|error| match error {
-                VaultError::Store(StoreError::WorkspaceNotFound(_)) => Ok(None),
+                // It was deleted, or the file has got another key since.
+                VaultError::Store(StoreError::WorkspaceNotFound(_) | StoreError::Unsealable { .. }) => Ok(None),
                 error => Err(error),
             })?,
             None => None,
@@ -174,7 +180,7 @@ impl Vault {
         sealed: &SealedKey,
         location: &PostgresLocation,
         now: Timestamp,
-    ) -> Result<(StoreReference, u64)> {
+    ) -> crate::error::Result<(StoreReference, u64)> {
         let server = location.clone();
         let server = blocking(move || server.server()).await?;
         let target = PostgresStore::create(&server, sealed.keys(), now).await?;
@@ -183,12 +189,12 @@ impl Vault {
         Ok((reference, copy(source, &target).await?))
     }
 
-    async fn note_move(&self, to: Destination, reference: &StoreReference) -> std::result::Result<(), VaultError> {
+    async fn note_move(&self, to: Destination, reference: &StoreReference) -> Result<(), VaultError> {
         let (path, note) = (self.files.move_note_path(), MoveNote { to, postgres: reference.clone() });
         blocking(move || write_toml(&path, &note)).await
     }
 
-    async fn move_to_file(self, reference: StoreReference, now: Timestamp) -> Result<StoreMoveResult> {
+    async fn move_to_file(self, reference: StoreReference, now: Timestamp) -> crate::error::Result<StoreMoveResult> {
         let files = self.files.clone();
         let source = match self.open_postgres(&reference).await {
             // Of an earlier move only the last step is missing.
@@ -230,14 +236,14 @@ impl Vault {
     }
 
     /// Whether the workspace was moved into the file, and only the reference to the server is left to be removed.
-    pub(super) fn has_moved_to_file(&self, reference: &StoreReference) -> std::result::Result<bool, VaultError> {
+    pub(super) fn has_moved_to_file(&self, reference: &StoreReference) -> Result<bool, VaultError> {
         let note = self.files.move_note()?;
         let is_noted = note.is_some_and(|note| note.to == Destination::File && note.postgres == *reference);
         Ok(is_noted && self.files.store_path().exists())
     }
 
     /// Removes what an earlier move has left, of a vault whose store is in PostgreSQL and open. Returns the shared lock.
-    pub(super) fn clear_move(&self, lock: File) -> std::result::Result<File, VaultError> {
+    pub(super) fn clear_move(&self, lock: File) -> Result<File, VaultError> {
         match self.files.move_note()?.map(|note| note.to) {
             None => Ok(lock),
             // The move was not made; what is in the file grows old. A process that moves has the lock alone.
@@ -256,7 +262,7 @@ impl Vault {
 }
 
 /// Copies a store into a workspace on a server. Returns the number of rows.
-pub(super) async fn copy(source: &SqliteStore, target: &PostgresStore) -> std::result::Result<u64, StoreError> {
+pub(super) async fn copy(source: &SqliteStore, target: &PostgresStore) -> Result<u64, StoreError> {
     copy_rows(TransferStore::Sqlite(source), TransferStore::Postgres(target)).await
 }
 
@@ -266,7 +272,7 @@ pub(super) async fn copy_to_file(
     path: &Path,
     key: &StoreKey,
     now: Timestamp,
-) -> std::result::Result<u64, VaultError> {
+) -> Result<u64, VaultError> {
     let (path, key) = (path.to_owned(), key.clone());
     let open = move || {
         if let Ok(store) = SqliteStore::open_unplaced(&path, &key) {
@@ -283,7 +289,7 @@ pub(super) async fn copy_to_file(
     Ok(rows)
 }
 
-async fn copy_rows(source: TransferStore<'_>, target: TransferStore<'_>) -> std::result::Result<u64, StoreError> {
+async fn copy_rows(source: TransferStore<'_>, target: TransferStore<'_>) -> Result<u64, StoreError> {
     let progress = |progress| match progress {
         TransferProgress::Copied { table, rows } => tracing::info!(table, rows, "copied"),
         TransferProgress::Verified { table, rows } => tracing::info!(table, rows, "compared"),
@@ -293,7 +299,7 @@ async fn copy_rows(source: TransferStore<'_>, target: TransferStore<'_>) -> std:
 }
 
 /// Removes the file of a store that is not in its place, with its log.
-pub(super) fn remove_store(path: &Path) -> std::result::Result<(), VaultError> {
+pub(super) fn remove_store(path: &Path) -> Result<(), VaultError> {
     ["", "-wal", "-shm", "-journal"].iter().try_for_each(|end| {
         let mut name = path.to_owned().into_os_string();
         name.push(end);
