@@ -102,7 +102,7 @@ impl Home {
         self.database.get().expect("a command in PostgreSQL ran before").column(query)
     }
 
-    /// Ends the leases of processes that were killed, as 30 seconds do. The locks of files end with their process.
+    /// Ends the leases of processes that were killed, as a minute does. The locks of files end with their process.
     pub fn expire_leases(&self) {
         if self.in_postgres {
             self.sql("UPDATE integ.locks SET expires_at = 1");
