@@ -38,8 +38,8 @@ pub const UNRECORDED: &[(&str, &str)] = &[
 /// Changes of something other than rows of the store: they are recorded when they are done.
 const RECORDED_AFTERWARDS: &[&str] = &[
     "vault identity import",
-    "vault move-identity",
     "vault move",
+    "vault move-identity",
     "vault move-tokens",
     "vault recipients add",
     "vault recipients remove",

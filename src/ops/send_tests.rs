@@ -299,6 +299,7 @@ fn vault_are_send(workspace: &Workspace) {
     check(|| vault::add_recipient(workspace, any()));
     check(|| vault::remove_recipient(workspace, any()));
     check(|| vault::rekey_vault(workspace));
+    check(|| vault::move_vault(workspace, any()));
     check(|| vault::check_vault(workspace, any()));
     check(|| vault::export_identity(workspace, any()));
     check(|| vault::import_identity(workspace, any()));
