@@ -3,6 +3,7 @@
 //! Both may be repeated although the first try was committed and only its acknowledgement was lost. The marker is set to
 //! what it is, and a grant that was saved is found to have taken its own place.
 
+use std::future::Future;
 use std::time::Duration;
 
 use crate::clock::{Stopwatch, Timestamp};
@@ -27,16 +28,7 @@ pub(super) async fn begin_refresh(
     at: Timestamp,
     fence: Fence,
 ) -> Result<GrantWriteResult, StoreError> {
-    let started = Stopwatch::start();
-    loop {
-        match store.grants().begin_refresh(id, generation, at, fence).await {
-            Err(error) if is_temporary(&error) && started.elapsed() < STORE_PATIENCE => {
-                // The store may be failing over.
-                tokio::time::sleep(RETRY_DELAY).await;
-            }
-            begun => return begun,
-        }
-    }
+    retry(|| store.grants().begin_refresh(id, generation, at, fence)).await
 }
 
 /// Saves the grant of an answer, which is nowhere else.
@@ -51,19 +43,22 @@ pub(super) async fn save_grant(
     grant: &Grant,
     fence: Fence,
 ) -> Result<GrantSaveResult, StoreError> {
-    let started = Stopwatch::start();
-    loop {
-        match token_vault.save(store, connection, generation, grant, fence).await {
-            Err(error) if is_temporary(&error) && started.elapsed() < STORE_PATIENCE => {
-                // The store may be failing over.
-                tokio::time::sleep(RETRY_DELAY).await;
-            }
-            saved => return saved,
-        }
-    }
+    retry(|| token_vault.save(store, connection, generation, grant, fence)).await
 }
 
-/// Whether another try may succeed.
-const fn is_temporary(error: &StoreError) -> bool {
-    matches!(error, StoreError::Unreachable(_) | StoreError::Contended(_))
+/// Repeats a write while the store may be failing over.
+async fn retry<T, F>(mut write: impl FnMut() -> F) -> Result<T, StoreError>
+where
+    F: Future<Output = Result<T, StoreError>>,
+{
+    let started = Stopwatch::start();
+    loop {
+        match write().await {
+            Err(StoreError::Unreachable(_) | StoreError::Contended(_)) if started.elapsed() < STORE_PATIENCE => {
+                // A promotion takes seconds.
+                tokio::time::sleep(RETRY_DELAY).await;
+            }
+            result => return result,
+        }
+    }
 }
