@@ -189,7 +189,7 @@ impl<'a> VaultOpener<'a> {
         {
             let vault = self.unlock(layout.clone())?;
             if let Some(reference) = vault.files.store_reference()? {
-                return Ok(Some(UnlockedVault::Postgres(Box::new(vault.unlock_postgres(reference, lock)?))));
+                return Ok(Some(UnlockedVault::Postgres(Box::new(vault.unlock_postgres(reference, lock)))));
             }
             let store = vault.open_store(lock, LostWritesPolicy::Refuse)?;
             return Ok(Some(UnlockedVault::File(OpenVault { sqlite: Arc::new(store), new_identity_location: None })));

@@ -20,7 +20,7 @@ use crate::error::{Diagnostic, Hint, Kind, Remedy};
 use crate::files::shell_quoted;
 use crate::secret::Secret;
 use crate::store::{
-    PostgresServer, PostgresServerError, PostgresStore, Store, StoreDetails, StoreError, WorkspaceKeys,
+    KeySource, PostgresServer, PostgresServerError, PostgresStore, Store, StoreDetails, StoreError, WorkspaceKeys,
 };
 use crate::task::blocking;
 use crate::{env, files};
@@ -198,15 +198,8 @@ impl Vault {
     }
 
     /// Returns what opens the store that a file refers to, and holds the lock as long as that is open.
-    pub(super) fn unlock_postgres(
-        self,
-        reference: StoreReference,
-        lock: File,
-    ) -> Result<UnlockedPostgresVault, VaultError> {
-        // What cannot work is refused before anybody waits for a server.
-        reference.location().server()?;
-        SealedKey::read(&self.files.sealed_key_path(), &*self.identity)?;
-        Ok(UnlockedPostgresVault { vault: self, reference, lock })
+    pub(super) fn unlock_postgres(self, reference: StoreReference, lock: File) -> UnlockedPostgresVault {
+        UnlockedPostgresVault { vault: self, reference, lock }
     }
 
     /// Opens the store in PostgreSQL, without holding the vault's lock.
@@ -220,9 +213,14 @@ impl Vault {
             }
             opened => opened?,
         };
-        let vault = self.clone();
-        store.set_key_source(Box::new(move || Some(vault.read_sealed_key().ok()?.keys())));
+        store.set_key_source(self.key_source());
         Ok(store)
+    }
+
+    /// Reads the keys again that another process may have changed.
+    fn key_source(&self) -> KeySource {
+        let vault = self.clone();
+        Box::new(move || Some(vault.read_sealed_key().ok()?.keys()))
     }
 
     pub(super) fn read_sealed_key(&self) -> Result<SealedKey, VaultError> {
@@ -299,15 +297,14 @@ impl NewPostgresVault {
                 return Err(error.into());
             }
         };
+        store.set_key_source(vault.key_source());
         let reference = StoreReference::new(&location, &store);
-        let written = reference.clone();
         let shared = blocking(move || {
-            write_toml(&files.store_file_path(), &written)?;
+            write_toml(&files.store_file_path(), &reference)?;
             drop(lock);
             files.lock(LockMode::Shared)?.ok_or_else(|| VaultError::NotFound(files.folder().to_owned()))
         });
         let lock = shared.await?;
-        let store = vault.open_postgres(&reference).await?;
         Ok(PostgresVault { store, location, new_identity_location, files: vault.files, _lock: lock })
     }
 }
