@@ -80,7 +80,7 @@ impl PostgresStore {
         Ok(transaction)
     }
 
-    /// [`Self::begin`], for what is no part of an operation.
+    /// [`Self::begin`], for work that belongs to no operation.
     pub(super) async fn begin_unaudited(&self) -> Result<Transaction, StoreError> {
         self.begin_with(Access::Write).await
     }

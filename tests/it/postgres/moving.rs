@@ -95,7 +95,7 @@ fn a_move_that_is_killed_anywhere_loses_nothing_and_goes_on() {
             }
             assert!(!ended.success(), "it ended and did not move");
             kills += 1;
-            // The source is written to in between: the copy begins anew.
+            // The source is written to in between: the copy starts over.
             if round % 3 == 0 {
                 home.ok("refresh slack");
                 before[2] = home.ok("token slack").lines().collect();

@@ -240,7 +240,7 @@ fn each_operation_runs_on_both_stores() {
     for (operation, test) in RUN_BY_TESTS {
         let head = format!("fn {test}() {{\n");
         let body = TREE.tests.iter().find_map(|file| file.text.split_once(&head)?.1.split("\n}\n").next());
-        let body = body.unwrap_or_else(|| panic!("{operation}: there is no test {test}"));
+        let body = body.unwrap_or_else(|| panic!("{operation}: test {test} not found"));
         assert!(!body.contains("skipped_on_postgres"), "{operation}: {test} does not run on PostgreSQL");
     }
 }
