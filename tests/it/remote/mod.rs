@@ -84,10 +84,12 @@ impl Setup {
     }
 }
 
-/// A text with `#` for each number, and one space for several. What happened now is seconds ago a moment later.
+/// A text with `#` for each number, one unit of time for all, and one space for several. What happened now is seconds ago a
+/// moment later, and what ends in an hour ends in 59 minutes.
 fn without_numbers(text: &str) -> String {
     let mut shown = String::new();
-    for c in text.replace(" now ", " 0 s ago ").chars().map(|c| if c.is_ascii_digit() { '#' } else { c }) {
+    let text = text.replace(" now ", " 0 s ago ").replace(" min ", " s ").replace(" h ", " s ");
+    for c in text.chars().map(|c| if c.is_ascii_digit() { '#' } else { c }) {
         if !((c == '#' || c == ' ') && shown.ends_with(c)) {
             shown.push(c);
         }
