@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
+use jiff::SignedDuration;
 pub use jiff::Timestamp;
 
 /// Where the present time comes from.
@@ -15,6 +16,8 @@ pub use jiff::Timestamp;
 pub struct Clock {
     /// Unix seconds set by a test; the system's clock if absent.
     fixed: Option<Arc<AtomicI64>>,
+    /// Milliseconds that are added to the system's clock.
+    correction: Arc<AtomicI64>,
 }
 
 impl Clock {
@@ -25,7 +28,25 @@ impl Clock {
 
     /// A clock that stands still at `now` until [`Clock::set`] moves it.
     pub fn fixed(now: Timestamp) -> Self {
-        Self { fixed: Some(Arc::new(AtomicI64::new(now.as_second()))) }
+        Self { fixed: Some(Arc::new(AtomicI64::new(now.as_second()))), correction: Arc::default() }
+    }
+
+    /// Returns a clock that shows the same time and can be corrected by itself.
+    #[must_use]
+    pub fn detached(&self) -> Self {
+        let correction = Arc::new(AtomicI64::new(self.correction.load(Ordering::Relaxed)));
+        Self { fixed: self.fixed.clone(), correction }
+    }
+
+    /// Makes this clock and its clones differ from the system's clock by so many milliseconds. A fixed clock stays as it is.
+    pub fn correct_by(&self, milliseconds: i64) {
+        self.correction.store(milliseconds, Ordering::Relaxed);
+    }
+
+    /// Returns the system's time, corrected.
+    fn corrected(&self) -> Timestamp {
+        let correction = SignedDuration::from_millis(self.correction.load(Ordering::Relaxed));
+        system_now().saturating_add(correction).unwrap_or(Timestamp::UNIX_EPOCH)
     }
 
     /// Moves a fixed clock; the system's clock is not moved.
@@ -39,7 +60,7 @@ impl Clock {
     pub fn now_millis(&self) -> Timestamp {
         match &self.fixed {
             Some(_) => self.now(),
-            None => Timestamp::from_millisecond(system_now().as_millisecond()).unwrap_or(Timestamp::UNIX_EPOCH),
+            None => Timestamp::from_millisecond(self.corrected().as_millisecond()).unwrap_or(Timestamp::UNIX_EPOCH),
         }
     }
 
@@ -47,7 +68,7 @@ impl Clock {
     pub fn now_micros(&self) -> Timestamp {
         match &self.fixed {
             Some(_) => self.now(),
-            None => Timestamp::from_microsecond(system_now().as_microsecond()).unwrap_or(Timestamp::UNIX_EPOCH),
+            None => Timestamp::from_microsecond(self.corrected().as_microsecond()).unwrap_or(Timestamp::UNIX_EPOCH),
         }
     }
 
@@ -63,7 +84,7 @@ impl Clock {
     pub fn now(&self) -> Timestamp {
         let seconds = match &self.fixed {
             Some(fixed) => fixed.load(Ordering::SeqCst),
-            None => system_now().as_second(),
+            None => self.corrected().as_second(),
         };
         Timestamp::from_second(seconds).unwrap_or(Timestamp::UNIX_EPOCH)
     }

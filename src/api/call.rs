@@ -112,7 +112,7 @@ fn prepare<'a>(
         usage: usage_command(&session.connection.name, name, action),
     })?;
     let idempotency_key = key(order.idempotency_key);
-    Ok(ActionRequest { session, name, action, input, idempotency_key, now: workspace.engine.clock.now() })
+    Ok(ActionRequest { session, name, action, input, idempotency_key, now: workspace.clock.now() })
 }
 
 /// Returns the `integ call` command with everything that the action needs.

@@ -131,7 +131,7 @@ pub async fn send(
                 None
             }
             Ok(response) => {
-                let now = workspace.engine.clock.now();
+                let now = workspace.clock.now();
                 workspace.rate_limiter(session).update(&session.connector.rate, &response, now);
                 let class = classify_response(session, &response);
                 if class == Some(ErrorClass::Auth) && !renewed && session.connection.expiry.is_refreshable {
@@ -158,7 +158,7 @@ pub async fn send(
             }
         };
         let wait = pause(RetryAttempt(tried - 1), hinted, u64::from_ne_bytes(random()));
-        workspace.engine.clock.sleep(wait.min(patience.max_wait)).await;
+        workspace.clock.sleep(wait.min(patience.max_wait)).await;
     }
 }
 
@@ -181,17 +181,17 @@ pub(super) fn is_success(success: &IndexMap<Pointer, Value>, response: &Response
 /// Waits until the connection's budget allows another request.
 async fn wait_for_rate_limit(workspace: &Workspace, session: &Session, patience: RetryLimits) -> Result<(), SendError> {
     let pace = workspace.rate_limiter(session);
-    while let Some(wait) = pace.take(patience.cost, workspace.engine.clock.now()) {
+    while let Some(wait) = pace.take(patience.cost, workspace.clock.now()) {
         if wait > patience.max_wait {
             let seconds = i64::try_from(wait.as_secs()).unwrap_or(i64::MAX);
-            let resumes_at = Timestamp::from_second(workspace.engine.clock.now().as_second().saturating_add(seconds));
+            let resumes_at = Timestamp::from_second(workspace.clock.now().as_second().saturating_add(seconds));
             let connection = session.connection.name.clone();
             return Err(SendError::RateLimited(RateLimitError {
                 connection,
                 resumes_at: resumes_at.unwrap_or(Timestamp::MAX),
             }));
         }
-        workspace.engine.clock.sleep(wait).await;
+        workspace.clock.sleep(wait).await;
     }
     Ok(())
 }

@@ -54,7 +54,7 @@ pub struct AuditTicket<'a> {
 /// [`AuditError::Write`] if the log cannot be written; the operation must not run then.
 pub async fn begin<'a>(workspace: &'a Workspace, record: AuditRecord) -> Result<AuditTicket<'a>> {
     let is_change = record.effect != Effect::Read;
-    let pending = Arc::new(PendingAudit::from_record(workspace.engine.clock.clone(), record));
+    let pending = Arc::new(PendingAudit::from_record(workspace.clock.clone(), record));
     if is_change {
         commit_started(workspace, &pending).await?;
     }
@@ -163,9 +163,8 @@ fn exit_word(kind: Kind) -> &'static str {
 /// # Errors
 /// The store's.
 pub async fn prune(workspace: &Workspace, limit: u32) -> Result<u64> {
-    let engine = &workspace.engine;
-    let now = engine.clock.now_millis();
-    let retention = Duration::from_secs(u64::from(engine.config.audit.retention_days) * 86_400);
+    let now = workspace.clock.now_millis();
+    let retention = Duration::from_secs(u64::from(workspace.engine.config.audit.retention_days) * 86_400);
     let Ok(before) = now.checked_sub(retention) else { return Ok(0) };
     let log = workspace.store().await?.audit();
     match log.bounds().await?.oldest_at {

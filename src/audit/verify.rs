@@ -30,7 +30,7 @@ pub struct AuditReport {
 /// [`AuditError::ForeignCheckpoint`] for a checkpoint of another log; the store's.
 pub async fn verify(workspace: &Workspace, checkpoint: Option<&AuditCheckpoint>) -> Result<AuditReport> {
     let log = workspace.store().await?.audit();
-    let own = log.checkpoint(workspace.engine.clock.now()).await?;
+    let own = log.checkpoint(workspace.clock.now()).await?;
     if checkpoint.is_some_and(|checkpoint| !is_checkpoint_of(checkpoint, &own.public_key)) {
         return Err(AuditError::ForeignCheckpoint.into());
     }

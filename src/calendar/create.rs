@@ -119,7 +119,7 @@ async fn create_for_entity(
     window: Interval,
 ) -> Result<(CalendarEvent, CreationOutcome)> {
     let store = workspace.store().await?;
-    let now = workspace.engine.clock.now();
+    let now = workspace.clock.now();
     // The second round is for a key whose event was deleted, which services do not give again.
     for round in 0..2 {
         let own = EventCreationAttempt {

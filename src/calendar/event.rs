@@ -64,7 +64,7 @@ pub(super) async fn link(
     let object = LinkedObject::new(RESOURCE, &event.id)?;
     let link = NewLink { user, entity: entity.clone(), connection, object };
     let links = workspace.store().await?.links();
-    let now = workspace.engine.clock.now();
+    let now = workspace.clock.now();
     for _ in 0..2 {
         match links.insert(vec![link.clone()], now).await?.pop() {
             // The event that the entity had is deleted, or it would have been returned instead.

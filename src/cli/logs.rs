@@ -65,7 +65,7 @@ async fn follow(workspace: &Workspace, ui: &Ui, follower: &mut LogFollower) -> R
                 ui.raw(&format!("{}\n", line(ui, &entry)));
             }
         }
-        workspace.engine.clock.sleep(POLL_INTERVAL).await;
+        workspace.clock.sleep(POLL_INTERVAL).await;
     }
     Ok(())
 }

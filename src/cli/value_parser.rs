@@ -27,7 +27,7 @@ impl Remedy for InvalidTimeError {
 
 /// Parses a time: a duration before now, a time with its offset, or a local date or time.
 pub(super) fn time(workspace: &Workspace, text: &str) -> Result<Timestamp, InvalidTimeError> {
-    crate::duration::parse_time(text, workspace.engine.clock.now(), &clock::local_zone())
+    crate::duration::parse_time(text, workspace.clock.now(), &clock::local_zone())
         .ok_or_else(|| InvalidTimeError { text: text.to_owned() })
 }
 

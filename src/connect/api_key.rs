@@ -33,7 +33,7 @@ pub(super) async fn grant(flow: &ConnectFlow<'_>, session: &Session) -> Result<G
         refresh_token: None,
         fields,
         client: None,
-        issued_at: workspace.engine.clock.now(),
+        issued_at: workspace.clock.now(),
         expires_at: None,
         refresh_expires_at: None,
         refresh_method: RefreshMethod::None,

@@ -29,7 +29,7 @@ pub(super) async fn collect(flow: &ConnectFlow<'_>, session: &Session) -> Result
     if auth.fields.is_empty() {
         return Ok(BTreeMap::new());
     }
-    let now = workspace.engine.clock.now();
+    let now = workspace.clock.now();
     let mut fields = if request.is_sandbox && request.token.is_none() {
         let account = SandboxAccount::named(session.connection.name.account());
         account_fields(&session.connector, auth, &account, &workspace.sandbox_seed().await?)

@@ -397,7 +397,7 @@ impl<'a> ConnectFlow<'a> {
             scopes_granted: None,
             grant_status: GrantStatus::Active,
             status_reason: None,
-            connected_at: self.workspace.engine.clock.now(),
+            connected_at: self.workspace.clock.now(),
             expiry: Expiry::default(),
             last_check: None,
             error_count: 0,

@@ -92,7 +92,7 @@ impl ConnectFlow<'_> {
             connector: session.connector.id.clone(),
             server: server.map(|server| server.url.clone()),
             client: client.clone(),
-            updated_at: self.workspace.engine.clock.now(),
+            updated_at: self.workspace.clock.now(),
         };
         self.workspace.store().await?.apps().set(&app).await?;
         self.prompter.notify(&ConnectEvent::AppStored { connector: &app.connector });

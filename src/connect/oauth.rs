@@ -337,7 +337,7 @@ pub(super) fn implicit_token_grant(flow: &ConnectFlow<'_>, client: ClientCredent
         refresh_token: None,
         fields: BTreeMap::new(),
         client: Some(client),
-        issued_at: flow.workspace.engine.clock.now(),
+        issued_at: flow.workspace.clock.now(),
         expires_at: None,
         refresh_expires_at: None,
         refresh_method: RefreshMethod::None,
@@ -362,7 +362,7 @@ impl ConnectFlow<'_> {
         kind: GrantType,
         keys: BTreeMap<String, Secret>,
     ) -> Grant {
-        let now = self.workspace.engine.clock.now();
+        let now = self.workspace.clock.now();
         let expires_at = token_lifetime(&tokens, None, now).and_then(|seconds| add_seconds(now, seconds));
         Grant {
             refresh_method: match (kind, &tokens.refresh_token) {

@@ -235,7 +235,7 @@ pub(super) async fn client(
         let issuer = metadata.get(ISSUER).cloned().unwrap_or_default();
         return Err(ConnectError::RegistrationUnsupported { command: flow.request.command(), issuer }.into());
     };
-    let now = engine.clock.now();
+    let now = flow.workspace.clock.now();
     let registered =
         registration::register(&engine.http, &session.route, endpoint, server, redirect_uri, scopes, now).await;
     let registered = registered.map_err(|error| flow.oauth_error(error))?;

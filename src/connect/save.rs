@@ -74,7 +74,7 @@ pub(super) async fn save_connection(
         user: connection.user,
         scopes_requested: connection.scopes_requested,
         scopes_granted: connection.scopes_granted,
-        connected_at: workspace.engine.clock.now(),
+        connected_at: workspace.clock.now(),
     };
     let existing = store.connections().find(&new.name).await?;
     warnings.extend(existing.as_ref().and_then(|existing| changed_resource_warning(&session.auth, existing, &new)));

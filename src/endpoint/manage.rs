@@ -89,7 +89,7 @@ pub async fn add(workspace: &Workspace, url: &Url, change: &EndpointChange) -> R
         rate: None,
     };
     let secret = new_secret();
-    let mut endpoint = Endpoint::new(url.clone(), secret.clone(), policy, workspace.engine.clock.now_millis());
+    let mut endpoint = Endpoint::new(url.clone(), secret.clone(), policy, workspace.clock.now_millis());
     change.apply(&mut endpoint);
     workspace.store_or_new().await?.endpoints().add(&endpoint).await?;
     Ok((endpoint, secret))
@@ -122,7 +122,7 @@ pub async fn update(workspace: &Workspace, id: &EndpointId, change: &EndpointCha
 /// # Errors
 /// [`EndpointError::EndpointNotFound`].
 pub async fn rotate(workspace: &Workspace, id: &EndpointId, overlap: Duration) -> Result<(Endpoint, Secret)> {
-    let (secret, now) = (new_secret(), workspace.engine.clock.now());
+    let (secret, now) = (new_secret(), workspace.clock.now());
     let until = now.checked_add(overlap).unwrap_or(Timestamp::MAX);
     let endpoint = apply_to(workspace, id, |endpoint| endpoint.rotate(secret.clone(), until, now)).await?;
     Ok((endpoint, secret))
@@ -133,7 +133,7 @@ pub async fn rotate(workspace: &Workspace, id: &EndpointId, overlap: Duration) -
 /// # Errors
 /// [`EndpointError::EndpointNotFound`].
 pub async fn set_enabled(workspace: &Workspace, id: &EndpointId, enabled: bool) -> Result<Endpoint> {
-    let now = workspace.engine.clock.now();
+    let now = workspace.clock.now();
     apply_to(workspace, id, |endpoint| {
         if enabled {
             endpoint.health = EndpointHealth::default();

@@ -318,7 +318,7 @@ async fn append_to_history(workspace: &Workspace, report: HealthReport) -> Resul
         return Ok(report);
     }
     let id: ConnectionId = workspace.connection(&report.connection).await?.id;
-    let check = history_entry(&report, workspace.engine.clock.now_millis());
+    let check = history_entry(&report, workspace.clock.now_millis());
     match workspace.store().await?.health_checks().append(id, &check).await {
         Err(error @ (StoreError::ReadOnly(_) | StoreError::ReadOnlyNewer)) => {
             tracing::warn!("the check of {} is not stored: {error}", report.connection);
@@ -333,7 +333,7 @@ async fn record_result(workspace: &Workspace, session: &Session, found: &ProbeRe
     let connection: &Connection = &session.connection;
     let connections = workspace.store().await?.connections();
     let healthy = report.outcome.is_healthy();
-    let check = history_entry(report, workspace.engine.clock.now_millis());
+    let check = history_entry(report, workspace.clock.now_millis());
     let checked = connections.record_check(connection.id, &check).await?;
     workspace.notify_transition(checked);
     if healthy && (report.account != connection.account || found.granted_scopes.is_some()) {

@@ -153,7 +153,7 @@ impl<'a> OAuthClient<'a> {
             client,
             http: &workspace.engine.http,
             route: session.route.clone(),
-            clock: &workspace.engine.clock,
+            clock: &workspace.clock,
         })
     }
 }

@@ -73,7 +73,7 @@ pub fn is_fresh(
         }
         GrantStatus::Active => {}
     }
-    let now = workspace.engine.clock.now();
+    let now = workspace.clock.now();
     let expiry = &connection.expiry;
     if !is_refresh_due(expiry, want, loaded.stored_grant.generation, now) {
         return Ok(true);
@@ -128,7 +128,7 @@ fn ensure_long_enough(connection: &Connection, wanted: Duration) -> Result<(), A
 /// Whether the access token is good although the answer to a refresh was lost. The refresh token may be used up, so that
 /// only a person can give a new grant; a grant that the vendor refused has no marker, and its token is not relied on.
 fn is_usable_after_lost_refresh(workspace: &Workspace, loaded: &ConnectionWithGrant, want: Freshness) -> bool {
-    let left = loaded.connection.expiry.remaining_secs(workspace.engine.clock.now());
+    let left = loaded.connection.expiry.remaining_secs(workspace.clock.now());
     let is_lost = loaded.stored_grant.refresh_attempt.is_some();
     is_lost
         && match want {
@@ -141,7 +141,7 @@ fn is_usable_after_lost_refresh(workspace: &Workspace, loaded: &ConnectionWithGr
 /// Says that a token is used until it ends, because no new one could be had.
 fn warn_of_stale_token(workspace: &Workspace, connection: &Connection, why: &str) {
     let name = &connection.name;
-    let left = connection.expiry.remaining_secs(workspace.engine.clock.now());
+    let left = connection.expiry.remaining_secs(workspace.clock.now());
     let until = left.map_or_else(String::new, |left| format!(" for another {left} s"));
     tracing::warn!("{name} was not refreshed, and its token is good{until}: {why}");
 }
@@ -212,7 +212,7 @@ async fn fallback_grant(
         return None;
     }
     let loaded = load_grant(workspace, name).await.ok()?;
-    let is_good = loaded.connection.expiry.remaining_secs(workspace.engine.clock.now()).is_some_and(|left| left > 0)
+    let is_good = loaded.connection.expiry.remaining_secs(workspace.clock.now()).is_some_and(|left| left > 0)
         && (loaded.connection.grant_status == GrantStatus::Active
             || is_usable_after_lost_refresh(workspace, &loaded, want));
     if is_good {
@@ -311,7 +311,7 @@ async fn refresh_and_save(
     };
     let rotation = session.auth.oauth2.as_ref().map(|rules| rules.rotation(&session.connection.params));
     let repeatable = is_repeatable(old.refresh_method, rotation.unwrap_or_default());
-    let now = workspace.engine.clock.now();
+    let now = workspace.clock.now();
     if let Some(reason) = unpresentable_reason(&session.connection, &stored, repeatable, now) {
         return Err(require_reauth(workspace, store, &session.connection, reason).await?.into());
     }
@@ -324,14 +324,14 @@ async fn refresh_and_save(
             "the refresh token of {name} comes from a backup and is unverified; if it has been used since, reconnect {name}"
         );
     }
-    let begun = persist::begin_refresh(store, id, stored.generation, workspace.engine.clock.now(), fence).await?;
+    let begun = persist::begin_refresh(store, id, stored.generation, workspace.clock.now(), fence).await?;
     if begun == GrantWriteResult::Superseded {
         return reload_superseded(workspace, &name).await;
     }
     match request_tokens(workspace, &oauth_client, &old, &session.connection).await {
         Ok(tokens) => {
             let (scopes, metadata) = learned(&session.connection, &tokens);
-            let grant = merge_tokens(&old, tokens, client, workspace.engine.clock.now());
+            let grant = merge_tokens(&old, tokens, client, workspace.clock.now());
             let token_vault = &workspace.engine.token_vault;
             match persist::save_grant(token_vault, store, &session.connection, stored.generation, &grant, fence).await?
             {

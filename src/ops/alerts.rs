@@ -26,7 +26,7 @@ pub struct ListAlertsRequest {
 /// # Errors
 /// The vault's.
 pub async fn list_alerts(workspace: &Workspace, request: ListAlertsRequest) -> Result<AlertListView> {
-    let now = workspace.engine.clock.now();
+    let now = workspace.clock.now();
     let notify = &workspace.engine.config.notify;
     let mut alerts = Vec::new();
     if workspace.has_vault() {

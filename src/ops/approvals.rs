@@ -135,7 +135,7 @@ impl ExactRequest<'_> {
 /// # Errors
 /// [`ApprovalError::Required`], [`ApprovalError::Denied`], [`ApprovalError::TooMany`]: the request must not be made.
 pub async fn claim_approval(workspace: &Workspace, request: ApprovalRequest) -> Result<ApprovalId> {
-    let now = workspace.engine.clock.now();
+    let now = workspace.clock.now();
     let new = Approval::pending(request, now);
     match workspace.store().await?.approvals().claim(&new, now).await? {
         ApprovalClaim::Granted(approval) => Ok(approval.id),
@@ -171,7 +171,7 @@ pub async fn list_approvals(
     if !workspace.has_vault() {
         return Ok(ApprovalListView { approvals });
     }
-    let (visible, now) = (Visible::load(workspace, actor).await?, workspace.engine.clock.now());
+    let (visible, now) = (Visible::load(workspace, actor).await?, workspace.clock.now());
     let store = workspace.store().await?.approvals();
     let limit = usize::try_from(request.limit).unwrap_or(usize::MAX);
     let mut after = request.after;
@@ -226,7 +226,7 @@ pub async fn grant_approval(
         return Err(ApprovalError::InvalidWindow.into());
     }
     let use_limit = if window.is_some() { ApprovalUse::Repeated } else { ApprovalUse::Once };
-    let end = workspace.engine.clock.now().checked_add(window.unwrap_or(APPROVAL_LIFETIME));
+    let end = workspace.clock.now().checked_add(window.unwrap_or(APPROVAL_LIFETIME));
     let expires_at = end.map_err(|_| ApprovalError::InvalidWindow)?;
     decide(workspace, id, ApprovalDecision::Grant { use_limit, expires_at }).await
 }
@@ -240,7 +240,7 @@ pub async fn deny_approval(workspace: &Workspace, id: &ApprovalId) -> Result<App
 }
 
 async fn decide(workspace: &Workspace, id: &ApprovalId, decision: ApprovalDecision) -> Result<ApprovalDetailView> {
-    let now = workspace.engine.clock.now();
+    let now = workspace.clock.now();
     let before = show_approval(workspace, id, None).await?.approval;
     if let Some(audit) = workspace.audit_entry() {
         audit.set_detail(&format!("approval {id}: {}", before.summary));
@@ -257,7 +257,7 @@ fn detail(workspace: &Workspace, approval: Approval, visible: &Visible) -> Resul
     let mut request = json::parse(&approval.request.request).unwrap_or_default();
     redact_json(&mut request);
     let name = visible.name(&approval);
-    Ok(ApprovalDetailView { approval: ApprovalView::new(approval, name, workspace.engine.clock.now()), request })
+    Ok(ApprovalDetailView { approval: ApprovalView::new(approval, name, workspace.clock.now()), request })
 }
 
 /// The tokens whose approvals an actor may see, with their names.

@@ -58,7 +58,7 @@ impl Operation {
     /// # Errors
     /// [`AuditError::Write`]; the operation must not run then.
     pub async fn begin<'a>(&self, workspace: &'a Workspace, caller: AuditCaller) -> Result<AuditTicket<'a>> {
-        let record = AuditRecord::new(workspace.engine.clock.now_millis(), caller.actor, self.name, self.effect);
+        let record = AuditRecord::new(workspace.clock.now_millis(), caller.actor, self.name, self.effect);
         let record = match caller.approval {
             Some(approval) => record.with_detail(&format!("approval {approval}")),
             None => record,
@@ -122,7 +122,7 @@ pub async fn list_entries(workspace: &Workspace, request: ListAuditRequest) -> R
         false => Vec::new(),
     };
     let entries = found.into_iter().map(AuditEntryView::from).collect();
-    Ok(AuditListView { listed_at: workspace.engine.clock.now(), entries })
+    Ok(AuditListView { listed_at: workspace.clock.now(), entries })
 }
 
 /// Verifies the audit log. `checkpoint` is the text of one, or an export that ends with one. Problems are in the view.
@@ -152,7 +152,7 @@ pub async fn export_log(
     mut each: impl FnMut(AuditEntryView) -> Result<ControlFlow<()>>,
 ) -> Result<Option<AuditCheckpointView>> {
     let log = workspace.store().await?.audit();
-    let checkpoint = log.checkpoint(workspace.engine.clock.now_millis()).await?;
+    let checkpoint = log.checkpoint(workspace.clock.now_millis()).await?;
     let mut last = AuditSequence(0);
     loop {
         let page = log.read(last, PAGE_SIZE).await?;

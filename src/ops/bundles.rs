@@ -35,7 +35,7 @@ pub struct ExportRequest {
 /// # Errors
 /// A connection without a valid token; an invalid recipient.
 pub async fn export(workspace: &Workspace, request: ExportRequest) -> Result<BundleView> {
-    let now = workspace.engine.clock.now();
+    let now = workspace.clock.now();
     let mut names = request.connections;
     names.sort();
     names.dedup();

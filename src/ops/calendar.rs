@@ -112,7 +112,7 @@ pub async fn list_events(workspace: &Workspace, query: CalendarQuery) -> Result<
 pub async fn export_events(workspace: &Workspace, query: CalendarQuery) -> Result<String> {
     let calendars = query.resolve(workspace).await?;
     let events = read::all_events(workspace, &calendars, query.window, &query.options(), "the calendar").await?;
-    Ok(icalendar::write(&events, workspace.engine.clock.now()))
+    Ok(icalendar::write(&events, workspace.clock.now()))
 }
 
 /// Returns when calendars are busy.

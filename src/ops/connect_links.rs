@@ -123,7 +123,7 @@ pub async fn create(workspace: &Workspace, request: CreateConnectLinkRequest) ->
         check_return_to(workspace, url)?;
     }
     let params = configured_params(workspace, &connector.id, request.params).await?;
-    let now = engine.clock.now();
+    let now = workspace.clock.now();
     let link = ConnectLink {
         id: ConnectLinkId::random(),
         connector: connector.id.clone(),
@@ -153,7 +153,7 @@ pub async fn list(workspace: &Workspace) -> Result<ConnectLinkListView> {
         true => workspace.store().await?.connect_links().list().await?,
         false => Vec::new(),
     };
-    let now = workspace.engine.clock.now();
+    let now = workspace.clock.now();
     Ok(ConnectLinkListView { connect_links: links.iter().map(|link| ConnectLinkView::new(link, now)).collect() })
 }
 
@@ -166,7 +166,7 @@ pub async fn revoke(workspace: &Workspace, id: &ConnectLinkId) -> Result<Revoked
     if !workspace.has_vault() {
         return Err(not_found().into());
     }
-    let (links, now) = (workspace.store().await?.connect_links(), workspace.engine.clock.now());
+    let (links, now) = (workspace.store().await?.connect_links(), workspace.clock.now());
     let was_active = links.revoke(id, now).await?;
     let link = links.get(id).await?.ok_or_else(not_found)?;
     Ok(RevokedConnectLinkView { was_active, revoked: ConnectLinkView::new(&link, now) })
@@ -208,7 +208,7 @@ pub async fn find(workspace: &Workspace, secret: &Secret) -> Result<ConnectLink>
     }
     let found = workspace.store().await?.connect_links().find_by_secret(&token_hash(secret)).await?;
     let link = found.ok_or(ConnectLinkError::Unknown)?;
-    match link.status(workspace.engine.clock.now()) {
+    match link.status(workspace.clock.now()) {
         ConnectLinkStatus::Active => Ok(link),
         ConnectLinkStatus::Expired => Err(ConnectLinkError::Expired.into()),
         ConnectLinkStatus::Used | ConnectLinkStatus::Revoked => Err(SignInError::LinkUsed.into()),

@@ -115,7 +115,7 @@ pub async fn reconnect(
     for (index, name) in names.iter().enumerate() {
         let connection = workspace.connection(name).await?;
         if names.len() > 1 {
-            let (_, reason) = status_of(&connection, workspace.engine.clock.now());
+            let (_, reason) = status_of(&connection, workspace.clock.now());
             let (position, total) = (index + 1, names.len());
             prompter.notify(&ConnectEvent::Reconnecting {
                 connection: name,
@@ -135,7 +135,7 @@ pub async fn reconnect(
 
 /// Returns the names of the connections that need to be reconnected.
 async fn broken_connections(workspace: &Workspace) -> Result<Vec<ConnectionName>> {
-    let now = workspace.engine.clock.now();
+    let now = workspace.clock.now();
     let connections = workspace.connections().await?;
     let broken = connections.into_iter().filter(|connection| status_of(connection, now).0.needs_person());
     Ok(broken.map(|connection| connection.name).collect())
@@ -203,7 +203,7 @@ pub async fn preview_disconnect(workspace: &Workspace, names: &[ConnectionName])
     for name in names {
         connections.push(workspace.connection(name).await?);
     }
-    let (store, now) = (workspace.store().await?, workspace.engine.clock.now());
+    let (store, now) = (workspace.store().await?, workspace.clock.now());
     let queues = store.figures().read_figures(now, now).await?.event_queues;
     let mut previews = Vec::with_capacity(connections.len());
     for connection in connections {
@@ -321,7 +321,7 @@ async fn views(workspace: &Workspace, connections: &[Connection]) -> Result<Vec<
     if connections.is_empty() {
         return Ok(Vec::new());
     }
-    let now = workspace.engine.clock.now();
+    let now = workspace.clock.now();
     let store = workspace.store().await?;
     let (rows, last_synced) = tokio::join!(store.subscriptions().list(None), last_synced(workspace));
     let mut subscriptions: HashMap<ConnectionId, Vec<SubscriptionView>> = HashMap::new();
@@ -413,7 +413,7 @@ async fn refresh_view(
     result: Result<(GrantRenewal, Option<Timestamp>)>,
 ) -> RefreshView {
     let target = workspace.connection(&connection).await.ok().and_then(|connection| connection.target());
-    let now = workspace.engine.clock.now().as_second();
+    let now = workspace.clock.now().as_second();
     let (outcome, expires_at, error) = match result {
         Ok((GrantRenewal::Refreshed, expires_at)) => (RefreshOutcome::Refreshed, expires_at, None),
         Ok((GrantRenewal::StillValid, expires_at)) => (RefreshOutcome::StillValid, expires_at, None),
@@ -553,7 +553,7 @@ fn connection_view(
     last_synced: Option<Timestamp>,
     connectors: &mut ConnectorCache,
 ) -> ConnectionView {
-    let now = workspace.engine.clock.now();
+    let now = workspace.clock.now();
     let (mut status, reason) = status_of(connection, now);
     if status.is_healthy() && subscriptions.iter().any(|subscription| subscription.is_problem) {
         status = ConnectionStatus::Error;

@@ -60,7 +60,7 @@ pub async fn grant_consent(workspace: &Workspace, request: GrantConsentRequest) 
     let GrantConsentRequest { user, purpose, kind, resource, policy_version, description } = request;
     let policy_version = policy_version.unwrap_or(engine.config.consents.policy_version);
     let new = NewConsent { user, kind, resource, purpose, policy_version, description };
-    let consent = new.granted(engine.clock.now())?;
+    let consent = new.granted(workspace.clock.now())?;
     note(workspace, &consent);
     workspace.store_or_new().await?.consents().grant(&consent).await?;
     Ok(GrantedConsentView { granted: view(workspace, consent) })
@@ -95,7 +95,7 @@ pub enum RevokeConsentRequest {
 /// # Errors
 /// [`ConsentOperationError`].
 pub async fn revoke_consents(workspace: &Workspace, request: RevokeConsentRequest) -> Result<RevokedConsentsView> {
-    let (consents, now) = (workspace.store().await?.consents(), workspace.engine.clock.now());
+    let (consents, now) = (workspace.store().await?.consents(), workspace.clock.now());
     let revoked = match request {
         RevokeConsentRequest::One(id) => {
             let found = consents.find(&id).await?;

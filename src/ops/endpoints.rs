@@ -61,7 +61,7 @@ pub struct AddEndpointRequest {
 pub async fn add_endpoint(workspace: &Workspace, request: AddEndpointRequest) -> Result<EndpointDetailView> {
     let (endpoint, secret) = endpoint::add(workspace, &request.url, &request.settings).await?;
     let unmatched = unmatched_patterns(workspace, &endpoint.events).await?;
-    Ok(EndpointDetailView::new(&endpoint, workspace.engine.clock.now())
+    Ok(EndpointDetailView::new(&endpoint, workspace.clock.now())
         .with_secret(&secret)
         .with_unmatched_patterns(unmatched))
 }
@@ -72,7 +72,7 @@ pub async fn add_endpoint(workspace: &Workspace, request: AddEndpointRequest) ->
 /// The vault's.
 pub async fn list_endpoints(workspace: &Workspace) -> Result<EndpointListView> {
     let endpoints = if workspace.has_vault() { workspace.store().await?.endpoints().list().await? } else { Vec::new() };
-    let now = workspace.engine.clock.now();
+    let now = workspace.clock.now();
     Ok(EndpointListView { endpoints: endpoints.iter().map(|one| EndpointView::new(one, now)).collect() })
 }
 
@@ -81,7 +81,7 @@ pub async fn list_endpoints(workspace: &Workspace) -> Result<EndpointListView> {
 /// # Errors
 /// [`EndpointError::EndpointNotFound`].
 pub async fn show_endpoint(workspace: &Workspace, id: EndpointId) -> Result<EndpointDetailView> {
-    Ok(EndpointDetailView::new(&endpoint::find(workspace, &id).await?, workspace.engine.clock.now()))
+    Ok(EndpointDetailView::new(&endpoint::find(workspace, &id).await?, workspace.clock.now()))
 }
 
 /// Changes to an endpoint; absent values stay as they are.
@@ -98,7 +98,7 @@ pub struct UpdateEndpointRequest {
 pub async fn update_endpoint(workspace: &Workspace, request: UpdateEndpointRequest) -> Result<EndpointDetailView> {
     let endpoint = endpoint::update(workspace, &request.id, &request.change).await?;
     let unmatched = unmatched_patterns(workspace, &endpoint.events).await?;
-    Ok(EndpointDetailView::new(&endpoint, workspace.engine.clock.now()).with_unmatched_patterns(unmatched))
+    Ok(EndpointDetailView::new(&endpoint, workspace.clock.now()).with_unmatched_patterns(unmatched))
 }
 
 /// Removes an endpoint with its secret and its deliveries, and returns what it was.
@@ -108,7 +108,7 @@ pub async fn update_endpoint(workspace: &Workspace, request: UpdateEndpointReque
 pub async fn remove_endpoint(workspace: &Workspace, id: EndpointId) -> Result<EndpointDetailView> {
     let endpoint = endpoint::find(workspace, &id).await?;
     endpoint::remove(workspace.store().await?, &endpoint).await?;
-    Ok(EndpointDetailView::new(&endpoint, workspace.engine.clock.now()))
+    Ok(EndpointDetailView::new(&endpoint, workspace.clock.now()))
 }
 
 /// A new signing secret.
@@ -125,7 +125,7 @@ pub struct RotateSecretRequest {
 /// [`EndpointError::EndpointNotFound`].
 pub async fn rotate_endpoint_secret(workspace: &Workspace, request: RotateSecretRequest) -> Result<EndpointDetailView> {
     let (endpoint, secret) = endpoint::rotate(workspace, &request.id, request.overlap).await?;
-    Ok(EndpointDetailView::new(&endpoint, workspace.engine.clock.now()).with_secret(&secret))
+    Ok(EndpointDetailView::new(&endpoint, workspace.clock.now()).with_secret(&secret))
 }
 
 /// Enables an endpoint, and resets its failures.
@@ -133,7 +133,7 @@ pub async fn rotate_endpoint_secret(workspace: &Workspace, request: RotateSecret
 /// # Errors
 /// [`EndpointError::EndpointNotFound`].
 pub async fn enable_endpoint(workspace: &Workspace, id: EndpointId) -> Result<EndpointDetailView> {
-    Ok(EndpointDetailView::new(&endpoint::set_enabled(workspace, &id, true).await?, workspace.engine.clock.now()))
+    Ok(EndpointDetailView::new(&endpoint::set_enabled(workspace, &id, true).await?, workspace.clock.now()))
 }
 
 /// Disables an endpoint: nothing is sent to it until it is enabled.
@@ -141,7 +141,7 @@ pub async fn enable_endpoint(workspace: &Workspace, id: EndpointId) -> Result<En
 /// # Errors
 /// [`EndpointError::EndpointNotFound`].
 pub async fn disable_endpoint(workspace: &Workspace, id: EndpointId) -> Result<EndpointDetailView> {
-    Ok(EndpointDetailView::new(&endpoint::set_enabled(workspace, &id, false).await?, workspace.engine.clock.now()))
+    Ok(EndpointDetailView::new(&endpoint::set_enabled(workspace, &id, false).await?, workspace.clock.now()))
 }
 
 /// A message to send.
@@ -174,12 +174,12 @@ pub async fn send_message(workspace: &Workspace, request: SendMessageRequest) ->
     let store = workspace.store_or_new().await?;
     endpoint::catalogue::check(store, &request.kind, data).await?;
     let draft =
-        endpoint::draft(request.kind, data, request.id.as_deref(), endpoint, workspace.engine.clock.now_millis())?;
+        endpoint::draft(request.kind, data, request.id.as_deref(), endpoint, workspace.clock.now_millis())?;
     let mut sent = endpoint::send(store, &draft).await?;
     if let Some(wait) = request.wait {
         sent.deliveries = deliver::wait_for_message(workspace, &sent.message, wait).await?;
     }
-    Ok(SentMessageView::new(&sent, workspace.engine.clock.now()))
+    Ok(SentMessageView::new(&sent, workspace.clock.now()))
 }
 
 /// Removes messages that were delivered or abandoned longer ago than `retention`; the setting `endpoints.keep` if
@@ -191,7 +191,7 @@ pub async fn prune_messages(workspace: &Workspace, retention: Option<Duration>) 
     /// Number of messages removed per transaction, so that others can write in between.
     const BATCH: usize = 1000;
     let retention = retention.unwrap_or(workspace.engine.config.endpoints.retention);
-    let before = workspace.engine.clock.now().checked_sub(retention).unwrap_or(Timestamp::MIN);
+    let before = workspace.clock.now().checked_sub(retention).unwrap_or(Timestamp::MIN);
     let mut removed = 0;
     if workspace.has_vault() {
         loop {
@@ -238,7 +238,7 @@ pub async fn list_deliveries(workspace: &Workspace, filter: DeliveryFilter) -> R
     if let Some(id) = &filter.endpoint {
         endpoint::find(workspace, id).await?;
     }
-    let now = workspace.engine.clock.now();
+    let now = workspace.clock.now();
     let deliveries =
         if workspace.has_vault() { workspace.store().await?.outbox().list(&filter).await? } else { Vec::new() };
     Ok(DeliveryListView { deliveries: deliveries.iter().map(|one| DeliveryView::new(one, now)).collect() })
@@ -251,7 +251,7 @@ pub async fn list_deliveries(workspace: &Workspace, filter: DeliveryFilter) -> R
 pub async fn show_delivery(workspace: &Workspace, id: DeliveryId) -> Result<DeliveryDetailView> {
     let outbox = workspace.store().await?.outbox();
     let delivery = outbox.get(id).await?.ok_or(EndpointError::DeliveryNotFound(id))?;
-    Ok(DeliveryDetailView::new(&delivery, &outbox.attempts(id).await?, workspace.engine.clock.now()))
+    Ok(DeliveryDetailView::new(&delivery, &outbox.attempts(id).await?, workspace.clock.now()))
 }
 
 /// The deliveries to send again.
@@ -269,7 +269,7 @@ pub enum RetryDeliveriesRequest {
 /// [`EndpointError::DeliveryNotFound`], [`EndpointError::EndpointNotFound`], [`EndpointError::Disabled`]; no delivery is due
 /// again then.
 pub async fn retry_deliveries(workspace: &Workspace, request: RetryDeliveriesRequest) -> Result<DeliveryRetryView> {
-    let now = workspace.engine.clock.now_millis();
+    let now = workspace.clock.now_millis();
     let retried = match request {
         RetryDeliveriesRequest::Deliveries(ids) => endpoint::retry(workspace.store().await?, &ids, now).await?.len(),
         RetryDeliveriesRequest::Failed(filter) => {

@@ -17,7 +17,7 @@ pub async fn claim_key(
     request_id: &str,
     digest: [u8; 32],
 ) -> Result<IdempotencyClaim> {
-    let now = workspace.engine.clock.now_millis();
+    let now = workspace.clock.now_millis();
     let claimed_until = now.checked_add(CLAIM_DURATION).unwrap_or(Timestamp::MAX);
     let request = IdempotencyRequest { key, request_id: request_id.to_owned(), digest, now, claimed_until };
     Ok(workspace.store().await?.idempotency_keys().claim(&request).await?)

@@ -42,7 +42,7 @@ pub struct ListLogsRequest {
 /// # Errors
 /// Unknown connections.
 pub async fn list_logs(workspace: &Workspace, request: &ListLogsRequest) -> Result<LogListView> {
-    let listed_at = workspace.engine.clock.now();
+    let listed_at = workspace.clock.now();
     let scopes = scopes(workspace, request.connection.as_ref()).await?;
     let mut sources: BTreeMap<LogSource, VecDeque<(i64, LogEntryView)>> = BTreeMap::new();
     for scope in &scopes {
@@ -159,7 +159,7 @@ pub struct LogFollower {
 impl LogFollower {
     /// Creates a follower. The first entries that it returns are those since `since`, or those from now on.
     pub fn new(workspace: &Workspace, connection: Option<ConnectionName>, since: Option<Timestamp>) -> Self {
-        let since = since.or(Some(workspace.engine.clock.now()));
+        let since = since.or(Some(workspace.clock.now()));
         let request = ListLogsRequest { connection, since, limit: FOLLOWED_PAGE, ..ListLogsRequest::default() };
         Self { request, seen: HashMap::new() }
     }
@@ -184,7 +184,7 @@ impl LogFollower {
                 break;
             }
         }
-        self.forget(workspace.engine.clock.now());
+        self.forget(workspace.clock.now());
         new.reverse();
         Ok(new)
     }

@@ -48,7 +48,7 @@ pub async fn connection_metrics(
     since: Option<Timestamp>,
 ) -> Result<ConnectionMetricsView> {
     let connection = workspace.connection(name).await?;
-    let now = workspace.engine.clock.now_millis();
+    let now = workspace.clock.now_millis();
     let since = since.unwrap_or_else(|| before(now, DEFAULT_PERIOD));
     let store = workspace.store().await?;
     let validity = validity(workspace, &connection);
@@ -80,7 +80,7 @@ pub async fn connection_metrics(
 /// Returns the metrics of a workspace, with counts since a time, or of the last day. Those of a caller who may use only
 /// some connections are of these.
 pub async fn workspace_metrics(workspace: &Workspace, since: Option<Timestamp>) -> Result<WorkspaceMetricsView> {
-    let now = workspace.engine.clock.now_millis();
+    let now = workspace.clock.now_millis();
     let since = since.unwrap_or_else(|| before(now, DEFAULT_PERIOD));
     let connections = workspace.connections().await?;
     let figures = match workspace.has_vault() {

@@ -61,7 +61,7 @@ impl Remedy for OperatorError {
 
 /// Returns all operators, sorted by name.
 pub async fn list_operators(workspace: &Workspace) -> Result<OperatorListView> {
-    let now = workspace.engine.clock.now();
+    let now = workspace.clock.now();
     let operators = match workspace.has_vault() {
         true => workspace.store().await?.operators().list(now).await?,
         false => Vec::new(),
@@ -71,7 +71,7 @@ pub async fn list_operators(workspace: &Workspace) -> Result<OperatorListView> {
 
 /// Adds an operator, or changes the role of one. Sessions have the new role at once.
 pub async fn set_operator(workspace: &Workspace, name: &OperatorName, role: OperatorRole) -> Result<SetOperatorView> {
-    let now = workspace.engine.clock.now();
+    let now = workspace.clock.now();
     note(workspace, &format!("operator {name}: {role}"));
     let is_new = workspace.store_or_new().await?.operators().set(name, role, now).await?;
     Ok(SetOperatorView { operator: name.clone(), role, is_new })
@@ -122,7 +122,7 @@ pub async fn create_dashboard_link(
     request: CreateDashboardLinkRequest,
 ) -> Result<NewDashboardLinkView> {
     let role = role_of(workspace, &request).await?;
-    let now = workspace.engine.clock.now();
+    let now = workspace.clock.now();
     let secret = new_token(&workspace.name);
     let settings = &workspace.engine.config.serve;
     let base = request.public_url.or_else(|| settings.public_url()).ok_or(OperatorError::NoPublicUrl)?;
@@ -143,7 +143,7 @@ pub async fn create_dashboard_link(
 /// # Errors
 /// [`OperatorError::InvalidLink`].
 pub async fn show_link(workspace: &Workspace, link: &Secret) -> Result<Operator> {
-    let now = workspace.engine.clock.now();
+    let now = workspace.clock.now();
     let found = match workspace.has_vault() {
         true => workspace.store().await?.operators().find_link(&token_hash(link), now).await?,
         false => None,
@@ -167,7 +167,7 @@ pub async fn sign_in(workspace: &Workspace, link: &Secret, source: BrowserSource
     let ticket = SIGN_IN.begin(workspace, caller(&operator, source)).await?;
     let start = async {
         let secret = new_token(&workspace.name);
-        let now = workspace.engine.clock.now();
+        let now = workspace.clock.now();
         let operators = workspace.store().await?.operators();
         let started = operators.start_session(&token_hash(link), &token_hash(&secret), now).await?;
         started.ok_or(OperatorError::InvalidLink)?;
@@ -181,7 +181,7 @@ pub async fn find_session(workspace: &Workspace, secret: &Secret) -> Result<Opti
     if !workspace.has_vault() {
         return Ok(None);
     }
-    let (hash, now) = (token_hash(secret), workspace.engine.clock.now());
+    let (hash, now) = (token_hash(secret), workspace.clock.now());
     let operators = workspace.store().await?.operators();
     let Some(session) = operators.find_session(&hash).await?.filter(|session| session.is_active(now)) else {
         return Ok(None);

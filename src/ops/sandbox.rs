@@ -178,7 +178,7 @@ pub struct AdvanceSandboxRequest {
 pub async fn advance_sandbox(workspace: &Workspace, request: AdvanceSandboxRequest) -> Result<SandboxAdvanceView> {
     let AdvanceSandboxRequest { connector, ticks } = request;
     workspace.catalogue().text(&connector)?;
-    let now = workspace.engine.clock.now();
+    let now = workspace.clock.now();
     let change = |state: &mut SandboxState| (state.advance(ticks, now), state.edits());
     let ((ticks, edits), _) = change_state(workspace, &connector, change).await?;
     Ok(SandboxAdvanceView { connector, ticks, edits })

@@ -292,7 +292,7 @@ pub async fn finish(workspace: &Workspace, request: FinishSignInRequest) -> Resu
     Ok(match Box::pin(pending::finish(workspace, request.query.expose())).await? {
         CallbackReply::Fragment => SignInCallback::FragmentPage,
         CallbackReply::Finished(sign_in) => {
-            let view = SignInView::new(&sign_in, workspace.engine.clock.now());
+            let view = SignInView::new(&sign_in, workspace.clock.now());
             let return_to = return_url(&sign_in, &view);
             let opener_origin = opener_origin(workspace, &sign_in).await?;
             SignInCallback::Finished(Box::new(FinishedSignInView { sign_in: view, return_to, opener_origin }))
@@ -327,9 +327,9 @@ fn return_url(sign_in: &SignIn, view: &SignInView) -> Option<String> {
 /// # Errors
 /// [`SignInError::NotFound`](pending::SignInError::NotFound).
 pub async fn show(workspace: &Workspace, id: &SignInId) -> Result<SignInView> {
-    let now = workspace.engine.clock.now();
+    let now = workspace.clock.now();
     let found = pending::find(workspace, id).await?;
     let is_device = found.poll_interval.is_some() && found.status(now) == SignInStatus::Pending;
     let found = if is_device { Box::pin(pending::poll(workspace, id)).await? } else { found };
-    Ok(SignInView::new(&found, workspace.engine.clock.now()))
+    Ok(SignInView::new(&found, workspace.clock.now()))
 }

@@ -101,7 +101,7 @@ pub async fn token(workspace: &Workspace, request: TokenRequest) -> Result<Token
     let loaded = load_fresh(workspace, &request).await?;
     let parts = Credential::from_connection(workspace, &loaded)?.parts;
     let ConnectionWithGrant { connection, grant, .. } = loaded;
-    let now = workspace.engine.clock.now().as_second();
+    let now = workspace.clock.now().as_second();
     Ok(TokenView {
         connection: request.connection,
         token: grant.access_token,
@@ -157,7 +157,7 @@ pub async fn id_token(workspace: &Workspace, request: TokenRequest) -> Result<Se
 fn lasts(workspace: &Workspace, id_token: &Secret, least: Duration) -> bool {
     let expiry = decode_claims(id_token.expose()).and_then(|claims| claims.get("exp")?.as_i64());
     let least = i64::try_from(least.as_secs()).unwrap_or(i64::MAX).max(1);
-    expiry.is_some_and(|expiry| expiry.saturating_sub(workspace.engine.clock.now().as_second()) >= least)
+    expiry.is_some_and(|expiry| expiry.saturating_sub(workspace.clock.now().as_second()) >= least)
 }
 
 /// Returns the environment variables of one connection's credential. `inherited` are the program's other variables,

@@ -78,7 +78,7 @@ pub async fn vault_status(workspace: &Workspace) -> Result<VaultStatusView> {
     let in_keyring = stored.iter().filter(|(_, stored)| stored.grant.is_none()).count();
     let (name, folder) = (workspace.name.clone(), workspace.folder());
     let identity_file = workspace.engine.folders.identity();
-    let now = workspace.engine.clock.now();
+    let now = workspace.clock.now();
     let unlocked = workspace.engine.with_vaults(|vaults| vaults.unlocked_identity()).await?;
     let status = with_vault(workspace, move |vault| {
         Ok(VaultStatusView {
@@ -123,7 +123,7 @@ pub struct AddRecipientRequest {
 /// # Errors
 /// [`crate::vault::VaultError::InvalidRecipient`], [`crate::vault::VaultError::DuplicateRecipient`].
 pub async fn add_recipient(workspace: &Workspace, request: AddRecipientRequest) -> Result<RecipientListView> {
-    let now = workspace.engine.clock.now();
+    let now = workspace.clock.now();
     with_vault(workspace, move |vault| vault.add_recipient(&request.recipient, &request.label, now)).await?;
     list_recipients(workspace).await
 }
@@ -161,7 +161,7 @@ pub async fn rekey_vault(workspace: &Workspace) -> Result<StoreView> {
 /// The vault's; the workspace is then where it was, and moving again goes on.
 pub async fn move_vault(workspace: &Workspace, target: MoveTarget) -> Result<VaultMoveView> {
     let vault = vault_of(workspace).await?;
-    let (tokens, now) = (&workspace.engine.token_vault, workspace.engine.clock.now());
+    let (tokens, now) = (&workspace.engine.token_vault, workspace.clock.now());
     let moved = Box::pin(vault.move_store(target, tokens, now)).await?;
     Ok(VaultMoveView {
         workspace: workspace.name.clone(),
@@ -184,7 +184,7 @@ pub async fn check_vault(workspace: &Workspace, lost_writes: LostWritesPolicy) -
 /// # Errors
 /// [`crate::vault::VaultError::MissingIdentity`], and those of choosing a passphrase.
 pub async fn export_identity(workspace: &Workspace, protection: ExportProtection) -> Result<Zeroizing<Vec<u8>>> {
-    let now = workspace.engine.clock.now();
+    let now = workspace.clock.now();
     Ok(workspace.engine.with_vaults(move |vaults| vaults.export_identity(protection, now)).await?)
 }
 
@@ -201,7 +201,7 @@ pub struct ImportIdentityRequest {
 /// [`crate::vault::VaultError::IdentityExists`] for another one that is stored already,
 /// [`crate::vault::VaultError::InvalidIdentity`].
 pub async fn import_identity(workspace: &Workspace, request: ImportIdentityRequest) -> Result<ImportedIdentityView> {
-    let now = workspace.engine.clock.now();
+    let now = workspace.clock.now();
     let ImportIdentityRequest { source, contents } = request;
     Ok(workspace.engine.with_vaults(move |vaults| vaults.import_identity(&source, &contents, now)).await?.into())
 }
@@ -244,7 +244,7 @@ pub fn preview_backup(backup: &OpenedBackup) -> BackupContentsView {
 /// # Errors
 /// [`crate::vault::VaultError::WorkspaceNotEmpty`], and those of the store: nothing has changed then.
 pub async fn restore_backup(workspace: &Workspace, backup: OpenedBackup) -> Result<RestoreView> {
-    let (folder, now) = (workspace.folder(), workspace.engine.clock.now());
+    let (folder, now) = (workspace.folder(), workspace.clock.now());
     let mut created_identity = None;
     if PostgresLocation::from_env().is_some() {
         // A new workspace is created on the server, and the backup then takes the place of the empty one.
@@ -273,7 +273,7 @@ pub async fn move_tokens(workspace: &Workspace, to: TokenStorage) -> Result<Toke
 /// # Errors
 /// The vault's; the identity is then where it was.
 pub async fn move_identity(workspace: &Workspace, to: IdentityLocation) -> Result<()> {
-    let now = workspace.engine.clock.now();
+    let now = workspace.clock.now();
     Ok(workspace.engine.with_vaults(move |vaults| vaults.move_identity(to, now)).await?)
 }
 
@@ -283,7 +283,7 @@ pub async fn move_identity(workspace: &Workspace, to: IdentityLocation) -> Resul
 /// [`VaultError::NoPassphrase`], [`VaultError::WrongPassphrase`], [`VaultError::AgentStart`].
 pub async fn unlock_vault(workspace: &Workspace, lifetime: Duration) -> Result<VaultUnlockView> {
     let unlocked = workspace.engine.with_vaults(move |vaults| vaults.unlock_identity(lifetime)).await?;
-    let until = workspace.engine.clock.now().checked_add(unlocked.remaining).unwrap_or(Timestamp::MAX);
+    let until = workspace.clock.now().checked_add(unlocked.remaining).unwrap_or(Timestamp::MAX);
     Ok(VaultUnlockView { unlocked_until: until })
 }
 

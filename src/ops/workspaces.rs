@@ -306,7 +306,7 @@ pub async fn set_app(workspace: &Workspace, request: SetAppRequest) -> Result<Ap
     // A new secret of an app that is stored already: the app stays with its server.
     let known = store.apps().for_connector(&connector).await?.into_iter().find(|known| known.client.id == client.id);
     let server = server.or_else(|| known?.server);
-    let registered = OAuthApp { connector, server, client, updated_at: workspace.engine.clock.now() };
+    let registered = OAuthApp { connector, server, client, updated_at: workspace.clock.now() };
     store.apps().set(&registered).await?;
     Ok(app_view(registered, scope))
 }

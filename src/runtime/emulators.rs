@@ -121,12 +121,12 @@ impl Workspace {
     ) -> Result<RunningEmulator> {
         let storage = SandboxStateStore::new(&self.shared_store().await?, &connector.id);
         let started = match port {
-            None => EmulatorServer::start(vendor, storage, self.engine.clock.clone()),
+            None => EmulatorServer::start(vendor, storage, self.clock.clone()),
             // Other programs are often led to `localhost`.
             Some(port) => {
                 let bound =
                     loopback::bind(ListenAddresses::Both, port).map_err(|source| RuntimeError::PortInUse { source })?;
-                EmulatorServer::serve(bound, vendor, storage, self.engine.clock.clone())
+                EmulatorServer::serve(bound, vendor, storage, self.clock.clone())
             }
         };
         Ok(started.map_err(|source| RuntimeError::Sandbox { source })?)

@@ -11,6 +11,7 @@ use tokio::sync::OnceCell;
 use super::open_store::OpenStore;
 use super::sandbox_pages::SandboxPageTable;
 use super::{Engine, LockGuard, ProcessMetrics, RuntimeError, Session, live_route, new_runtime, shutdown};
+use crate::clock::Clock;
 use crate::connector::Catalogue;
 use crate::env;
 use crate::error::{Error, Result};
@@ -34,6 +35,8 @@ const BLOCKING_TIMEOUT: Duration = Duration::from_millis(500);
 pub struct Workspace {
     pub engine: Arc<Engine>,
     pub name: WorkspaceName,
+    /// Shows the time of the machine that has the workspace's store, once that is open.
+    pub clock: Clock,
     /// The project's file that chose the workspace, if one did.
     pub chosen_by: Option<PathBuf>,
     /// The connections that operations on this value may use and see.
@@ -56,7 +59,8 @@ struct WorkspaceState {
 impl Workspace {
     /// Creates a workspace. Its vault need not exist, and is opened on first use.
     pub fn new(engine: Arc<Engine>, name: WorkspaceName) -> Self {
-        Self { engine, name, chosen_by: None, access: ConnectionAccess::All, state: Arc::default() }
+        let clock = engine.clock.detached();
+        Self { engine, name, clock, chosen_by: None, access: ConnectionAccess::All, state: Arc::default() }
     }
 
     /// Creates a workspace in this store, without a vault.
@@ -72,6 +76,7 @@ impl Workspace {
         Self {
             engine: Arc::clone(&self.engine),
             name: self.name.clone(),
+            clock: self.clock.clone(),
             chosen_by: self.chosen_by.clone(),
             access,
             state: Arc::clone(&self.state),
@@ -109,7 +114,7 @@ impl Workspace {
     /// # Errors
     /// The vault's.
     pub async fn store_or_new(&self) -> Result<&dyn Store> {
-        Ok(self.open(IfAbsent::Create { now: self.engine.clock.now() }).await?.store())
+        Ok(self.open(IfAbsent::Create { now: self.clock.now() }).await?.store())
     }
 
     /// Returns the workspace's store, for work that outlives a borrow of the workspace.
@@ -133,7 +138,7 @@ impl Workspace {
     /// # Errors
     /// The vault's; [`RuntimeError::NoVault`] if the store is part of no vault.
     pub async fn back_up(&self, keyring_grants: Vec<(ConnectionId, u64, Grant)>, key: BackupKey) -> Result<Vec<u8>> {
-        self.open(IfAbsent::Fail).await?.back_up(keyring_grants, key, self.engine.clock.now()).await
+        self.open(IfAbsent::Fail).await?.back_up(keyring_grants, key, self.clock.now()).await
     }
 
     async fn open(&self, absent: IfAbsent) -> Result<&OpenStore> {
@@ -147,6 +152,7 @@ impl Workspace {
             self.engine.open_store(folder, absent).await
         };
         let opened = self.state.opened.get_or_try_init(open).await?;
+        opened.store().attach_clock(&self.clock);
         if let (Some(audit), None) = (&self.engine.audit, &self.engine.environment) {
             opened.store().attach_audit(Arc::clone(audit));
         }
@@ -209,7 +215,7 @@ impl Workspace {
     /// # Errors
     /// The vault's.
     pub async fn is_locked(&self, key: LockKey) -> Result<bool> {
-        Ok(self.store().await?.locks().is_held(key, self.engine.clock.now_millis()).await?)
+        Ok(self.store().await?.locks().is_held(key, self.clock.now_millis()).await?)
     }
 
     /// Returns whether this process has opened the workspace's store.
@@ -384,7 +390,7 @@ impl Workspace {
     /// Begins to notify the user's hooks that a connection broke or recovered, if it did.
     pub fn notify_transition(&self, transition: Option<ConnectionTransition>) {
         if let Some(transition) = transition {
-            self.notify(Notification::new(&transition, &self.name, self.engine.clock.now()));
+            self.notify(Notification::new(&transition, &self.name, self.clock.now()));
         }
     }
 

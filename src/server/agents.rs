@@ -50,7 +50,7 @@ impl AgentDoor {
             return Err(RequestError::InvalidToken.into());
         };
         let result = if !rate.is_allowed {
-            let wait = rate.resets_at.duration_since(workspace.engine.clock.now_micros());
+            let wait = rate.resets_at.duration_since(workspace.clock.now_micros());
             let seconds = u64::try_from(wait.as_secs()).unwrap_or(0) + 1;
             let problem = Problem::from(RequestError::RateLimited { limit: rate.limit });
             Err(problem.with_header(header::RETRY_AFTER, &seconds))
@@ -64,7 +64,7 @@ impl AgentDoor {
             Ok(())
         };
         let status = result.as_ref().map_or_else(|problem: &Problem| problem.status, |()| StatusCode::OK);
-        tenant.usage.record(&caller.token.id, workspace.engine.clock.now(), OPERATION, outcome_of(status));
+        tenant.usage.record(&caller.token.id, workspace.clock.now(), OPERATION, outcome_of(status));
         result?;
         let presented = head.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(bearer);
         tenant.credentials.remember(presented.map(Secret::from));

@@ -77,7 +77,7 @@ impl ApiRequest {
     }
 
     fn record(&self, status: StatusCode) {
-        let now = self.workspace.engine.clock.now();
+        let now = self.workspace.clock.now();
         let connection = self.path.get("connection").map(String::as_str).unwrap_or_default();
         tracing::info!(
             request_id = self.request_id,
@@ -100,7 +100,7 @@ impl ApiRequest {
             };
             self.rate = Some(rate);
             if !rate.is_allowed {
-                let wait = rate.resets_at.duration_since(self.workspace.engine.clock.now_micros());
+                let wait = rate.resets_at.duration_since(self.workspace.clock.now_micros());
                 let seconds = u64::try_from(wait.as_secs()).unwrap_or(0) + 1;
                 let problem = Problem::from(RequestError::RateLimited { limit: rate.limit });
                 return Err(self.limits(problem).with_header(header::RETRY_AFTER, &seconds));

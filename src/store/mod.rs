@@ -82,6 +82,8 @@ pub use transfer::{
 pub use users::Users;
 pub use workspace_keys::{FIRST_KEY, KeySource, WorkspaceKeys};
 
+use crate::clock::Clock;
+
 /// The store of a workspace.
 #[async_trait]
 pub trait Store: Send + Sync {
@@ -154,6 +156,9 @@ pub trait Store: Send + Sync {
     fn figures(&self) -> &dyn Figures;
     /// Returns the locks that let one process at a time do a piece of work.
     fn locks(&self) -> &dyn Locks;
+
+    /// Keeps a clock in step with that of the machine that has the store, where this one has not.
+    fn attach_clock(&self, _clock: &Clock) {}
 
     /// Makes the first write of this store from here on append the audit entries of an operation in its own commit.
     fn attach_audit(&self, pending: Arc<PendingAudit>);

@@ -79,7 +79,7 @@ impl Fetcher<'_> {
                 Err(unreadable) => unreadable,
             };
             let rate = &self.run.session.connector.rate;
-            let hinted = answer.response.retry_after(rate, self.run.workspace.engine.clock.now());
+            let hinted = answer.response.retry_after(rate, self.run.workspace.clock.now());
             let is_last = attempt + 1 == MAX_ATTEMPTS || hinted.is_some_and(|wait| wait > MAX_WAIT);
             let may_help = match &unreadable {
                 Unreadable::NotJson(error) => error.is_temporary(),
@@ -90,7 +90,7 @@ impl Fetcher<'_> {
             }
             traffic.retries += 1;
             let wait = pause(RetryAttempt(attempt), hinted, u64::from_ne_bytes(clock::random()));
-            self.run.workspace.engine.clock.sleep(wait).await;
+            self.run.workspace.clock.sleep(wait).await;
             attempt += 1;
         };
         self.run.add_unpaged_traffic(traffic);
@@ -156,7 +156,7 @@ impl Fetcher<'_> {
                 None => LostPosition::Cursor,
             })
         } else if class == ErrorClass::RateLimit {
-            let now = workspace.engine.clock.now();
+            let now = workspace.clock.now();
             let wait = response.retry_after(&session.connector.rate, now).unwrap_or(MAX_WAIT);
             PassEnd::RateLimited(now.checked_add(wait).unwrap_or(Timestamp::MAX))
         } else if is_skipped(stream, response) {
@@ -177,7 +177,7 @@ impl Fetcher<'_> {
     /// When the vendor read what it answers, at the earliest: by the clock in its `Date` header, if there is one (RFC 9110
     /// section 6.6.1).
     fn read_at(&self, answer: &ApiResponse) -> Timestamp {
-        let answered = answer.response.date().unwrap_or_else(|| self.run.workspace.engine.clock.now());
+        let answered = answer.response.date().unwrap_or_else(|| self.run.workspace.clock.now());
         // In whole seconds, as the date is.
         let took = Duration::from_secs(answer.duration.as_secs() + 1);
         answered.checked_sub(took).unwrap_or(Timestamp::UNIX_EPOCH)

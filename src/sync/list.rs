@@ -68,7 +68,7 @@ pub(super) async fn read_list(
     mut partition: Partition,
     parent_version: Option<u64>,
 ) -> Result<ListOutcome> {
-    let now = run.workspace.engine.clock.now();
+    let now = run.workspace.clock.now();
     let mut checkpoint = match resume(run, &mut partition, now).await? {
         ControlFlow::Continue(checkpoint) => checkpoint,
         ControlFlow::Break(outcome) => return Ok(outcome),
@@ -122,7 +122,7 @@ pub(super) async fn read_list(
             PassEnd::Expired(LostPosition::Page) => checkpoint.rewind(),
             PassEnd::Expired(LostPosition::Cursor) => {
                 note_lost_cursor(run, &partition.params);
-                let now = run.workspace.engine.clock.now();
+                let now = run.workspace.clock.now();
                 begin(run, &partition, Checkpoint::first(run.stream, &ReadGoal::ALL, None, now)).await?
             }
             PassEnd::Skipped => return Ok(ListOutcome::Skipped),

@@ -61,7 +61,7 @@ async fn plan_stream(
 ) -> Result<PlannedStream> {
     let SelectedStream { name, stream, mode } = *selected;
     let streams = workspace.store().await?.streams();
-    let now = workspace.engine.clock.now();
+    let now = workspace.clock.now();
     let stored = streams.find(session.connection.id, name).await?;
     let params = own_params(stream, stored.as_ref(), request);
     let partitions = match &stored {

@@ -123,7 +123,7 @@ impl ConnectionRun<'_> {
             mode: selected.mode,
             since: goal.since.map(|time| time.to_string()),
             until: goal.until.map(|time| time.to_string()),
-            started_at: self.workspace.engine.clock.now(),
+            started_at: self.workspace.clock.now(),
         };
         let run = StreamRun {
             workspace: self.workspace,
@@ -150,7 +150,7 @@ impl ConnectionRun<'_> {
             self.observer.note(&self.request.connection, selected.name, &overlooked.replace("{name}", &name));
         }
         if let (SyncOutcome::DeletesBlocked(error), false) = (&outcome, was_blocked) {
-            let (connection, now) = (&self.session.connection, self.workspace.engine.clock.now());
+            let (connection, now) = (&self.session.connection, self.workspace.clock.now());
             let (reason, workspace) = (error.message(), &self.workspace.name);
             let notification = Notification::deletes_blocked(connection, selected.name, &reason, workspace, now);
             self.workspace.notify(notification);
@@ -162,7 +162,7 @@ impl ConnectionRun<'_> {
             error_code: outcome.error().map(|error| error.code().to_owned()),
             resumes_at: outcome.resumes_at(),
             traffic: tally.unpaged_traffic,
-            ended_at: self.workspace.engine.clock.now(),
+            ended_at: self.workspace.clock.now(),
         };
         store.jobs().end(&result).await?;
         let activity = match result.status {

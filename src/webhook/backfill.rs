@@ -145,7 +145,7 @@ pub async fn backfill(
     let none = || BackfillError::Unsupported { connection: name.clone(), connector: setup.connector.id.clone() };
     let rules = setup.rules()?.backfill.clone().ok_or_else(none)?;
     if let Some(reach) = rules.reach_secs
-        && workspace.engine.clock.now().as_second().saturating_sub(options.since.as_second()) > i64::from(reach)
+        && workspace.clock.now().as_second().saturating_sub(options.since.as_second()) > i64::from(reach)
     {
         let reach = crate::duration::format(std::time::Duration::from_secs(u64::from(reach)));
         return Err(BackfillError::TooFarBack { connection: name.clone(), reach }.into());
@@ -360,7 +360,7 @@ async fn insert_event(
             continue;
         }
         let read = |(index, item)| {
-            event::parse_event(&webhook.event, &judged, index, item, workspace.engine.clock.now_millis())
+            event::parse_event(&webhook.event, &judged, index, item, workspace.clock.now_millis())
         };
         let read: Vec<event::ParsedEvent> = items.iter().enumerate().map(read).collect();
         if options.dry_run {
@@ -380,7 +380,7 @@ async fn insert_event(
         let texts = read.iter().cloned().zip(items.iter().map(|item| batch.then(|| item.to_string()))).collect();
         let texts: Vec<(event::ParsedEvent, Option<String>)> = texts;
         let batch_items: Vec<Option<String>> = texts.iter().map(|(_, text)| text.clone()).collect();
-        let now = workspace.engine.clock.now_millis();
+        let now = workspace.clock.now_millis();
         let delivery = fetched_delivery(setup.connection.id, options.needs_handling, request.clone(), texts, now);
         let taken = events.insert(Arc::new(delivery)).await?;
         found.extend(read.into_iter().zip(batch_items).zip(taken).map(|((event, batch_item), taken)| {

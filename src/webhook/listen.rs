@@ -164,7 +164,7 @@ impl<'a> WebhookService<'a> {
         }
         let receiver = Receiver::new(
             Arc::clone(&registry),
-            workspace.engine.clock.clone(),
+            workspace.clock.clone(),
             http::Client::new(FETCH_TIMEOUT),
             is_filtered,
         );

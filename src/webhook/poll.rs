@@ -45,7 +45,7 @@ impl<'a> ConnectionWork<'a> for Polling<'a> {
 
     async fn start(&self, target: &Arc<ReceiveTarget>) -> Result<StartedWork<'a>> {
         let Some(rules) = &target.rules.backfill else { return Ok(StartedWork::NotNeeded) };
-        let clock = self.workspace.engine.clock.clone();
+        let clock = self.workspace.clock.clone();
         let started_at = clock.now();
         Ok(StartedWork::Worker(Box::new(Poller {
             poll: Arc::new(Poll {
@@ -175,7 +175,7 @@ impl Poll<'_> {
             let event = ReceivedEvent {
                 event: found.new_event(),
                 source: source.map(|request| Arc::new(EventSource::new(request.clone(), Arc::clone(&self.target)))),
-                received_at: self.workspace.engine.clock.now_millis(),
+                received_at: self.workspace.clock.now_millis(),
                 inserted,
                 verified: true,
             };

@@ -68,7 +68,7 @@ pub async fn replay(
             };
             let mut request = WebhookRequest::from_raw(&raw);
             request.url = joined(selection.to, &raw.query);
-            let now = workspace.engine.clock.now();
+            let now = workspace.clock.now();
             let is_resigned = setup.as_ref().is_some_and(|setup| {
                 setup.rules().is_ok_and(|rules| resign(rules, &setup.keys, &setup.vendor, &mut request, now))
             });

@@ -196,7 +196,7 @@ impl WebhookSettings {
                 values.set(name, &value);
             }
         }
-        let secrets = self.stored.secrets(workspace.engine.clock.now());
+        let secrets = self.stored.secrets(workspace.clock.now());
         let from = rules.params.get(SECRET).and_then(|param| param.from.as_ref()?.fill(&values).ok());
         let (secrets, source) = if !secrets.is_empty() {
             (secrets, Some(SecretSource::Stored))

@@ -267,7 +267,7 @@ impl TargetLoader<'_> {
     }
 
     fn version(&self, connection: &Connection, webhook: Option<Webhook>) -> TargetVersion {
-        TargetVersion::new(connection, webhook, self.workspace.engine.clock.now())
+        TargetVersion::new(connection, webhook, self.workspace.clock.now())
     }
 
     async fn target(&mut self, settings: &WebhookSettings) -> Result<ReceiveTarget> {

@@ -117,7 +117,7 @@ impl<'a> RefreshWorker<'a> {
         attempts.is_running = false;
         attempts.failures = if result.result.is_ok() { 0 } else { attempts.failures.saturating_add(1) };
         let rest = FAILURE_BACKOFF.delay(attempts.failures).max(MIN_REST);
-        attempts.rests_until = self.workspace.engine.clock.now().checked_add(rest).ok();
+        attempts.rests_until = self.workspace.clock.now().checked_add(rest).ok();
         (self.on_result)(result);
     }
 }

@@ -86,7 +86,12 @@ pub fn home() -> Home {
 
 /// A home that is connected.
 pub fn connected(provider: &FakeProvider) -> Home {
-    let home = home();
+    connected_in(Home::new(), provider)
+}
+
+/// [`connected`] in this home.
+pub fn connected_in(home: Home, provider: &FakeProvider) -> Home {
+    home.install("fake", CONNECTOR);
     Flow::start(&home, &connect_line(provider)).allow();
     home
 }

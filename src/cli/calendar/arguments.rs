@@ -100,7 +100,7 @@ impl QueryArgs {
         let zone = self.zone()?;
         let window = match window {
             Some(window) => window,
-            None => self.window(&workspace.engine.clock.now().to_zoned(zone.clone()))?,
+            None => self.window(&workspace.clock.now().to_zoned(zone.clone()))?,
         };
         let calendars = self.targets.iter().map(|word| calendar(ui, word)).collect::<Result<_>>()?;
         Ok(CalendarQuery { calendars, every_calendar: self.all_calendars, window, zone, limit: self.timeout })
@@ -138,7 +138,7 @@ impl TimeSpanArgs {
     pub(super) fn parse(&self, workspace: &Workspace, query: &QueryArgs) -> Result<Option<Interval>> {
         let Some(start) = &self.start else { return Ok(None) };
         let zone = query.zone()?;
-        let now = workspace.engine.clock.now();
+        let now = workspace.clock.now();
         let span = span(start, self.end.as_deref(), self.duration, now, &zone)?;
         Ok(Some(time::window_of(&span.start, &span.end, &zone)?))
     }

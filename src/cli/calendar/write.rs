@@ -166,7 +166,7 @@ pub(super) struct DeleteArgs {
 
 pub(super) fn create(workspace: &Workspace, ui: &Ui, args: &CreateArgs) -> Result<u8> {
     let zone = zone(args.zone.as_deref())?;
-    let now = workspace.engine.clock.now();
+    let now = workspace.clock.now();
     let mut name = calendar(ui, &args.connection)?;
     name.id = args.calendar.clone().or(name.id);
     let event = NewCalendarEvent {
@@ -182,7 +182,7 @@ pub(super) fn create(workspace: &Workspace, ui: &Ui, args: &CreateArgs) -> Resul
 
 pub(super) fn update(workspace: &Workspace, ui: &Ui, args: &UpdateArgs) -> Result<u8> {
     let zone = zone(args.which.zone.as_deref())?;
-    let now = workspace.engine.clock.now();
+    let now = workspace.clock.now();
     let read = |text: &Option<String>| text.as_deref().map(|text| time::parse(text, now, &zone)).transpose();
     let time = TimeChange { start: read(&args.start)?, end: read(&args.end)?, length: args.duration };
     let changes = args.details.changes(args.title.as_ref());

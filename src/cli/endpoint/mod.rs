@@ -327,7 +327,7 @@ fn delivery_id(text: &str) -> Result<DeliveryId, EndpointError> {
 }
 
 fn ago(workspace: &Workspace, since: Duration) -> Timestamp {
-    workspace.engine.clock.now().checked_sub(since).unwrap_or(Timestamp::MIN)
+    workspace.clock.now().checked_sub(since).unwrap_or(Timestamp::MIN)
 }
 
 /// A pattern that no type of the catalogue matches is most likely misspelled.

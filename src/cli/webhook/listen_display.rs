@@ -242,7 +242,7 @@ impl<'a> ListenDisplay<'a> {
     }
 
     fn print_lines(&self, event: &ListenEventView) {
-        let (width, now) = (self.width(), self.workspace.engine.clock.now_millis());
+        let (width, now) = (self.width(), self.workspace.clock.now_millis());
         let text = now.to_string();
         let time = text.get(11..19).unwrap_or_default();
         if let ListenEventView::Handled(handled) | ListenEventView::Failed(handled) = event {

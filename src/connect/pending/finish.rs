@@ -48,7 +48,7 @@ pub async fn finish(workspace: &Workspace, query: &str) -> Result<CallbackReply>
     }
     let sign_ins = workspace.store().await?.sign_ins();
     let found = sign_ins.find_by_state(&token_hash(&state)).await?.ok_or(SignInError::UnknownState)?;
-    let now = workspace.engine.clock.now();
+    let now = workspace.clock.now();
     match found.status(now) {
         SignInStatus::Pending => {}
         SignInStatus::Expired => return Err(SignInError::Expired.into()),
@@ -83,12 +83,12 @@ pub async fn finish(workspace: &Workspace, query: &str) -> Result<CallbackReply>
 /// [`SignInError::NotFound`].
 pub async fn poll(workspace: &Workspace, id: &SignInId) -> Result<SignIn> {
     let found = find(workspace, id).await?;
-    let now = workspace.engine.clock.now();
+    let now = workspace.clock.now();
     if found.status(now) != SignInStatus::Pending || found.poll_interval.is_none() {
         return Ok(found);
     }
     let sign_ins = workspace.store().await?.sign_ins();
-    if !sign_ins.claim_poll(id, workspace.engine.clock.now_millis()).await? {
+    if !sign_ins.claim_poll(id, workspace.clock.now_millis()).await? {
         return Ok(found);
     }
     match Box::pin(poll_device(workspace, id, PendingDetails::read(&found)?)).await {
@@ -132,7 +132,7 @@ async fn poll_device(workspace: &Workspace, id: &SignInId, details: PendingDetai
         )) => return Ok(DevicePoll::SlowDown),
         Err(error) => return Err(flow.oauth_error(error).into()),
     };
-    match workspace.store().await?.sign_ins().take(id, workspace.engine.clock.now()).await? {
+    match workspace.store().await?.sign_ins().take(id, workspace.clock.now()).await? {
         TakeSignInResult::Claimed => {}
         TakeSignInResult::LinkUsed => return Err(SignInError::LinkUsed.into()),
         TakeSignInResult::Used | TakeSignInResult::Expired => return Ok(DevicePoll::Waiting),
@@ -219,7 +219,7 @@ async fn store_result(workspace: &Workspace, id: &SignInId, result: Result<Conne
         }),
         Err(error) => SignInResult::Failed(failure(&error)),
     };
-    workspace.store().await?.sign_ins().finish(id, &result, workspace.engine.clock.now()).await?;
+    workspace.store().await?.sign_ins().finish(id, &result, workspace.clock.now()).await?;
     find(workspace, id).await
 }
 

@@ -81,7 +81,7 @@ pub async fn start(workspace: &Workspace, request: &ConnectRequest, target: &Sig
 /// Connects without a person. The use of a connect link is taken first, and given back if nothing was connected.
 async fn connect_at_once(flow: &ConnectFlow<'_>, mut session: Session, target: &SignInTarget) -> Result<StartedSignIn> {
     let links = flow.workspace.store().await?.connect_links();
-    let now = flow.workspace.engine.clock.now();
+    let now = flow.workspace.clock.now();
     if let Some(link) = &target.link
         && !links.take_use(link, now).await?
     {
@@ -197,7 +197,7 @@ fn new_sign_in(
     details: &PendingDetails,
     lifetime: Duration,
 ) -> Result<NewSignIn> {
-    let now = flow.workspace.engine.clock.now();
+    let now = flow.workspace.clock.now();
     Ok(NewSignIn {
         id: SignInId::random(),
         state_hash: None,

@@ -181,7 +181,7 @@ impl<'a> Relay<'a> {
     /// Waits before another try. Returns whether there is to be one.
     pub(super) async fn pause(&self, retries: &mut Retries, hinted: Option<Duration>, stop: &StopSignal) -> bool {
         match retries.next(hinted, u64::from_ne_bytes(random())) {
-            Some(delay) => stop.race(self.upstream.workspace.engine.clock.sleep(delay)).await.is_ok(),
+            Some(delay) => stop.race(self.upstream.workspace.clock.sleep(delay)).await.is_ok(),
             None => false,
         }
     }

@@ -69,7 +69,7 @@ impl Relay<'_> {
             let delay = BACKOFF.jittered_delay(failures, u64::from_ne_bytes(random()));
             let delay = parser.retry().map_or(delay, |hint| hint.max(delay.min(SHORTEST_PAUSE)));
             let delay = delay.clamp(SHORTEST_PAUSE, LONGEST_PAUSE);
-            if self.closing.race(self.upstream.workspace.engine.clock.sleep(delay)).await == Err(Stopped) {
+            if self.closing.race(self.upstream.workspace.clock.sleep(delay)).await == Err(Stopped) {
                 return ListenEnd::Stopped;
             }
             if self.session_headers().0 != epoch {

@@ -97,7 +97,7 @@ impl Upstream<'_> {
             stop.race(self.wait_for_rate_limit(&session)).await?;
             let answer = stop.race(http.open(&built, &session.route, request.limit)).await?;
             let answer = answer.map_err(UpstreamError::Http)?;
-            let now = self.workspace.engine.clock.now();
+            let now = self.workspace.clock.now();
             self.workspace.rate_limiter(&session).update(&session.connector.rate, &answer.head, now);
             if answer.head.is_success() {
                 return Ok(UpstreamAnswer::Accepted(answer));
@@ -169,7 +169,7 @@ impl Upstream<'_> {
 
     async fn wait_for_rate_limit(self, session: &Session) {
         let limiter = self.workspace.rate_limiter(session);
-        let clock = &self.workspace.engine.clock;
+        let clock = &self.workspace.clock;
         while let Some(wait) = limiter.take(session.connector.rate.cost_of(None), clock.now()) {
             clock.sleep(wait).await;
         }

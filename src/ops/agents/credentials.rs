@@ -79,7 +79,7 @@ impl CredentialRegistry {
 
     /// Reads every credential that is stored: those of connections, apps, webhooks and endpoints.
     async fn read_store(&self) -> Result<()> {
-        let (workspace, now) = (&self.workspace, self.workspace.engine.clock.now());
+        let (workspace, now) = (&self.workspace, self.workspace.clock.now());
         let (store, mut secrets) = (workspace.store().await?, Vec::new());
         let mut webhooks: BTreeMap<_, _> =
             store.webhooks().list().await?.into_iter().map(|webhook| (webhook.connection.0, webhook)).collect();

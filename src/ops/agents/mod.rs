@@ -132,7 +132,7 @@ impl AgentSession {
 
     async fn begin(&self, request: AgentAuditEntry<'_>) -> Result<AuditTicket<'_>> {
         let actor = self.token.as_ref().map_or(AuditActor::Local, |token| AuditActor::ApiToken(token.id.to_string()));
-        let now = self.workspace.engine.clock.now_millis();
+        let now = self.workspace.clock.now_millis();
         let approval = request.approval.map(|approval| format!(", approval {approval}")).unwrap_or_default();
         let record = AuditRecord::new(now, actor, request.operation, request.effect)
             .with_detail(&format!("agent {}{approval}", request.detail));

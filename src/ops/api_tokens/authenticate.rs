@@ -21,7 +21,7 @@ pub async fn authenticate(workspace: &Workspace, presented: &str) -> Result<Opti
     if !workspace.has_vault() {
         return Ok(None);
     }
-    let (hash, now) = (text.hash(), workspace.engine.clock.now());
+    let (hash, now) = (text.hash(), workspace.clock.now());
     let tokens = workspace.store().await?.api_tokens();
     let found = tokens.find_by_hash(&hash).await?;
     let Some(token) = found.and_then(|found| found.effective(&hash, now)) else { return Ok(None) };
@@ -36,7 +36,7 @@ pub async fn authenticate(workspace: &Workspace, presented: &str) -> Result<Opti
 /// token was revoked in the meantime.
 pub async fn admit(workspace: &Workspace, token: &ApiToken) -> Result<Option<Admission>> {
     let limit = workspace.engine.config.rate_limits.of(token.tier);
-    let now = workspace.engine.clock.now_micros();
+    let now = workspace.clock.now_micros();
     Ok(workspace.store().await?.api_tokens().admit(&token.root, now, limit, RATE_WINDOW).await?)
 }
 

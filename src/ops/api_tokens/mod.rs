@@ -86,7 +86,7 @@ pub async fn create_token(
     request: CreateApiTokenRequest,
     creator: Option<&ApiToken>,
 ) -> Result<NewApiTokenView> {
-    let now = workspace.engine.clock.now();
+    let now = workspace.clock.now();
     let name = parse_name(&request.name)?;
     let scopes = parse_scopes(&request.scopes)?;
     let default = Duration::from_secs(u64::from(workspace.engine.config.api_tokens.expires_days) * 86_400);
@@ -139,7 +139,7 @@ pub async fn list_tokens(workspace: &Workspace, actor: Option<&ApiToken>) -> Res
     let store = workspace.store().await?;
     let visible = visible_tokens(store, actor).await?;
     let names = ConnectionNames::load(store).await?;
-    let now = workspace.engine.clock.now();
+    let now = workspace.clock.now();
     Ok(ApiTokenListView { tokens: visible.into_iter().map(|token| names.view(token, now)).collect() })
 }
 
@@ -149,7 +149,7 @@ pub async fn list_tokens(workspace: &Workspace, actor: Option<&ApiToken>) -> Res
 /// [`ApiTokenError::NotFound`].
 pub async fn show_token(workspace: &Workspace, token: &str, actor: Option<&ApiToken>) -> Result<ApiTokenView> {
     let found = find(workspace, token, actor).await?;
-    view(workspace.store().await?, found, workspace.engine.clock.now()).await
+    view(workspace.store().await?, found, workspace.clock.now()).await
 }
 
 /// Lists the scopes and groups of scopes that a token can have, with what each allows.
@@ -215,7 +215,7 @@ pub async fn update_token(
             check_within(&comparable, Some(&parent))?;
         }
         match store.api_tokens().replace(&old, &new).await? {
-            ApiTokenWrite::Stored => return view(store, new, workspace.engine.clock.now()).await,
+            ApiTokenWrite::Stored => return view(store, new, workspace.clock.now()).await,
             ApiTokenWrite::NameTaken => return Err(ApiTokenError::NameTaken(new.name).into()),
             ApiTokenWrite::Conflict => {}
         }
@@ -270,7 +270,7 @@ pub async fn rotate_token(
     actor: Option<&ApiToken>,
 ) -> Result<NewApiTokenView> {
     let store = workspace.store().await?;
-    let now = workspace.engine.clock.now();
+    let now = workspace.clock.now();
     let old = find(workspace, &request.token, actor).await?;
     let parent = match &old.parent {
         Some(parent) => store.api_tokens().find(parent).await?,
@@ -311,7 +311,7 @@ pub async fn revoke_token(
     let found = find(workspace, token, actor).await?;
     let store = workspace.store().await?;
     let names = ConnectionNames::load(store).await?;
-    let now = workspace.engine.clock.now();
+    let now = workspace.clock.now();
     let revoked = store.api_tokens().revoke(&found.id).await?;
     Ok(RevokedApiTokensView { revoked: revoked.into_iter().map(|token| names.view(token, now)).collect() })
 }
@@ -324,7 +324,7 @@ pub async fn preview_revocation(workspace: &Workspace, token: &str) -> Result<Re
     let found = find(workspace, token, None).await?;
     let store = workspace.store().await?;
     let names = ConnectionNames::load(store).await?;
-    let now = workspace.engine.clock.now();
+    let now = workspace.clock.now();
     let mut led_to = visible_tokens(store, Some(&found)).await?;
     led_to.sort_by_key(|token| token.id != found.id);
     Ok(RevokedApiTokensView { revoked: led_to.into_iter().map(|token| names.view(token, now)).collect() })

@@ -157,7 +157,7 @@ pub async fn add_trust(workspace: &Workspace, request: AddApiTokenTrustRequest) 
         connections: connections.ok_or(ApiTokenTrustError::NoConnections)?,
         approve: request.approve,
         lifetime: request.lifetime,
-        created_at: workspace.engine.clock.now(),
+        created_at: workspace.clock.now(),
     };
     let store = workspace.store().await?;
     if !store.api_token_trusts().add(&trust).await? {
@@ -237,11 +237,11 @@ pub async fn exchange_token(
     }
     let Some((first, trust)) = trusts.first() else { return Err(TokenExchangeError::Untrusted.into()) };
     let published = keys.find(&trust.issuer, identity.key_id()).await.map_err(TokenExchangeError::Keys)?;
-    let claims = identity.verify(&published, first.engine.clock.now()).map_err(invalid)?;
+    let claims = identity.verify(&published, first.clock.now()).map_err(invalid)?;
     let fits = |trust: &ApiTokenTrust| claims.match_all(&trust.issuer, &trust.audience, &trust.claims);
     let fitting = trusts.iter().find(|(_, trust)| fits(trust) && !trust.connections.is_empty());
     let (workspace, trust) = fitting.ok_or(TokenExchangeError::Untrusted)?;
-    let token = trusted_token(trust, workspace.engine.clock.now())?;
+    let token = trusted_token(trust, workspace.clock.now())?;
     let caller = AuditCaller {
         actor: AuditActor::ApiToken(token.id.to_string()),
         source: request.source,
@@ -285,7 +285,7 @@ async fn store_token(
         audit.set_detail(&format!("trust {}, subject {}", trust.name, claims.subject().unwrap_or("unknown")));
     }
     let text = ApiTokenText::random();
-    let (store, now) = (workspace.store().await?, workspace.engine.clock.now());
+    let (store, now) = (workspace.store().await?, workspace.clock.now());
     let exchange = TokenExchange {
         token,
         hash: text.hash(),

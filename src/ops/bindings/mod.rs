@@ -73,7 +73,7 @@ pub enum BindingText {
 pub async fn list_bindings(workspace: &Workspace) -> Result<BindingListView> {
     let bindings = stored(workspace).await?;
     let bindings = bindings.iter().map(BindingSummaryView::from).collect();
-    Ok(BindingListView { as_of: workspace.engine.clock.now(), bindings })
+    Ok(BindingListView { as_of: workspace.clock.now(), bindings })
 }
 
 /// Returns a binding with its text, and the inputs that it failed on.
@@ -118,7 +118,7 @@ pub async fn set_binding(workspace: &Workspace, request: SetBindingRequest) -> R
     let failed_examples =
         source.examples.iter().filter(|example| !trial::differences(&mapper, example).is_empty()).count();
     let bindings = workspace.store_or_new().await?.bindings();
-    let outcome = bindings.put(&name, &origin, &text, workspace.engine.clock.now()).await?;
+    let outcome = bindings.put(&name, &origin, &text, workspace.clock.now()).await?;
     let summary = BindingSummaryView::from(&find(workspace, &name).await?);
     Ok(SetBindingView { outcome, summary, fields, failed_examples })
 }

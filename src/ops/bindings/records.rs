@@ -99,7 +99,7 @@ impl<'a> RecordMapping<'a> {
         if results.failed.is_empty() && results.succeeded.is_empty() {
             return Ok(());
         }
-        let now = self.workspace.engine.clock.now();
+        let now = self.workspace.clock.now();
         Ok(self.workspace.store().await?.bindings().record_results(self.bound.binding.id, results, now).await?)
     }
 

@@ -43,7 +43,7 @@ pub async fn retry_binding(
         }
     }
     mapping.flush().await?;
-    let now = workspace.engine.clock.now_millis();
+    let now = workspace.clock.now_millis();
     let queued = if events.is_empty() { 0 } else { store.events().requeue(&events, now).await? };
     let succeeded = removed.into_iter().chain(events.into_iter().map(BoundInput::Event)).collect();
     // An event that fails again becomes a failure again.

@@ -62,7 +62,7 @@ pub async fn import_bindings(workspace: &Workspace, request: ImportBindingsReque
         checked.push((name, origin, text));
     }
     let mut view = ImportedBindingsView::default();
-    let now = workspace.engine.clock.now();
+    let now = workspace.clock.now();
     for (name, origin, text) in checked {
         match workspace.store_or_new().await?.bindings().put(&name, &origin, &text, now).await? {
             BindingChange::Added => view.added += 1,

@@ -146,7 +146,7 @@ pub async fn install_connector_url(
         connector: candidate.connector.id.clone(),
         sha256: candidate.sha256.clone(),
         source: candidate.source.clone(),
-        installed_at: workspace.engine.clock.now(),
+        installed_at: workspace.clock.now(),
         installed_by: request.installed_by,
         user: request.user,
         configuration: request.configuration,

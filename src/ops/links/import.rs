@@ -64,7 +64,7 @@ async fn store(workspace: &Workspace, batch: Vec<(u64, NewLink)>, view: &mut Imp
         return Ok(());
     }
     let (lines, links): (Vec<u64>, Vec<NewLink>) = batch.into_iter().unzip();
-    let now = workspace.engine.clock.now();
+    let now = workspace.clock.now();
     let results = workspace.store().await?.links().insert(links, now).await?;
     for (line, result) in lines.into_iter().zip(results) {
         let error = match result {

@@ -84,7 +84,7 @@ pub struct RemoveLinkRequest {
 pub async fn add_link(workspace: &Workspace, request: AddLinkRequest) -> Result<AddedLinkView> {
     let connection = workspace.connection(&request.connection).await?;
     let link = new_link(&connection, request.user, request.entity, request.object);
-    let now = workspace.engine.clock.now();
+    let now = workspace.clock.now();
     let inserted = workspace.store().await?.links().insert(vec![link.clone()], now).await?.pop();
     let view = |outcome, link: Link| Ok(AddedLinkView { outcome, link: link.into() });
     match inserted {

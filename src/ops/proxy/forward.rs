@@ -125,7 +125,7 @@ impl CredentialProxy {
         effect: Effect,
         approval: Option<ApprovalId>,
     ) -> Result<AuditTicket<'_>> {
-        let now = self.workspace.engine.clock.now_millis();
+        let now = self.workspace.clock.now_millis();
         // A query may hold anything, secrets included.
         let path = head.path.split('?').next().unwrap_or_default();
         let approval = approval.map(|approval| format!(", approval {approval}")).unwrap_or_default();
@@ -148,7 +148,7 @@ impl CredentialProxy {
             let renewed = refresh::fresh_grant(&self.workspace, name, want).await?;
             answer = self.open(session, head, &body, &renewed).await?;
         }
-        let now = self.workspace.engine.clock.now();
+        let now = self.workspace.clock.now();
         self.workspace.rate_limiter(session).update(&session.connector.rate, &answer.head, now);
         let is_encoded = answer.head.header("content-encoding").is_some_and(|encoding| encoding != "identity");
         if is_encoded {
@@ -159,7 +159,7 @@ impl CredentialProxy {
     }
 
     async fn wait_for_rate_limit(&self, session: &Session) {
-        let clock = &self.workspace.engine.clock;
+        let clock = &self.workspace.clock;
         let limiter = self.workspace.rate_limiter(session);
         let cost = session.connector.rate.cost_of(None);
         while let Some(wait) = limiter.take(cost, clock.now()) {

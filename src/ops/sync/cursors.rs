@@ -68,7 +68,7 @@ pub async fn list_cursors(workspace: &Workspace, request: CursorListRequest) -> 
         });
     }
     let StreamName { connection, stream } = request.stream;
-    Ok(CursorListView { connection, stream, partitions, as_of: workspace.engine.clock.now() })
+    Ok(CursorListView { connection, stream, partitions, as_of: workspace.clock.now() })
 }
 
 /// Sets the cursor of one partition: the next sync requests changes since then.
@@ -92,7 +92,7 @@ pub async fn set_cursor(workspace: &Workspace, request: SetCursorRequest) -> Res
             former.ok_or(SyncOperationError::NoHistory { count })?.cursor
         }
     };
-    streams.set_cursor(partition.id, cursor.as_deref(), workspace.engine.clock.now()).await?;
+    streams.set_cursor(partition.id, cursor.as_deref(), workspace.clock.now()).await?;
     let StreamName { connection, stream } = request.stream;
     Ok(CursorChangeView { connection, stream, cursor })
 }
@@ -101,7 +101,7 @@ pub async fn set_cursor(workspace: &Workspace, request: SetCursorRequest) -> Res
 pub async fn clear_cursors(workspace: &Workspace, request: ClearCursorsRequest) -> Result<CursorChangeView> {
     let stored = stored_stream(workspace, &request.stream).await?;
     for partition in matching_partitions(workspace, &request.stream, &stored, &request.partition).await? {
-        workspace.store().await?.streams().set_cursor(partition.id, None, workspace.engine.clock.now()).await?;
+        workspace.store().await?.streams().set_cursor(partition.id, None, workspace.clock.now()).await?;
     }
     let StreamName { connection, stream } = request.stream;
     Ok(CursorChangeView { connection, stream, cursor: None })
@@ -144,7 +144,7 @@ pub async fn import_cursors(workspace: &Workspace, request: ImportCursorsRequest
         streams.set_params(stream.id, &exported.params).await?;
         for ExportedPartition { partition, cursor } in exported.partitions {
             let partition = streams.ensure_partition(stream.id, &partition, None).await?;
-            streams.set_cursor(partition.id, cursor.as_deref(), workspace.engine.clock.now()).await?;
+            streams.set_cursor(partition.id, cursor.as_deref(), workspace.clock.now()).await?;
             imported += 1;
         }
     }

@@ -114,7 +114,7 @@ async fn view(workspace: &Workspace, job: Job) -> Result<JobView> {
         traffic: job.traffic,
         error: job.error,
         error_code: job.error_code,
-        as_of: workspace.engine.clock.now(),
+        as_of: workspace.clock.now(),
     })
 }
 

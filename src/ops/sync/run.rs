@@ -60,7 +60,7 @@ pub async fn sync_streams_allowing_deletes(
 pub async fn sync_due(workspace: &Workspace, observer: &dyn SyncObserver) -> Result<SyncListView> {
     let mut results = Vec::new();
     let report = |ended: ScheduledSync| results.push((ended.request, ended.result));
-    let now = workspace.engine.clock.now();
+    let now = workspace.clock.now();
     let mut worker = ScheduleWorker::one_shot(workspace, now, observer, Box::new(report));
     worker::run(&mut worker, workspace, RunUntil::Idle, future::pending()).await?;
     drop(worker);
@@ -169,7 +169,7 @@ fn list_view(workspace: &Workspace, results: Vec<(SyncRequest, Result<Vec<SyncRe
     // Streams run concurrently and end in any order.
     reports.sort_by_cached_key(|report| (report.connection.to_string(), report.stream.clone()));
     let streams = reports.into_iter().map(view).collect();
-    Ok(SyncListView { workspace: workspace.name.clone(), streams, as_of: workspace.engine.clock.now() })
+    Ok(SyncListView { workspace: workspace.name.clone(), streams, as_of: workspace.clock.now() })
 }
 
 fn view(report: SyncReport) -> SyncReportView {

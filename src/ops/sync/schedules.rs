@@ -27,7 +27,7 @@ pub async fn set_schedule(workspace: &Workspace, request: SetScheduleRequest) ->
         find_stream(&connector, stream)?;
     }
     let rule = parse_rule(&rule)?;
-    let now = workspace.engine.clock.now();
+    let now = workspace.clock.now();
     let next_at = rule.next(now, jitter_secs, u64::from_ne_bytes(random()));
     let rule = rule.to_string();
     workspace
@@ -42,7 +42,7 @@ pub async fn set_schedule(workspace: &Workspace, request: SetScheduleRequest) ->
 
 /// Schedules, the next to run first; those of one connection, if it is given.
 pub async fn list_schedules(workspace: &Workspace, connection: Option<&ConnectionName>) -> Result<ScheduleListView> {
-    let now = workspace.engine.clock.now();
+    let now = workspace.clock.now();
     let view = |schedule: Schedule| -> Result<ScheduleView> {
         Ok(ScheduleView {
             next_at: next_run(&schedule, now)?,

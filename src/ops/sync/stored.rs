@@ -26,7 +26,7 @@ pub async fn list_stored_streams(
         workspace: workspace.name.clone(),
         streams: Vec::new(),
         records: 0,
-        as_of: workspace.engine.clock.now(),
+        as_of: workspace.clock.now(),
     };
     let mut streams = target_streams(workspace, targets).await?;
     streams.retain(|(connection, _)| user.is_none_or(|user| connection.user.as_ref() == Some(user)));

@@ -80,7 +80,7 @@ pub async fn list_events(workspace: &Workspace, request: ListEventsRequest) -> R
     found.sort_by_key(|event| Reverse(event.id));
     found.truncate(usize::try_from(request.limit).unwrap_or(usize::MAX));
     let events = found.into_iter().map(|event| StoredEventView::new(event, None)).collect();
-    Ok(EventListView { listed_at: workspace.engine.clock.now(), events })
+    Ok(EventListView { listed_at: workspace.clock.now(), events })
 }
 
 /// Returns an event with its payload, its request, and the other bodies under its delivery ID. Secrets in the headers
@@ -133,7 +133,7 @@ pub async fn retry_events(workspace: &Workspace, ids: Vec<EventId>) -> Result<Ev
     let retried = if ids.is_empty() {
         0
     } else {
-        workspace.store().await?.events().requeue(&ids, workspace.engine.clock.now_millis()).await?
+        workspace.store().await?.events().requeue(&ids, workspace.clock.now_millis()).await?
     };
     Ok(EventRetryView { retried })
 }
@@ -156,7 +156,7 @@ pub async fn resolve_conflict(
     if event.conflict_count == 0 {
         return Err(WebhookOperationError::NoConflict { id }.into());
     }
-    let created = events.resolve_conflict(id, resolution, workspace.engine.clock.now_millis()).await?;
+    let created = events.resolve_conflict(id, resolution, workspace.clock.now_millis()).await?;
     let created = created.ok_or(WebhookOperationError::BodyNotFound { id, bodies: event.conflict_count })?;
     Ok(ConflictResolutionView { id: id.0, events: created.iter().map(|id| id.0).collect() })
 }
@@ -165,7 +165,7 @@ pub async fn resolve_conflict(
 pub async fn prune_events(workspace: &Workspace, request: PruneEventsRequest) -> Result<PruneListView> {
     let connection = workspace.connection_id(request.connection.as_ref()).await?;
     let retention = request.retention.unwrap_or(workspace.engine.config.webhooks.retention);
-    let before = workspace.engine.clock.now_millis().checked_sub(retention).unwrap_or(Timestamp::MIN);
+    let before = workspace.clock.now_millis().checked_sub(retention).unwrap_or(Timestamp::MIN);
     let pruned = prune(workspace, connection, before, request.include_dead, request.dry_run).await?;
     let view = |pruned: PruneResult| ConnectionPruneView {
         connection: pruned.connection.name.to_string(),

@@ -65,7 +65,7 @@ pub async fn backfill_events(
 ) -> Result<()> {
     let selection = backfill::BackfillRequest {
         since: request.since,
-        until: request.until.unwrap_or_else(|| workspace.engine.clock.now()),
+        until: request.until.unwrap_or_else(|| workspace.clock.now()),
         limit: request.limit,
         input: &request.input,
         dry_run: request.dry_run,

@@ -106,7 +106,7 @@ pub async fn set_webhook_secret(workspace: &Workspace, request: SetWebhookSecret
     if let Some(secret) = &secret {
         let generated = matches!(request.secret, Some(NewWebhookSecret::Generated));
         let overlap = request.overlap.or(generated.then_some(ROTATION_OVERLAP));
-        let now = workspace.engine.clock.now();
+        let now = workspace.clock.now();
         let until = overlap.and_then(|overlap| now.checked_add(overlap).ok()).unwrap_or(now);
         // One that was in force without being stored, such as the environment's, stays valid as well.
         let is_stored = !settings.stored.secrets(now).is_empty();

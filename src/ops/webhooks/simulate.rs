@@ -106,7 +106,7 @@ pub async fn preview_simulation(
     let source = SimulationSource::load(workspace, &request).await?;
     let kinds = source.kinds(&request.event);
     let burst = source.burst(&request, kinds[0], None);
-    let made = burst.build(1, &workspace.engine.clock).await?.request;
+    let made = burst.build(1, &workspace.clock).await?.request;
     observer.starts(&source.target());
     let shown = |text: &str| scrub(text, &burst.keys.secrets);
     let mut url = source.to.clone();
@@ -135,7 +135,7 @@ pub async fn simulate_events(
     let kinds = source.kinds(&request.event);
     // What cannot be made is found before anything is said or remembered.
     for kind in &kinds {
-        source.burst(&request, kind, None).build(1, &workspace.engine.clock).await?;
+        source.burst(&request, kind, None).build(1, &workspace.clock).await?;
     }
     observer.starts(&source.target());
     let should_be_rejected = request.corruption.is_some_and(Corruption::should_be_rejected);
@@ -150,7 +150,7 @@ pub async fn simulate_events(
     let sender = WebhookSender::new(&workspace.engine.config, TIMEOUT);
     for kind in kinds {
         let burst = source.burst(&request, kind, Some(workspace).filter(|_| source.is_sandbox));
-        let sending = burst.send_all(&sender, &workspace.engine.clock, |sent| {
+        let sending = burst.send_all(&sender, &workspace.clock, |sent| {
             result.count(sent, should_be_rejected);
             observer.sent(SentEventView::new(kind, request.corruption, sent))
         });

@@ -54,7 +54,7 @@ pub async fn subscribe(workspace: &Workspace, request: SubscribeRequest) -> Resu
         connection: name.to_string(),
         url: result.subscription.request.url.clone(),
         is_new: result.is_new,
-        subscription: SubscriptionView::new(&result.subscription, workspace.engine.clock.now()),
+        subscription: SubscriptionView::new(&result.subscription, workspace.clock.now()),
         unknown_events,
     })
 }
@@ -88,7 +88,7 @@ pub(super) async fn list_subscriptions(
     workspace: &Workspace,
     settings: &WebhookSettings,
 ) -> Result<Vec<SubscriptionView>> {
-    let now = workspace.engine.clock.now();
+    let now = workspace.clock.now();
     let rows = workspace.store().await?.subscriptions().list(Some(settings.connection.id)).await?;
     Ok(rows.iter().map(|row| SubscriptionView::new(row, now)).collect())
 }

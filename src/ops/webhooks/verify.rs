@@ -30,6 +30,6 @@ pub async fn verify_request(workspace: &Workspace, request: VerifyRequest) -> Re
         Some((_, query)) => format!("{own}?{query}"),
         None => own.to_string(),
     });
-    let report = explain(workspace, &settings, &request, at.unwrap_or_else(|| workspace.engine.clock.now())).await?;
+    let report = explain(workspace, &settings, &request, at.unwrap_or_else(|| workspace.clock.now())).await?;
     Ok(VerificationView::new(&connection, report))
 }

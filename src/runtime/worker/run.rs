@@ -53,7 +53,7 @@ pub async fn run(
     stop: impl Future<Output = ()> + Send,
 ) -> Result<()> {
     let label = format!("{} in workspace {}", worker.name(), workspace.name);
-    let (clock, shutdown) = (&workspace.engine.clock, &workspace.engine.shutdown);
+    let (clock, shutdown) = (&workspace.clock, &workspace.engine.shutdown);
     let worker_loop = WorkerLoop { label, clock, shutdown, until, sleep: tokio::time::sleep };
     worker_loop.run(worker, stop).await
 }

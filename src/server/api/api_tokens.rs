@@ -173,7 +173,7 @@ fn month() -> Bounded<1, 366> {
 async fn usage(call: Call<UsageQuery, Unused>) -> Result<JsonReply<ApiTokenUsageView>> {
     let token: String = call.path("api_token")?;
     let days = call.query.days.days().saturating_sub(Bounded::<1, 1>::clamped(1).days());
-    let since = call.workspace.engine.clock.now().checked_sub(days).unwrap_or(Timestamp::MIN);
+    let since = call.workspace.clock.now().checked_sub(days).unwrap_or(Timestamp::MIN);
     Ok(JsonReply(api_tokens::token_usage(&call.workspace, &token, since, call.caller.token()).await?))
 }
 

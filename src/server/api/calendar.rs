@@ -243,7 +243,7 @@ fn entity(text: Option<&str>) -> Result<Option<Entity>> {
 async fn create(call: Call<Unused, CreateBody>) -> Result<Created<ChangedEventView>> {
     let body = call.body;
     let zone = zone(body.zone.as_deref())?;
-    let now = call.workspace.engine.clock.now();
+    let now = call.workspace.clock.now();
     let start = time::parse(&body.start, now, &zone)?;
     let end: EventTime = match (&body.end, body.duration_secs) {
         (Some(end), None) => time::parse(end, now, &zone)?,
@@ -292,7 +292,7 @@ fn selector(event: Option<String>, by_entity: Option<&str>) -> Result<EventSelec
 async fn update(call: Call<Unused, UpdateBody>) -> Result<JsonReply<ChangedEventView>> {
     let body = call.body;
     let zone = zone(body.zone.as_deref())?;
-    let now = call.workspace.engine.clock.now();
+    let now = call.workspace.clock.now();
     let read = |text: &Option<String>| text.as_deref().map(|text| time::parse(text, now, &zone)).transpose();
     let length = body.duration_secs.map(Bounded::seconds);
     let update = EventUpdate {

@@ -62,10 +62,10 @@ impl DashboardContext {
             false => format!("{}?{}", request.path, request.query),
         };
         let csrf = signed_in.csrf_token();
-        let engine = &signed_in.tenant.workspace.engine;
-        let public_url = engine.config.serve.public_url().map(|url| url.to_string()).unwrap_or_default();
+        let workspace = &signed_in.tenant.workspace;
+        let public_url = workspace.engine.config.serve.public_url().map(|url| url.to_string()).unwrap_or_default();
         Self {
-            now: engine.clock.now(),
+            now: workspace.clock.now(),
             operator: signed_in.operator,
             session_ends_at: signed_in.ends_at,
             notice: None,

@@ -4,26 +4,20 @@ use async_trait::async_trait;
 
 use super::PostgresStore;
 use super::row::{get_millis, number, signed};
+use super::server_clock::server_now;
 use super::transaction::Transaction;
 use crate::clock::Timestamp;
 use crate::store::{Fence, LEASE_DURATION, Lease, LockKey, Locks, StoreError};
-
-/// The server's time in Unix milliseconds.
-macro_rules! now {
-    () => {
-        "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
-    };
-}
 
 #[async_trait]
 impl Locks for PostgresStore {
     async fn try_acquire(&self, key: LockKey, _: Timestamp) -> Result<Option<Lease>, StoreError> {
         let sql = concat!(
             "INSERT INTO integ.locks (workspace_id, key, holder, fence, expires_at) VALUES ($1, $2, $3, 1, ",
-            now!(),
+            server_now!(),
             " + $4) ON CONFLICT (workspace_id, key) DO UPDATE SET holder = excluded.holder, fence = locks.fence + 1, \
              expires_at = excluded.expires_at WHERE locks.expires_at < ",
-            now!(),
+            server_now!(),
             " RETURNING fence, expires_at"
         );
         let transaction = self.begin().await?;
@@ -39,7 +33,7 @@ impl Locks for PostgresStore {
     async fn renew(&self, fence: Fence, _: Timestamp) -> Result<(), StoreError> {
         let sql = concat!(
             "UPDATE integ.locks SET expires_at = ",
-            now!(),
+            server_now!(),
             " + $4 WHERE workspace_id = $1 AND key = $2 AND fence = $3 AND holder <> ''"
         );
         match self.execute(sql, &[&fence.key.to_string(), &signed(fence.number), &lease_millis()]).await? {
@@ -49,7 +43,7 @@ impl Locks for PostgresStore {
     }
 
     async fn is_held(&self, key: LockKey, _: Timestamp) -> Result<bool, StoreError> {
-        let sql = concat!("SELECT 1 FROM integ.locks WHERE workspace_id = $1 AND key = $2 AND expires_at >= ", now!());
+        let sql = concat!("SELECT 1 FROM integ.locks WHERE workspace_id = $1 AND key = $2 AND expires_at >= ", server_now!());
         Ok(self.row(sql, &[&key.to_string()]).await?.is_some())
     }
 

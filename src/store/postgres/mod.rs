@@ -16,6 +16,8 @@
 //!   go on while a workspace gets another key ([`rekey`]).
 //! - **Locks** ([`locks`]) are lease rows on the server's clock with fencing numbers. A commit that depends on a lock
 //!   reads its row `FOR SHARE` in the same transaction. No transaction spans a network call to anything but the database.
+//! - **Time** ([`server_clock`]) is the server's in all that nodes do with a workspace: they correct their own by what each
+//!   answer says.
 //! - **Order.** Versions of records and ids of events come from a row of `integ.counters`, which a writer locks until it
 //!   commits. Numbers thus become visible in their order, and a reader that goes on after the greatest number that it has
 //!   seen misses nothing. A sequence would be faster, but transactions commit in another order than they take numbers
@@ -70,6 +72,7 @@ mod schedules;
 mod seal;
 mod sealed_columns;
 mod server;
+mod server_clock;
 mod sign_ins;
 mod streams;
 mod subscriptions;
@@ -99,12 +102,14 @@ pub use workspace::FrozenWorkspace;
 use self::inserting::InsertQueue;
 use self::row::number;
 use self::seal::Sealer;
+use self::server_clock::ServerClock;
 use super::{
     Alerts, ApiTokenTrusts, ApiTokens, Approvals, Apps, AuditLog, Bindings, ConnectLinks, Connections, Consents,
     Endpoints, EntityStates, EventCreations, EventTypes, Events, Figures, Grants, HealthChecks, IdempotencyKeys,
     InstalledConnectors, Jobs, Links, Locks, Operators, Outbox, PendingAudit, RecordHasher, Records, Sandbox,
     Schedules, SignIns, Store, StoreError, Streams, Subscriptions, Users, Webhooks,
 };
+use crate::clock::Clock;
 use crate::model::ApiTokenId;
 
 /// An open store. Clones share its connections.
@@ -120,6 +125,7 @@ pub struct PostgresStore {
     /// The audit entries that the next write takes along.
     pending: Arc<OnceLock<Arc<PendingAudit>>>,
     inserts: Arc<InsertQueue>,
+    server_clock: Arc<ServerClock>,
     /// The API tokens whose last request to this process was over their limit.
     limited: Arc<Mutex<HashSet<ApiTokenId>>>,
 }
@@ -266,6 +272,10 @@ impl Store for PostgresStore {
 
     fn locks(&self) -> &dyn Locks {
         self
+    }
+
+    fn attach_clock(&self, clock: &Clock) {
+        self.server_clock.attach(clock);
     }
 
     fn attach_audit(&self, pending: Arc<PendingAudit>) {

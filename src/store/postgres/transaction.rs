@@ -13,6 +13,7 @@ use tokio_postgres::{Row, SimpleQueryMessage};
 use super::error::{failed, pool_failed};
 use super::row::{get, signed};
 use super::seal::Sealer;
+use super::server_clock::server_now;
 use super::value::{Value, with_workspace};
 use super::{PostgresStore, audit};
 use crate::model::AuditRecord;
@@ -121,6 +122,7 @@ impl PostgresStore {
                 number.ok_or_else(|| StoreError::WorkspaceNotFound(self.id.to_string()))?
             }
         };
+        self.server_clock.read(&answers);
         transaction.sealer = Arc::new(self.sealer.sealing_with(number)?);
         Ok(transaction)
     }
@@ -189,8 +191,9 @@ fn begin_sql(workspace: i64, access: Access) -> String {
         "" => String::new(),
         lock => format!(
             "; SELECT {lock}(hashtext('{}'), hashtext('{workspace}')); \
-             SELECT key_number FROM integ.workspaces WHERE workspace_id = {workspace}",
-            Subject::Key.as_str()
+             SELECT key_number, {} AS now FROM integ.workspaces WHERE workspace_id = {workspace}",
+            Subject::Key.as_str(),
+            server_now!()
         ),
     };
     format!(

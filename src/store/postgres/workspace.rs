@@ -10,6 +10,7 @@ use super::inserting::InsertQueue;
 use super::row::{get, get_seconds, optional_seconds};
 use super::seal::{Column, Sealer, column};
 use super::server::PostgresServer;
+use super::server_clock::server_now;
 use super::transaction::{Access, Transaction};
 use super::{PostgresStore, audit, migrations};
 use crate::clock::{self, Timestamp};
@@ -66,8 +67,9 @@ impl PostgresStore {
         let pool = server.pool()?;
         migrate(&pool).await?;
         let store = Self::assemble(pool, workspace, Sealer::new(workspace, &keys.into()));
-        let sql = "SELECT index_key FROM integ.workspaces WHERE workspace_id = $1";
+        let sql = concat!("SELECT index_key, ", server_now!(), " AS now FROM integ.workspaces WHERE workspace_id = $1");
         let row = store.row(sql, &[]).await?.ok_or_else(missing)?;
+        store.server_clock.set(get(&row, "now")?);
         let index_key = store.sealer.open(INDEX_KEY, 0_i64, get(&row, "index_key")?)?;
         let index_key = index_key.as_slice().try_into().map_err(|_| missing())?;
         let sealer = store.sealer.with_index_key(Secret::new(index_key));
@@ -84,6 +86,7 @@ impl PostgresStore {
             holder: holder.into(),
             pending: Arc::new(OnceLock::new()),
             inserts: Arc::new(InsertQueue::default()),
+            server_clock: Arc::default(),
             limited: Arc::default(),
         }
     }
@@ -131,8 +134,7 @@ impl PostgresStore {
     /// [`StoreError::InUse`] if another process has a lock: it may be waiting for an answer that it has to store.
     pub async fn freeze(&self) -> Result<FrozenWorkspace, StoreError> {
         let transaction = self.begin_with(Access::Exclusive).await?;
-        let sql = "SELECT 1 FROM integ.locks WHERE workspace_id = $1
-                   AND expires_at >= (extract(epoch FROM clock_timestamp()) * 1000)::bigint";
+        let sql = concat!("SELECT 1 FROM integ.locks WHERE workspace_id = $1 AND expires_at >= ", server_now!());
         if transaction.first(sql, &[]).await?.is_some() {
             return Err(StoreError::InUse);
         }
@@ -155,7 +157,7 @@ impl PostgresStore {
 
     /// Returns the difference between the server's clock and a time, in milliseconds.
     pub async fn clock_difference(&self, now: Timestamp) -> Result<i64, StoreError> {
-        let sql = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint - $2 AS difference";
+        let sql = concat!("SELECT ", server_now!(), " - $2 AS difference");
         let row = self.row(sql, &[&now.as_millisecond()]).await?;
         row.map_or(Ok(0), |row| get(&row, "difference"))
     }

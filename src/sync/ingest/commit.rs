@@ -137,7 +137,7 @@ pub(in super::super) enum SweepEnd {
 /// The store's.
 pub(in super::super) async fn sweep(run: &StreamRun<'_>, lists: &[CompletedList]) -> Result<SweepEnd> {
     let limit = (!run.request.allow_deletes).then(|| run.tally().deleted_by_sweeps);
-    let now = run.workspace.engine.clock.now();
+    let now = run.workspace.clock.now();
     match run.store.records().sweep(run.job, run.id, lists, limit, now, &run.conditions).await? {
         SweepResult::Done { deleted } => {
             let mut tally = run.tally();

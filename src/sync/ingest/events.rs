@@ -123,7 +123,7 @@ impl<'a> EventIngest<'a> {
             lock.release().await;
             return Ok(Some(IngestResult::Done));
         }
-        let now = self.workspace.engine.clock.now();
+        let now = self.workspace.clock.now();
         let at = parsed.cursor.map(|(_, text)| text);
         let pushed = PushedRecord {
             stream: stored.id,
@@ -201,7 +201,7 @@ impl<'a> EventIngest<'a> {
                 name: &rule.stream,
                 stream,
                 params,
-                now: self.workspace.engine.clock.now(),
+                now: self.workspace.clock.now(),
             };
             added = list.added().unwrap_or_default();
         }
@@ -212,7 +212,7 @@ impl<'a> EventIngest<'a> {
     /// Syncs the stream that a sign is about, unless that was done since the sign came.
     async fn sync(&self, event: &StoredEvent, rule: &EventSync, values: StreamParams) -> Result<IngestResult> {
         let asked = (rule.stream.clone(), values.clone());
-        let now = self.workspace.engine.clock.now_millis();
+        let now = self.workspace.clock.now_millis();
         {
             let pending = self.pending_syncs();
             if pending.paused_until.is_some_and(|until| now < due_at(until, MAX_RETRY_AFTER, now)) {
@@ -225,7 +225,7 @@ impl<'a> EventIngest<'a> {
         }
         let gathered = event.received_at.checked_add(DEBOUNCE).unwrap_or(now);
         tokio::time::sleep(Duration::try_from(gathered.duration_since(now)).unwrap_or_default().min(DEBOUNCE)).await;
-        let began = self.workspace.engine.clock.now_millis();
+        let began = self.workspace.clock.now_millis();
         let request = self.request(rule, values);
         let not_synced = |error: Error| {
             tracing::warn!("{} is not synced for event {}: {}", rule.stream, event.id.0, error.message());

@@ -78,7 +78,7 @@ impl<'a> ConnectionWork<'a> for Dispatching<'a> {
         target.signals.set_handled_here(true);
         Ok(StartedWork::Worker(Box::new(Dispatcher {
             target: Arc::clone(target),
-            clock: workspace.engine.clock.clone(),
+            clock: workspace.clock.clone(),
             handlers: Arc::new(handlers),
             max_attempts: self.max_attempts,
             order: self.handlers.order,

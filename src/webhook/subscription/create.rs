@@ -67,7 +67,7 @@ impl PreparedSubscription {
         let url = setup.url(setup.stored.port.unwrap_or(DEFAULT_PORT))?.to_string();
         let (mut values, mut fresh) = (setup.keys.values.clone(), BTreeMap::new());
         values.set("url", &url);
-        offer(&mut values, &rules, nonce, workspace.engine.clock.now());
+        offer(&mut values, &rules, nonce, workspace.clock.now());
         match setup.keys.secrets.first() {
             Some(secret) => _ = values.set(SECRET, secret.expose()),
             None if names(SECRET) => {
@@ -154,7 +154,7 @@ impl PreparedSubscription {
         let webhooks = workspace.store().await?.webhooks();
         let id = setup.connection.id;
         if let Some(secret) = self.generated.get(SECRET) {
-            let now = workspace.engine.clock.now();
+            let now = workspace.clock.now();
             webhooks.rotate_secret(id, secret, now, now).await?;
         }
         let others = self.generated.iter().filter(|(name, _)| *name != SECRET);
@@ -199,7 +199,7 @@ pub(super) fn input_of(
         values.set(SECRET, secret.expose());
     }
     if let Some(rules) = &webhook.subscribe {
-        offer(&mut values, rules, &row.request.idempotency_key, workspace.engine.clock.now());
+        offer(&mut values, rules, &row.request.idempotency_key, workspace.clock.now());
     }
     let (_, action) = api::find_action(&setup.connector, &call.action)?;
     let mut input: Input = fill_params(&call.params, &values).map_err(|problem| SubscribeError::UnsubscribeFailed {

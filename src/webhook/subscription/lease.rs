@@ -179,7 +179,7 @@ async fn renew(
     let wanted = |row: &Subscription| connections.is_none_or(|ids| ids.contains(&row.request.connection));
     let rows = workspace.store().await?.subscriptions().list(None).await?;
     let mut renewed = Vec::new();
-    for row in rows.into_iter().filter(|row| wanted(row) && due(row, workspace.engine.clock.now())) {
+    for row in rows.into_iter().filter(|row| wanted(row) && due(row, workspace.clock.now())) {
         let result = match renew_one(workspace, &row, &due).await {
             Ok(None) => continue,
             Ok(Some(until)) => Ok(until),
@@ -202,11 +202,11 @@ async fn renew_one(
     }
     let lock = lock(workspace, &setup).await?;
     let subscriptions = workspace.store().await?.subscriptions();
-    let Some(row) = subscriptions.get(seen.id).await?.filter(|row| due(row, workspace.engine.clock.now())) else {
+    let Some(row) = subscriptions.get(seen.id).await?.filter(|row| due(row, workspace.clock.now())) else {
         return Ok(None);
     };
     if row.status == SubscriptionStatus::Deleting {
-        let over = row.expires_at.is_some_and(|at| at <= workspace.engine.clock.now());
+        let over = row.expires_at.is_some_and(|at| at <= workspace.clock.now());
         let ended = if over { Ok(()) } else { delete(workspace, &setup, &row).await };
         ended?;
         workspace.notify_transition(subscriptions.delete(&row).await?);
@@ -214,7 +214,7 @@ async fn renew_one(
     }
     let result = renew_lease(workspace, &setup, &row, lock.fence()).await;
     if let Err(error) = &result {
-        let now = workspace.engine.clock.now();
+        let now = workspace.clock.now();
         workspace.notify_transition(subscriptions.record_failure(&row, &error.on_one_line(), now).await?);
     }
     result.map(Some)
@@ -235,7 +235,7 @@ async fn renew_lease(
         let input = creation::input_of(workspace, setup, call, row)?;
         match creation::send(workspace, setup.name(), &call.action, &input, &plan.idempotency_key).await {
             Ok(result) => {
-                return store_renewal(workspace, row, expiry(rules, &result, workspace.engine.clock.now()), fence)
+                return store_renewal(workspace, row, expiry(rules, &result, workspace.clock.now()), fence)
                     .await;
             }
             // The vendor has let it go: another one is made.
@@ -246,7 +246,7 @@ async fn renew_lease(
         // There is one alone, and asking again prolongs it.
         return match plan.send(workspace, setup.name()).await {
             Ok(result) => {
-                store_renewal(workspace, row, expiry(rules, &result, workspace.engine.clock.now()), fence).await
+                store_renewal(workspace, row, expiry(rules, &result, workspace.clock.now()), fence).await
             }
             Err(SubscribeFailure::Rejected { error, .. } | SubscribeFailure::Unknown(error)) => Err(error),
         };
@@ -278,7 +278,7 @@ async fn store_renewal(
 ) -> Result<Option<Timestamp>> {
     let renewed = SubscriptionResult { metadata: row.metadata.clone(), secret: None, expires_at };
     let subscriptions = workspace.store().await?.subscriptions();
-    let now = workspace.engine.clock.now();
+    let now = workspace.clock.now();
     let activated = subscriptions.activate(row, &renewed, &BTreeMap::new(), None, now, fence).await?;
     workspace.notify_transition(activated);
     Ok(expires_at)
@@ -310,7 +310,7 @@ pub(super) async fn delete(workspace: &Workspace, setup: &WebhookSettings, row: 
     match creation::send(workspace, setup.name(), &call.action, &input, &creation::new_idempotency_key()).await {
         Ok(_) | Err(SubscribeFailure::Rejected { class: Some(ErrorClass::NotFound), .. }) => Ok(()),
         Err(SubscribeFailure::Rejected { error, .. } | SubscribeFailure::Unknown(error)) => {
-            let now = workspace.engine.clock.now();
+            let now = workspace.clock.now();
             workspace.notify_transition(subscriptions.record_failure(row, &error.on_one_line(), now).await?);
             Err(error)
         }

@@ -343,7 +343,7 @@ async fn begin(
         params: plan.params.clone(),
         idempotency_key: plan.idempotency_key.clone(),
     };
-    let id = store.subscriptions().begin(&wanted, workspace.engine.clock.now(), fence).await?;
+    let id = store.subscriptions().begin(&wanted, workspace.clock.now(), fence).await?;
     let row = store.subscriptions().get(id).await?;
     Ok(row.ok_or_else(|| SubscribeError::NotSubscribed { connection: setup.name().clone(), id: Some(id) })?)
 }
@@ -391,7 +391,7 @@ async fn create(
         .filter(|(name, _)| *name != "secret" && setup.rules().is_ok_and(|rules| rules.params.contains_key(*name)))
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect();
-    let now = workspace.engine.clock.now();
+    let now = workspace.clock.now();
     let made = SubscriptionResult {
         expires_at: lease::expiry(rules, &result, now),
         secret: rules.secret.as_ref().and_then(|name| result.get(name)).cloned().map(crate::secret::Secret::new),

@@ -97,7 +97,7 @@ impl<'a> DeliveryWorker<'a> {
             workspace,
             scope,
             on_attempt,
-            sender: Arc::new(DeliverySender::new(&workspace.engine.config, workspace.engine.clock.clone())),
+            sender: Arc::new(DeliverySender::new(&workspace.engine.config, workspace.clock.clone())),
             lock: None,
             queues: Vec::new(),
             first: 0,

@@ -30,7 +30,7 @@ impl DeliveryWorker<'_> {
         };
         let Some((endpoint, delivery)) = self.in_flight.remove(&id) else { return };
         let (attempt, outcome) = result.unwrap_or_else(|| {
-            let (started_at, error) = (self.workspace.engine.clock.now_millis(), "the attempt could not be made");
+            let (started_at, error) = (self.workspace.clock.now_millis(), "the attempt could not be made");
             let attempt = DeliveryAttempt { started_at, error: Some(error.to_owned()), ..DeliveryAttempt::default() };
             (attempt, DeliveryOutcome::Failed)
         });
@@ -84,7 +84,7 @@ impl DeliveryWorker<'_> {
     /// follows is computed again.
     async fn record_unrecorded(&mut self, store: &dyn Store, fence: Fence) -> Result<Vec<RecordedAttempt>, StoreError> {
         loop {
-            let now = self.workspace.engine.clock.now_millis();
+            let now = self.workspace.clock.now_millis();
             let mut endpoints: HashMap<EndpointId, Option<Endpoint>> = HashMap::new();
             let mut records = Vec::with_capacity(self.unrecorded.len());
             for (id, attempt, outcome) in &self.unrecorded {
@@ -123,6 +123,6 @@ fn notify_disabled(workspace: &Workspace, id: &EndpointId, reason: DisabledReaso
         DisabledReason::Failing => "it has done nothing but fail for five days",
         DisabledReason::User => "you said so",
     };
-    workspace.notify(Notification::disabled(&id.to_string(), why, &workspace.name, workspace.engine.clock.now()));
+    workspace.notify(Notification::disabled(&id.to_string(), why, &workspace.name, workspace.clock.now()));
     tracing::warn!("the endpoint {id} is disabled: {why}; hint: integ endpoint enable {id}");
 }

@@ -32,7 +32,8 @@ pub fn at(home: &Home, library: &PathBuf, offset: &str, line: &str) -> Command {
     command
 }
 
-fn ok_at(home: &Home, library: &PathBuf, offset: &str, line: &str) -> String {
+/// Runs a command of this home under such a clock, and returns its output.
+pub fn ok_at(home: &Home, library: &PathBuf, offset: &str, line: &str) -> String {
     let ran = finish(at(home, library, offset, line));
     assert_eq!(ran.code, 0, "{offset} {line}: {ran:?}");
     ran.stdout

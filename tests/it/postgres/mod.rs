@@ -2,6 +2,7 @@
 
 mod barriers;
 mod checks;
+mod clocks;
 mod contracts;
 pub mod databases;
 mod grant_contract;

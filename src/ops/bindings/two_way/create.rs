@@ -53,7 +53,7 @@ impl TwoWay<'_> {
             params,
             key: hex::encode(&random::<16>()),
             fields: ours,
-            started_at: self.workspace.engine.clock.now(),
+            started_at: self.workspace.clock.now(),
         };
         let store = self.workspace.store().await?;
         store.entity_states().begin_write(&write).await?;
@@ -91,7 +91,7 @@ impl TwoWay<'_> {
         theirs: Option<&EntityFields>,
         outcome: EntityOutcome,
     ) -> Result<Reconciled> {
-        let (store, now) = (self.workspace.store().await?, self.workspace.engine.clock.now());
+        let (store, now) = (self.workspace.store().await?, self.workspace.clock.now());
         let created = self.outbound.created_fields();
         let is_agreed = |(name, ours): &(&String, &Value)| match theirs {
             Some(theirs) => theirs.get(*name).is_some_and(|theirs| same(theirs, ours)),

@@ -50,7 +50,7 @@ impl TwoWay<'_> {
         let has_changed = theirs.iter().any(|(name, value)| {
             writable.contains(name) && state.agreed.get(name).is_some_and(|agreed| !same(agreed, value))
         });
-        let now = self.workspace.engine.clock.now();
+        let now = self.workspace.clock.now();
         let deleted_at = pushed.and_then(|pushed| pushed.changed_at).unwrap_or(now);
         let is_ours_newer = changed_at.is_none_or(|changed_at| deleted_at >= changed_at);
         let winner = match (has_changed, choices.get(DELETION), self.rules.conflict) {
@@ -92,7 +92,7 @@ impl TwoWay<'_> {
         if self.is_dry_run {
             return Ok(Reconciled::of(view));
         }
-        let (store, now) = (self.workspace.store().await?, self.workspace.engine.clock.now());
+        let (store, now) = (self.workspace.store().await?, self.workspace.clock.now());
         let write = EntityWrite {
             of: self.bound(&link.entity),
             kind: WriteKind::Delete,

@@ -198,7 +198,7 @@ impl<'a> TwoWay<'a> {
         each(view)?;
         if let Some((link, state)) = then.filter(|_| !self.is_dry_run) {
             let store = self.workspace.store().await?;
-            store.entity_states().save(self.binding.id, link, &state, self.workspace.engine.clock.now()).await?;
+            store.entity_states().save(self.binding.id, link, &state, self.workspace.clock.now()).await?;
         }
         Ok(())
     }

@@ -106,7 +106,7 @@ impl TwoWay<'_> {
         let (user, connection) = (self.connection.user.clone(), self.connection.id);
         let object = LinkedObject::new(&self.stream, key)?;
         let link = NewLink { user, entity: entity.clone(), connection, object };
-        let (store, now) = (self.workspace.store().await?, self.workspace.engine.clock.now());
+        let (store, now) = (self.workspace.store().await?, self.workspace.clock.now());
         match store.links().insert(vec![link], now).await?.pop() {
             Some(
                 LinkInsertResult::Added(link)

@@ -86,7 +86,7 @@ impl TwoWay<'_> {
         let fields = pushed.document.as_ref().map(|document| fields_of(document, &names)).unwrap_or_default();
         let is_new = |(name, value): (&String, &Value)| state.ours.get(name).is_none_or(|known| !same(known, value));
         if fields.iter().any(is_new) {
-            let now = self.workspace.engine.clock.now();
+            let now = self.workspace.clock.now();
             state.ours_changed_at = Some(pushed.changed_at.unwrap_or(now));
         }
         state.ours.extend(fields);
@@ -118,7 +118,7 @@ impl TwoWay<'_> {
         theirs: &EntityFields,
     ) -> Result<Reconciled> {
         let mut view = EntityOutcomeView::new(&link.entity, Some(&link), EntityOutcome::Unchanged);
-        let (store, now) = (self.workspace.store().await?, self.workspace.engine.clock.now());
+        let (store, now) = (self.workspace.store().await?, self.workspace.clock.now());
         let mut whole: EntityFields = state.ours.clone();
         whole.extend(theirs.clone());
         whole.extend(merged.to_theirs.clone());

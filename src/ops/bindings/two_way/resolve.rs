@@ -73,7 +73,7 @@ pub async fn resolve_conflict(
                     state.conflicts.iter().map(|conflict| conflict.field.clone()).collect::<Vec<_>>().join(", ");
                 return Err(BindingOperationError::NoFieldConflict { entity, field, known }.into());
             }
-            let now = workspace.engine.clock.now();
+            let now = workspace.clock.now();
             state.ours.insert(field.clone(), value);
             states.save(two_way.binding.id, link.id, &state, now).await?;
             let choices = Choices::from([(field.clone(), SyncSide::Ours)]);

@@ -41,7 +41,7 @@ impl TwoWay<'_> {
     async fn is_done(&self, write: &EntityWrite) -> Result<bool> {
         let Some(mut link) = self.link_of(&write.of.entity).await? else { return Ok(true) };
         let object = Box::pin(self.read_object(&mut link)).await?;
-        let (store, now) = (self.workspace.store().await?, self.workspace.engine.clock.now());
+        let (store, now) = (self.workspace.store().await?, self.workspace.clock.now());
         let states = store.entity_states();
         match (write.kind, object) {
             (WriteKind::Delete, ObjectNow::Deleted) => {
@@ -70,7 +70,7 @@ impl TwoWay<'_> {
         if self.is_dry_run {
             return Ok(Some(Self::unconfirmed(&write)));
         }
-        let age = self.workspace.engine.clock.now().duration_since(write.started_at);
+        let age = self.workspace.clock.now().duration_since(write.started_at);
         let has_key = self.connector.actions.get(&write.action).is_some_and(|action| action.idempotency.is_some())
             || self.connector.api.idempotency.is_some();
         let is_fresh = Duration::try_from(age).is_ok_and(|age| age < KEY_LIFETIME);

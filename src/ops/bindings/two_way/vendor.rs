@@ -202,7 +202,7 @@ impl TwoWay<'_> {
         if !self.is_dry_run {
             let former_ids = vec![link.object.id().to_owned()];
             let merged = MergedObject { resource: self.stream.clone(), former_ids, id: id.clone() };
-            let now = self.workspace.engine.clock.now();
+            let now = self.workspace.clock.now();
             self.workspace.store().await?.links().follow(self.connection.id, vec![merged], now).await?;
         }
         match self.link_of(&link.entity).await? {
