@@ -173,8 +173,7 @@ pub async fn send_message(workspace: &Workspace, request: SendMessageRequest) ->
     let data = request.data.as_deref().unwrap_or(b"{}");
     let store = workspace.store_or_new().await?;
     endpoint::catalogue::check(store, &request.kind, data).await?;
-    let draft =
-        endpoint::draft(request.kind, data, request.id.as_deref(), endpoint, workspace.clock.now_millis())?;
+    let draft = endpoint::draft(request.kind, data, request.id.as_deref(), endpoint, workspace.clock.now_millis())?;
     let mut sent = endpoint::send(store, &draft).await?;
     if let Some(wait) = request.wait {
         sent.deliveries = deliver::wait_for_message(workspace, &sent.message, wait).await?;

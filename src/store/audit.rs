@@ -162,10 +162,15 @@ impl PendingAudit {
         Some(self.records(AuditOutcome::Started, None))
     }
 
+    /// Whether the next write of the store records the operation.
+    pub fn awaits_write(&self) -> bool {
+        let is_recorded = self.timing != AuditTiming::ServiceWrite && self.effect() != Effect::Read;
+        is_recorded && !self.is_committed()
+    }
+
     /// Takes the entries as [`Self::take`] does, for a write of the store; `None` if that does not record the operation.
     pub fn take_for_write(&self) -> Option<Vec<AuditRecord>> {
-        let is_recorded = self.timing != AuditTiming::ServiceWrite && self.effect() != Effect::Read;
-        if is_recorded { self.take() } else { None }
+        if self.awaits_write() { self.take() } else { None }
     }
 
     /// Puts back what [`Self::take`] took, because it was not committed.

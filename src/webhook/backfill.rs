@@ -359,9 +359,8 @@ async fn insert_event(
         if super::inbound::handshake::find(&webhook.handshakes, &judged).is_some() {
             continue;
         }
-        let read = |(index, item)| {
-            event::parse_event(&webhook.event, &judged, index, item, workspace.clock.now_millis())
-        };
+        let read =
+            |(index, item)| event::parse_event(&webhook.event, &judged, index, item, workspace.clock.now_millis());
         let read: Vec<event::ParsedEvent> = items.iter().enumerate().map(read).collect();
         if options.dry_run {
             for event in read {

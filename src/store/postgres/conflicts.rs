@@ -140,9 +140,9 @@ async fn make_event(transaction: &Transaction, conflict: i64, new: i64, now: Tim
                SELECT $1, $3, e.connection_id, e.has_delivery_id, e.dedup_key, $9, x.digest,
                    x.verification, x.kind, x.occurred_at, x.received_at, $5, $6, $7, $8, 'pending', $4, $10
                FROM integ.event_conflicts x JOIN integ.events e ON e.workspace_id = $1 AND e.id = x.event_id
-               WHERE x.workspace_id = $1 AND x.id = $2 RETURNING connection_id, dedup_key, signed_dedup_key)
-               INSERT INTO integ.event_keys (workspace_id, key, event_id, connection_id)
-               SELECT $1, k.key, $3, made.connection_id FROM made, unnest(ARRAY[dedup_key, signed_dedup_key]) AS k (key)
+               WHERE x.workspace_id = $1 AND x.id = $2 RETURNING dedup_key, signed_dedup_key)
+               INSERT INTO integ.event_keys (workspace_id, key, event_id)
+               SELECT $1, k.key, $3 FROM made, unnest(ARRAY[dedup_key, signed_dedup_key]) AS k (key)
                WHERE k.key IS NOT NULL";
     let values: [Value<'_>; 9] = [
         &conflict,

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use tokio_postgres::Row;
 use url::Url;
 
+use super::inserting::EventIds;
 use super::row::{
     SealedRow, connection_name, get, get_json, get_seconds, get_word, number, optional_json, optional_seconds,
     optional_word, to_json, user,
@@ -115,8 +116,13 @@ impl Connections for PostgresStore {
     }
 
     async fn remove(&self, id: ConnectionId) -> Result<(), StoreError> {
-        let sql = "DELETE FROM integ.connections WHERE workspace_id = $1 AND id = $2";
-        update_connection(self.begin().await?, id, sql, &[&id.0]).await.map(drop)
+        let transaction = self.begin().await?;
+        let before = HealthBefore::read(&transaction, TrackedConnection::Id(id)).await?;
+        if delete(&transaction, id).await? == 0 {
+            return Err(StoreError::ConnectionNotFound);
+        }
+        before.transition(&transaction).await?;
+        transaction.commit().await
     }
 
     async fn set_grant_status(
@@ -248,14 +254,26 @@ async fn remove_elsewhere(transaction: &Transaction, new: &NewConnection) -> Res
     if !before.is_replaceable_by(new.mode) {
         return Err(StoreError::NameTaken(new.name.clone()));
     }
-    let sql = "DELETE FROM integ.connections WHERE workspace_id = $1 AND id = $2";
-    transaction.execute(sql, &[&before.id.0]).await?;
+    delete(transaction, before.id).await?;
     let sql = "DELETE FROM integ.sandbox_state WHERE workspace_id = $1 AND key = $2 AND $3 AND NOT EXISTS
                (SELECT 1 FROM integ.connections WHERE workspace_id = $1 AND connector = $4 AND mode = 'sandbox')";
     let connector = new.name.connector();
     let was_sandbox = before.mode == ConnectionMode::Sandbox;
     transaction.execute(sql, &[&state_key(connector), &was_sandbox, &connector]).await?;
     Ok(grant.map(|grant| grant.storage))
+}
+
+/// Deletes a connection with all that belongs to it, and returns how many there were.
+async fn delete(transaction: &Transaction, id: ConnectionId) -> Result<u64, StoreError> {
+    transaction.lift_time_limits().await?;
+    // Nobody inserts events meanwhile.
+    EventIds::lock(transaction).await?;
+    let sql = "WITH gone AS (DELETE FROM integ.events WHERE workspace_id = $1 AND connection_id = $2
+                   RETURNING id, dedup_key, signed_dedup_key)
+               DELETE FROM integ.event_keys k USING gone WHERE k.workspace_id IS NOT DISTINCT FROM $1
+                   AND k.key IN (gone.dedup_key, gone.signed_dedup_key) AND k.event_id = gone.id";
+    transaction.execute(sql, &[&id.0]).await?;
+    transaction.execute("DELETE FROM integ.connections WHERE workspace_id = $1 AND id = $2", &[&id.0]).await
 }
 
 async fn find_by_name(

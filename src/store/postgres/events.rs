@@ -119,7 +119,7 @@ impl Events for PostgresStore {
     async fn find(&self, connection: ConnectionId, delivery: &str) -> Result<Option<EventId>, StoreError> {
         let key = delivery_key(&self.sealer, connection, delivery);
         let sql = "SELECT e.id FROM integ.event_keys k JOIN integ.events e ON e.workspace_id = $1 AND e.id = k.event_id
-                   WHERE k.workspace_id = $1 AND k.key = $2 ORDER BY e.verification = 'rejected', e.id LIMIT 1";
+                   WHERE k.key = $2 AND k.workspace_id IS NOT DISTINCT FROM $1 ORDER BY e.verification = 'rejected', e.id LIMIT 1";
         self.row(sql, &[&key]).await?.map(|row| get(&row, "id").map(EventId)).transpose()
     }
 

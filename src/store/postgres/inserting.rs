@@ -1,20 +1,18 @@
-//! Inserts deliveries, many in one commit, and finds which of their events are new.
+//! Inserts deliveries, and finds which of their events are new.
 //!
-//! Deliveries that arrive during a commit of this process go into the next one. A commit first locks the workspace's
-//! counter of events: what it then reads of other deliveries is all that was committed, by whichever node, and nobody
-//! adds to it. Which events are new is hence decided here, in memory, for all of them.
+//! An insertion first locks the workspace's counter of events: what it then reads of other deliveries is all that was
+//! committed, by whichever node, and nobody adds to it. Which events are new is hence decided here, in memory, for all of
+//! them. Usually all are, and their ids, which they are sealed with, follow the last ones of this process: then everything is
+//! sent at once, with the condition that it is so.
 //!
 //! An event is known by its delivery id, and where the signature does not cover that, by the bytes that were signed as
 //! well; see `NewEvent::has_delivery_id`.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
-
-use tokio::sync::oneshot;
+use std::sync::Arc;
 
 use super::PostgresStore;
 use super::conflicts::{self, ConflictInsertion};
-use super::error::is_missing_reference;
 use super::events::{BATCH_ITEM, BODY, DETAILS, EventDetails, REQUEST, RequestHead, SIGNED_DIGEST, seal_details};
 use super::links;
 use super::row::{get, get_word, to_json};
@@ -26,89 +24,6 @@ use crate::model::{
     ConnectionId, EventId, EventInsertResult, EventStatus, EventVerification, InboundDelivery, NewEvent,
 };
 use crate::store::StoreError;
-
-/// Deliveries of one commit. More would make the first of them wait for longer than a commit takes.
-const MAX_BATCH: usize = 64;
-
-type InsertReply = oneshot::Sender<Result<Vec<EventInsertResult>, StoreError>>;
-
-/// The deliveries of this process that wait for a commit.
-#[derive(Default)]
-pub(super) struct InsertQueue {
-    waiting: Mutex<Vec<(Arc<InboundDelivery>, InsertReply)>>,
-    /// Held by the commit that is under way.
-    turn: tokio::sync::Mutex<()>,
-}
-
-impl InsertQueue {
-    fn push(&self, delivery: Arc<InboundDelivery>, reply: InsertReply) {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).push((delivery, reply));
-    }
-
-    fn take(&self) -> Vec<(Arc<InboundDelivery>, InsertReply)> {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = waiting.len().min(MAX_BATCH);
-        waiting.drain(..count).collect()
-    }
-}
-
-impl PostgresStore {
-    /// Stores the events of one request.
-    pub(super) async fn insert_delivery(
-        &self,
-        delivery: Arc<InboundDelivery>,
-    ) -> Result<Vec<EventInsertResult>, StoreError> {
-        let (reply, result) = oneshot::channel();
-        self.inserts.push(delivery, reply);
-        let store = self.clone();
-        // Apart from the caller, who may leave: others wait for the same commit.
-        tokio::spawn(async move { store.commit_waiting().await });
-        result.await.map_err(|_| StoreError::Closed)?
-    }
-
-    /// Commits deliveries that wait, if others have not.
-    async fn commit_waiting(&self) {
-        let _turn = self.inserts.turn.lock().await;
-        let (deliveries, replies): (Vec<_>, Vec<_>) = self.inserts.take().into_iter().unzip();
-        if deliveries.is_empty() {
-            return;
-        }
-        match self.commit_deliveries(&deliveries).await {
-            Ok(results) => {
-                for (reply, result) in replies.into_iter().zip(results) {
-                    // A caller that has left is not notified; its events stay.
-                    let _ = reply.send(Ok(result));
-                }
-            }
-            // One that fails takes no other with it.
-            Err(error) => {
-                let is_alone = deliveries.len() == 1;
-                let mut error = Some(error);
-                for (delivery, reply) in deliveries.iter().zip(replies) {
-                    let result = match error.take() {
-                        Some(error) if is_alone => Err(error),
-                        _ => self.commit_deliveries(std::slice::from_ref(delivery)).await,
-                    };
-                    let _ = reply.send(result.map(|mut results| results.pop().unwrap_or_default()));
-                }
-            }
-        }
-    }
-
-    async fn commit_deliveries(
-        &self,
-        deliveries: &[Arc<InboundDelivery>],
-    ) -> Result<Vec<Vec<EventInsertResult>>, StoreError> {
-        let transaction = self.begin().await?;
-        let inserted = insert(&transaction, deliveries).await;
-        if inserted.as_ref().is_err_and(is_missing_reference) {
-            return Err(StoreError::ConnectionNotFound);
-        }
-        let results = inserted?;
-        transaction.commit().await?;
-        Ok(results)
-    }
-}
 
 /// The key of an event in `event_keys`.
 pub(super) fn delivery_key(sealer: &Sealer, connection: ConnectionId, delivery_id: &str) -> Vec<u8> {
@@ -144,6 +59,11 @@ impl EventIds {
         let row = transaction.first(sql, &[]).await?;
         let row = row.ok_or_else(|| StoreError::IntegrityCheck("its table `counters` lacks a row".to_owned()))?;
         Ok(Self { last: get(&row, "last")?, is_changed: false })
+    }
+
+    /// The ids after `last`, if nobody else has given out any.
+    fn after(last: i64) -> Self {
+        Self { last, is_changed: false }
     }
 
     pub(super) fn next(&mut self) -> i64 {
@@ -205,7 +125,16 @@ impl<'a> KeyedEvent<'a> {
     }
 }
 
+/// Returns the events of each delivery with their keys.
+fn key_all<'a>(sealer: &Sealer, deliveries: &'a [Arc<InboundDelivery>]) -> Vec<Vec<KeyedEvent<'a>>> {
+    let of = |delivery: &'a Arc<InboundDelivery>| {
+        delivery.events.iter().map(|event| KeyedEvent::new(sealer, delivery, event)).collect()
+    };
+    deliveries.iter().map(of).collect()
+}
+
 /// The events that came before, by their keys.
+#[derive(Default)]
 struct KnownEvents {
     events: Vec<ExistingEvent>,
     by_key: HashMap<Vec<u8>, Vec<usize>>,
@@ -215,16 +144,17 @@ impl KnownEvents {
     async fn read(transaction: &Transaction, events: &[Vec<KeyedEvent<'_>>]) -> Result<Self, StoreError> {
         let keys = events.iter().flatten().flat_map(|event| [Some(event.key.clone()), event.signed_key.clone()]);
         let keys: Vec<Vec<u8>> = keys.flatten().collect();
-        let mut known = Self { events: Vec::new(), by_key: HashMap::new() };
+        let mut known = Self::default();
         // Most events are new. To plan a query of the partitions of events takes longer than all the rest of an insertion.
-        let sql = "SELECT event_id FROM integ.event_keys WHERE workspace_id = $1 AND key = ANY($2) LIMIT 1";
+        let sql = "SELECT event_id FROM integ.event_keys
+                   WHERE key = ANY($2) AND workspace_id IS NOT DISTINCT FROM $1 LIMIT 1";
         if transaction.first(sql, &[&keys]).await?.is_none() {
             return Ok(known);
         }
         let sql = "SELECT k.key, e.id, e.digest, e.signed_dedup_key IS NOT NULL AS has_signed_key, e.has_delivery_id,
                        e.verification, e.status, e.request IS NULL AS is_pruned
                    FROM integ.event_keys k JOIN integ.events e ON e.workspace_id = $1 AND e.id = k.event_id
-                   WHERE k.workspace_id = $1 AND k.key = ANY($2) ORDER BY e.id";
+                   WHERE k.key = ANY($2) AND k.workspace_id IS NOT DISTINCT FROM $1 ORDER BY e.id";
         for row in transaction.query(sql, &[&keys]).await? {
             let event = ExistingEvent {
                 id: get(&row, "id")?,
@@ -301,35 +231,123 @@ struct InsertPlan<'a> {
     /// New events with their ids, and the first event of the same request for the others.
     new: Vec<(i64, Option<i64>, KeyedEvent<'a>)>,
     /// Events that came unsigned first, with the digest of what was signed and its key.
-    signed: Vec<(i64, ConnectionId, [u8; 32], Vec<u8>)>,
+    signed: Vec<(i64, [u8; 32], Vec<u8>)>,
     requeued: Vec<(i64, Timestamp)>,
     /// Which delivery's which event came under the id of another one.
     conflicts: Vec<(usize, usize, i64)>,
 }
 
-async fn insert(
+/// # Errors
+/// [`StoreError::ConnectionNotFound`] if the connection of one of the deliveries was removed.
+async fn check_connections(transaction: &Transaction, deliveries: &[Arc<InboundDelivery>]) -> Result<(), StoreError> {
+    let connections: Vec<i64> = deliveries.iter().map(|delivery| delivery.connection.0).collect();
+    let sql = "SELECT 1 FROM unnest($2::bigint[]) AS new (connection)
+               WHERE NOT EXISTS (SELECT 1 FROM integ.connections WHERE workspace_id = $1 AND id = new.connection)";
+    let missing = transaction.first(sql, &[&connections]).await?;
+    missing.map_or(Ok(()), |_| Err(StoreError::ConnectionNotFound))
+}
+
+/// What the next insertion is likely to find.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Prediction {
+    /// The last id that was given out.
+    pub(super) last: i64,
+    /// The number of the key that seals.
+    pub(super) key: u16,
+}
+
+/// An insertion that is ready to be sent, for what is predicted.
+pub(super) struct PredictedInsertion {
+    columns: EventColumns,
+    expected: Prediction,
+    /// What the next one will find.
+    pub(super) next: Prediction,
+    results: Vec<Vec<EventInsertResult>>,
+}
+
+impl PredictedInsertion {
+    /// Prepares the insertion of deliveries; `None` if more than new events are to be written, which takes what is stored.
+    pub(super) fn prepare(
+        sealer: &Sealer,
+        deliveries: &[Arc<InboundDelivery>],
+        expected: Prediction,
+    ) -> Result<Option<Self>, StoreError> {
+        let sealer = sealer.sealing_with(expected.key)?;
+        let (mut ids, mut known) = (EventIds::after(expected.last), KnownEvents::default());
+        let mut plan = InsertPlan::default();
+        let results = plan.add_all(key_all(&sealer, deliveries), &mut known, &mut ids);
+        if !plan.is_simple() {
+            return Ok(None);
+        }
+        let columns = EventColumns::new(&sealer, &plan.new)?;
+        Ok(Some(Self { columns, expected, next: Prediction { last: ids.last, ..expected }, results }))
+    }
+
+    /// Inserts the events in one go; `None` if it was not as predicted, and nothing was inserted.
+    pub(super) async fn send(self, store: &PostgresStore) -> Result<Option<Vec<Vec<EventInsertResult>>>, StoreError> {
+        let values = self.columns.values();
+        let key = i64::from(self.expected.key);
+        let conditions: [Value<'_>; 4] = [&self.expected.last, &self.next.last, &true, &key];
+        let rows = store.write_once(LOCK_COUNTER, INSERT, &[&values[..], &conditions].concat()).await?;
+        Ok(rows.first().map(|_| self.results))
+    }
+}
+
+/// Locks the counter of events in a transaction that has named its workspace.
+const LOCK_COUNTER: &str = "SELECT 1 FROM integ.counters
+    WHERE workspace_id = current_setting('integ.workspace')::bigint AND name = 'events' FOR UPDATE";
+
+/// Inserts new events with their keys and moves the counter on, which is locked. What is only predicted is a condition: that
+/// the counter and the number of the key that seals are as expected, and no event has one of the keys.
+const INSERT: &str = "WITH counter AS (
+        UPDATE integ.counters SET value = $20 WHERE workspace_id = $1 AND name = 'events' AND (NOT $21 OR
+                greatest(value, integ.first_event_of((clock_timestamp() AT TIME ZONE 'UTC')::date)) = $19
+            AND (SELECT key_number FROM integ.workspaces WHERE workspace_id = $1) = $22
+            AND NOT EXISTS (SELECT 1 FROM integ.event_keys
+                WHERE key = ANY($6 || $7) AND workspace_id IS NOT DISTINCT FROM $1)
+            AND NOT EXISTS (SELECT 1 FROM unnest($3::bigint[]) AS new (connection)
+                WHERE NOT EXISTS (SELECT 1 FROM integ.connections WHERE workspace_id = $1 AND id = new.connection)))
+        RETURNING value),
+    events AS (
+        INSERT INTO integ.events (workspace_id, id, connection_id, details, has_delivery_id, dedup_key, signed_dedup_key,
+            digest, verification, kind, occurred_at, received_at, request, body, batch_event_id, batch_item, status,
+            signed_digest)
+        SELECT $1, new.* FROM counter, unnest($2::bigint[], $3::bigint[], $4::bytea[], $5::boolean[], $6::bytea[],
+            $7::bytea[], $8::bytea[], $9::text[], $10::text[], $11::bigint[], $12::bigint[], $13::bytea[], $14::bytea[],
+            $15::bigint[], $16::bytea[], $17::text[], $18::bytea[]) AS new),
+    keys AS (
+        INSERT INTO integ.event_keys (workspace_id, key, event_id)
+        SELECT $1, k.key, new.id FROM counter, unnest($2::bigint[], $6::bytea[], $7::bytea[]) AS new (id, key, signed_key),
+            unnest(ARRAY[new.key, new.signed_key]) AS k (key)
+        WHERE k.key IS NOT NULL)
+    SELECT value FROM counter";
+
+/// Inserts deliveries in a transaction, whatever is stored, and returns what the next insertion will find.
+pub(super) async fn insert(
     transaction: &Transaction,
     deliveries: &[Arc<InboundDelivery>],
-) -> Result<Vec<Vec<EventInsertResult>>, StoreError> {
-    let keyed: Vec<Vec<KeyedEvent<'_>>> = deliveries
-        .iter()
-        .map(|delivery| {
-            delivery.events.iter().map(|event| KeyedEvent::new(&transaction.sealer, delivery, event)).collect()
-        })
-        .collect();
+) -> Result<(Vec<Vec<EventInsertResult>>, Prediction), StoreError> {
+    let keyed = key_all(&transaction.sealer, deliveries);
     // Sent together, like all that does not depend on an answer: the way to the server and back takes longer than most
     // statements. The second one sees what was committed before the first one got its lock.
-    let (ids, known) = tokio::join!(biased; EventIds::lock(transaction), KnownEvents::read(transaction, &keyed));
+    let (ids, checked, known) = tokio::join!(
+        biased;
+        EventIds::lock(transaction),
+        check_connections(transaction, deliveries),
+        KnownEvents::read(transaction, &keyed)
+    );
     let (mut ids, mut known) = (ids?, known?);
+    checked?;
+    let (first, key) = (ids.last, transaction.sealer.current());
     let mut plan = InsertPlan::default();
-    let mut results: Vec<Vec<EventInsertResult>> = Vec::with_capacity(deliveries.len());
-    for (number, events) in keyed.into_iter().enumerate() {
-        results.push(plan.add(number, events, &mut known, &mut ids));
+    let mut results = plan.add_all(keyed, &mut known, &mut ids);
+    if !plan.new.is_empty() {
+        let columns = EventColumns::new(&transaction.sealer, &plan.new)?;
+        let (values, key) = (columns.values(), i64::from(key));
+        let conditions: [Value<'_>; 4] = [&first, &ids.last, &false, &key];
+        transaction.execute(INSERT, &[&values[..], &conditions].concat()).await?;
     }
-    let (inserted, saved) = tokio::join!(biased; plan.insert_new(transaction), ids.save(transaction));
-    // After the first failure the others fail for that alone.
-    inserted?;
-    saved?;
+    plan.follow_links(transaction).await?;
     plan.apply_changes(transaction).await?;
     for (delivery, event, existing) in &plan.conflicts {
         let new = &deliveries[*delivery];
@@ -338,10 +356,31 @@ async fn insert(
             results[*delivery][*event] = EventInsertResult::TooManyConflicts(EventId(*existing));
         }
     }
-    Ok(results)
+    Ok((results, Prediction { last: ids.last, key }))
 }
 
 impl<'a> InsertPlan<'a> {
+    /// Decides about the events of all deliveries.
+    fn add_all(
+        &mut self,
+        deliveries: Vec<Vec<KeyedEvent<'a>>>,
+        known: &mut KnownEvents,
+        ids: &mut EventIds,
+    ) -> Vec<Vec<EventInsertResult>> {
+        let deliveries = deliveries.into_iter().enumerate();
+        deliveries.map(|(number, events)| self.add(number, events, known, ids)).collect()
+    }
+
+    /// Whether nothing but new events is to be written.
+    fn is_simple(&self) -> bool {
+        let has_merged = self.new.iter().any(|(_, _, new)| new.event.merged.is_some());
+        !self.new.is_empty()
+            && !has_merged
+            && self.signed.is_empty()
+            && self.requeued.is_empty()
+            && self.conflicts.is_empty()
+    }
+
     /// Decides about the events of one delivery.
     fn add(
         &mut self,
@@ -380,7 +419,7 @@ impl<'a> InsertPlan<'a> {
         // One that was fetched first, and now comes signed.
         if let (Some(digest), Some(key), false) = (new.event.signed_digest, &new.signed_key, known.has_signed_key) {
             known.has_signed_key = true;
-            self.signed.push((known.id, new.delivery.connection, digest, key.clone()));
+            self.signed.push((known.id, digest, key.clone()));
         }
         let was_given_up = known.status == EventStatus::Dead && known.verification.is_trusted() && !known.is_pruned;
         // The vendor's log lists what it sent; it does not ask for it to be handled again.
@@ -392,16 +431,7 @@ impl<'a> InsertPlan<'a> {
         EventInsertResult::Requeued(EventId(known.id))
     }
 
-    /// Inserts the new events with their keys, in two statements.
-    async fn insert_new(&self, transaction: &Transaction) -> Result<(), StoreError> {
-        if self.new.is_empty() {
-            return Ok(());
-        }
-        let mut columns = EventColumns::default();
-        for (id, first, new) in &self.new {
-            columns.push(&transaction.sealer, *id, *first, new)?;
-        }
-        columns.insert(transaction).await?;
+    async fn follow_links(&self, transaction: &Transaction) -> Result<(), StoreError> {
         for (_, _, new) in &self.new {
             // What is not proved moves no link.
             let is_proved = new.delivery.verification == EventVerification::Verified;
@@ -413,15 +443,14 @@ impl<'a> InsertPlan<'a> {
     }
 
     async fn apply_changes(&self, transaction: &Transaction) -> Result<(), StoreError> {
-        for (id, connection, digest, key) in &self.signed {
+        for (id, digest, key) in &self.signed {
             let sealed = transaction.sealer.seal(SIGNED_DIGEST, *id, digest)?;
             let sql = "UPDATE integ.events SET signed_dedup_key = $3, signed_digest = $4
                        WHERE workspace_id = $1 AND id = $2";
             transaction.execute(sql, &[id, key, &sealed]).await?;
-            let sql =
-                "INSERT INTO integ.event_keys (workspace_id, key, event_id, connection_id) VALUES ($1, $2, $3, $4)
-                       ON CONFLICT (workspace_id, key, event_id) DO NOTHING";
-            transaction.execute(sql, &[key, id, &connection.0]).await?;
+            let sql = "INSERT INTO integ.event_keys (workspace_id, key, event_id) VALUES ($1, $2, $3)
+                       ON CONFLICT (key, workspace_id, event_id) DO NOTHING";
+            transaction.execute(sql, &[key, id]).await?;
         }
         for (id, at) in &self.requeued {
             let sql = "UPDATE integ.events SET status = 'pending', attempts = 0, due_at = $3
@@ -455,6 +484,14 @@ struct EventColumns {
 }
 
 impl EventColumns {
+    fn new(sealer: &Sealer, events: &[(i64, Option<i64>, KeyedEvent<'_>)]) -> Result<Self, StoreError> {
+        let mut columns = Self::default();
+        for (id, first, event) in events {
+            columns.push(sealer, *id, *first, event)?;
+        }
+        Ok(columns)
+    }
+
     fn push(&mut self, sealer: &Sealer, id: i64, first: Option<i64>, new: &KeyedEvent<'_>) -> Result<(), StoreError> {
         let (delivery, event) = (new.delivery, new.event);
         let head = RequestHead { headers: delivery.headers.clone(), query: delivery.query.clone() };
@@ -479,14 +516,9 @@ impl EventColumns {
         Ok(())
     }
 
-    async fn insert(&self, transaction: &Transaction) -> Result<(), StoreError> {
-        let events_sql = "INSERT INTO integ.events (workspace_id, id, connection_id, details, has_delivery_id, dedup_key,
-                       signed_dedup_key, digest, verification, kind, occurred_at, received_at, request, body,
-                       batch_event_id, batch_item, status, signed_digest)
-                   SELECT $1, * FROM unnest($2::bigint[], $3::bigint[], $4::bytea[], $5::boolean[], $6::bytea[], $7::bytea[],
-                       $8::bytea[], $9::text[], $10::text[], $11::bigint[], $12::bigint[], $13::bytea[], $14::bytea[],
-                       $15::bigint[], $16::bytea[], $17::text[], $18::bytea[])";
-        let events: [Value<'_>; 17] = [
+    /// Returns the first values of [`INSERT`], `$2` to `$18`.
+    fn values(&self) -> [Value<'_>; 17] {
+        [
             &self.ids,
             &self.connections,
             &self.details,
@@ -504,15 +536,6 @@ impl EventColumns {
             &self.batch_items,
             &self.statuses,
             &self.signed_digests,
-        ];
-        let keys_sql = "INSERT INTO integ.event_keys (workspace_id, key, event_id, connection_id)
-                   SELECT $1, k.key, e.id, e.connection FROM unnest($2::bigint[], $3::bigint[], $4::bytea[], $5::bytea[])
-                       AS e (id, connection, key, signed_key), unnest(ARRAY[e.key, e.signed_key]) AS k (key)
-                   WHERE k.key IS NOT NULL";
-        let keys: [Value<'_>; 4] = [&self.ids, &self.connections, &self.keys, &self.signed_keys];
-        let (events, keys) =
-            tokio::join!(biased; transaction.execute(events_sql, &events), transaction.execute(keys_sql, &keys));
-        events?;
-        keys.map(drop)
+        ]
     }
 }

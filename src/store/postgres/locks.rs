@@ -43,7 +43,8 @@ impl Locks for PostgresStore {
     }
 
     async fn is_held(&self, key: LockKey, _: Timestamp) -> Result<bool, StoreError> {
-        let sql = concat!("SELECT 1 FROM integ.locks WHERE workspace_id = $1 AND key = $2 AND expires_at >= ", server_now!());
+        let sql =
+            concat!("SELECT 1 FROM integ.locks WHERE workspace_id = $1 AND key = $2 AND expires_at >= ", server_now!());
         Ok(self.row(sql, &[&key.to_string()]).await?.is_some())
     }
 

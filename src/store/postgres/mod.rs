@@ -54,6 +54,7 @@ mod figures;
 mod grants;
 mod health_checks;
 mod idempotency;
+mod insert_queue;
 mod inserting;
 mod installed_connectors;
 mod jobs;
@@ -99,7 +100,7 @@ pub use server::{PostgresServer, PostgresServerError};
 pub use transfer::PostgresReader;
 pub use workspace::FrozenWorkspace;
 
-use self::inserting::InsertQueue;
+use self::insert_queue::InsertQueue;
 use self::row::number;
 use self::seal::Sealer;
 use self::server_clock::ServerClock;

@@ -36,7 +36,7 @@ pub(super) async fn prune(transaction: &Transaction, ids: &[i64], keeps_ids: boo
         "WITH pruned AS (DELETE FROM integ.events
              WHERE workspace_id = $1 AND (id = ANY($2) OR batch_event_id = ANY($2)) AND status IN ('processed', 'dead')
              RETURNING id, dedup_key, signed_dedup_key),
-         keys AS (DELETE FROM integ.event_keys k USING pruned WHERE k.workspace_id = $1
+         keys AS (DELETE FROM integ.event_keys k USING pruned WHERE k.workspace_id IS NOT DISTINCT FROM $1
              AND k.key IN (pruned.dedup_key, pruned.signed_dedup_key) AND k.event_id = pruned.id)
          SELECT count(*) AS count FROM pruned WHERE id = ANY($2)"
     };

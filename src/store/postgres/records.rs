@@ -5,7 +5,7 @@
 //!   that wait for each other share.
 //! - Who changes records holds the row of their counter ([`RecordVersions`]) until the commit.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use async_trait::async_trait;
 use tokio_postgres::Row;
@@ -21,7 +21,7 @@ use super::{PostgresStore, consents, sweep};
 use crate::clock::Timestamp;
 use crate::model::{
     CompletedList, EventId, JobId, NewPage, PartitionId, PushedRecord, RecordChange, RecordCounts, RecordId,
-    RecordSnapshot, RecordTotals, StoredRecord, StreamId, SweepResult,
+    RecordSnapshot, RecordTotals, StoredRecord, StreamId, SweepResult, Traffic,
 };
 use crate::store::{CommitConditions, MalformedValue, Records, StoreError};
 
@@ -34,7 +34,7 @@ macro_rules! select {
             "SELECT r.id, r.version, r.added_version, r.first_seen_at, r.changed_at, r.deleted_at, r.partition_id,
              r.vendor_updated_at, r.vendor_event_id, r.deleted_cursor, x.body
              FROM integ.records r JOIN integ.record_bodies x ON x.workspace_id = $1 AND x.record_id = r.id
-             WHERE r.workspace_id = $1 AND r.stream_id = $2 ",
+             WHERE r.stream_id = $2 AND ",
             $rest
         )
     };
@@ -51,9 +51,11 @@ impl Records for PostgresStore {
         check(&transaction, conditions).await?;
         let mut versions = RecordVersions::read(&transaction).await?;
         let (mut all, mut is_cancelled) = (RecordCounts::default(), false);
-        for page in &pages {
-            let counts = upsert::store_page(&transaction, page, &mut versions).await?;
-            is_cancelled |= progress(&transaction, page.job, counts, page.traffic).await?;
+        for pages in upsert::group_pages(&pages) {
+            let counts = upsert::store_pages(&transaction, pages, &mut versions).await?;
+            let mut traffic = Traffic::default();
+            pages.iter().for_each(|page| traffic += page.traffic);
+            is_cancelled |= progress(&transaction, pages[0].job, counts, traffic).await?;
             all += counts;
         }
         transaction.commit().await?;
@@ -74,20 +76,23 @@ impl Records for PostgresStore {
 
     async fn find(&self, stream: StreamId, key: &str) -> Result<Option<RecordSnapshot>, StoreError> {
         let hash = key_hash(&self.sealer, stream, key);
-        let row = self.row(select!("AND r.key_hash = $3"), &[&stream.0, &hash]).await?;
+        let row = self
+            .row(select!("r.key_hash = $3 AND r.workspace_id IS NOT DISTINCT FROM $1"), &[&stream.0, &hash])
+            .await?;
         row.map(|row| snapshot_from_row(&self.sealer, &row)).transpose()
     }
 
     async fn exist(&self, stream: StreamId, keys: &[String]) -> Result<Vec<bool>, StoreError> {
         let hashes: Vec<Vec<u8>> = keys.iter().map(|key| key_hash(&self.sealer, stream, key)).collect();
-        let sql = "SELECT r.id IS NOT NULL AS is_there FROM unnest($3::bytea[]) WITH ORDINALITY AS k (hash, number)
-                   LEFT JOIN integ.records r ON r.workspace_id = $1 AND r.stream_id = $2 AND r.key_hash = k.hash
-                       AND r.deleted_at IS NULL ORDER BY k.number";
-        self.rows(sql, &[&stream.0, &hashes]).await?.iter().map(|row| get(row, "is_there")).collect()
+        let sql = "SELECT key_hash FROM integ.records WHERE key_hash = ANY($2)
+                       AND workspace_id IS NOT DISTINCT FROM $1 AND deleted_at IS NULL";
+        let rows = self.rows(sql, &[&hashes]).await?;
+        let found = rows.iter().map(|row| get(row, "key_hash")).collect::<Result<HashSet<Vec<u8>>, _>>()?;
+        Ok(hashes.iter().map(|hash| found.contains(hash)).collect())
     }
 
     async fn list(&self, stream: StreamId, after: RecordId, limit: u32) -> Result<Vec<StoredRecord>, StoreError> {
-        let sql = select!("AND r.id > $3 AND r.deleted_at IS NULL ORDER BY r.id LIMIT $4");
+        let sql = select!("r.workspace_id = $1 AND r.id > $3 AND r.deleted_at IS NULL ORDER BY r.id LIMIT $4");
         let rows = self.rows(sql, &[&stream.0, &after.0, &i64::from(limit)]).await?;
         rows.iter().map(|row| from_row(&self.sealer, row)).collect()
     }
@@ -100,7 +105,7 @@ impl Records for PostgresStore {
         limit: u32,
     ) -> Result<Vec<StoredRecord>, StoreError> {
         let (version, id) = after.unwrap_or((since, RecordId(i64::MAX)));
-        let sql = select!("AND (r.version, r.id) > ($3, $4) ORDER BY r.version, r.id LIMIT $5");
+        let sql = select!("r.workspace_id = $1 AND (r.version, r.id) > ($3, $4) ORDER BY r.version, r.id LIMIT $5");
         let values: [Value<'_>; 4] = [&stream.0, &signed(version), &id.0, &i64::from(limit)];
         let rows = self.rows(sql, &values).await?;
         rows.iter().map(|row| from_row(&self.sealer, row)).collect()

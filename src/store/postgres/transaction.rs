@@ -150,6 +150,29 @@ impl PostgresStore {
         Ok(rows)
     }
 
+    /// Whether the next write takes audit entries along.
+    pub(super) fn has_pending_audit(&self) -> bool {
+        self.pending.get().is_some_and(|pending| pending.awaits_write())
+    }
+
+    /// Runs one statement in a transaction that writes, and returns its rows. The transaction is sent in one go; `lock` is a
+    /// statement before the other one, which sees what was committed until the lock was there.
+    pub(super) async fn write_once(&self, lock: &str, sql: &str, values: &[Value<'_>]) -> Result<Vec<Row>, StoreError> {
+        let client = connection(&self.pool).await?;
+        let values = with_workspace(&self.workspace, values);
+        let begin = format!("{}; {lock}", begin_sql(self.workspace, Access::Write));
+        let (begun, rows, ended) = tokio::join!(
+            biased;
+            client.simple_query(&begin),
+            client.query_typed(sql, &values),
+            client.batch_execute("COMMIT")
+        );
+        self.server_clock.read(&begun.map_err(failed)?);
+        let rows = rows.map_err(failed)?;
+        ended.map_err(failed)?;
+        Ok(rows)
+    }
+
     /// Reads the first row of one statement.
     pub(super) async fn row(&self, sql: &str, values: &[Value<'_>]) -> Result<Option<Row>, StoreError> {
         Ok(self.rows(sql, values).await?.into_iter().next())
@@ -175,7 +198,8 @@ fn key_number(answer: &SimpleQueryMessage) -> Option<u16> {
 }
 
 /// Begins a transaction. A commit is durable before it is answered, whatever the server's default is, and no statement
-/// waits for long: a lock is held for as long as a commit takes.
+/// waits for long: a lock is held for as long as a commit takes. A table has the rows of all workspaces: even where the
+/// server, before it has statistics, takes it for small, an index is the way to those of one.
 fn begin_sql(workspace: i64, access: Access) -> String {
     let mode = match access {
         Access::Write | Access::Exclusive | Access::Create { .. } => "ISOLATION LEVEL READ COMMITTED READ WRITE",
@@ -198,7 +222,7 @@ fn begin_sql(workspace: i64, access: Access) -> String {
     };
     format!(
         "BEGIN {mode}; SET LOCAL integ.workspace = '{workspace}'; SET LOCAL synchronous_commit = on; \
-         SET LOCAL statement_timeout = '60s'; SET LOCAL lock_timeout = '15s'; \
+         SET LOCAL enable_seqscan = off; SET LOCAL statement_timeout = '60s'; SET LOCAL lock_timeout = '15s'; \
          SET LOCAL idle_in_transaction_session_timeout = '60s'{key}"
     )
 }

@@ -474,20 +474,15 @@ fn keys_of_event(sealer: &Sealer, row: &TransferRow) -> Result<(Vec<u8>, Option<
 
 /// Returns the rows of the index of deliveries that belong to events.
 pub(super) fn event_keys(sealer: &Sealer, rows: &[TransferRow]) -> Result<Vec<NamedCells>, StoreError> {
-    let (mut keys, mut events, mut connections) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut keys, mut events) = (Vec::new(), Vec::new());
     for row in rows {
         let (delivery, signed) = keys_of_event(sealer, row)?;
         for key in [Some(delivery), signed].into_iter().flatten() {
             keys.push(Some(key));
             events.push(Some(number_of(row.get(&EVENTS, "id")?)?));
-            connections.push(Some(number_of(row.get(&EVENTS, "connection_id")?)?));
         }
     }
-    Ok(vec![
-        ("key", Cells::Bytes(keys)),
-        ("event_id", Cells::Integers(events)),
-        ("connection_id", Cells::Integers(connections)),
-    ])
+    Ok(vec![("key", Cells::Bytes(keys)), ("event_id", Cells::Integers(events))])
 }
 
 /// Returns the sealed bodies of records.
@@ -517,7 +512,6 @@ mod tests {
         "counters.value",
         "entity_states.has_conflicts",
         "event_conflicts.digest",
-        "event_keys.connection_id",
         "event_keys.event_id",
         "event_keys.key",
         "events.dedup_key",

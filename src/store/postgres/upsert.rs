@@ -1,5 +1,5 @@
 //! Stores the records of pages: what is known of them is read at once, what is to be done is decided in memory, and
-//! written in a statement for each kind of change.
+//! written in a statement for each kind of change. Pages of one list are taken together.
 //!
 //! Most pages hold records that are all new or all known. Reading and deciding therefore come before the counter of
 //! versions is locked; only if another writer was faster, they are done again while it is.
@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use super::links;
 use super::records::{DELETED_CURSOR, key_hash, open_body, seal_body};
 use super::row::{get, get_bytes, number, signed};
+use super::seal::Sealer;
 use super::streams::{BACKFILL_CHECKPOINT, CHECKPOINT, CURSOR, add_history, cursor_for_update};
 use super::transaction::Transaction;
 use super::value::Value;
@@ -96,7 +97,7 @@ enum UpsertResult {
     Unchanged,
 }
 
-/// What a page does.
+/// What pages do.
 struct PagePlan {
     location: RecordLocation,
     /// By the hashes of their keys, in the order in which they were met.
@@ -106,27 +107,34 @@ struct PagePlan {
     seen: Vec<usize>,
 }
 
-/// Stores a page, and returns what became of its records.
-pub(super) async fn store_page(
+/// Divides pages into those that can be stored together: they follow each other in one list.
+pub(super) fn group_pages(pages: &[NewPage]) -> impl Iterator<Item = &[NewPage]> {
+    let key = |page: &NewPage| (page.job, page.stream, page.partition, page.is_full_list, page.now);
+    pages.chunk_by(move |one, next| key(one) == key(next))
+}
+
+/// Stores pages of one list, at least one, and returns what became of their records.
+pub(super) async fn store_pages(
     transaction: &Transaction,
-    page: &NewPage,
+    pages: &[NewPage],
     versions: &mut RecordVersions,
 ) -> Result<RecordCounts, StoreError> {
+    let page = &pages[0];
     let location =
         RecordLocation { stream: page.stream, partition: page.partition, now: page.now, sweeping: page.is_full_list };
-    let mut plan = make_plan(transaction, location, page).await?;
+    let mut plan = make_plan(transaction, location, pages).await?;
     if plan.is_change() && !versions.is_taken() {
         versions.take(transaction).await?;
         if versions.was_overtaken() {
-            plan = make_plan(transaction, location, page).await?;
+            plan = make_plan(transaction, location, pages).await?;
         }
     }
     if plan.is_change() {
         plan.write(transaction, versions.take(transaction).await?).await?;
     }
-    let merged: Vec<(&str, &[String])> = page
-        .records
+    let merged: Vec<(&str, &[String])> = pages
         .iter()
+        .flat_map(|page| &page.records)
         .filter(|record| !record.former_keys.is_empty() && !record.is_deleted)
         .map(|record| (record.key.as_str(), record.former_keys.as_slice()))
         .collect();
@@ -137,24 +145,36 @@ pub(super) async fn store_page(
     if !seen.is_empty() {
         insert_seen(transaction, page.partition, &seen).await?;
     }
-    store_checkpoint(transaction, page).await?;
-    let unchanged = if page.is_verification_pass { 0 } else { plan.counts.unchanged };
-    Ok(RecordCounts { unchanged, ..plan.counts })
+    for (page, next) in pages.iter().zip(pages.iter().skip(1).map(Some).chain([None])) {
+        let is_replaced = matches!(page.checkpoint, PageCheckpoint::InProgress(_))
+            && next.is_some_and(|next| matches!(next.checkpoint, PageCheckpoint::InProgress(_)));
+        if !is_replaced {
+            store_checkpoint(transaction, page).await?;
+        }
+    }
+    Ok(plan.counts)
 }
 
-/// Reads what is known of the records of a page, and decides about them.
+/// Reads what is known of the records of pages, and decides about them.
 async fn make_plan(
     transaction: &Transaction,
     location: RecordLocation,
-    page: &NewPage,
+    pages: &[NewPage],
 ) -> Result<PagePlan, StoreError> {
-    let mut known = KnownRecords::read(transaction, location, page_keys(page), &page.records).await?;
-    Ok(known.plan(transaction, page))
+    let keys = pages.iter().flat_map(page_keys).collect();
+    let records = pages.iter().flat_map(|page| &page.records);
+    let mut known = KnownRecords::read(transaction, location, keys, records).await?;
+    let mut plan = PagePlan { location, states: Vec::new(), counts: RecordCounts::default(), seen: Vec::new() };
+    for page in pages {
+        known.decide(&transaction.sealer, page, &mut plan);
+    }
+    plan.states = known.states;
+    Ok(plan)
 }
 
-fn page_keys(page: &NewPage) -> Vec<&str> {
+fn page_keys(page: &NewPage) -> impl Iterator<Item = &str> {
     let others = page.unchanged_keys.iter().chain(&page.deleted_keys);
-    page.records.iter().map(|record| &record.key).chain(others).map(String::as_str).collect()
+    page.records.iter().map(|record| &record.key).chain(others).map(String::as_str)
 }
 
 /// The records that were known before.
@@ -170,15 +190,15 @@ impl KnownRecords {
         transaction: &Transaction,
         location: RecordLocation,
         keys: Vec<&str>,
-        came: &[NewRecord],
+        came: impl IntoIterator<Item = &NewRecord>,
     ) -> Result<Self, StoreError> {
         let keys: HashMap<Vec<u8>, &str> =
             keys.into_iter().map(|key| (key_hash(&transaction.sealer, location.stream, key), key)).collect();
         let hashes: Vec<&[u8]> = keys.keys().map(Vec::as_slice).collect();
         let sql = "SELECT id, key_hash, hash, partition_id, deleted_at IS NOT NULL AS is_deleted FROM integ.records
-                   WHERE workspace_id = $1 AND stream_id = $2 AND key_hash = ANY($3)";
+                   WHERE key_hash = ANY($2) AND workspace_id IS NOT DISTINCT FROM $1";
         let mut known = Self { location, states: Vec::new(), by_key: HashMap::new() };
-        for row in transaction.query(sql, &[&location.stream.0, &hashes]).await? {
+        for row in transaction.query(sql, &[&hashes]).await? {
             let key_hash: Vec<u8> = get(&row, "key_hash")?;
             let state = RecordState {
                 id: Some(get(&row, "id")?),
@@ -200,9 +220,13 @@ impl KnownRecords {
     }
 
     /// A vendor may write the members of the same record in another order, and a restored store hashes otherwise.
-    async fn read_bodies(&mut self, transaction: &Transaction, came: &[NewRecord]) -> Result<(), StoreError> {
+    async fn read_bodies(
+        &mut self,
+        transaction: &Transaction,
+        came: impl IntoIterator<Item = &NewRecord>,
+    ) -> Result<(), StoreError> {
         let mut needed = HashMap::new();
-        for record in came.iter().filter(|record| !record.is_deleted) {
+        for record in came.into_iter().filter(|record| !record.is_deleted) {
             let hash = key_hash(&transaction.sealer, self.location.stream, &record.key);
             let Some(index) = self.by_key.get(&hash).copied() else { continue };
             let state = &self.states[index].1;
@@ -224,10 +248,10 @@ impl KnownRecords {
     }
 
     /// Decides about the records of a page.
-    fn plan(&mut self, transaction: &Transaction, page: &NewPage) -> PagePlan {
-        let (mut counts, mut seen) = (RecordCounts::default(), Vec::new());
+    fn decide(&mut self, sealer: &Sealer, page: &NewPage, plan: &mut PagePlan) {
+        let mut counts = RecordCounts::default();
         for record in &page.records {
-            let (index, outcome) = self.upsert(transaction, record);
+            let (index, outcome) = self.upsert(sealer, record);
             match outcome {
                 UpsertResult::Added => counts.added += 1,
                 UpsertResult::Changed => counts.changed += 1,
@@ -235,16 +259,16 @@ impl KnownRecords {
                 UpsertResult::Unchanged => counts.unchanged += 1,
             }
             if page.is_full_list && !record.is_deleted {
-                seen.push(index);
+                plan.seen.push(index);
             }
         }
         for key in &page.unchanged_keys {
             counts.unchanged += 1;
-            let known = self.by_key.get(&key_hash(&transaction.sealer, page.stream, key)).copied();
-            seen.extend(known.filter(|_| page.is_full_list));
+            let known = self.by_key.get(&key_hash(sealer, page.stream, key)).copied();
+            plan.seen.extend(known.filter(|_| page.is_full_list));
         }
         for key in &page.deleted_keys {
-            let known = self.by_key.get(&key_hash(&transaction.sealer, page.stream, key)).copied();
+            let known = self.by_key.get(&key_hash(sealer, page.stream, key)).copied();
             if let Some(index) = known
                 && !self.states[index].1.is_deleted
             {
@@ -252,12 +276,15 @@ impl KnownRecords {
                 counts.deleted += 1;
             }
         }
-        PagePlan { location: self.location, states: std::mem::take(&mut self.states), counts, seen }
+        if page.is_verification_pass {
+            counts.unchanged = 0;
+        }
+        plan.counts += counts;
     }
 
     /// Decides about a record that came, and returns its place.
-    fn upsert(&mut self, transaction: &Transaction, record: &NewRecord) -> (usize, UpsertResult) {
-        let hash = key_hash(&transaction.sealer, self.location.stream, &record.key);
+    fn upsert(&mut self, sealer: &Sealer, record: &NewRecord) -> (usize, UpsertResult) {
+        let hash = key_hash(sealer, self.location.stream, &record.key);
         let Some(index) = self.by_key.get(&hash).copied() else {
             let index = self.states.len();
             self.by_key.insert(hash.clone(), index);
@@ -376,7 +403,7 @@ impl PagePlan {
         let new = self.states.iter_mut().filter(|(_, state)| state.id.is_none());
         for ((key_hash, state), id) in new.zip(&ids) {
             state.id = Some(*id);
-            // It is written here whatever else became of it in this page.
+            // It is written here whatever else became of it in these pages.
             (state.is_changed, state.is_removed, state.is_touched) = (false, false, false);
             partitions.push(state.partition);
             keys.push(key_hash.as_slice());
@@ -441,7 +468,7 @@ pub(super) async fn push(transaction: &Transaction, pushed: &PushedRecord) -> Re
     let version = versions.take(transaction).await?;
     let mut known =
         KnownRecords::read(transaction, location, vec![record.key.as_str()], std::slice::from_ref(record)).await?;
-    let (index, outcome) = known.upsert(transaction, record);
+    let (index, outcome) = known.upsert(&transaction.sealer, record);
     let mut plan = PagePlan { location, states: known.states, counts: RecordCounts::default(), seen: Vec::new() };
     plan.write(transaction, version).await?;
     let id = plan.states[index].1.id.unwrap_or_default();

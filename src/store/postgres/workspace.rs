@@ -6,7 +6,7 @@ use deadpool_postgres::Pool;
 use zeroize::Zeroizing;
 
 use super::error::pool_failed;
-use super::inserting::InsertQueue;
+use super::insert_queue::InsertQueue;
 use super::row::{get, get_seconds, optional_seconds};
 use super::seal::{Column, Sealer, column};
 use super::server::PostgresServer;
@@ -109,7 +109,7 @@ impl PostgresStore {
     /// Deletes the workspace with everything that it contains. Without its row, which has the key of all hashes, and without
     /// the key that the caller destroys, what is left in the server's log and backups is noise.
     pub async fn delete(self) -> Result<(), StoreError> {
-        self.execute("DELETE FROM integ.workspaces WHERE workspace_id = $1", &[]).await.map(drop)
+        delete(self.begin().await?).await
     }
 
     /// Returns whether a backup may be restored in its place: it has no connection, no app and no endpoint.
@@ -177,9 +177,17 @@ impl std::fmt::Debug for FrozenWorkspace {
 impl FrozenWorkspace {
     /// Deletes the workspace with everything that it contains. Who waited finds that it is not there.
     pub async fn delete(self) -> Result<(), StoreError> {
-        self.transaction.execute("DELETE FROM integ.workspaces WHERE workspace_id = $1", &[]).await?;
-        self.transaction.commit().await
+        delete(self.transaction).await
     }
+}
+
+async fn delete(transaction: Transaction) -> Result<(), StoreError> {
+    transaction.lift_time_limits().await?;
+    // These refer to nothing.
+    transaction.execute("DELETE FROM integ.event_keys WHERE workspace_id = $1", &[]).await?;
+    transaction.execute("DELETE FROM integ.events WHERE workspace_id = $1", &[]).await?;
+    transaction.execute("DELETE FROM integ.workspaces WHERE workspace_id = $1", &[]).await?;
+    transaction.commit().await
 }
 
 async fn migrate(pool: &Pool) -> Result<(), StoreError> {

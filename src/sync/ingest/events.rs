@@ -196,13 +196,8 @@ impl<'a> EventIngest<'a> {
         let mut added = IndexMap::new();
         if !stream.add.is_empty() {
             let session = &self.workspace.session(self.workspace.connection(&self.name).await?).await?;
-            let list = ListRequestBuilder {
-                session,
-                name: &rule.stream,
-                stream,
-                params,
-                now: self.workspace.clock.now(),
-            };
+            let list =
+                ListRequestBuilder { session, name: &rule.stream, stream, params, now: self.workspace.clock.now() };
             added = list.added().unwrap_or_default();
         }
         let text = document.to_string();

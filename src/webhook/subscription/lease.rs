@@ -235,8 +235,7 @@ async fn renew_lease(
         let input = creation::input_of(workspace, setup, call, row)?;
         match creation::send(workspace, setup.name(), &call.action, &input, &plan.idempotency_key).await {
             Ok(result) => {
-                return store_renewal(workspace, row, expiry(rules, &result, workspace.clock.now()), fence)
-                    .await;
+                return store_renewal(workspace, row, expiry(rules, &result, workspace.clock.now()), fence).await;
             }
             // The vendor has let it go: another one is made.
             Err(SubscribeFailure::Rejected { class: Some(ErrorClass::NotFound), .. }) => {}
@@ -245,9 +244,7 @@ async fn renew_lease(
     } else if rules.unsubscribe.as_ref().is_none_or(|call| !creation::names_kept(call, rules)) {
         // There is one alone, and asking again prolongs it.
         return match plan.send(workspace, setup.name()).await {
-            Ok(result) => {
-                store_renewal(workspace, row, expiry(rules, &result, workspace.clock.now()), fence).await
-            }
+            Ok(result) => store_renewal(workspace, row, expiry(rules, &result, workspace.clock.now()), fence).await,
             Err(SubscribeFailure::Rejected { error, .. } | SubscribeFailure::Unknown(error)) => Err(error),
         };
     }
