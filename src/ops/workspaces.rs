@@ -204,7 +204,7 @@ pub async fn delete_workspace(engine: &Arc<Engine>, workspace: WorkspaceName) ->
 async fn delete_keyring_entries(engine: &Arc<Engine>, store: &dyn Store) {
     let Ok(connections) = store.connections().list().await else { return };
     for connection in connections {
-        let _ = engine.token_vault.remove(store, &connection).await;
+        let _ = engine.token_vault.remove_from_keyring(store, &connection).await;
     }
 }
 

@@ -201,7 +201,7 @@ impl PostgresRestore {
         let (location, sealed) = (reference.location(), vault.clone());
         let read = move || Ok::<_, VaultError>((location.server()?, sealed.read_sealed_key()?.keys(), restored));
         let (server, keys, restored) = blocking(read).await?;
-        let new = PostgresStore::create(&server, keys, now).await?;
+        let new = PostgresStore::create(&server, &PostgresStore::random_id(), keys, now).await?;
         let source = blocking(move || Ok::<_, VaultError>((restored.open()?, restored))).await?;
         if let Err(error) = copy(&source.0, &new).await {
             new.delete().await?;

@@ -160,9 +160,9 @@ fn read_password(path: &Path) -> Result<Secret, VaultError> {
 
 impl StoreReference {
     /// Refers to a workspace on a server.
-    pub(super) fn new(location: &PostgresLocation, store: &PostgresStore) -> Self {
+    pub(super) fn new(location: &PostgresLocation, id: &str) -> Self {
         let PostgresLocation { url, password_file } = location.clone();
-        Self { url, password_file, workspace: store.id().to_owned() }
+        Self { url, password_file, workspace: id.to_owned() }
     }
 
     pub(super) fn location(&self) -> PostgresLocation {
@@ -237,7 +237,7 @@ impl UnlockedPostgresVault {
         let Self { vault, reference, lock } = self;
         let store = vault.open_postgres(&reference).await?;
         let files = vault.files.clone();
-        let lock = blocking(move || vault.clear_move(lock)).await?;
+        let lock = vault.clear_move(&store, lock).await?;
         Ok(PostgresVault { store, location: reference.location(), new_identity_location: None, files, _lock: lock })
     }
 }
@@ -290,7 +290,7 @@ impl NewPostgresVault {
     pub async fn create(self) -> Result<PostgresVault, VaultError> {
         let Self { vault, server, location, keys, lock, now, new_identity_location } = self;
         let files = vault.files.clone();
-        let store = match PostgresStore::create(&server, keys, now).await {
+        let store = match PostgresStore::create(&server, &PostgresStore::random_id(), keys, now).await {
             Ok(store) => store,
             Err(error) => {
                 blocking(move || files.remove(lock)).await;

@@ -109,7 +109,9 @@ impl Vault {
         now: Timestamp,
     ) -> crate::error::Result<StoreMoveResult> {
         let files = self.files.clone();
+        let locked_files = files.clone();
         let locked = blocking(move || {
+            let files = locked_files;
             let lock =
                 files.lock(LockMode::Exclusive)?.ok_or_else(|| VaultError::NotFound(files.folder().to_owned()))?;
             Ok::<_, VaultError>((lock, files.store_reference()?, files.move_note()?))
@@ -119,7 +121,13 @@ impl Vault {
             (MoveTarget::Postgres(location), None) => self.move_to_postgres(location, note, tokens, now).await,
             (MoveTarget::File, Some(reference)) => self.move_to_file(reference, now).await,
             (MoveTarget::Postgres(_), Some(_)) => Err(VaultError::from(PostgresVaultError::AlreadyInPostgres).into()),
-            (MoveTarget::File, None) => Err(VaultError::from(PostgresVaultError::AlreadyInFile).into()),
+            (MoveTarget::File, None) => {
+                if note.is_some_and(|note| note.to == Destination::File) {
+                    // The very last step of an earlier move is missing.
+                    blocking(move || files.leave_server()).await?;
+                }
+                Err(VaultError::from(PostgresVaultError::AlreadyInFile).into())
+            }
         }
     }
 
@@ -159,7 +167,7 @@ impl Vault {
                     target.delete().await?;
                     self.copy_to_server(&source, &sealed, &location, now).await?
                 }
-                rows => (StoreReference::new(&location, &target), rows?),
+                rows => (StoreReference::new(&location, target.id()), rows?),
             },
             None => self.copy_to_server(&source, &sealed, &location, now).await?,
         };
@@ -183,9 +191,11 @@ impl Vault {
     ) -> crate::error::Result<(StoreReference, u64)> {
         let server = location.clone();
         let server = blocking(move || server.server()).await?;
-        let target = PostgresStore::create(&server, sealed.keys(), now).await?;
-        let reference = StoreReference::new(location, &target);
+        let id = PostgresStore::random_id();
+        let reference = StoreReference::new(location, &id);
+        // Before the workspace, so that none is left that nobody knows.
         self.note_move(Destination::Postgres, &reference).await?;
+        let target = PostgresStore::create(&server, &id, sealed.keys(), now).await?;
         Ok((reference, copy(source, &target).await?))
     }
 
@@ -243,19 +253,33 @@ impl Vault {
     }
 
     /// Removes what an earlier move has left, of a vault whose store is in PostgreSQL and open. Returns the shared lock.
-    pub(super) fn clear_move(&self, lock: File) -> Result<File, VaultError> {
-        match self.files.move_note()?.map(|note| note.to) {
+    pub(super) async fn clear_move(&self, store: &PostgresStore, lock: File) -> Result<File, VaultError> {
+        let files = self.files.clone();
+        let note = blocking(move || files.move_note()).await?;
+        let vault = self.clone();
+        match note.map(|note| note.to) {
             None => Ok(lock),
-            // The move was not made; what is in the file grows old. A process that moves has the lock alone.
-            Some(Destination::File) => remove(&self.files.move_note_path()).map(|()| lock),
-            Some(Destination::Postgres) => {
-                drop(lock);
-                match lock_file(&self.files.lock_path(), LockMode::Exclusive, CLEAN_UP_TIMEOUT) {
-                    Ok(_alone) => self.files.remove_source()?,
-                    Err(VaultError::Locked(_)) => {}
-                    Err(error) => return Err(error),
+            Some(Destination::File) => {
+                match store.ensure_writable().await {
+                    // The move was not made; what is in the file grows old. A process that moves has the lock alone.
+                    Ok(()) => blocking(move || remove(&vault.files.move_note_path())).await?,
+                    Err(StoreError::WorkspaceNotFound(_)) => return Err(PostgresVaultError::UnfinishedMove.into()),
+                    // The process was killed while it committed the deletion, and the server has not decided yet.
+                    Err(_) => {}
                 }
-                self.files.lock(LockMode::Shared)?.ok_or_else(|| self.not_found())
+                Ok(lock)
+            }
+            Some(Destination::Postgres) => {
+                let clear = move || {
+                    drop(lock);
+                    match lock_file(&vault.files.lock_path(), LockMode::Exclusive, CLEAN_UP_TIMEOUT) {
+                        Ok(_alone) => vault.files.remove_source()?,
+                        Err(VaultError::Locked(_)) => {}
+                        Err(error) => return Err(error),
+                    }
+                    vault.files.lock(LockMode::Shared)?.ok_or_else(|| vault.not_found())
+                };
+                blocking(clear).await
             }
         }
     }

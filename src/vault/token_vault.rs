@@ -197,13 +197,25 @@ impl TokenVault {
     /// # Errors
     /// [`StoreError`].
     pub async fn remove(&self, store: &dyn Store, connection: &Connection) -> Result<Option<KeyringError>, StoreError> {
-        let stored = store.grants().get(connection.id).await?;
-        let left = match stored.map(|stored| stored.storage) {
-            Some(SecretStorage::Keyring) => self.delete_from_keyring(store, &connection.name).await.err(),
-            _ => None,
-        };
+        let left = self.remove_from_keyring(store, connection).await?;
         store.connections().remove(connection.id).await?;
         Ok(left)
+    }
+
+    /// Deletes the connection's entry in the OS keyring, if it has one, as far as that is possible.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn remove_from_keyring(
+        &self,
+        store: &dyn Store,
+        connection: &Connection,
+    ) -> Result<Option<KeyringError>, StoreError> {
+        let stored = store.grants().get(connection.id).await?;
+        Ok(match stored.map(|stored| stored.storage) {
+            Some(SecretStorage::Keyring) => self.delete_from_keyring(store, &connection.name).await.err(),
+            _ => None,
+        })
     }
 
     /// Renames a connection, with its entry in the keyring. The secrets are in the store before the name changes, so that no

@@ -25,20 +25,26 @@ pub(super) const INDEX_KEY: Column = column("workspaces", "index_key");
 const DAYS_AHEAD: i64 = 7;
 
 impl PostgresStore {
-    /// Creates a workspace with a random id, and the schema if the database has none. The last one of the keys seals.
+    /// Returns an id for a new workspace.
+    pub fn random_id() -> String {
+        // Positive, for a number that starts with a minus is an option to many a program.
+        hex::encode(&(i64::from_be_bytes(clock::random::<8>()) & i64::MAX).to_be_bytes())
+    }
+
+    /// Creates a workspace with an id, and the schema if the database has none. The last one of the keys seals.
     ///
     /// # Errors
     /// [`StoreError::Unreachable`]; [`StoreError::Newer`].
     pub async fn create(
         server: &PostgresServer,
+        id: &str,
         keys: impl Into<WorkspaceKeys>,
         now: Timestamp,
     ) -> Result<Self, StoreError> {
         let keys = keys.into();
         let pool = server.pool()?;
         migrate(&pool).await?;
-        // Positive, for a number that starts with a minus is an option to many a program.
-        let workspace = i64::from_be_bytes(clock::random::<8>()) & i64::MAX;
+        let workspace = number_of(id)?;
         let index_key = Zeroizing::new(clock::random::<32>());
         let sealer = Sealer::new(workspace, &keys).with_index_key(Secret::new(*index_key));
         let store = Self::assemble(pool, workspace, sealer);
@@ -62,8 +68,7 @@ impl PostgresStore {
     /// the one that seals is not among them; those of [`Self::create`].
     pub async fn open(server: &PostgresServer, id: &str, keys: impl Into<WorkspaceKeys>) -> Result<Self, StoreError> {
         let missing = || StoreError::WorkspaceNotFound(id.to_owned());
-        let number = hex::decode(id).and_then(|bytes| bytes.try_into().ok()).map(i64::from_be_bytes);
-        let workspace = number.ok_or_else(missing)?;
+        let workspace = number_of(id)?;
         let pool = server.pool()?;
         migrate(&pool).await?;
         let store = Self::assemble(pool, workspace, Sealer::new(workspace, &keys.into()));
@@ -183,11 +188,20 @@ impl FrozenWorkspace {
 
 async fn delete(transaction: Transaction) -> Result<(), StoreError> {
     transaction.lift_time_limits().await?;
+    // If the process is killed, the next one would wait for this to end.
+    let sql = "SELECT set_config('client_connection_check_interval', '1s', TRUE) WHERE version() !~ 'Visual C|mingw'";
+    transaction.query(sql, &[]).await?;
     // These refer to nothing.
     transaction.execute("DELETE FROM integ.event_keys WHERE workspace_id = $1", &[]).await?;
     transaction.execute("DELETE FROM integ.events WHERE workspace_id = $1", &[]).await?;
     transaction.execute("DELETE FROM integ.workspaces WHERE workspace_id = $1", &[]).await?;
     transaction.commit().await
+}
+
+/// Returns the number of a workspace with an id.
+fn number_of(id: &str) -> Result<i64, StoreError> {
+    let number = hex::decode(id).and_then(|bytes| bytes.try_into().ok()).map(i64::from_be_bytes);
+    number.ok_or_else(|| StoreError::WorkspaceNotFound(id.to_owned()))
 }
 
 async fn migrate(pool: &Pool) -> Result<(), StoreError> {

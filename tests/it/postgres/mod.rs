@@ -59,7 +59,7 @@ impl PostgresWorkspace {
     async fn create() -> Option<Self> {
         let owner = PostgresServer::new(server::server()?).unwrap();
         let key = StoreKey::random();
-        let store = PostgresStore::create(&owner, &key, at(1_700_000_000)).await.unwrap();
+        let store = PostgresStore::create(&owner, &PostgresStore::random_id(), &key, at(1_700_000_000)).await.unwrap();
         server::create_node_role().await;
         let node = PostgresServer::new(server::node(&server::server()?)).unwrap();
         Some(Self { server: node, id: store.id().to_owned(), key })
