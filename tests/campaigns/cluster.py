@@ -72,8 +72,9 @@ class Server:
         self.data, self.process = os.path.join(cluster.folder, name), None
 
     def start(self):
-        words = [os.path.join(self.cluster.programs, "postgres"), "-D", self.data, "-p", str(self.port),
-                 "-k", self.cluster.folder, "-c", "listen_addresses=127.0.0.1"]
+        # Without a socket, whose path could be too long.
+        words = [os.path.join(self.cluster.programs, "postgres"), "-D", self.data, "-p", str(self.port), "-k", "",
+                 "-c", "listen_addresses=127.0.0.1"]
         self.process = self.cluster.spawn(words)
 
     def kill(self):
@@ -106,10 +107,9 @@ class Server:
 
 
 class Cluster:
-    def __init__(self, settings=(), prefix="integ-cluster-"):
+    def __init__(self, settings=(), prefix="integ-cluster-", parent="/tmp"):
         self.programs = programs()
-        # A socket's path may have 107 bytes.
-        self.folder = tempfile.mkdtemp(prefix=prefix, dir="/tmp")
+        self.folder = tempfile.mkdtemp(prefix=prefix, dir=parent)
         self.log = open(os.path.join(self.folder, "log"), "ab")
         self.settings = list(settings)
         if os.geteuid() == 0:
@@ -216,8 +216,8 @@ class Cluster:
 class Node:
     """A machine: a folder with copies of the vault's key and the reference to the store, and `integ serve` there."""
 
-    def __init__(self, number, home, integ):
-        self.number, self.home, self.integ, self.clock = number, home, integ, None
+    def __init__(self, number, home, integ, workspace):
+        self.number, self.home, self.integ, self.workspace, self.clock = number, home, integ, workspace, None
         self.port, self.process = free_port(), None
         self.log = open(os.path.join(home, "serve.log"), "ab")
 
@@ -228,7 +228,7 @@ class Node:
         return environment
 
     def spawn(self, words, **pipes):
-        return start(["--", self.integ, "-w", "team", *words], env=self.environment(), cwd=self.home, **pipes)
+        return start(["--", self.integ, "-w", self.workspace, *words], env=self.environment(), cwd=self.home, **pipes)
 
     def start(self, *words):
         """Starts `serve` once more with the words of the first start."""
@@ -268,9 +268,11 @@ class Node:
 class Team:
     """A workspace in a cluster, and the machines that share it."""
 
-    def __init__(self, cluster, integ, nodes=3, connectors=(), settings=()):
+    workspace = "team"
+
+    def __init__(self, cluster, integ, nodes=3, connectors=(), settings=(), parent="/tmp"):
         self.cluster, self.integ = cluster, integ
-        self.folder = tempfile.mkdtemp(prefix="integ-team-", dir="/tmp")
+        self.folder = tempfile.mkdtemp(prefix="integ-team-", dir=parent)
         self.nodes, self.count = [], nodes
         self.connectors, self.settings = dict(connectors), [("vault.identity", "file"), *settings]
         self.home = os.path.join(self.folder, "0")
@@ -289,20 +291,24 @@ class Team:
         return out
 
     def documents(self, *words):
-        return [json.loads(line) for line in self.succeed("-w", "team", *words, "--json").splitlines()]
+        return [json.loads(line) for line in self.succeed("-w", self.workspace, *words, "--json").splitlines()]
 
-    def create(self):
+    def configure(self):
+        """Makes the folder, with connectors and settings."""
         os.makedirs(os.path.join(self.home, "connectors"), mode=0o700)
         for name, text in self.connectors.items():
             with open(os.path.join(self.home, "connectors", f"{name}.toml"), "w", encoding="utf-8") as file:
                 file.write(text)
         for name, value in self.settings:
             self.succeed("config", "set", name, value)
-        self.succeed("workspace", "create", "team", "--store", self.cluster.url())
+
+    def create(self):
+        self.configure()
+        self.succeed("workspace", "create", self.workspace, "--store", self.cluster.url())
 
     def connect(self, account, vendor, client_secret=None):
         """Connects an account of a vendor of `rival`."""
-        words = [self.integ, "-w", "team", "connect", *account.replace("@", " --as ").split(), "--client-id", account]
+        words = [self.integ, "-w", self.workspace, "connect", *account.replace("@", " --as ").split(), "--client-id", account]
         env = {"INTEG_HOME": self.home, "HOME": self.home, "PATH": os.environ.get("PATH", "")}
         pipe = subprocess.PIPE
         words += ["--client-secret-file", "-"] if client_secret else []
@@ -323,7 +329,7 @@ class Team:
         homes = [self.home, *(os.path.join(self.folder, str(number)) for number in range(1, self.count))]
         for home in homes[1:]:
             shutil.copytree(self.home, home)
-        self.nodes = [Node(number, home, self.integ) for number, home in enumerate(homes)]
+        self.nodes = [Node(number, home, self.integ, self.workspace) for number, home in enumerate(homes)]
 
     def close(self):
         for node in self.nodes:
