@@ -74,8 +74,7 @@ pub(super) fn check_vault(around: &DoctorContext) -> Vec<Finding> {
             findings.extend(check_file(&opened, around));
         }
         Ok(UnlockedVault::Postgres(unlocked)) => {
-            findings.push(opens());
-            findings.extend(check_postgres(unlocked, around));
+            findings.extend(check_postgres(unlocked, opens(), around));
         }
         // It is never asked to make one.
         Ok(UnlockedVault::NewPostgres(_)) => {}
@@ -97,16 +96,19 @@ fn check_file(opened: &OpenVault, around: &DoctorContext) -> Vec<Finding> {
     findings
 }
 
-fn check_postgres(unlocked: Box<UnlockedPostgresVault>, around: &DoctorContext) -> Vec<Finding> {
+/// `opens` says that the vault's key could be read.
+fn check_postgres(unlocked: Box<UnlockedPostgresVault>, opens: Finding, around: &DoctorContext) -> Vec<Finding> {
     let mut findings = vec![clock(None, around.clock.now())];
     findings.extend(in_runtime("store", || async {
         match unlocked.open().await {
             Ok(opened) => {
-                let mut findings = postgres::check_server(&opened.store, around).await;
+                let mut findings = vec![opens];
+                findings.extend(postgres::check_server(&opened.store, around).await);
                 findings.extend(check_contents(&opened.store, around).await);
                 findings
             }
-            Err(error) => vec![Finding::failure("store", error)],
+            Err(error @ VaultError::Store(_)) => vec![opens, Finding::failure("store", error)],
+            Err(error) => vec![Finding::failure("vault", error)],
         }
     }));
     findings

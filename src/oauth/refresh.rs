@@ -468,12 +468,14 @@ pub fn add_seconds(now: Timestamp, seconds: u32) -> Option<Timestamp> {
     Timestamp::from_second(now.as_second().checked_add(i64::from(seconds))?).ok()
 }
 
-/// Waits for the connection's lock: a holder that lives is waited for as long as its request may take, and one that dies is
-/// followed at once.
+/// Waits for the connection's lock: as long as the request of a holder that lives may take, and until the lease of one that
+/// was killed expires.
 pub(crate) async fn lock_grant(workspace: &Workspace, connection: &Connection) -> error::Result<LockGuard> {
-    let limit = workspace.engine.config.http.timeout + Duration::from_secs(15);
+    let store = workspace.shared_store().await?;
+    let orphaned = store.locks().orphan_lifetime() + Duration::from_secs(5);
+    let limit = (workspace.engine.config.http.timeout + Duration::from_secs(15)).max(orphaned);
     let key = LockKey::Grant(connection.id);
-    let guard = LockGuard::acquire(workspace.shared_store().await?, &workspace.engine, key, limit).await;
+    let guard = LockGuard::acquire(store, &workspace.engine, key, limit).await;
     let guard = guard.map_err(|source| AccessTokenError::Lock { connection: connection.name.clone(), source })?;
     let path = workspace.folder().join("locks").join(format!("{key}.lock"));
     let timed_out = || AccessTokenError::LockTimeout {

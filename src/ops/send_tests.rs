@@ -369,7 +369,7 @@ fn idempotency_is_send(workspace: &Workspace) {
 fn serving_is_send(workspace: &Workspace) {
     check(|| serving::prepare(workspace));
     check(|| serving::check_readiness(workspace));
-    check(|| serving::store_version(workspace));
+    check(|| serving::store_activity(workspace));
 }
 
 #[test]

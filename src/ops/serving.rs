@@ -114,10 +114,10 @@ pub async fn check_readiness(workspace: &Workspace) -> Result<()> {
     Ok(workspace.store().await?.ensure_writable().await?)
 }
 
-/// Returns the number of the last commit of a workspace's store: it shows whether anything may have changed.
+/// Returns a number that grows with what happens in a workspace: whether there may be something new to see.
 ///
 /// # Errors
 /// The vault's.
-pub async fn store_version(workspace: &Workspace) -> Result<u64> {
-    Ok(workspace.store().await?.version().await?)
+pub async fn store_activity(workspace: &Workspace) -> Result<u64> {
+    Ok(workspace.store().await?.activity().await?)
 }

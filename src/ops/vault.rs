@@ -10,8 +10,9 @@ use crate::config::TokenStorage;
 use crate::error::Result;
 use crate::runtime::Workspace;
 use crate::secret::Secret;
+use crate::task::blocking;
 use crate::vault::{
-    BackupKey, ExportProtection, IdentityLocation, IfAbsent, LostWritesPolicy, MoveTarget, OpenedBackup,
+    self, BackupKey, ExportProtection, IdentityLocation, IfAbsent, LostWritesPolicy, MoveTarget, OpenedBackup,
     PostgresLocation, Restore, RestoreResult, SelfRemoval, Vault, VaultError,
 };
 use crate::view::vault::{
@@ -245,18 +246,33 @@ pub fn preview_backup(backup: &OpenedBackup) -> BackupContentsView {
 /// [`crate::vault::VaultError::WorkspaceNotEmpty`], and those of the store: nothing has changed then.
 pub async fn restore_backup(workspace: &Workspace, backup: OpenedBackup) -> Result<RestoreView> {
     let (folder, now) = (workspace.folder(), workspace.clock.now());
-    let mut created_identity = None;
-    if PostgresLocation::from_env().is_some() {
-        // A new workspace is created on the server, and the backup then takes the place of the empty one.
-        let opened = workspace.engine.open_store(folder.clone(), IfAbsent::Create { now }).await?;
-        created_identity = opened.new_identity_location();
+    if PostgresLocation::from_env().is_none() || folder.exists() {
+        return restore(workspace, backup, now).await;
     }
+    // A new workspace is created on the server, and the backup then takes the place of the empty one.
+    let opened = workspace.engine.open_store(folder.clone(), IfAbsent::Create { now }).await?;
+    let created_identity = opened.new_identity_location();
+    drop(opened);
+    match restore(workspace, backup, now).await {
+        Ok(view) => Ok(RestoreView { new_identity_location: created_identity.or(view.new_identity_location), ..view }),
+        Err(error) => {
+            if let Ok(opened) = workspace.engine.open_store(folder.clone(), IfAbsent::Fail).await {
+                // What is left there is empty.
+                let _ = opened.delete_from_server().await;
+            }
+            let _ = blocking(move || vault::destroy(&folder)).await;
+            Err(error)
+        }
+    }
+}
+
+async fn restore(workspace: &Workspace, backup: OpenedBackup, now: Timestamp) -> Result<RestoreView> {
+    let folder = workspace.folder();
     let restored = workspace.engine.with_vaults(move |vaults| vaults.restore(&folder, backup, now)).await?;
     let RestoreResult { contents, new_identity_location, identity_location } = match restored {
         Restore::File(result) => result,
         Restore::Postgres(restore) => Box::pin(restore.finish()).await?,
     };
-    let new_identity_location = created_identity.or(new_identity_location);
     Ok(RestoreView { contents: contents.into(), new_identity_location, identity_location })
 }
 

@@ -96,4 +96,9 @@ pub trait Locks: Send + Sync {
 
     /// Ends the lease, so that the next holder need not wait until it expires.
     async fn release(&self, lease: Lease) -> Result<(), StoreError>;
+
+    /// Returns how long a lock stays whose holder was killed.
+    fn orphan_lifetime(&self) -> Duration {
+        Duration::ZERO
+    }
 }

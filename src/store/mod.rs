@@ -175,6 +175,11 @@ pub trait Store: Send + Sync {
     /// Returns the number of the last commit. Records that change later get greater versions.
     async fn version(&self) -> Result<u64, StoreError>;
 
+    /// Returns a number that grows with each operation that is recorded, and with each commit of events or records.
+    async fn activity(&self) -> Result<u64, StoreError> {
+        self.version().await
+    }
+
     /// Returns the hasher that detects changed records.
     fn record_hasher(&self) -> RecordHasher {
         RecordHasher::new(self.id())

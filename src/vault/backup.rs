@@ -22,7 +22,7 @@ use crate::clock::Timestamp;
 use crate::files;
 use crate::model::{ConnectionId, Grant};
 use crate::secret::Secret;
-use crate::store::{BackupContents, PostgresStore, Snapshot, SqliteStore, StoreKey};
+use crate::store::{BackupContents, PostgresStore, Snapshot, SqliteStore, Store, StoreKey};
 use crate::task::blocking;
 
 /// A backup is held in memory, twice; a larger one is a matter for `age` and `sqlite3`.
@@ -207,7 +207,7 @@ impl PostgresRestore {
             new.delete().await?;
             return Err(error.into());
         }
-        let (path, reference) = (vault.files.store_file_path(), StoreReference::new(&reference.location(), &new));
+        let (path, reference) = (vault.files.store_file_path(), StoreReference::new(&reference.location(), new.id()));
         blocking(move || write_toml(&path, &reference)).await?;
         if let Err(error) = old.delete().await {
             tracing::warn!(%error, "the empty workspace before the backup is still on the server");

@@ -298,7 +298,7 @@ impl NewPostgresVault {
             }
         };
         store.set_key_source(vault.key_source());
-        let reference = StoreReference::new(&location, &store);
+        let reference = StoreReference::new(&location, store.id());
         let shared = blocking(move || {
             write_toml(&files.store_file_path(), &reference)?;
             drop(lock);

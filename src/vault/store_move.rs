@@ -30,7 +30,9 @@ use super::vault_files::{LockMode, VaultFiles, lock_file};
 use super::{LostWritesPolicy, TokenVault, VaultError};
 use crate::clock::Timestamp;
 use crate::config::TokenStorage;
-use crate::store::{PostgresStore, SqliteStore, StoreError, StoreKey, TransferProgress, TransferStore, copy_workspace};
+use crate::store::{
+    PostgresStore, SqliteStore, Store, StoreError, StoreKey, TransferProgress, TransferStore, copy_workspace,
+};
 use crate::task::blocking;
 
 /// Where a workspace is to be stored.

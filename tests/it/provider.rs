@@ -216,6 +216,7 @@ fn fault_021_a_crash_before_the_commit_is_known_and_said_on_the_next_start() {
     provider.until("the refresh is asked for", |state| state.holding == 1);
     refresh.child.kill().unwrap();
     refresh.child.wait().unwrap();
+    home.expire_leases();
     provider.go_on();
     let stderr = fails(&home, 4, "needs_reauth");
     assert!(stderr.contains("cut off") && stderr.contains("integ reconnect fake"), "{stderr}");

@@ -12,7 +12,7 @@ use super::context::DashboardContext;
 use super::pages::Shown;
 use super::values::Fields;
 use crate::http::serve::{FullResponse, Response, header};
-use crate::ops::serving::store_version;
+use crate::ops::serving::store_activity;
 use crate::server::problem::Problem;
 
 /// How long a browser waits for rows before it asks again.
@@ -41,13 +41,13 @@ pub(super) async fn respond(
     let workspace = context.workspace();
     let mut shutdown = std::pin::pin!(workspace.engine.shutdown.requested());
     let mut waited = Duration::ZERO;
-    let Some((mut version, known)) = context.last_event.as_deref().and_then(read_position) else {
+    let Some((mut activity, known)) = context.last_event.as_deref().and_then(read_position) else {
         let newest = newest(context, &rows).await?;
-        return Ok(Shown::Other(stream(&position(store_version(workspace).await?, newest))));
+        return Ok(Shown::Other(stream(&position(store_activity(workspace).await?, newest))));
     };
     loop {
-        let present = store_version(workspace).await?;
-        if present != version {
+        let present = store_activity(workspace).await?;
+        if present != activity {
             let list = context.get(rows.path, &[], rows.query).await?;
             let fresh: Vec<&Value> = list.items("data").iter().filter(|one| one.number(rows.key) > known).collect();
             if let Some(newest) = fresh.iter().map(|one| one.number(rows.key)).max() {
@@ -59,15 +59,15 @@ pub(super) async fn respond(
                 ))));
             }
             // The request for the list is itself recorded, in one commit. With more, there may be rows that it did not see.
-            let after = store_version(workspace).await?;
-            version = if after.saturating_sub(present) <= 1 { after } else { present };
+            let after = store_activity(workspace).await?;
+            activity = if after.saturating_sub(present) <= 1 { after } else { present };
         }
         if waited >= WAIT {
-            return Ok(Shown::Other(stream(&position(version, known))));
+            return Ok(Shown::Other(stream(&position(activity, known))));
         }
         tokio::select! {
             () = tokio::time::sleep(INTERVAL) => waited += INTERVAL,
-            () = &mut shutdown => return Ok(Shown::Other(stream(&position(version, known)))),
+            () = &mut shutdown => return Ok(Shown::Other(stream(&position(activity, known)))),
         }
     }
 }
@@ -77,14 +77,14 @@ async fn newest(context: &DashboardContext, rows: &LiveRows<'_>) -> Result<i64, 
     Ok(list.items("data").iter().map(|one| one.number(rows.key)).max().unwrap_or_default())
 }
 
-/// What the browser sends back: the version of the store, and the newest row.
-fn position(version: u64, known: i64) -> String {
-    format!("retry: {RETRY_MS}\nid: {version}.{known}\nevent: position\ndata:\n\n")
+/// What the browser sends back: what it has seen of the store, and the newest row.
+fn position(activity: u64, known: i64) -> String {
+    format!("retry: {RETRY_MS}\nid: {activity}.{known}\nevent: position\ndata:\n\n")
 }
 
 fn read_position(text: &str) -> Option<(u64, i64)> {
-    let (version, known) = text.split_once('.')?;
-    Some((version.parse().ok()?, known.parse().ok()?))
+    let (activity, known) = text.split_once('.')?;
+    Some((activity.parse().ok()?, known.parse().ok()?))
 }
 
 /// A line break would end the data of an event.

@@ -1,5 +1,7 @@
 //! Locks as rows on the server's clock: a lease that nobody renews expires, whatever the clocks of its users say.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 
 use super::PostgresStore;
@@ -27,6 +29,10 @@ impl Locks for PostgresStore {
         transaction.commit().await?;
         // There is nothing of the operating system's to let go of.
         Ok(Some(Lease::new(Fence { key, number }, expires_at, ())))
+    }
+
+    fn orphan_lifetime(&self) -> Duration {
+        LEASE_DURATION
     }
 
     /// A lease that was released is not renewed by a renewal that was under way.

@@ -299,6 +299,13 @@ impl Store for PostgresStore {
         row.map_or(Ok(0), |row| number(&row, "value"))
     }
 
+    async fn activity(&self) -> Result<u64, StoreError> {
+        let sql = "SELECT (SELECT sum(value) FROM integ.counters WHERE workspace_id = $1)::bigint + sequence AS activity
+                   FROM integ.audit_state WHERE workspace_id = $1";
+        let row = self.row(sql, &[]).await?;
+        row.map_or(Ok(0), |row| number(&row, "activity"))
+    }
+
     fn record_hasher(&self) -> RecordHasher {
         RecordHasher::from_key(self.sealer.record_key())
     }
