@@ -268,10 +268,10 @@ async fn delete(transaction: &Transaction, id: ConnectionId) -> Result<u64, Stor
     transaction.lift_time_limits().await?;
     // Nobody inserts events meanwhile.
     EventIds::lock(transaction).await?;
-    let sql = "WITH gone AS (DELETE FROM integ.events WHERE workspace_id = $1 AND connection_id = $2
+    let sql = "WITH deleted AS (DELETE FROM integ.events WHERE workspace_id = $1 AND connection_id = $2
                    RETURNING id, dedup_key, signed_dedup_key)
-               DELETE FROM integ.event_keys k USING gone WHERE k.workspace_id IS NOT DISTINCT FROM $1
-                   AND k.key IN (gone.dedup_key, gone.signed_dedup_key) AND k.event_id = gone.id";
+               DELETE FROM integ.event_keys k USING deleted WHERE k.workspace_id IS NOT DISTINCT FROM $1
+                   AND k.key IN (deleted.dedup_key, deleted.signed_dedup_key) AND k.event_id = deleted.id";
     transaction.execute(sql, &[&id.0]).await?;
     transaction.execute("DELETE FROM integ.connections WHERE workspace_id = $1 AND id = $2", &[&id.0]).await
 }

@@ -300,7 +300,8 @@ impl Store for PostgresStore {
     }
 
     async fn activity(&self) -> Result<u64, StoreError> {
-        let sql = "SELECT (SELECT sum(value) FROM integ.counters WHERE workspace_id = $1)::bigint + sequence AS activity
+        let sql =
+            "SELECT (SELECT sum(value) FROM integ.counters WHERE workspace_id = $1)::bigint + sequence AS activity
                    FROM integ.audit_state WHERE workspace_id = $1";
         let row = self.row(sql, &[]).await?;
         row.map_or(Ok(0), |row| number(&row, "activity"))
