@@ -72,6 +72,7 @@ impl PassphraseSource for Nobody {
 }
 
 /// Revokes the user's consents as soon as a page is stored.
+/// It holds up the runtime, which would have to read the answers of PostgreSQL.
 struct Revoker<'a>(&'a Workspace);
 
 impl SyncObserver for Revoker<'_> {
@@ -91,7 +92,7 @@ impl SyncObserver for Revoker<'_> {
 
 #[test]
 fn a_running_sync_ends_before_its_next_page_when_the_consent_is_revoked() {
-    let home = Home::new();
+    let home = Home::in_files();
     home.ok("connect slack --sandbox --user u_1");
     home.ok("sandbox data slack/users --records 3000");
     home.ok("consent grant u_1 sync");

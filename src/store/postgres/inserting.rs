@@ -285,42 +285,21 @@ impl PredictedInsertion {
 
     /// Inserts the events in one go; `None` if it was not as predicted, and nothing was inserted.
     pub(super) async fn send(self, store: &PostgresStore) -> Result<Option<Vec<Vec<EventInsertResult>>>, StoreError> {
-        let values = self.columns.values();
         let key = i64::from(self.expected.key);
-        let conditions: [Value<'_>; 4] = [&self.expected.last, &self.next.last, &true, &key];
-        let rows = store.write_once(LOCK_COUNTER, INSERT, &[&values[..], &conditions].concat()).await?;
-        Ok(rows.first().map(|_| self.results))
+        let first: [Value<'_>; 4] = [&true, &self.expected.last, &self.next.last, &key];
+        let row = store.call(INSERT, &[&first[..], &self.columns.values()].concat()).await?;
+        let now: Option<i64> = get(&row, "now")?;
+        if let Some(now) = now {
+            store.server_clock.set(now);
+        }
+        Ok(now.map(|_| self.results))
     }
 }
 
-/// Locks the counter of events in a transaction that has named its workspace.
-const LOCK_COUNTER: &str = "SELECT 1 FROM integ.counters
-    WHERE workspace_id = current_setting('integ.workspace')::bigint AND name = 'events' FOR UPDATE";
-
-/// Inserts new events with their keys and moves the counter on, which is locked. What is only predicted is a condition: that
-/// the counter and the number of the key that seals are as expected, and no event has one of the keys.
-const INSERT: &str = "WITH counter AS (
-        UPDATE integ.counters SET value = $20 WHERE workspace_id = $1 AND name = 'events' AND (NOT $21 OR
-                greatest(value, integ.first_event_of((clock_timestamp() AT TIME ZONE 'UTC')::date)) = $19
-            AND (SELECT key_number FROM integ.workspaces WHERE workspace_id = $1) = $22
-            AND NOT EXISTS (SELECT 1 FROM integ.event_keys
-                WHERE key = ANY($6 || $7) AND workspace_id IS NOT DISTINCT FROM $1)
-            AND NOT EXISTS (SELECT 1 FROM unnest($3::bigint[]) AS new (connection)
-                WHERE NOT EXISTS (SELECT 1 FROM integ.connections WHERE workspace_id = $1 AND id = new.connection)))
-        RETURNING value),
-    events AS (
-        INSERT INTO integ.events (workspace_id, id, connection_id, details, has_delivery_id, dedup_key, signed_dedup_key,
-            digest, verification, kind, occurred_at, received_at, request, body, batch_event_id, batch_item, status,
-            signed_digest)
-        SELECT $1, new.* FROM counter, unnest($2::bigint[], $3::bigint[], $4::bytea[], $5::boolean[], $6::bytea[],
-            $7::bytea[], $8::bytea[], $9::text[], $10::text[], $11::bigint[], $12::bigint[], $13::bytea[], $14::bytea[],
-            $15::bigint[], $16::bytea[], $17::text[], $18::bytea[]) AS new),
-    keys AS (
-        INSERT INTO integ.event_keys (workspace_id, key, event_id)
-        SELECT $1, k.key, new.id FROM counter, unnest($2::bigint[], $6::bytea[], $7::bytea[]) AS new (id, key, signed_key),
-            unnest(ARRAY[new.key, new.signed_key]) AS k (key)
-        WHERE k.key IS NOT NULL)
-    SELECT value FROM counter";
+/// Inserts new events; see the function.
+const INSERT: &str =
+    "SELECT integ.insert_events($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17,
+    $18, $19, $20, $21, $22) AS now";
 
 /// Inserts deliveries in a transaction, whatever is stored, and returns what the next insertion will find.
 pub(super) async fn insert(
@@ -338,14 +317,14 @@ pub(super) async fn insert(
     );
     let (mut ids, mut known) = (ids?, known?);
     checked?;
-    let (first, key) = (ids.last, transaction.sealer.current());
+    let (before, key) = (ids.last, transaction.sealer.current());
     let mut plan = InsertPlan::default();
     let mut results = plan.add_all(keyed, &mut known, &mut ids);
     if !plan.new.is_empty() {
         let columns = EventColumns::new(&transaction.sealer, &plan.new)?;
-        let (values, key) = (columns.values(), i64::from(key));
-        let conditions: [Value<'_>; 4] = [&first, &ids.last, &false, &key];
-        transaction.execute(INSERT, &[&values[..], &conditions].concat()).await?;
+        let key = i64::from(key);
+        let first: [Value<'_>; 4] = [&false, &before, &ids.last, &key];
+        transaction.query(INSERT, &[&first[..], &columns.values()].concat()).await?;
     }
     plan.follow_links(transaction).await?;
     plan.apply_changes(transaction).await?;
@@ -516,7 +495,7 @@ impl EventColumns {
         Ok(())
     }
 
-    /// Returns the first values of [`INSERT`], `$2` to `$18`.
+    /// Returns the last values of [`INSERT`].
     fn values(&self) -> [Value<'_>; 17] {
         [
             &self.ids,

@@ -155,22 +155,11 @@ impl PostgresStore {
         self.pending.get().is_some_and(|pending| pending.awaits_write())
     }
 
-    /// Runs one statement in a transaction that writes, and returns its rows. The transaction is sent in one go; `lock` is a
-    /// statement before the other one, which sees what was committed until the lock was there.
-    pub(super) async fn write_once(&self, lock: &str, sql: &str, values: &[Value<'_>]) -> Result<Vec<Row>, StoreError> {
+    /// Calls a function of the schema that is a transaction of its own, and returns its row.
+    pub(super) async fn call(&self, sql: &str, values: &[Value<'_>]) -> Result<Row, StoreError> {
         let client = connection(&self.pool).await?;
-        let values = with_workspace(&self.workspace, values);
-        let begin = format!("{}; {lock}", begin_sql(self.workspace, Access::Write));
-        let (begun, rows, ended) = tokio::join!(
-            biased;
-            client.simple_query(&begin),
-            client.query_typed(sql, &values),
-            client.batch_execute("COMMIT")
-        );
-        self.server_clock.read(&begun.map_err(failed)?);
-        let rows = rows.map_err(failed)?;
-        ended.map_err(failed)?;
-        Ok(rows)
+        let rows = client.query_typed(sql, &with_workspace(&self.workspace, values)).await.map_err(failed)?;
+        rows.into_iter().next().ok_or(StoreError::Closed)
     }
 
     /// Reads the first row of one statement.

@@ -959,6 +959,47 @@ BEGIN
     RETURN created;
 END $$;
 
+-- Inserts new events with their keys and moves the counter of events on. A function, because the server keeps the plans of its
+-- statements in a session: to parse and plan them takes longer than to run them. Returns the server's time in Unix milliseconds.
+--
+-- Where it is only predicted what is stored, this is the whole transaction, and nothing is inserted, and NULL returned, unless
+-- the last event and the number of the key that seals are as expected, no event has one of the keys, and all connections are
+-- there. Each statement sees what was committed before it; the locks therefore come first, as in other insertions.
+CREATE FUNCTION integ.insert_events(workspace BIGINT, is_predicted BOOLEAN, expected_last BIGINT, new_last BIGINT,
+    expected_key BIGINT, ids BIGINT[], connections BIGINT[], new_details BYTEA[], have_delivery_id BOOLEAN[], keys BYTEA[],
+    signed_keys BYTEA[], digests BYTEA[], verifications TEXT[], kinds TEXT[], occurred BIGINT[], received BIGINT[],
+    requests BYTEA[], bodies BYTEA[], firsts BIGINT[], batch_items BYTEA[], statuses TEXT[], signed_digests BYTEA[])
+    RETURNS BIGINT LANGUAGE plpgsql AS $$
+DECLARE
+    last BIGINT;
+BEGIN
+    IF is_predicted THEN
+        -- As other transactions begin.
+        PERFORM set_config('integ.workspace', workspace::text, TRUE), set_config('synchronous_commit', 'on', TRUE),
+            set_config('enable_seqscan', 'off', TRUE), set_config('lock_timeout', '15s', TRUE),
+            pg_advisory_xact_lock_shared(hashtext('integ: key'), hashtext(workspace::text));
+        SELECT greatest(c.value, to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYYMMDD')::bigint * 100000000) INTO last
+            FROM integ.counters c WHERE c.workspace_id = workspace AND c.name = 'events' FOR UPDATE;
+        IF last IS DISTINCT FROM expected_last
+            OR NOT EXISTS (SELECT 1 FROM integ.workspaces w WHERE w.workspace_id = workspace AND w.key_number = expected_key)
+            OR EXISTS (SELECT 1 FROM integ.event_keys k
+                WHERE k.key = ANY(keys || signed_keys) AND k.workspace_id IS NOT DISTINCT FROM workspace)
+            OR EXISTS (SELECT 1 FROM unnest(connections) n (id)
+                WHERE NOT EXISTS (SELECT 1 FROM integ.connections c WHERE c.workspace_id = workspace AND c.id = n.id)) THEN
+            RETURN NULL;
+        END IF;
+    END IF;
+    UPDATE integ.counters c SET value = new_last WHERE c.workspace_id = workspace AND c.name = 'events';
+    INSERT INTO integ.events (workspace_id, id, connection_id, details, has_delivery_id, dedup_key, signed_dedup_key, digest,
+            verification, kind, occurred_at, received_at, request, body, batch_event_id, batch_item, status, signed_digest)
+        SELECT workspace, n.* FROM unnest(ids, connections, new_details, have_delivery_id, keys, signed_keys, digests,
+            verifications, kinds, occurred, received, requests, bodies, firsts, batch_items, statuses, signed_digests) n;
+    INSERT INTO integ.event_keys (workspace_id, key, event_id)
+        SELECT workspace, k.key, n.id FROM unnest(ids, keys, signed_keys) n (id, key, signed_key),
+            unnest(ARRAY[n.key, n.signed_key]) k (key) WHERE k.key IS NOT NULL;
+    RETURN (extract(epoch FROM clock_timestamp()) * 1000)::bigint;
+END $$;
+
 -- Drops the partitions of days before the last one in which nothing is left, and returns how many.
 CREATE FUNCTION integ.drop_empty_event_partitions() RETURNS INTEGER
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
