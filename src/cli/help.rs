@@ -41,6 +41,7 @@ enum Topic {
     Environment,
     ExitCodes,
     Files,
+    Growth,
     Json,
     Mapping,
     Mcp,
@@ -57,7 +58,7 @@ enum Topic {
 }
 
 impl Topic {
-    const ALL: [Self; 23] = [
+    const ALL: [Self; 24] = [
         Self::Agents,
         Self::ApiTokens,
         Self::Calendar,
@@ -68,6 +69,7 @@ impl Topic {
         Self::Environment,
         Self::ExitCodes,
         Self::Files,
+        Self::Growth,
         Self::Json,
         Self::Mapping,
         Self::Mcp,
@@ -95,6 +97,7 @@ impl Topic {
             Self::Environment => "environment",
             Self::ExitCodes => "exit-codes",
             Self::Files => "files",
+            Self::Growth => "growth",
             Self::Json => "json",
             Self::Mapping => "mapping",
             Self::Mcp => "mcp",
@@ -126,6 +129,7 @@ impl Topic {
             Self::Environment => environment(),
             Self::ExitCodes => exit_codes(),
             Self::Files => include_str!("topics/files.txt").to_owned(),
+            Self::Growth => include_str!("topics/growth.txt").to_owned(),
             Self::Json => include_str!("topics/json.txt").to_owned(),
             Self::Mapping => mapping(),
             Self::Mcp => include_str!("topics/mcp.txt").to_owned(),

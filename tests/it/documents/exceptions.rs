@@ -37,6 +37,7 @@ pub const EXCEPTIONS: &[(&str, Exception)] = &[
     ("integ vault move-tokens keyring", NotRun("it needs a keyring: see `keyring`")),
     ("integ webhook resolve 1…", NotRun("it needs an event with a conflict: see `webhook`")),
     ("integ workspace create team --store…", NotRun("it needs a PostgreSQL server: see `postgres`")),
+    ("integ workspace create team-b --store…", NotRun("it needs a PostgreSQL server: see `postgres`")),
     ("integ vault move --to…", NotRun("it needs a PostgreSQL server: see `postgres`")),
     ("integ -w team…", NotRun("it needs that workspace: see `postgres`")),
     ("tests/run", NotRun("it runs the tests")),
