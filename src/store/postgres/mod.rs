@@ -24,10 +24,13 @@
 //!   from it: a reader that has seen 8 would go on after 8 although 7 is committed later. To read only up to the oldest
 //!   number that is not committed needs each writer's number in a table, or `pg_snapshot_xmin`, which any long transaction
 //!   of the server holds back. The price is that commits of one workspace's events, and of its records, follow each other;
-//!   events are written many in one commit ([`inserting`]), and a page of records takes its version once all that it reads is
-//!   read.
+//!   events are written many in one commit ([`insert_queue`]), and pages of records take their version once all that they
+//!   read is read.
+//! - **Plans.** A planner that has no statistics of a workspace takes it for small, and then reads all of it. Tables in which
+//!   many rows are looked for by a hash have an index that begins with it.
 //! - **Order of locks**, so that no two transactions wait for each other: the lease, what [`transaction::Subject`] names, the
-//!   connection, other rows, the counter, and last the head of the audit chain, to which [`transaction::Transaction::commit`] adds the entries of the operation.
+//!   counter of events, the connection, other rows, the counter of records, and last the head of the audit chain, to which
+//!   [`transaction::Transaction::commit`] adds the entries of the operation.
 //! - **Inbox.** Events lie in a partition for each day, whose bounds are ids: the id of an event begins with its day. A
 //!   narrow table outside the partitions recognises repeated deliveries.
 
