@@ -256,11 +256,15 @@ pub async fn restore_backup(workspace: &Workspace, backup: OpenedBackup) -> Resu
     match restore(workspace, backup, now).await {
         Ok(view) => Ok(RestoreView { new_identity_location: created_identity.or(view.new_identity_location), ..view }),
         Err(error) => {
-            if let Ok(opened) = workspace.engine.open_store(folder.clone(), IfAbsent::Fail).await {
-                // What is left there is empty.
-                let _ = opened.delete_from_server().await;
+            // Unless somebody has used the new workspace meanwhile.
+            let opened = workspace.engine.open_store(folder.clone(), IfAbsent::Fail).await;
+            let is_deleted = match opened {
+                Ok(opened) => opened.delete_from_server_if_empty().await.unwrap_or(false),
+                Err(_) => false,
+            };
+            if is_deleted {
+                let _ = blocking(move || vault::destroy(&folder)).await;
             }
-            let _ = blocking(move || vault::destroy(&folder)).await;
             Err(error)
         }
     }

@@ -127,4 +127,15 @@ impl OpenStore {
             _ => Ok(()),
         }
     }
+
+    /// Deletes the workspace from the server if that has it and it is empty, and returns whether it did.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn delete_from_server_if_empty(self) -> Result<bool> {
+        match self.origin {
+            StoreOrigin::Postgres(opened) => Ok(opened.store.delete_if_empty().await?),
+            _ => Ok(false),
+        }
+    }
 }

@@ -111,9 +111,7 @@ impl Vault {
         now: Timestamp,
     ) -> crate::error::Result<StoreMoveResult> {
         let files = self.files.clone();
-        let locked_files = files.clone();
         let locked = blocking(move || {
-            let files = locked_files;
             let lock =
                 files.lock(LockMode::Exclusive)?.ok_or_else(|| VaultError::NotFound(files.folder().to_owned()))?;
             Ok::<_, VaultError>((lock, files.store_reference()?, files.move_note()?))
@@ -126,7 +124,7 @@ impl Vault {
             (MoveTarget::File, None) => {
                 if note.is_some_and(|note| note.to == Destination::File) {
                     // The very last step of an earlier move is missing.
-                    blocking(move || files.leave_server()).await?;
+                    blocking(move || self.files.leave_server()).await?;
                 }
                 Err(VaultError::from(PostgresVaultError::AlreadyInFile).into())
             }

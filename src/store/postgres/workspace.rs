@@ -117,6 +117,15 @@ impl PostgresStore {
         delete(self.begin().await?).await
     }
 
+    /// Deletes the workspace if it [`is_empty`](Self::is_empty), and returns whether it was.
+    pub async fn delete_if_empty(&self) -> Result<bool, StoreError> {
+        let frozen = self.freeze().await?;
+        if !self.is_empty().await? {
+            return Ok(false);
+        }
+        frozen.delete().await.map(|()| true)
+    }
+
     /// Returns whether a backup may be restored in its place: it has no connection, no app and no endpoint.
     pub async fn is_empty(&self) -> Result<bool, StoreError> {
         let sql = "SELECT 1 WHERE EXISTS (SELECT 1 FROM integ.connections WHERE workspace_id = $1)
@@ -188,10 +197,8 @@ impl FrozenWorkspace {
 
 async fn delete(transaction: Transaction) -> Result<(), StoreError> {
     transaction.lift_time_limits().await?;
-    // If the process is killed, the next one would wait for this to end.
-    let sql = "SELECT set_config('client_connection_check_interval', '1s', TRUE) WHERE version() !~ 'Visual C|mingw'";
-    transaction.query(sql, &[]).await?;
-    // These refer to nothing.
+    // Nobody inserts events meanwhile, which refer to nothing.
+    transaction.query("SELECT 1 FROM integ.counters WHERE workspace_id = $1 FOR UPDATE", &[]).await?;
     transaction.execute("DELETE FROM integ.event_keys WHERE workspace_id = $1", &[]).await?;
     transaction.execute("DELETE FROM integ.events WHERE workspace_id = $1", &[]).await?;
     transaction.execute("DELETE FROM integ.workspaces WHERE workspace_id = $1", &[]).await?;
