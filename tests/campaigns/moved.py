@@ -28,7 +28,7 @@ DERIVED = {"meta.dedup_indexed_to", "meta.sequence", "meta.vault_id", "locks.exp
 NUMBERED = {"consents"}
 
 # Tables that are only in a file, or have another name on the server.
-ONLY_IN_FILES = {"meta", "event_dedup_keys"}
+ONLY_IN_FILES = {"meta", "event_dedup_keys", "record_bodies"}
 
 # What reading and moving add to the audit log.
 RECORDED = {"vault move", "vault backup"}

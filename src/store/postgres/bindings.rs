@@ -90,10 +90,9 @@ impl Bindings for PostgresStore {
 
     async fn failures(&self, id: BindingId, limit: u32) -> Result<Vec<BindingFailure>, StoreError> {
         let sql =
-            "SELECT f.id, f.record_id, f.event_id, f.reason, f.failed_at, c.connector, c.account, r.stream_id, x.body
+            "SELECT f.id, f.record_id, f.event_id, f.reason, f.failed_at, c.connector, c.account, r.stream_id, r.body
                    FROM integ.binding_failures f
                    LEFT JOIN integ.records r ON r.workspace_id = $1 AND r.id = f.record_id
-                   LEFT JOIN integ.record_bodies x ON x.workspace_id = $1 AND x.record_id = f.record_id
                    LEFT JOIN integ.streams s ON s.workspace_id = $1 AND s.id = r.stream_id
                    LEFT JOIN integ.events e ON e.workspace_id = $1 AND e.id = f.event_id
                    JOIN integ.connections c ON c.workspace_id = $1 AND c.id = coalesce(s.connection_id, e.connection_id)

@@ -14,6 +14,7 @@ use super::row::{
 use super::seal::{Column, Sealer, column};
 use super::transaction::Transaction;
 use super::transitions::{HealthBefore, TrackedConnection};
+use super::upsert::RecordVersions;
 use super::value::Value;
 use super::{PostgresStore, grants, health_checks};
 use crate::model::{
@@ -266,12 +267,16 @@ async fn remove_elsewhere(transaction: &Transaction, new: &NewConnection) -> Res
 /// Deletes a connection with all that belongs to it, and returns how many there were.
 async fn delete(transaction: &Transaction, id: ConnectionId) -> Result<u64, StoreError> {
     transaction.lift_time_limits().await?;
-    // Nobody inserts events meanwhile.
+    // Nobody inserts events or records meanwhile.
     EventIds::lock(transaction).await?;
+    RecordVersions::read(transaction).await?.take(transaction).await?;
     let sql = "WITH deleted AS (DELETE FROM integ.events WHERE workspace_id = $1 AND connection_id = $2
                    RETURNING id, dedup_key, signed_dedup_key)
                DELETE FROM integ.event_keys k USING deleted WHERE k.workspace_id IS NOT DISTINCT FROM $1
                    AND k.key IN (deleted.dedup_key, deleted.signed_dedup_key) AND k.event_id = deleted.id";
+    transaction.execute(sql, &[&id.0]).await?;
+    let sql = "DELETE FROM integ.records WHERE workspace_id = $1
+                   AND stream_id IN (SELECT id FROM integ.streams WHERE workspace_id = $1 AND connection_id = $2)";
     transaction.execute(sql, &[&id.0]).await?;
     transaction.execute("DELETE FROM integ.connections WHERE workspace_id = $1 AND id = $2", &[&id.0]).await
 }

@@ -10,7 +10,6 @@ use std::collections::{HashMap, HashSet};
 use async_trait::async_trait;
 use tokio_postgres::Row;
 
-use super::jobs::progress;
 use super::locks::check_fence;
 use super::row::{SealedRow, get, get_seconds, number, optional_seconds, signed};
 use super::seal::{Column, Sealer, column};
@@ -21,20 +20,19 @@ use super::{PostgresStore, consents, sweep};
 use crate::clock::Timestamp;
 use crate::model::{
     CompletedList, EventId, JobId, NewPage, PartitionId, PushedRecord, RecordChange, RecordCounts, RecordId,
-    RecordSnapshot, RecordTotals, StoredRecord, StreamId, SweepResult, Traffic,
+    RecordSnapshot, RecordTotals, StoredRecord, StreamId, SweepResult,
 };
 use crate::store::{CommitConditions, MalformedValue, Records, StoreError};
 
-pub(super) const BODY: Column = column("record_bodies", "body");
+pub(super) const BODY: Column = column("records", "body");
 pub(super) const DELETED_CURSOR: Column = column("records", "deleted_cursor");
 
 macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT r.id, r.version, r.added_version, r.first_seen_at, r.changed_at, r.deleted_at, r.partition_id,
-             r.vendor_updated_at, r.vendor_event_id, r.deleted_cursor, x.body
-             FROM integ.records r JOIN integ.record_bodies x ON x.workspace_id = $1 AND x.record_id = r.id
-             WHERE r.stream_id = $2 AND ",
+             r.vendor_updated_at, r.vendor_event_id, r.deleted_cursor, r.body
+             FROM integ.records r WHERE r.stream_id = $2 AND ",
             $rest
         )
     };
@@ -48,14 +46,27 @@ impl Records for PostgresStore {
         conditions: &CommitConditions,
     ) -> Result<(RecordCounts, bool), StoreError> {
         let transaction = self.begin().await?;
-        check(&transaction, conditions).await?;
-        let mut versions = RecordVersions::read(&transaction).await?;
+        let groups: Vec<&[NewPage]> = upsert::group_pages(&pages).collect();
+        let first = async {
+            match groups.first() {
+                Some(pages) => upsert::plan_pages(&transaction, pages).await.map(Some),
+                None => Ok(None),
+            }
+        };
+        // Sent together, like all that does not depend on an answer: the way to the server and back takes longer than most
+        // statements. The versions are read before the records.
+        let (checked, versions, first) =
+            tokio::join!(biased; check(&transaction, conditions), RecordVersions::read(&transaction), first);
+        checked?;
+        let (mut versions, mut first) = (versions?, first?);
         let (mut all, mut is_cancelled) = (RecordCounts::default(), false);
-        for pages in upsert::group_pages(&pages) {
-            let counts = upsert::store_pages(&transaction, pages, &mut versions).await?;
-            let mut traffic = Traffic::default();
-            pages.iter().for_each(|page| traffic += page.traffic);
-            is_cancelled |= progress(&transaction, pages[0].job, counts, traffic).await?;
+        for pages in groups {
+            let plan = match first.take() {
+                Some(plan) => plan,
+                None => upsert::plan_pages(&transaction, pages).await?,
+            };
+            let (counts, is_job_cancelled) = upsert::store_pages(&transaction, pages, plan, &mut versions).await?;
+            is_cancelled |= is_job_cancelled;
             all += counts;
         }
         transaction.commit().await?;
@@ -197,13 +208,8 @@ pub(super) fn key_hash(sealer: &Sealer, stream: StreamId, key: &str) -> Vec<u8> 
 
 /// Seals the body of a record: the length of its key, the key, and the JSON.
 pub(super) fn seal_body(sealer: &Sealer, id: i64, key: &str, json: &str) -> Result<Vec<u8>, StoreError> {
-    sealer.seal(BODY, id, whole_body(key, json))
-}
-
-/// Writes the body of a record.
-pub(super) fn whole_body(key: &str, json: &str) -> Vec<u8> {
     let length = u32::try_from(key.len()).unwrap_or(u32::MAX).to_be_bytes();
-    [&length, key.as_bytes(), json.as_bytes()].concat()
+    sealer.seal(BODY, id, [&length, key.as_bytes(), json.as_bytes()].concat())
 }
 
 /// Opens the body of a record in the column `body`, and returns its key and its JSON.

@@ -211,7 +211,8 @@ fn begin_sql(workspace: i64, access: Access) -> String {
     };
     format!(
         "BEGIN {mode}; SET LOCAL integ.workspace = '{workspace}'; SET LOCAL synchronous_commit = on; \
-         SET LOCAL enable_seqscan = off; SET LOCAL statement_timeout = '60s'; SET LOCAL lock_timeout = '15s'; \
+         SET LOCAL enable_seqscan = off; SET LOCAL max_parallel_workers_per_gather = 0; \
+         SET LOCAL statement_timeout = '60s'; SET LOCAL lock_timeout = '15s'; \
          SET LOCAL idle_in_transaction_session_timeout = '60s'{key}"
     )
 }

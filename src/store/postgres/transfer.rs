@@ -14,8 +14,8 @@ use super::transfer_columns::{self, Cells, PhysicalTable};
 use super::value::{SqlValue, Value};
 use super::{PostgresStore, sealed_columns};
 use crate::store::transfer::{
-    API_TOKEN_PARENTS, AUDIT_STATE, CHUNK_BYTES, CHUNK_ROWS, COUNTED_TABLES, EVENTS, PARTITION_PARENTS, RECORDS,
-    TransferKey, TransferRow, TransferTable, TransferType, TransferValue, WORKSPACE, WorkspaceCounters,
+    API_TOKEN_PARENTS, AUDIT_STATE, CHUNK_BYTES, CHUNK_ROWS, COUNTED_TABLES, EVENTS, PARTITION_PARENTS, TransferKey,
+    TransferRow, TransferTable, TransferType, TransferValue, WORKSPACE, WorkspaceCounters,
 };
 use crate::store::{MalformedValue, StoreError};
 
@@ -214,11 +214,8 @@ async fn insert_rows(
     table: &'static TransferTable,
     rows: Vec<TransferRow>,
 ) -> Result<(), StoreError> {
-    let (keys, bodies) = match table.name {
-        name if name == EVENTS.name => (Some(transfer_columns::event_keys(&transaction.sealer, &rows)?), None),
-        name if name == RECORDS.name => (None, Some(transfer_columns::record_bodies(&transaction.sealer, &rows)?)),
-        _ => (None, None),
-    };
+    let is_events = *table == EVENTS;
+    let keys = is_events.then(|| transfer_columns::event_keys(&transaction.sealer, &rows)).transpose()?;
     let cells = transfer_columns::cells(&transaction.sealer, table, rows)?;
     let conflict = if *table == AUDIT_STATE {
         // A new workspace has its row already.
@@ -230,9 +227,6 @@ async fn insert_rows(
     insert(transaction, table.name, cells, &conflict).await?;
     if let Some(keys) = keys {
         insert(transaction, "event_keys", keys, "").await?;
-    }
-    if let Some(bodies) = bodies {
-        insert(transaction, "record_bodies", bodies, "").await?;
     }
     Ok(())
 }

@@ -6,12 +6,12 @@
 //! | --- | --- |
 //! | `delivery_id`, `digest`, `account`, `resource`, `actor` of events | sealed in `details`; keys and a keyed digest beside it |
 //! | `headers`, `query` of events | sealed in `request` |
-//! | `key`, `json` of records | sealed in `record_bodies.body`; a keyed hash of the key beside it |
+//! | `key`, `json` of records | sealed in `body`; a keyed hash of the key beside it |
 //! | `digest` of idempotency keys and approvals | sealed in `request_digest`; keyed beside it |
 
 use super::events::{EventDetails, RequestHead};
 use super::inserting::{delivery_key, keyed_digest, signed_key};
-use super::records::{key_hash, split_body, whole_body};
+use super::records::{key_hash, seal_body, split_body};
 use super::row::{from_json, to_json};
 use super::seal::{Column, Sealer};
 use super::sealed_columns::{KeyValue, row_key};
@@ -44,7 +44,7 @@ pub(super) struct PhysicalColumn {
 /// A table with the columns that are read of it. The first ones are those of the key.
 #[derive(Debug)]
 pub(super) struct PhysicalTable {
-    source: &'static str,
+    name: &'static str,
     key_length: usize,
     pub(super) columns: Vec<PhysicalColumn>,
 }
@@ -85,20 +85,9 @@ impl PhysicalTable {
             if columns.iter().any(|known| known.name == name_here) {
                 continue;
             }
-            let holder = if name_here == "body" && *table == RECORDS { "record_bodies" } else { name };
-            columns.push(PhysicalColumn { name: name_here, kind, sealed: sealed_column(holder, name_here) });
+            columns.push(PhysicalColumn { name: name_here, kind, sealed: sealed_column(name, name_here) });
         }
-        // The request of an approval is a column of its own.
-        let source = if *table == RECORDS {
-            "integ.records t LEFT JOIN integ.record_bodies b ON b.workspace_id = $1 AND b.record_id = t.id"
-        } else {
-            ""
-        };
-        Self { source: if source.is_empty() { name } else { source }, key_length: table.key_length, columns }
-    }
-
-    fn from(&self) -> String {
-        if self.source.contains(' ') { self.source.to_owned() } else { format!("integ.{} t", self.source) }
+        Self { name, key_length: table.key_length, columns }
     }
 
     fn names(&self) -> String {
@@ -112,9 +101,9 @@ impl PhysicalTable {
     /// Selects rows in the order of their keys: at most `$2`, and none after the first ones that have `$3` bytes together; those
     /// after a key that follows.
     pub(super) fn select(&self, is_after: bool) -> String {
-        let (names, keys, from) = (self.names(), self.keys(), self.from());
+        let (table, names, keys) = (self.name, self.names(), self.keys());
         if self.key_length == 0 {
-            return format!("SELECT {names} FROM {from} WHERE t.workspace_id = $1");
+            return format!("SELECT {names} FROM integ.{table} WHERE workspace_id = $1");
         }
         let sizes = self.columns.iter().filter(|column| column.sealed.is_some() || column.kind == TransferType::Bytes);
         let sizes: Vec<_> = sizes.map(|column| format!("coalesce(octet_length({}), 0)", column.name)).collect();
@@ -123,8 +112,8 @@ impl PhysicalTable {
         let beyond = if is_after { format!("AND ({keys}) > ({})", places.join(", ")) } else { String::new() };
         format!(
             "SELECT {names} FROM (SELECT {names}, sum(size) OVER (ORDER BY {keys}) - size AS before
-                 FROM (SELECT {names}, {size} AS size FROM {from}
-                     WHERE t.workspace_id = $1 {beyond} ORDER BY {keys} LIMIT $2) first) sized
+                 FROM (SELECT {names}, {size} AS size FROM integ.{table}
+                     WHERE workspace_id = $1 {beyond} ORDER BY {keys} LIMIT $2) first) sized
              WHERE before < $3 ORDER BY {keys}"
         )
     }
@@ -133,8 +122,7 @@ impl PhysicalTable {
     pub(super) fn select_last_key(&self) -> String {
         let keys = self.keys();
         let order = keys.replace(", ", " DESC, ");
-        let from = if self.source.contains(' ') { "integ.records t".to_owned() } else { self.from() };
-        format!("SELECT {keys} FROM {from} WHERE t.workspace_id = $1 ORDER BY {order} DESC LIMIT 1")
+        format!("SELECT {keys} FROM integ.{} WHERE workspace_id = $1 ORDER BY {order} DESC LIMIT 1", self.name)
     }
 }
 
@@ -353,7 +341,7 @@ fn derived_columns(
             ("digest", Cells::new(TransferType::Bytes)),
         ],
         name if name == RECORDS.name => {
-            vec![("key_hash", Cells::new(TransferType::Bytes)), ("hash", Cells::new(TransferType::Bytes))]
+            ["key_hash", "hash", "body"].map(|name| (name, Cells::new(TransferType::Bytes))).into()
         }
         name if name == PARTITIONS.name => vec![("params_hash", Cells::new(TransferType::Bytes))],
         name if name == ENTITY_STATES.name => vec![("has_conflicts", Cells::new(TransferType::Flag))],
@@ -397,9 +385,10 @@ fn derived_values(
         }
         name if name == EVENT_CONFLICTS.name => request_values(sealer, table, row, &key)?,
         name if name == RECORDS.name => {
-            let hash = key_hash(sealer, StreamId(number_of(get("stream_id")?)?), &text("key")?);
-            let hasher = RecordHasher::from_key(sealer.record_key());
-            vec![Bytes(hash), Bytes(hasher.hash(&text("json")?).to_vec())]
+            let (stream, id) = (StreamId(number_of(get("stream_id")?)?), number_of(get("id")?)?);
+            let (key, json) = (text("key")?, text("json")?);
+            let hash = RecordHasher::from_key(sealer.record_key()).hash(&json).to_vec();
+            vec![Bytes(key_hash(sealer, stream, &key)), Bytes(hash), Bytes(seal_body(sealer, id, &key, &json)?)]
         }
         name if name == PARTITIONS.name => {
             let stream = number_of(get("stream_id")?)?;
@@ -485,18 +474,6 @@ pub(super) fn event_keys(sealer: &Sealer, rows: &[TransferRow]) -> Result<Vec<Na
     Ok(vec![("key", Cells::Bytes(keys)), ("event_id", Cells::Integers(events))])
 }
 
-/// Returns the sealed bodies of records.
-pub(super) fn record_bodies(sealer: &Sealer, rows: &[TransferRow]) -> Result<Vec<NamedCells>, StoreError> {
-    let (mut ids, mut bodies) = (Vec::with_capacity(rows.len()), Vec::with_capacity(rows.len()));
-    for row in rows {
-        let id = number_of(row.get(&RECORDS, "id")?)?;
-        let (key, json) = (text_of(row.get(&RECORDS, "key")?.clone())?, text_of(row.get(&RECORDS, "json")?.clone())?);
-        ids.push(Some(id));
-        bodies.push(Some(sealer.seal(super::records::BODY, id, whole_body(&key, &json))?));
-    }
-    Ok(vec![("record_id", Cells::Integers(ids)), ("body", Cells::Bytes(bodies))])
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -521,7 +498,6 @@ mod tests {
         "locks.expires_at",
         "locks.holder",
         "partitions.params_hash",
-        "record_bodies.record_id",
         "records.hash",
         "records.key_hash",
         "workspaces.index_key",

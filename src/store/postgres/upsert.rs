@@ -6,17 +6,17 @@
 
 use std::collections::HashMap;
 
+use super::jobs::progress;
 use super::links;
 use super::records::{DELETED_CURSOR, key_hash, open_body, seal_body};
 use super::row::{get, get_bytes, number, signed};
-use super::seal::Sealer;
 use super::streams::{BACKFILL_CHECKPOINT, CHECKPOINT, CURSOR, add_history, cursor_for_update};
 use super::transaction::Transaction;
 use super::value::Value;
 use crate::clock::Timestamp;
 use crate::json;
 use crate::model::{
-    Hash, NewPage, NewRecord, PageCheckpoint, PartitionId, PushedRecord, RecordChange, RecordCounts, StreamId,
+    Hash, NewPage, NewRecord, PageCheckpoint, PartitionId, PushedRecord, RecordChange, RecordCounts, StreamId, Traffic,
 };
 use crate::store::StoreError;
 use crate::store::sqlite::pack;
@@ -98,7 +98,7 @@ enum UpsertResult {
 }
 
 /// What pages do.
-struct PagePlan {
+pub(super) struct PagePlan {
     location: RecordLocation,
     /// By the hashes of their keys, in the order in which they were met.
     states: Vec<(Vec<u8>, RecordState)>,
@@ -113,20 +113,18 @@ pub(super) fn group_pages(pages: &[NewPage]) -> impl Iterator<Item = &[NewPage]>
     pages.chunk_by(move |one, next| key(one) == key(next))
 }
 
-/// Stores pages of one list, at least one, and returns what became of their records.
+/// Stores pages of one list, at least one, and returns what became of their records, and whether their job is cancelled.
 pub(super) async fn store_pages(
     transaction: &Transaction,
     pages: &[NewPage],
+    mut plan: PagePlan,
     versions: &mut RecordVersions,
-) -> Result<RecordCounts, StoreError> {
+) -> Result<(RecordCounts, bool), StoreError> {
     let page = &pages[0];
-    let location =
-        RecordLocation { stream: page.stream, partition: page.partition, now: page.now, sweeping: page.is_full_list };
-    let mut plan = make_plan(transaction, location, pages).await?;
     if plan.is_change() && !versions.is_taken() {
         versions.take(transaction).await?;
         if versions.was_overtaken() {
-            plan = make_plan(transaction, location, pages).await?;
+            plan = plan_pages(transaction, pages).await?;
         }
     }
     if plan.is_change() {
@@ -142,31 +140,30 @@ pub(super) async fn store_pages(
         links::follow_records(transaction, page.stream, &merged, page.now).await?;
     }
     let seen: Vec<i64> = plan.seen.iter().filter_map(|index| plan.states[*index].1.id).collect();
-    if !seen.is_empty() {
-        insert_seen(transaction, page.partition, &seen).await?;
-    }
-    for (page, next) in pages.iter().zip(pages.iter().skip(1).map(Some).chain([None])) {
-        let is_replaced = matches!(page.checkpoint, PageCheckpoint::InProgress(_))
-            && next.is_some_and(|next| matches!(next.checkpoint, PageCheckpoint::InProgress(_)));
-        if !is_replaced {
-            store_checkpoint(transaction, page).await?;
-        }
-    }
-    Ok(plan.counts)
+    let mut traffic = Traffic::default();
+    pages.iter().for_each(|page| traffic += page.traffic);
+    let (seen, checkpoints, is_cancelled) = tokio::join!(
+        biased;
+        insert_seen(transaction, page.partition, &seen),
+        store_checkpoints(transaction, pages),
+        progress(transaction, page.job, plan.counts, traffic)
+    );
+    seen?;
+    checkpoints?;
+    Ok((plan.counts, is_cancelled?))
 }
 
-/// Reads what is known of the records of pages, and decides about them.
-async fn make_plan(
-    transaction: &Transaction,
-    location: RecordLocation,
-    pages: &[NewPage],
-) -> Result<PagePlan, StoreError> {
-    let keys = pages.iter().flat_map(page_keys).collect();
+/// Reads what is known of the records of pages of one list, at least one, and decides about them.
+pub(super) async fn plan_pages(transaction: &Transaction, pages: &[NewPage]) -> Result<PagePlan, StoreError> {
+    let page = &pages[0];
+    let location =
+        RecordLocation { stream: page.stream, partition: page.partition, now: page.now, sweeping: page.is_full_list };
+    let keys = pages.iter().flat_map(page_keys);
     let records = pages.iter().flat_map(|page| &page.records);
     let mut known = KnownRecords::read(transaction, location, keys, records).await?;
     let mut plan = PagePlan { location, states: Vec::new(), counts: RecordCounts::default(), seen: Vec::new() };
     for page in pages {
-        known.decide(&transaction.sealer, page, &mut plan);
+        known.decide(page, &mut plan);
     }
     plan.states = known.states;
     Ok(plan)
@@ -177,32 +174,35 @@ fn page_keys(page: &NewPage) -> impl Iterator<Item = &str> {
     page.records.iter().map(|record| &record.key).chain(others).map(String::as_str)
 }
 
-/// The records that were known before.
-struct KnownRecords {
+/// The records that were known before, and the hashes of the keys that were not.
+struct KnownRecords<'a> {
     location: RecordLocation,
     states: Vec<(Vec<u8>, RecordState)>,
-    by_key: HashMap<Vec<u8>, usize>,
+    by_key: HashMap<&'a str, usize>,
+    unknown: HashMap<&'a str, Vec<u8>>,
 }
 
-impl KnownRecords {
+impl<'a> KnownRecords<'a> {
     /// Reads records by their keys, and the bodies of those whose hash differs from that of the record that came.
     async fn read(
         transaction: &Transaction,
         location: RecordLocation,
-        keys: Vec<&str>,
+        keys: impl IntoIterator<Item = &'a str>,
         came: impl IntoIterator<Item = &NewRecord>,
     ) -> Result<Self, StoreError> {
-        let keys: HashMap<Vec<u8>, &str> =
+        let mut keys: HashMap<Vec<u8>, &'a str> =
             keys.into_iter().map(|key| (key_hash(&transaction.sealer, location.stream, key), key)).collect();
         let hashes: Vec<&[u8]> = keys.keys().map(Vec::as_slice).collect();
         let sql = "SELECT id, key_hash, hash, partition_id, deleted_at IS NOT NULL AS is_deleted FROM integ.records
                    WHERE key_hash = ANY($2) AND workspace_id IS NOT DISTINCT FROM $1";
-        let mut known = Self { location, states: Vec::new(), by_key: HashMap::new() };
-        for row in transaction.query(sql, &[&hashes]).await? {
+        let rows = transaction.query(sql, &[&hashes]).await?;
+        let mut known = Self { location, states: Vec::new(), by_key: HashMap::new(), unknown: HashMap::new() };
+        for row in rows {
             let key_hash: Vec<u8> = get(&row, "key_hash")?;
+            let Some(key) = keys.remove(&key_hash) else { continue };
             let state = RecordState {
                 id: Some(get(&row, "id")?),
-                key: keys.get(&key_hash).copied().unwrap_or_default().to_owned(),
+                key: key.to_owned(),
                 hash: get_bytes(&row, "hash")?,
                 partition: get(&row, "partition_id")?,
                 is_deleted: get(&row, "is_deleted")?,
@@ -212,9 +212,10 @@ impl KnownRecords {
                 is_removed: false,
                 is_touched: false,
             };
-            known.by_key.insert(key_hash.clone(), known.states.len());
+            known.by_key.insert(key, known.states.len());
             known.states.push((key_hash, state));
         }
+        known.unknown = keys.into_iter().map(|(hash, key)| (key, hash)).collect();
         known.read_bodies(transaction, came).await?;
         Ok(known)
     }
@@ -227,8 +228,7 @@ impl KnownRecords {
     ) -> Result<(), StoreError> {
         let mut needed = HashMap::new();
         for record in came.into_iter().filter(|record| !record.is_deleted) {
-            let hash = key_hash(&transaction.sealer, self.location.stream, &record.key);
-            let Some(index) = self.by_key.get(&hash).copied() else { continue };
+            let Some(index) = self.by_key.get(record.key.as_str()).copied() else { continue };
             let state = &self.states[index].1;
             if !state.is_deleted && state.hash != record.hash {
                 needed.extend(state.id.map(|id| (id, index)));
@@ -237,9 +237,9 @@ impl KnownRecords {
         if needed.is_empty() {
             return Ok(());
         }
-        let sql = "SELECT record_id, body FROM integ.record_bodies WHERE workspace_id = $1 AND record_id = ANY($2)";
+        let sql = "SELECT id, body FROM integ.records WHERE workspace_id = $1 AND id = ANY($2)";
         for row in transaction.query(sql, &[&needed.keys().copied().collect::<Vec<i64>>()]).await? {
-            let id: i64 = get(&row, "record_id")?;
+            let id: i64 = get(&row, "id")?;
             if let Some(index) = needed.get(&id) {
                 self.states[*index].1.json = Some(open_body(&transaction.sealer, &row, id)?.1);
             }
@@ -248,10 +248,10 @@ impl KnownRecords {
     }
 
     /// Decides about the records of a page.
-    fn decide(&mut self, sealer: &Sealer, page: &NewPage, plan: &mut PagePlan) {
+    fn decide(&mut self, page: &'a NewPage, plan: &mut PagePlan) {
         let mut counts = RecordCounts::default();
         for record in &page.records {
-            let (index, outcome) = self.upsert(sealer, record);
+            let (index, outcome) = self.upsert(record);
             match outcome {
                 UpsertResult::Added => counts.added += 1,
                 UpsertResult::Changed => counts.changed += 1,
@@ -264,12 +264,11 @@ impl KnownRecords {
         }
         for key in &page.unchanged_keys {
             counts.unchanged += 1;
-            let known = self.by_key.get(&key_hash(sealer, page.stream, key)).copied();
+            let known = self.by_key.get(key.as_str()).copied();
             plan.seen.extend(known.filter(|_| page.is_full_list));
         }
         for key in &page.deleted_keys {
-            let known = self.by_key.get(&key_hash(sealer, page.stream, key)).copied();
-            if let Some(index) = known
+            if let Some(index) = self.by_key.get(key.as_str()).copied()
                 && !self.states[index].1.is_deleted
             {
                 self.states[index].1.remove();
@@ -283,12 +282,12 @@ impl KnownRecords {
     }
 
     /// Decides about a record that came, and returns its place.
-    fn upsert(&mut self, sealer: &Sealer, record: &NewRecord) -> (usize, UpsertResult) {
-        let hash = key_hash(sealer, self.location.stream, &record.key);
-        let Some(index) = self.by_key.get(&hash).copied() else {
+    fn upsert(&mut self, record: &'a NewRecord) -> (usize, UpsertResult) {
+        let Some(index) = self.by_key.get(record.key.as_str()).copied() else {
             let index = self.states.len();
-            self.by_key.insert(hash.clone(), index);
-            self.states.push((hash, RecordState::new(record, self.location.partition)));
+            self.by_key.insert(&record.key, index);
+            let key_hash = self.unknown.remove(record.key.as_str()).unwrap_or_default();
+            self.states.push((key_hash, RecordState::new(record, self.location.partition)));
             // A record that was deleted before it was ever seen is stored, so that nobody takes it for new, and is not counted.
             return (index, if record.is_deleted { UpsertResult::Unchanged } else { UpsertResult::Added });
         };
@@ -398,31 +397,33 @@ impl PagePlan {
             return Ok(());
         }
         let ids = transaction.next_ids("records", count).await?;
-        let (mut partitions, mut keys, mut hashes) = (Vec::new(), Vec::new(), Vec::new());
-        let (mut deleted, mut bodies) = (Vec::new(), Vec::new());
+        let (mut keys, mut hashes) = (Vec::with_capacity(count), Vec::with_capacity(count));
+        let (mut deleted, mut bodies) = (Vec::with_capacity(count), Vec::with_capacity(count));
         let new = self.states.iter_mut().filter(|(_, state)| state.id.is_none());
         for ((key_hash, state), id) in new.zip(&ids) {
             state.id = Some(*id);
             // It is written here whatever else became of it in these pages.
             (state.is_changed, state.is_removed, state.is_touched) = (false, false, false);
-            partitions.push(state.partition);
             keys.push(key_hash.as_slice());
             hashes.push(state.hash.as_slice().to_vec());
             deleted.push(state.is_deleted);
             bodies.push(seal_body(&transaction.sealer, *id, &state.key, state.json.as_deref().unwrap_or_default())?);
         }
-        let sql = "INSERT INTO integ.records (workspace_id, id, stream_id, partition_id, key_hash, hash, version, added_version,
-                       first_seen_at, changed_at, deleted_at)
-                   SELECT $1, n.id, $2, n.partition_id, n.key_hash, n.hash, $3, $3, $4, $4, CASE WHEN n.is_deleted THEN $4 END
-                   FROM unnest($5::bigint[], $6::bigint[], $7::bytea[], $8::bytea[], $9::boolean[])
-                       AS n (id, partition_id, key_hash, hash, is_deleted)";
+        let sql = "INSERT INTO integ.records (workspace_id, id, stream_id, partition_id, key_hash, hash, body, version,
+                       added_version, first_seen_at, changed_at, deleted_at)
+                   SELECT $1, n.id, p.stream_id, p.id, n.key_hash, n.hash, n.body, $3, $3, $4, $4,
+                       CASE WHEN n.is_deleted THEN $4 END
+                   FROM (SELECT id, stream_id FROM integ.partitions WHERE workspace_id = $1 AND id = $2 FOR KEY SHARE) p,
+                       unnest($5::bigint[], $6::bytea[], $7::bytea[], $8::bytea[], $9::boolean[])
+                           AS n (id, key_hash, hash, body, is_deleted)";
         let now = self.location.now.as_second();
         let values: [Value<'_>; 8] =
-            [&self.location.stream.0, &signed(version), &now, &ids, &partitions, &keys, &hashes, &deleted];
-        transaction.execute(sql, &values).await?;
-        let sql = "INSERT INTO integ.record_bodies (workspace_id, record_id, body)
-                   SELECT $1, * FROM unnest($2::bigint[], $3::bytea[])";
-        transaction.execute(sql, &[&ids, &bodies]).await.map(drop)
+            [&self.location.partition.0, &signed(version), &now, &ids, &keys, &hashes, &bodies, &deleted];
+        match transaction.execute(sql, &values).await? {
+            // Its connection was deleted meanwhile.
+            0 => Err(StoreError::ConnectionNotFound),
+            _ => Ok(()),
+        }
     }
 
     async fn write_changed(&self, transaction: &Transaction, version: u64) -> Result<(), StoreError> {
@@ -436,25 +437,20 @@ impl PagePlan {
         let hashes: Vec<&[u8]> = changed.iter().map(|state| state.hash.as_slice()).collect();
         let deleted: Vec<bool> = changed.iter().map(|state| state.is_deleted).collect();
         let revived: Vec<bool> = changed.iter().map(|state| state.is_revived).collect();
-        let sql =
-            "UPDATE integ.records r SET partition_id = u.partition_id, hash = u.hash, version = $2, changed_at = $3,
-                       deleted_at = CASE WHEN u.is_deleted THEN $3 END, deleted_cursor = NULL, vendor_updated_at = NULL,
-                       vendor_event_id = NULL, added_version = CASE WHEN u.is_revived THEN $2 ELSE r.added_version END
-                   FROM unnest($4::bigint[], $5::bigint[], $6::bytea[], $7::boolean[], $8::boolean[])
-                       AS u (id, partition_id, hash, is_deleted, is_revived)
-                   WHERE r.workspace_id = $1 AND r.id = u.id";
-        let now = self.location.now.as_second();
-        let values: [Value<'_>; 7] = [&signed(version), &now, &ids, &partitions, &hashes, &deleted, &revived];
-        transaction.execute(sql, &values).await?;
         let body = |state: &&RecordState| {
             let json = state.json.as_deref().unwrap_or_default();
             seal_body(&transaction.sealer, state.id.unwrap_or_default(), &state.key, json)
         };
         let bodies = changed.iter().map(body).collect::<Result<Vec<_>, _>>()?;
-        let sql =
-            "UPDATE integ.record_bodies b SET body = u.body FROM unnest($2::bigint[], $3::bytea[]) AS u (id, body)
-                   WHERE b.workspace_id = $1 AND b.record_id = u.id";
-        transaction.execute(sql, &[&ids, &bodies]).await.map(drop)
+        let sql = "UPDATE integ.records r SET partition_id = u.partition_id, hash = u.hash, body = u.body, version = $2,
+                       changed_at = $3, deleted_at = CASE WHEN u.is_deleted THEN $3 END, deleted_cursor = NULL, vendor_updated_at = NULL,
+                       vendor_event_id = NULL, added_version = CASE WHEN u.is_revived THEN $2 ELSE r.added_version END
+                   FROM unnest($4::bigint[], $5::bigint[], $6::bytea[], $7::bytea[], $8::boolean[], $9::boolean[])
+                       AS u (id, partition_id, hash, body, is_deleted, is_revived)
+                   WHERE r.workspace_id = $1 AND r.id = u.id";
+        let now = self.location.now.as_second();
+        let values: [Value<'_>; 8] = [&signed(version), &now, &ids, &partitions, &hashes, &bodies, &deleted, &revived];
+        transaction.execute(sql, &values).await.map(drop)
     }
 }
 
@@ -467,8 +463,8 @@ pub(super) async fn push(transaction: &Transaction, pushed: &PushedRecord) -> Re
     // Its row is written whatever came, and one record is decided about quickly.
     let version = versions.take(transaction).await?;
     let mut known =
-        KnownRecords::read(transaction, location, vec![record.key.as_str()], std::slice::from_ref(record)).await?;
-    let (index, outcome) = known.upsert(&transaction.sealer, record);
+        KnownRecords::read(transaction, location, [record.key.as_str()], std::slice::from_ref(record)).await?;
+    let (index, outcome) = known.upsert(record);
     let mut plan = PagePlan { location, states: known.states, counts: RecordCounts::default(), seen: Vec::new() };
     plan.write(transaction, version).await?;
     let id = plan.states[index].1.id.unwrap_or_default();
@@ -499,9 +495,24 @@ pub(super) async fn push(transaction: &Transaction, pushed: &PushedRecord) -> Re
 
 /// Adds ids to those that an unfinished full list has met.
 async fn insert_seen(transaction: &Transaction, partition: PartitionId, ids: &[i64]) -> Result<(), StoreError> {
-    let id = transaction.next_id("seen_ids").await?;
-    let sql = "INSERT INTO integ.seen_ids (workspace_id, id, partition_id, ids) VALUES ($1, $2, $3, $4)";
-    transaction.execute(sql, &[&id, &partition.0, &pack(ids)]).await.map(drop)
+    if ids.is_empty() {
+        return Ok(());
+    }
+    let sql = "INSERT INTO integ.seen_ids (workspace_id, id, partition_id, ids)
+               VALUES ($1, nextval('integ.seen_ids_id'), $2, $3)";
+    transaction.execute(sql, &[&partition.0, &pack(ids)]).await.map(drop)
+}
+
+/// Stores how far the list has come by each page, unless the next one stores it at once.
+async fn store_checkpoints(transaction: &Transaction, pages: &[NewPage]) -> Result<(), StoreError> {
+    for (page, next) in pages.iter().zip(pages.iter().skip(1).map(Some).chain([None])) {
+        let is_replaced = matches!(page.checkpoint, PageCheckpoint::InProgress(_))
+            && next.is_some_and(|next| matches!(next.checkpoint, PageCheckpoint::InProgress(_)));
+        if !is_replaced {
+            store_checkpoint(transaction, page).await?;
+        }
+    }
+    Ok(())
 }
 
 async fn store_checkpoint(transaction: &Transaction, page: &NewPage) -> Result<(), StoreError> {

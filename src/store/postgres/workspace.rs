@@ -197,10 +197,11 @@ impl FrozenWorkspace {
 
 async fn delete(transaction: Transaction) -> Result<(), StoreError> {
     transaction.lift_time_limits().await?;
-    // Nobody inserts events meanwhile, which refer to nothing.
+    // Nobody inserts events or records meanwhile, which refer to nothing.
     transaction.query("SELECT 1 FROM integ.counters WHERE workspace_id = $1 FOR UPDATE", &[]).await?;
     transaction.execute("DELETE FROM integ.event_keys WHERE workspace_id = $1", &[]).await?;
     transaction.execute("DELETE FROM integ.events WHERE workspace_id = $1", &[]).await?;
+    transaction.execute("DELETE FROM integ.records WHERE workspace_id = $1", &[]).await?;
     transaction.execute("DELETE FROM integ.workspaces WHERE workspace_id = $1", &[]).await?;
     transaction.commit().await
 }

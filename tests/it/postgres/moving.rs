@@ -215,8 +215,8 @@ fn a_changed_row_is_found_by_a_check() {
     super::rekey::runtime().block_on(async {
         let owner = super::server::owner().await;
         let sql = format!(
-            "UPDATE integ.record_bodies SET body = set_byte(body, 30, get_byte(body, 30) # 1) WHERE workspace_id = {id}
-             AND record_id = (SELECT max(record_id) FROM integ.record_bodies WHERE workspace_id = {id})"
+            "UPDATE integ.records SET body = set_byte(body, 30, get_byte(body, 30) # 1) WHERE workspace_id = {id}
+             AND id = (SELECT max(id) FROM integ.records WHERE workspace_id = {id})"
         );
         owner.batch_execute(&sql).await.unwrap();
     });

@@ -591,6 +591,8 @@ CREATE TABLE integ.records (
     key_hash          BYTEA NOT NULL,
     -- Keyed (`RecordHasher`).
     hash              BYTEA NOT NULL,
+    -- Sealed: the key and the JSON.
+    body              BYTEA NOT NULL,
     version           BIGINT NOT NULL,
     added_version     BIGINT NOT NULL,
     first_seen_at     BIGINT NOT NULL,
@@ -603,24 +605,18 @@ CREATE TABLE integ.records (
     PRIMARY KEY (workspace_id, id),
     -- Records are looked for by the hash alone, and then asked for their workspace with IS NOT DISTINCT FROM, for which no
     -- index is used. Otherwise a planner without statistics of a workspace takes it for small, and reads all of it.
-    UNIQUE (key_hash, workspace_id),
-    FOREIGN KEY (workspace_id, partition_id) REFERENCES integ.partitions ON DELETE CASCADE
+    UNIQUE (key_hash, workspace_id)
+    -- There is no foreign key to the partition, because it would be looked for once for each record. Whoever inserts
+    -- records or deletes a partition holds the counter of records.
 );
+-- What is sealed cannot be compressed.
+ALTER TABLE integ.records ALTER COLUMN body SET STORAGE EXTERNAL;
 CREATE INDEX records_version ON integ.records (workspace_id, stream_id, version, id);
 CREATE INDEX records_partition ON integ.records (workspace_id, partition_id, version, deleted_at);
 CREATE INDEX records_stream ON integ.records (workspace_id, stream_id, id);
 
 ALTER TABLE integ.partitions ADD FOREIGN KEY (workspace_id, parent_record_id) REFERENCES integ.records
     ON DELETE SET NULL (parent_record_id);
-
-CREATE TABLE integ.record_bodies (
-    workspace_id BIGINT NOT NULL,
-    record_id    BIGINT NOT NULL,
-    -- Sealed: the key and the JSON.
-    body         BYTEA NOT NULL,
-    PRIMARY KEY (workspace_id, record_id),
-    FOREIGN KEY (workspace_id, record_id) REFERENCES integ.records ON DELETE CASCADE
-);
 
 CREATE TABLE integ.seen_ids (
     workspace_id BIGINT NOT NULL,

@@ -1,8 +1,8 @@
 //! What the records and the jobs of every store do.
 
 use integ::model::{
-    CompletedList, ConsentCondition, ConsentPurpose, JobResult, JobStatus, NewJob, NewPage, NewRecord, PageCheckpoint,
-    RecordId, StoredRecord, StreamParams, SweepResult, SyncMode, Traffic,
+    CompletedList, ConsentCondition, ConsentPurpose, JobId, JobResult, JobStatus, NewJob, NewPage, NewRecord,
+    PageCheckpoint, PartitionId, RecordId, StoredRecord, StreamId, StreamParams, SweepResult, SyncMode, Traffic,
 };
 use integ::store::{CommitConditions, Fence, LockKey, StoreError};
 
@@ -16,6 +16,22 @@ fn record(key: &str, hash: u8) -> NewRecord {
         hash: [hash; 16],
         is_deleted: false,
         former_keys: Vec::new(),
+    }
+}
+
+fn page_of(job: JobId, stream: StreamId, partition: PartitionId, records: Vec<NewRecord>) -> NewPage {
+    NewPage {
+        job,
+        stream,
+        partition,
+        records,
+        unchanged_keys: Vec::new(),
+        deleted_keys: Vec::new(),
+        is_full_list: true,
+        is_verification_pass: false,
+        checkpoint: PageCheckpoint::InProgress("{}".to_owned()),
+        traffic: Traffic::default(),
+        now: at(1),
     }
 }
 
@@ -35,19 +51,7 @@ fn a_full_list_stores_its_records_and_deletes_the_others() {
         let list = async |records: Vec<NewRecord>| {
             let job = store.jobs().begin(&new_job).await.unwrap();
             let start_version = store.records().begin_list(partition).await.unwrap();
-            let page = NewPage {
-                job,
-                stream,
-                partition,
-                records,
-                unchanged_keys: Vec::new(),
-                deleted_keys: Vec::new(),
-                is_full_list: true,
-                is_verification_pass: false,
-                checkpoint: PageCheckpoint::InProgress("{}".to_owned()),
-                traffic: Traffic::default(),
-                now: at(1),
-            };
+            let page = page_of(job, stream, partition, records);
             let (counts, _) = store.records().commit_pages(vec![page], conditions).await.unwrap();
             let cursor = Some("next".to_owned());
             let list = CompletedList { partition, start_version, cursor, parent_version: None };
@@ -83,5 +87,29 @@ fn a_full_list_stores_its_records_and_deletes_the_others() {
         let lost = CommitConditions { fence, ..conditions.clone() };
         let refused = store.records().commit_pages(Vec::new(), &lost).await;
         assert!(matches!(refused, Err(StoreError::LeaseLost(_))));
+    });
+}
+
+#[test]
+fn a_deleted_connection_leaves_no_record_and_gets_none() {
+    on_both_stores(async |subject| {
+        let store = subject.store();
+        let connection = subject.connect("github").await.id;
+        let stream = store.streams().ensure(connection, "issues").await.unwrap().id;
+        let partition = store.streams().ensure_partition(stream, &StreamParams::new(), None).await.unwrap().id;
+        let fence = store.locks().try_acquire(LockKey::Stream(stream), at(0)).await.unwrap().unwrap().fence;
+        let consent =
+            ConsentCondition { connection, purpose: ConsentPurpose::Sync, is_required: false, policy_version: 1 };
+        let conditions = &CommitConditions { fence, consent };
+        let new_job = NewJob { stream, mode: SyncMode::Full, since: None, until: None, started_at: at(0) };
+        let job = store.jobs().begin(&new_job).await.unwrap();
+        let page = |key: &str, hash| vec![page_of(job, stream, partition, vec![record(key, hash)])];
+        store.records().commit_pages(page("a", 1), conditions).await.unwrap();
+        assert_eq!(store.records().count(stream).await.unwrap(), 1);
+        store.connections().remove(connection).await.unwrap();
+        assert_eq!(store.records().count(stream).await.unwrap(), 0);
+        // A sync that was under way.
+        assert!(store.records().commit_pages(page("b", 2), conditions).await.is_err());
+        assert_eq!(store.records().count(stream).await.unwrap(), 0);
     });
 }
