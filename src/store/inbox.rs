@@ -122,6 +122,9 @@ pub trait Events: Send + Sync {
     /// Returns the request that an event came in, or `None` once it was pruned.
     async fn raw_request(&self, id: EventId) -> Result<Option<RawRequest>, StoreError>;
 
+    /// Returns what [`Self::get`] and [`Self::raw_request`] do, or `None` if either is missing.
+    async fn get_with_request(&self, id: EventId) -> Result<Option<(StoredEvent, RawRequest)>, StoreError>;
+
     /// Returns the events of a connection that wait to be handled, due or not, in the order of arrival.
     async fn queued(&self, connection: ConnectionId, limit: u32) -> Result<Vec<QueuedEvent>, StoreError>;
 

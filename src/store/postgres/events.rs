@@ -128,21 +128,15 @@ impl Events for PostgresStore {
                        CASE WHEN e.body IS NULL THEN f.id ELSE e.id END AS body_id
                    FROM integ.events e LEFT JOIN integ.events f ON f.workspace_id = $1 AND f.id = e.batch_event_id
                    WHERE e.workspace_id = $1 AND e.id = $2";
-        let Some(row) = self.row(sql, &[&id.0]).await? else { return Ok(None) };
-        let (Some(sealed_body), Some(body_id)) =
-            (get::<Option<&[u8]>>(&row, "body")?, get::<Option<i64>>(&row, "body_id")?)
-        else {
+        self.row(sql, &[&id.0]).await?.map_or(Ok(None), |row| request_from_row(&self.sealer, &row, id))
+    }
+
+    async fn get_with_request(&self, id: EventId) -> Result<Option<(StoredEvent, RawRequest)>, StoreError> {
+        let Some(row) = self.row("SELECT * FROM integ.event_with_request($1, $2)", &[&id.0]).await? else {
             return Ok(None);
         };
-        let sealed = SealedRow::new(&self.sealer, &row, id.0);
-        let Some(RequestHead { headers, query }) = sealed.json(REQUEST)? else { return Ok(None) };
-        Ok(Some(RawRequest {
-            headers,
-            query,
-            body: self.sealer.open(BODY, body_id, sealed_body)?.to_vec(),
-            batch_item: sealed.text(BATCH_ITEM)?,
-            is_first_of_request: body_id == id.0,
-        }))
+        let request = request_from_row(&self.sealer, &row, id)?;
+        request.map(|request| Ok((from_row(&self.sealer, &row)?, request))).transpose()
     }
 
     async fn queued(&self, connection: ConnectionId, limit: u32) -> Result<Vec<QueuedEvent>, StoreError> {
@@ -170,9 +164,7 @@ impl Events for PostgresStore {
     async fn record_attempts(&self, attempts: &[AttemptResult], fence: Fence) -> Result<(), StoreError> {
         let transaction = self.begin().await?;
         check_fence(&transaction, fence).await?;
-        for attempt in attempts {
-            queue::record(&transaction, attempt).await?;
-        }
+        queue::record(&transaction, attempts).await?;
         transaction.commit().await
     }
 
@@ -285,6 +277,22 @@ pub(super) fn seal_details(
     details: &EventDetails,
 ) -> Result<Vec<u8>, StoreError> {
     sealer.seal(column, id, to_json(details)?)
+}
+
+fn request_from_row(sealer: &Sealer, row: &Row, id: EventId) -> Result<Option<RawRequest>, StoreError> {
+    let (Some(sealed_body), Some(body_id)) = (get::<Option<&[u8]>>(row, "body")?, get::<Option<i64>>(row, "body_id")?)
+    else {
+        return Ok(None);
+    };
+    let sealed = SealedRow::new(sealer, row, id.0);
+    let Some(RequestHead { headers, query }) = sealed.json(REQUEST)? else { return Ok(None) };
+    Ok(Some(RawRequest {
+        headers,
+        query,
+        body: sealer.open(BODY, body_id, sealed_body)?.to_vec(),
+        batch_item: sealed.text(BATCH_ITEM)?,
+        is_first_of_request: body_id == id.0,
+    }))
 }
 
 fn from_row(sealer: &Sealer, row: &Row) -> Result<StoredEvent, StoreError> {

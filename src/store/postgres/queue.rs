@@ -97,54 +97,81 @@ pub(super) async fn due(
     })
 }
 
-/// Records an attempt with what its handlers did.
-pub(super) async fn record(transaction: &Transaction, attempt: &AttemptResult) -> Result<(), StoreError> {
-    let id = attempt.id.0;
-    let error = transaction.sealer.seal_optional(LAST_ERROR, id, attempt.error.as_ref())?;
-    let sql = "UPDATE integ.events SET status = $3, due_at = $4, last_error = $5, completed_handlers = $6,
-                   attempts = attempts + 1
-               WHERE workspace_id = $1 AND id = $2
-               RETURNING (SELECT coalesce(max(a.number), 0) FROM integ.event_attempts a
-                   WHERE a.workspace_id = $1 AND a.event_id = $2) AS number";
-    let values: [Value<'_>; 5] = [
-        &id,
-        &attempt.status.as_str(),
-        &attempt.due_at.map(Timestamp::as_millisecond),
-        &error,
-        &i64::from(attempt.completed_handlers),
-    ];
-    // Its connection may have been removed meanwhile.
-    let Some(row) = transaction.first(sql, &values).await? else { return Ok(()) };
-    let mut last: i64 = get(&row, "number")?;
-    for run in &attempt.runs {
-        last += 1;
-        insert_run(transaction, id, last, run).await?;
+/// Records attempts with what their handlers did.
+pub(super) async fn record(transaction: &Transaction, attempts: &[AttemptResult]) -> Result<(), StoreError> {
+    let ids: Vec<i64> = attempts.iter().map(|attempt| attempt.id.0).collect();
+    let statuses: Vec<&str> = attempts.iter().map(|attempt| attempt.status.as_str()).collect();
+    let due: Vec<Option<i64>> = attempts.iter().map(|attempt| attempt.due_at.map(Timestamp::as_millisecond)).collect();
+    let seal =
+        |attempt: &AttemptResult| transaction.sealer.seal_optional(LAST_ERROR, attempt.id.0, attempt.error.as_ref());
+    let errors = attempts.iter().map(seal).collect::<Result<Vec<_>, _>>()?;
+    let handlers: Vec<i64> = attempts.iter().map(|attempt| attempt.completed_handlers.into()).collect();
+    let sql = "SELECT * FROM integ.end_attempts($1, $2, $3, $4, $5, $6)";
+    let rows = transaction.query(sql, &[&ids, &statuses, &due, &errors, &handlers]).await?;
+    // The connection of one that is not among them was removed meanwhile.
+    let mut runs = NewRuns::default();
+    let mut crowded = Vec::new();
+    for row in rows {
+        let (id, mut last): (i64, i64) = (get(&row, "id")?, get(&row, "last_run")?);
+        for run in attempts.iter().filter(|attempt| attempt.id.0 == id).flat_map(|attempt| &attempt.runs) {
+            last += 1;
+            runs.push(&transaction.sealer, (id, last), run)?;
+        }
+        if last > MAX_RUNS {
+            crowded.push((id, last - MAX_RUNS));
+        }
     }
-    if last > MAX_RUNS {
+    runs.insert(transaction).await?;
+    for (id, last) in crowded {
         let sql = "DELETE FROM integ.event_attempts WHERE workspace_id = $1 AND event_id = $2 AND number <= $3";
-        transaction.execute(sql, &[&id, &(last - MAX_RUNS)]).await?;
+        transaction.execute(sql, &[&id, &last]).await?;
     }
     Ok(())
 }
 
-async fn insert_run(transaction: &Transaction, event: i64, number: i64, run: &HandlerRun) -> Result<(), StoreError> {
-    let sql =
-        "INSERT INTO integ.event_attempts (workspace_id, event_id, number, attempt, handler, started_at, duration_ms,
-                   status, error, output) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
-    let output = &run.output[..run.output.len().min(HandlerRun::MAX_OUTPUT_BYTES)];
-    let place = (event, number);
-    let values: [Value<'_>; 9] = [
-        &event,
-        &number,
-        &i64::from(run.attempt),
-        &run.handler.as_str(),
-        &run.started_at.as_millisecond(),
-        &i64::try_from(run.duration.as_millis()).unwrap_or(i64::MAX),
-        &run.status.map(i64::from),
-        &transaction.sealer.seal_optional(ERROR, place, run.error.as_ref())?,
-        &transaction.sealer.seal_optional(OUTPUT, place, Some(output).filter(|output| !output.is_empty()))?,
-    ];
-    transaction.execute(sql, &values).await.map(drop)
+/// Runs of handlers that are to be stored, by column.
+#[derive(Default)]
+struct NewRuns {
+    events: Vec<i64>,
+    numbers: Vec<i64>,
+    attempts: Vec<i64>,
+    handlers: Vec<&'static str>,
+    started_at: Vec<i64>,
+    durations: Vec<i64>,
+    statuses: Vec<Option<i64>>,
+    errors: Vec<Option<Vec<u8>>>,
+    outputs: Vec<Option<Vec<u8>>>,
+}
+
+impl NewRuns {
+    /// Adds the run of an event with this number.
+    fn push(&mut self, sealer: &Sealer, place: (i64, i64), run: &HandlerRun) -> Result<(), StoreError> {
+        let output = &run.output[..run.output.len().min(HandlerRun::MAX_OUTPUT_BYTES)];
+        self.errors.push(sealer.seal_optional(ERROR, place, run.error.as_ref())?);
+        self.outputs.push(sealer.seal_optional(OUTPUT, place, Some(output).filter(|output| !output.is_empty()))?);
+        self.events.push(place.0);
+        self.numbers.push(place.1);
+        self.attempts.push(run.attempt.into());
+        self.handlers.push(run.handler.as_str());
+        self.started_at.push(run.started_at.as_millisecond());
+        self.durations.push(i64::try_from(run.duration.as_millis()).unwrap_or(i64::MAX));
+        self.statuses.push(run.status.map(i64::from));
+        Ok(())
+    }
+
+    async fn insert(&self, transaction: &Transaction) -> Result<(), StoreError> {
+        if self.events.is_empty() {
+            return Ok(());
+        }
+        let sql = "INSERT INTO integ.event_attempts (workspace_id, event_id, number, attempt, handler, started_at, duration_ms,
+                       status, error, output)
+                   SELECT $1, * FROM unnest($2::bigint[], $3::bigint[], $4::bigint[], $5::text[], $6::bigint[],
+                       $7::bigint[], $8::bigint[], $9::bytea[], $10::bytea[])";
+        let Self { events, numbers, attempts, handlers, started_at, durations, statuses, errors, outputs } = self;
+        let values: [Value<'_>; 9] =
+            [events, numbers, attempts, handlers, started_at, durations, statuses, errors, outputs];
+        transaction.execute(sql, &values).await.map(drop)
+    }
 }
 
 /// Records what was done with an event without an attempt that counts.

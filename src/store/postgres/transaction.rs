@@ -188,7 +188,8 @@ fn key_number(answer: &SimpleQueryMessage) -> Option<u16> {
 
 /// Begins a transaction. A commit is durable before it is answered, whatever the server's default is, and no statement
 /// waits for long: a lock is held for as long as a commit takes. A table has the rows of all workspaces: even where the
-/// server, before it has statistics, takes it for small, an index is the way to those of one.
+/// server, before it has statistics, takes it for small, an index is the way to those of one. And even where it takes a
+/// statement for a long one, that is done before other processes have been started for it.
 fn begin_sql(workspace: i64, access: Access) -> String {
     let mode = match access {
         Access::Write | Access::Exclusive | Access::Create { .. } => "ISOLATION LEVEL READ COMMITTED READ WRITE",

@@ -61,11 +61,7 @@ impl Events for SqliteStore {
     }
 
     async fn get(&self, id: EventId) -> Result<Option<StoredEvent>, StoreError> {
-        self.read(move |sqlite| {
-            let mut statement = sqlite.prepare_cached(select!("WHERE e.id = ?1"))?;
-            first(query(&mut statement, [id.0])?, from_row)
-        })
-        .await
+        self.read(move |sqlite| event(sqlite, id)).await
     }
 
     async fn find(&self, connection: ConnectionId, delivery: &str) -> Result<Option<EventId>, StoreError> {
@@ -80,6 +76,10 @@ impl Events for SqliteStore {
 
     async fn raw_request(&self, id: EventId) -> Result<Option<RawRequest>, StoreError> {
         self.read(move |sqlite| raw_request(sqlite, id)).await
+    }
+
+    async fn get_with_request(&self, id: EventId) -> Result<Option<(StoredEvent, RawRequest)>, StoreError> {
+        self.read(move |sqlite| Ok(event(sqlite, id)?.zip(raw_request(sqlite, id)?))).await
     }
 
     async fn queued(&self, connection: ConnectionId, limit: u32) -> Result<Vec<QueuedEvent>, StoreError> {
@@ -226,6 +226,11 @@ fn list(sqlite: &Connection, filter: &EventFilter) -> Result<Vec<StoredEvent>, S
         }
     }
     Ok(found)
+}
+
+fn event(sqlite: &Connection, id: EventId) -> Result<Option<StoredEvent>, StoreError> {
+    let mut statement = sqlite.prepare_cached(select!("WHERE e.id = ?1"))?;
+    first(query(&mut statement, [id.0])?, from_row)
 }
 
 fn raw_request(sqlite: &Connection, id: EventId) -> Result<Option<RawRequest>, StoreError> {

@@ -204,8 +204,7 @@ impl Confirmer<'_> {
             if self.tries.get(&id).is_some_and(|tries| !tries.left().is_zero()) {
                 continue;
             }
-            let (event, raw) = (events.get(id).await?, events.raw_request(id).await?);
-            let (Some(event), Some(raw)) = (event, raw) else { continue };
+            let Some((event, raw)) = events.get_with_request(id).await? else { continue };
             let (vendor, kind) = (Arc::clone(&self.vendor), event.kind);
             self.in_flight = InFlight::Running(Box::pin(async move {
                 VendorAnswer { id, kind, confirmation: vendor.confirm(&raw).await }

@@ -390,9 +390,8 @@ impl<'a> Dispatcher<'a> {
 
     /// Gives an event to its handlers.
     async fn start(&mut self, queued: QueuedEvent, reason: InFlight) -> Result<(), StoreError> {
-        let events = self.target.store.events();
-        let (event, raw) = (events.get(queued.id).await?, events.raw_request(queued.id).await?);
-        let (Some(event), Some(raw)) = (event, raw) else { return Ok(()) };
+        let found = self.target.store.events().get_with_request(queued.id).await?;
+        let Some((event, raw)) = found else { return Ok(()) };
         // Another process may have decided about it since it was read.
         if !matches!(event.status, EventStatus::Pending | EventStatus::Failed) {
             return Ok(());

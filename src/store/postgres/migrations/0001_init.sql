@@ -609,8 +609,6 @@ CREATE TABLE integ.records (
     -- There is no foreign key to the partition, because it would be looked for once for each record. Whoever inserts
     -- records or deletes a partition holds the counter of records.
 );
--- What is sealed cannot be compressed.
-ALTER TABLE integ.records ALTER COLUMN body SET STORAGE EXTERNAL;
 CREATE INDEX records_version ON integ.records (workspace_id, stream_id, version, id);
 CREATE INDEX records_partition ON integ.records (workspace_id, partition_id, version, deleted_at);
 CREATE INDEX records_stream ON integ.records (workspace_id, stream_id, id);
@@ -996,6 +994,37 @@ BEGIN
     RETURN (extract(epoch FROM clock_timestamp()) * 1000)::bigint;
 END $$;
 
+-- Reads an event with the request that it came in. A function for the same reason, and with one plan for all events: the planner
+-- cannot know which partition has the first event of the request.
+CREATE FUNCTION integ.event_with_request(workspace BIGINT, event BIGINT)
+    RETURNS TABLE (id BIGINT, connector TEXT, account TEXT, kind TEXT, details BYTEA, occurred_at BIGINT, received_at BIGINT,
+        status TEXT, attempts BIGINT, last_error BYTEA, verification TEXT, conflict_count BIGINT, request BYTEA, batch_item BYTEA,
+        body BYTEA, body_id BIGINT)
+    LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS $$
+BEGIN
+    RETURN QUERY SELECT e.id, c.connector, c.account, e.kind, e.details, e.occurred_at, e.received_at, e.status, e.attempts,
+            e.last_error, e.verification,
+            (SELECT count(*) FROM integ.event_conflicts x WHERE x.workspace_id = workspace AND x.event_id = e.id),
+            e.request, e.batch_item,
+            coalesce(e.body, (SELECT f.body FROM integ.events f WHERE f.workspace_id = workspace AND f.id = e.batch_event_id)),
+            CASE WHEN e.body IS NULL THEN e.batch_event_id ELSE e.id END
+        FROM integ.events e JOIN integ.connections c ON c.workspace_id = workspace AND c.id = e.connection_id
+        WHERE e.workspace_id = workspace AND e.id = event;
+END $$;
+
+-- Records attempts to handle events, and returns for each event how many runs of handlers are stored. A function as before.
+CREATE FUNCTION integ.end_attempts(workspace BIGINT, ids BIGINT[], statuses TEXT[], due BIGINT[], errors BYTEA[],
+    handlers BIGINT[])
+    RETURNS TABLE (id BIGINT, last_run BIGINT) LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS $$
+BEGIN
+    RETURN QUERY UPDATE integ.events e
+        SET status = n.status, due_at = n.due_at, last_error = n.error, completed_handlers = n.handlers, attempts = e.attempts + 1
+        FROM unnest(ids, statuses, due, errors, handlers) n (id, status, due_at, error, handlers)
+        WHERE e.workspace_id = workspace AND e.id = n.id
+        RETURNING e.id, (SELECT coalesce(max(a.number), 0) FROM integ.event_attempts a
+            WHERE a.workspace_id = workspace AND a.event_id = e.id);
+END $$;
+
 -- Drops the partitions of days before the last one in which nothing is left, and returns how many.
 CREATE FUNCTION integ.drop_empty_event_partitions() RETURNS INTEGER
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
@@ -1033,6 +1062,18 @@ BEGIN
     IF current_value < last THEN
         PERFORM setval(format('integ.%I', name)::regclass, last);
     END IF;
+END $$;
+
+-- What is sealed cannot be compressed, and is not tried.
+DO $$
+DECLARE
+    found RECORD;
+BEGIN
+    FOR found IN SELECT c.relname, a.attname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
+        WHERE c.relnamespace = 'integ'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition
+            AND a.atttypid = 'bytea'::regtype LOOP
+        EXECUTE format('ALTER TABLE integ.%I ALTER COLUMN %I SET STORAGE EXTERNAL', found.relname, found.attname);
+    END LOOP;
 END $$;
 
 -- The second barrier: a transaction sees and writes the rows of the workspace that it has named, and none without. FORCE
