@@ -11,7 +11,7 @@ use super::inserting::delivery_key;
 use super::locks::check_fence;
 use super::row::{SealedRow, connection_name, from_json, get, get_millis, get_word, number, optional_millis, to_json};
 use super::seal::{Column, Sealer, column};
-use super::value::Value;
+use super::value::{Value, given};
 use super::{PostgresStore, conflicts, prune, queue};
 use crate::clock::Timestamp;
 use crate::hex;
@@ -150,7 +150,7 @@ impl Events for PostgresStore {
         longest: Duration,
         limit: u32,
     ) -> Result<DueEvents, StoreError> {
-        queue::due(&self.snapshot().await?, connection, now, longest, limit).await
+        queue::due(self, connection, now, longest, limit).await
     }
 
     async fn find_queued(&self, id: EventId) -> Result<Option<QueuedEvent>, StoreError> {
@@ -199,9 +199,13 @@ impl Events for PostgresStore {
 
     async fn requeue(&self, ids: &[EventId], now: Timestamp) -> Result<usize, StoreError> {
         let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
-        let sql = "UPDATE integ.events SET status = 'pending', attempts = 0, completed_handlers = 0, due_at = $3,
-                       verification = CASE verification WHEN 'rejected' THEN 'unconfirmed' ELSE verification END
-                   WHERE workspace_id = $1 AND id = ANY($2) AND request IS NOT NULL";
+        let sql = concat!(
+            "UPDATE integ.events e SET status = 'pending', attempts = 0, completed_handlers = 0, due_at = $3,
+                       verification = CASE e.verification WHEN 'rejected' THEN 'unconfirmed' ELSE e.verification END
+                   FROM ",
+            given!("$2::bigint[]", "id"),
+            " WHERE e.workspace_id = u.workspace_id AND e.id = u.id AND e.request IS NOT NULL"
+        );
         let requeued = self.execute(sql, &[&ids, &now.as_millisecond()]).await?;
         Ok(usize::try_from(requeued).unwrap_or(usize::MAX))
     }

@@ -3,7 +3,7 @@
 use super::PostgresStore;
 use super::row::{get, number};
 use super::transaction::Transaction;
-use super::value::Value;
+use super::value::{Value, given};
 use crate::model::PruneRequest;
 use crate::store::StoreError;
 
@@ -27,18 +27,29 @@ impl PostgresStore {
 /// the others go with it, since it has their body.
 pub(super) async fn prune(transaction: &Transaction, ids: &[i64], keeps_ids: bool) -> Result<usize, StoreError> {
     let sql = if keeps_ids {
-        "WITH pruned AS (UPDATE integ.events SET request = NULL, body = NULL, batch_item = NULL, last_error = NULL
-             WHERE workspace_id = $1 AND id = ANY($2) AND status IN ('processed', 'dead') RETURNING id),
+        concat!(
+            "WITH pruned AS (UPDATE integ.events e SET request = NULL, body = NULL, batch_item = NULL, last_error = NULL FROM ",
+            given!("$2::bigint[]", "id"),
+            " WHERE e.workspace_id = u.workspace_id AND e.id = u.id AND e.status IN ('processed', 'dead')
+             RETURNING e.workspace_id, e.id),
          attempts AS (DELETE FROM integ.event_attempts a USING pruned
-             WHERE a.workspace_id = $1 AND a.event_id = pruned.id)
+             WHERE a.workspace_id = pruned.workspace_id AND a.event_id = pruned.id)
          SELECT count(*) AS count FROM pruned"
+        )
     } else {
-        "WITH pruned AS (DELETE FROM integ.events
-             WHERE workspace_id = $1 AND (id = ANY($2) OR batch_event_id = ANY($2)) AND status IN ('processed', 'dead')
-             RETURNING id, dedup_key, signed_dedup_key),
+        concat!(
+            "WITH found AS (SELECT u.workspace_id, u.id FROM ",
+            given!("$2::bigint[]", "id"),
+            " UNION SELECT e.workspace_id, e.id FROM ",
+            given!("$2::bigint[]", "id"),
+            " JOIN integ.events e ON e.workspace_id = u.workspace_id AND e.batch_event_id = u.id),
+         pruned AS (DELETE FROM integ.events e USING found
+             WHERE e.workspace_id = found.workspace_id AND e.id = found.id AND e.status IN ('processed', 'dead')
+             RETURNING e.id, e.dedup_key, e.signed_dedup_key),
          keys AS (DELETE FROM integ.event_keys k USING pruned WHERE k.workspace_id IS NOT DISTINCT FROM $1
              AND k.key IN (pruned.dedup_key, pruned.signed_dedup_key) AND k.event_id = pruned.id)
          SELECT count(*) AS count FROM pruned WHERE id = ANY($2)"
+        )
     };
     let row = transaction.first(sql, &[&ids.to_vec()]).await?;
     row.map_or(Ok(0), |row| number(&row, "count"))

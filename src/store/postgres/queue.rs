@@ -64,37 +64,23 @@ impl PostgresStore {
 
 /// Returns the events that are to be handled, leaving out those that the vendor must still confirm.
 pub(super) async fn due(
-    transaction: &Transaction,
+    store: &PostgresStore,
     connection: ConnectionId,
     now: Timestamp,
     longest: Duration,
     limit: u32,
 ) -> Result<DueEvents, StoreError> {
-    let (now_ms, latest) = (now.as_millisecond(), now.checked_add(longest).unwrap_or(Timestamp::MAX));
-    let (id, limit) = (connection.0, i64::from(limit));
-    let new = select!(
-        "AND connection_id = $2 AND due_at IS NULL AND verification IN ('verified', 'unsigned')
-         ORDER BY due_at, id LIMIT $3"
-    );
-    let overdue = select!(
-        "AND connection_id = $2 AND due_at <= $4 AND verification IN ('verified', 'unsigned')
-         ORDER BY due_at, id LIMIT $3"
-    );
-    let from_fast_clock = select!(
-        "AND connection_id = $2 AND due_at > $4 AND verification IN ('verified', 'unsigned')
-         ORDER BY due_at, id LIMIT $3"
-    );
-    let new = transaction.query(new, &[&id, &limit]).await?;
-    let mut retries = transaction.query(overdue, &[&id, &limit, &now_ms]).await?;
-    retries.extend(transaction.query(from_fast_clock, &[&id, &limit, &latest.as_millisecond()]).await?);
-    let sql = "SELECT min(due_at) AS due_at FROM integ.events
-               WHERE workspace_id = $1 AND connection_id = $2 AND due_at > $3 AND status IN ('pending', 'failed')";
-    let next = transaction.first(sql, &[&id, &now_ms]).await?;
-    Ok(DueEvents {
-        new: new.iter().map(from_row).collect::<Result<_, _>>()?,
-        retries: retries.iter().map(from_row).collect::<Result<_, _>>()?,
-        next_at: next.map_or(Ok(None), |row| optional_millis(&row, "due_at"))?,
-    })
+    let latest = now.checked_add(longest).unwrap_or(Timestamp::MAX).as_millisecond();
+    let values: [Value<'_>; 4] = [&connection.0, &now.as_millisecond(), &latest, &i64::from(limit)];
+    let mut due = DueEvents::default();
+    for row in store.rows("SELECT * FROM integ.due_events($1, $2, $3, $4, $5)", &values).await? {
+        match get::<&str>(&row, "kind")? {
+            "new" => due.new.push(from_row(&row)?),
+            "retry" => due.retries.push(from_row(&row)?),
+            _ => due.next_at = optional_millis(&row, "due_at")?,
+        }
+    }
+    Ok(due)
 }
 
 /// Records attempts with what their handlers did.

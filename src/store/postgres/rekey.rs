@@ -25,7 +25,7 @@ use super::row::{get, number};
 use super::seal::{FORMAT, Sealer};
 use super::sealed_columns::{KeyColumn, KeyValue, SEALED_TABLES, SealedTable, row_key};
 use super::transaction::{Access, Transaction};
-use super::value::{SqlValue, Value};
+use super::value::{SqlValue, Value, given};
 use super::workspace::INDEX_KEY;
 use crate::store::{KeySource, StoreError, StoreKey, WorkspaceKeys};
 
@@ -257,14 +257,13 @@ async fn lock(
         );
         return transaction.query(&sql, &[&header]).await;
     }
-    let joins = table.key.iter().map(|key| format!("t.{0} = k.{0}", key.name())).collect::<Vec<_>>().join(" AND ");
+    let joins = table.key.iter().map(|key| format!(" AND t.{0} = u.{0}", key.name())).collect::<String>();
     let sql = format!(
-        "SELECT {}, {columns} FROM integ.{} t JOIN unnest({}) AS k ({}) ON {joins}
-         WHERE t.workspace_id = $1 AND ({condition}) FOR UPDATE OF t SKIP LOCKED",
+        "SELECT {}, {columns} FROM {} JOIN integ.{} t ON t.workspace_id = u.workspace_id{joins}
+         WHERE {condition} FOR UPDATE OF t SKIP LOCKED",
         names(table, "t."),
+        format_args!(given!("{}", "{}"), key_places(table, 3), names(table, "")),
         table.name,
-        key_places(table, 3),
-        names(table, ""),
     );
     let arrays = key_arrays(table, keys);
     let mut values: Vec<Value<'_>> = vec![&header];
@@ -326,10 +325,13 @@ async fn update(transaction: &Transaction, table: &SealedTable, rows: &[Row]) ->
     let all_names = all_names.chain(table.columns.iter().map(|column| (*column).to_owned()));
     let joins = table.key.iter().map(|key| format!(" AND t.{0} = u.{0}", key.name())).collect::<String>();
     let sql = format!(
-        "UPDATE integ.{} t SET {set} FROM unnest({}) AS u ({}) WHERE t.workspace_id = $1{joins}",
+        "UPDATE integ.{} t SET {set} FROM {} WHERE t.workspace_id = u.workspace_id{joins}",
         table.name,
-        all_places.collect::<Vec<_>>().join(", "),
-        all_names.collect::<Vec<_>>().join(", "),
+        format_args!(
+            given!("{}", "{}"),
+            all_places.collect::<Vec<_>>().join(", "),
+            all_names.collect::<Vec<_>>().join(", ")
+        ),
     );
     let arrays = key_arrays(table, &keys);
     let mut values: Vec<Value<'_>> = arrays.iter().map(|array| -> Value<'_> { &**array }).collect();

@@ -3,7 +3,7 @@
 use super::jobs::progress;
 use super::row::{get, number, signed};
 use super::transaction::Transaction;
-use super::upsert::{RecordVersions, end_list};
+use super::upsert::{RecordVersions, end_list, mark_deleted};
 use super::value::Value;
 use crate::clock::Timestamp;
 use crate::model::{CompletedList, JobId, PartitionId, RecordCounts, StreamId, SweepResult, Traffic};
@@ -116,9 +116,7 @@ async fn tombstone(
 ) -> Result<u64, StoreError> {
     let missing = missing(transaction, read).await?;
     if !missing.is_empty() {
-        let sql = "UPDATE integ.records SET deleted_at = $4, changed_at = $4, version = $3, vendor_updated_at = NULL,
-                       vendor_event_id = NULL WHERE workspace_id = $1 AND id = ANY($2)";
-        transaction.execute(sql, &[&missing, &signed(version), &now.as_second()]).await?;
+        mark_deleted(transaction, &missing, version, now).await?;
     }
     discard_seen(transaction, read.partition).await?;
     Ok(missing.len() as u64)

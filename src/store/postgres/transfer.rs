@@ -11,7 +11,7 @@ use super::seal::Sealer;
 use super::sealed_columns::{KeyValue, row_key, sealed_table};
 use super::transaction::Transaction;
 use super::transfer_columns::{self, Cells, PhysicalTable};
-use super::value::{SqlValue, Value};
+use super::value::{SqlValue, Value, given};
 use super::{PostgresStore, sealed_columns};
 use crate::store::transfer::{
     API_TOKEN_PARENTS, AUDIT_STATE, CHUNK_BYTES, CHUNK_ROWS, COUNTED_TABLES, EVENTS, PARTITION_PARENTS, TransferKey,
@@ -96,15 +96,19 @@ impl PostgresStore {
                 run(&transaction, sql, transfer_columns::cells(&transaction.sealer, table, rows)?).await?;
             }
             name if name == PARTITION_PARENTS.name => {
-                let sql = "UPDATE integ.partitions t SET parent_record_id = u.record, parent_version = u.version
-                           FROM unnest($2::bigint[], $3::bigint[], $4::bigint[]) AS u (id, record, version)
-                           WHERE t.workspace_id = $1 AND t.id = u.id";
+                let sql = concat!(
+                    "UPDATE integ.partitions t SET parent_record_id = u.record, parent_version = u.version FROM ",
+                    given!("$2::bigint[], $3::bigint[], $4::bigint[]", "id, record, version"),
+                    " WHERE t.workspace_id = u.workspace_id AND t.id = u.id"
+                );
                 run(&transaction, sql, transfer_columns::cells(&transaction.sealer, table, rows)?).await?;
             }
             name if name == API_TOKEN_PARENTS.name => {
-                let sql = "UPDATE integ.api_tokens t SET parent_id = u.parent, root_id = u.root
-                           FROM unnest($2::text[], $3::text[], $4::text[]) AS u (id, parent, root)
-                           WHERE t.workspace_id = $1 AND t.id = u.id";
+                let sql = concat!(
+                    "UPDATE integ.api_tokens t SET parent_id = u.parent, root_id = u.root FROM ",
+                    given!("$2::text[], $3::text[], $4::text[]", "id, parent, root"),
+                    " WHERE t.workspace_id = u.workspace_id AND t.id = u.id"
+                );
                 run(&transaction, sql, transfer_columns::cells(&transaction.sealer, table, rows)?).await?;
             }
             _ => insert_rows(&transaction, table, rows).await?,

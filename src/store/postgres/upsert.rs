@@ -12,7 +12,7 @@ use super::records::{DELETED_CURSOR, key_hash, open_body, seal_body};
 use super::row::{get, get_bytes, number, signed};
 use super::streams::{BACKFILL_CHECKPOINT, CHECKPOINT, CURSOR, add_history, cursor_for_update};
 use super::transaction::Transaction;
-use super::value::Value;
+use super::value::{Value, given};
 use crate::clock::Timestamp;
 use crate::json;
 use crate::model::{
@@ -237,7 +237,11 @@ impl<'a> KnownRecords<'a> {
         if needed.is_empty() {
             return Ok(());
         }
-        let sql = "SELECT id, body FROM integ.records WHERE workspace_id = $1 AND id = ANY($2)";
+        let sql = concat!(
+            "SELECT r.id, r.body FROM ",
+            given!("$2::bigint[]", "id"),
+            " JOIN integ.records r ON r.workspace_id = u.workspace_id AND r.id = u.id"
+        );
         for row in transaction.query(sql, &[&needed.keys().copied().collect::<Vec<i64>>()]).await? {
             let id: i64 = get(&row, "id")?;
             if let Some(index) = needed.get(&id) {
@@ -368,10 +372,7 @@ impl PagePlan {
         self.write_changed(transaction, version).await?;
         let removed: Vec<i64> = self.ids(|state| state.is_removed && !state.is_changed);
         if !removed.is_empty() {
-            let sql =
-                "UPDATE integ.records SET deleted_at = $4, changed_at = $4, version = $3, vendor_updated_at = NULL,
-                           vendor_event_id = NULL WHERE workspace_id = $1 AND id = ANY($2)";
-            transaction.execute(sql, &[&removed, &signed(version), &self.location.now.as_second()]).await?;
+            mark_deleted(transaction, &removed, version, self.location.now).await?;
         }
         let touched: Vec<&RecordState> =
             self.states.iter().map(|(_, state)| state).filter(|state| state.is_touched && !state.is_changed).collect();
@@ -379,9 +380,11 @@ impl PagePlan {
             let ids: Vec<i64> = touched.iter().filter_map(|state| state.id).collect();
             let partitions: Vec<i64> = touched.iter().map(|state| state.partition).collect();
             let hashes: Vec<&[u8]> = touched.iter().map(|state| state.hash.as_slice()).collect();
-            let sql = "UPDATE integ.records r SET partition_id = u.partition_id, hash = u.hash
-                       FROM unnest($2::bigint[], $3::bigint[], $4::bytea[]) AS u (id, partition_id, hash)
-                       WHERE r.workspace_id = $1 AND r.id = u.id";
+            let sql = concat!(
+                "UPDATE integ.records r SET partition_id = u.partition_id, hash = u.hash FROM ",
+                given!("$2::bigint[], $3::bigint[], $4::bytea[]", "id, partition_id, hash"),
+                " WHERE r.workspace_id = u.workspace_id AND r.id = u.id"
+            );
             transaction.execute(sql, &[&ids, &partitions, &hashes]).await?;
         }
         Ok(())
@@ -442,16 +445,38 @@ impl PagePlan {
             seal_body(&transaction.sealer, state.id.unwrap_or_default(), &state.key, json)
         };
         let bodies = changed.iter().map(body).collect::<Result<Vec<_>, _>>()?;
-        let sql = "UPDATE integ.records r SET partition_id = u.partition_id, hash = u.hash, body = u.body, version = $2,
+        let sql = concat!(
+            "UPDATE integ.records r SET partition_id = u.partition_id, hash = u.hash, body = u.body, version = $2,
                        changed_at = $3, deleted_at = CASE WHEN u.is_deleted THEN $3 END, deleted_cursor = NULL, vendor_updated_at = NULL,
                        vendor_event_id = NULL, added_version = CASE WHEN u.is_revived THEN $2 ELSE r.added_version END
-                   FROM unnest($4::bigint[], $5::bigint[], $6::bytea[], $7::bytea[], $8::boolean[], $9::boolean[])
-                       AS u (id, partition_id, hash, body, is_deleted, is_revived)
-                   WHERE r.workspace_id = $1 AND r.id = u.id";
+                   FROM ",
+            given!(
+                "$4::bigint[], $5::bigint[], $6::bytea[], $7::bytea[], $8::boolean[], $9::boolean[]",
+                "id, partition_id, hash, body, is_deleted, is_revived"
+            ),
+            " WHERE r.workspace_id = u.workspace_id AND r.id = u.id"
+        );
         let now = self.location.now.as_second();
         let values: [Value<'_>; 8] = [&signed(version), &now, &ids, &partitions, &hashes, &bodies, &deleted, &revived];
         transaction.execute(sql, &values).await.map(drop)
     }
+}
+
+/// Marks records as deleted.
+pub(super) async fn mark_deleted(
+    transaction: &Transaction,
+    ids: &Vec<i64>,
+    version: u64,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let sql = concat!(
+        "UPDATE integ.records r SET deleted_at = $4, changed_at = $4, version = $3, vendor_updated_at = NULL,
+                   vendor_event_id = NULL
+               FROM ",
+        given!("$2::bigint[]", "id"),
+        " WHERE r.workspace_id = u.workspace_id AND r.id = u.id"
+    );
+    transaction.execute(sql, &[ids, &signed(version), &now.as_second()]).await.map(drop)
 }
 
 /// Stores a record that came in an event.

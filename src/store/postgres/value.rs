@@ -55,6 +55,18 @@ sql_types! {
     Vec<Option<Vec<u8>>> => BYTEA_ARRAY,
 }
 
+/// Writes a table `u` of the rows that a statement is given: the workspace, and arrays with the names of their columns. Joined by
+/// both columns of a key, it makes the server look up each row. To `workspace_id = $1 AND id = ANY($2)` the answer of a planner
+/// that has no statistics of a workspace yet, and takes it for small, is to read all of it. Of this subquery, which OFFSET 0 keeps
+/// apart, it does not know that all rows have one workspace.
+macro_rules! given {
+    ($arrays:literal, $names:literal) => {
+        concat!("(SELECT $1::bigint AS workspace_id, n.* FROM unnest(", $arrays, ") n (", $names, ") OFFSET 0) u")
+    };
+}
+
+pub(super) use given;
+
 /// Returns the values of a statement, whose first one is always the workspace.
 pub(super) fn with_workspace<'a>(workspace: &'a i64, values: &[Value<'a>]) -> Vec<(&'a (dyn ToSql + Sync), Type)> {
     let workspace: Value<'a> = workspace;

@@ -1017,12 +1017,38 @@ CREATE FUNCTION integ.end_attempts(workspace BIGINT, ids BIGINT[], statuses TEXT
     handlers BIGINT[])
     RETURNS TABLE (id BIGINT, last_run BIGINT) LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS $$
 BEGIN
-    RETURN QUERY UPDATE integ.events e
-        SET status = n.status, due_at = n.due_at, last_error = n.error, completed_handlers = n.handlers, attempts = e.attempts + 1
-        FROM unnest(ids, statuses, due, errors, handlers) n (id, status, due_at, error, handlers)
-        WHERE e.workspace_id = workspace AND e.id = n.id
-        RETURNING e.id, (SELECT coalesce(max(a.number), 0) FROM integ.event_attempts a
-            WHERE a.workspace_id = workspace AND a.event_id = e.id);
+    FOR i IN 1 .. cardinality(ids) LOOP
+        RETURN QUERY UPDATE integ.events e
+            SET status = statuses[i], due_at = due[i], last_error = errors[i], completed_handlers = handlers[i],
+                attempts = e.attempts + 1
+            WHERE e.workspace_id = workspace AND e.id = ids[i]
+            RETURNING e.id, (SELECT coalesce(max(a.number), 0) FROM integ.event_attempts a
+                WHERE a.workspace_id = workspace AND a.event_id = e.id);
+    END LOOP;
+END $$;
+
+-- Reads the events of a connection that are to be handled, at most so many of each kind, and when the next one is: `new` ones,
+-- a `retry` whose time has come or is later than any wait lasts, and of the one that is `next` only the time. A function as
+-- before. Its plans must not be made for the number of rows that the planner expects: they follow the index and stop.
+CREATE FUNCTION integ.due_events(workspace BIGINT, connection BIGINT, now BIGINT, latest BIGINT, most BIGINT)
+    RETURNS TABLE (kind TEXT, id BIGINT, due_at BIGINT, attempts BIGINT, completed_handlers BIGINT, verification TEXT)
+    LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_sort = off SET enable_bitmapscan = off AS $$
+BEGIN
+    RETURN QUERY SELECT 'new', e.id, e.due_at, e.attempts, e.completed_handlers, e.verification FROM integ.events e
+        WHERE e.workspace_id = workspace AND e.connection_id = connection AND e.status IN ('pending', 'failed')
+            AND e.verification IN ('verified', 'unsigned') AND e.due_at IS NULL
+        ORDER BY e.due_at, e.id LIMIT most;
+    RETURN QUERY SELECT 'retry', e.id, e.due_at, e.attempts, e.completed_handlers, e.verification FROM integ.events e
+        WHERE e.workspace_id = workspace AND e.connection_id = connection AND e.status IN ('pending', 'failed')
+            AND e.verification IN ('verified', 'unsigned') AND e.due_at <= now
+        ORDER BY e.due_at, e.id LIMIT most;
+    RETURN QUERY SELECT 'retry', e.id, e.due_at, e.attempts, e.completed_handlers, e.verification FROM integ.events e
+        WHERE e.workspace_id = workspace AND e.connection_id = connection AND e.status IN ('pending', 'failed')
+            AND e.verification IN ('verified', 'unsigned') AND e.due_at > latest
+        ORDER BY e.due_at, e.id LIMIT most;
+    RETURN QUERY SELECT 'next', NULL::bigint, min(e.due_at), NULL::bigint, NULL::bigint, NULL FROM integ.events e
+        WHERE e.workspace_id = workspace AND e.connection_id = connection AND e.status IN ('pending', 'failed')
+            AND e.due_at > now;
 END $$;
 
 -- Drops the partitions of days before the last one in which nothing is left, and returns how many.
