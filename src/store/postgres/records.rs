@@ -55,10 +55,8 @@ impl Records for PostgresStore {
         };
         // Sent together, like all that does not depend on an answer: the way to the server and back takes longer than most
         // statements. The versions are read before the records.
-        let (checked, versions, first) =
-            tokio::join!(biased; check(&transaction, conditions), RecordVersions::read(&transaction), first);
-        checked?;
-        let (mut versions, mut first) = (versions?, first?);
+        let ((), mut versions, mut first) =
+            tokio::try_join!(biased; check(&transaction, conditions), RecordVersions::read(&transaction), first)?;
         let (mut all, mut is_cancelled) = (RecordCounts::default(), false);
         for pages in groups {
             let plan = match first.take() {

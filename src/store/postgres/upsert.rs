@@ -142,15 +142,13 @@ pub(super) async fn store_pages(
     let seen: Vec<i64> = plan.seen.iter().filter_map(|index| plan.states[*index].1.id).collect();
     let mut traffic = Traffic::default();
     pages.iter().for_each(|page| traffic += page.traffic);
-    let (seen, checkpoints, is_cancelled) = tokio::join!(
+    let ((), (), is_cancelled) = tokio::try_join!(
         biased;
         insert_seen(transaction, page.partition, &seen),
         store_checkpoints(transaction, pages),
         progress(transaction, page.job, plan.counts, traffic)
-    );
-    seen?;
-    checkpoints?;
-    Ok((plan.counts, is_cancelled?))
+    )?;
+    Ok((plan.counts, is_cancelled))
 }
 
 /// Reads what is known of the records of pages of one list, at least one, and decides about them.
