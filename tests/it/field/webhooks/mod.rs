@@ -88,14 +88,16 @@ fn taken(listening: &mut Listening, connection: &str, headers: &[String], body: 
     listening.until("received")
 }
 
-/// The lines of a file that a handler writes, once there are so many.
+/// The lines of a file that a handler writes, once there are so many, in the order of arrival: several events are handled at once.
 fn lines(path: &Path, count: usize) -> Vec<Value> {
     let waiting = Instant::now();
     loop {
         let text = std::fs::read_to_string(path).unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();
         if lines.len() >= count && text.ends_with('\n') {
-            return lines.iter().map(|line| integ::json::parse(line).unwrap()).collect();
+            let mut events: Vec<Value> = lines.iter().map(|line| integ::json::parse(line).unwrap()).collect();
+            events.sort_by_key(|event| event["id"].as_i64());
+            return events;
         }
         assert!(waiting.elapsed() < Duration::from_secs(60), "{} of {count} lines in {}", lines.len(), path.display());
         std::thread::sleep(Duration::from_millis(20));
