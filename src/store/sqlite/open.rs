@@ -130,14 +130,14 @@ impl SqliteStore {
             }
         }
         let file = StoreFile::OnDisk { path: path.to_owned(), key: key.clone(), is_immutable: opened.is_immutable };
-        let mut store = Self::new(file, Some(notes), opened);
+        let mut store = Self::new(file, Some(notes), opened)?;
         store.warning = doubt;
         Ok(store)
     }
 
-    fn new(file: StoreFile, notes: Option<SequenceFiles>, opened: OpenedFile) -> Self {
-        let readers = Arc::new(Readers::new(file.clone(), opened.connection));
-        Self {
+    fn new(file: StoreFile, notes: Option<SequenceFiles>, opened: OpenedFile) -> Result<Self, StoreError> {
+        let readers = Arc::new(Readers::new(file.clone(), opened.connection)?);
+        Ok(Self {
             writer: Writer::new(file.clone(), notes.map(Arc::new), Arc::clone(&readers)),
             readers,
             file,
@@ -148,7 +148,7 @@ impl SqliteStore {
             limited: Mutex::default(),
             pending: OnceLock::new(),
             lock: None,
-        }
+        })
     }
 
     /// Opens a store that nobody else uses and that is put in its place later: its writes are not noted beside it.
@@ -158,7 +158,7 @@ impl SqliteStore {
     pub fn open_unplaced(path: &Path, key: &StoreKey) -> Result<Self, StoreError> {
         let opened = patiently(|| verified(path, key))?;
         let file = StoreFile::OnDisk { path: path.to_owned(), key: key.clone(), is_immutable: opened.is_immutable };
-        Ok(Self::new(file, None, opened))
+        Self::new(file, None, opened)
     }
 
     /// Makes a store that is in the memory of this process alone and ends with it. It holds these connections, of which no
@@ -185,7 +185,7 @@ impl SqliteStore {
         transaction.commit()?;
         let (sequence, vault_id) = meta::identify(&connection)?;
         let opened = OpenedFile { connection, is_immutable: false, sequence, vault_id, read_only: false };
-        Ok(Self::new(file, None, opened))
+        Self::new(file, None, opened)
     }
 
     /// Notes how many writes the store at `path` has, which has just been put in place.

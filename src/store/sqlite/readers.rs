@@ -14,10 +14,14 @@ use super::StoreError;
 use super::open::StoreFile;
 use super::reader_threads::ReaderThreads;
 
-/// Connections that read at a time, one for each processor within these bounds. Each costs a page cache of 2 MB, and what it
-/// reads must be decrypted: more of them would wait for the same processors, and for the same disk.
+/// Connections that read at a time, one for each processor within these bounds. What they read must be decrypted: more of them
+/// would wait for the same processors, and for the same disk.
 const MIN_READERS: usize = 2;
 const MAX_READERS: usize = 4;
+
+/// The page cache of each of them: the inner pages of the indexes, and the rows of a page of a list. A server has one for each
+/// reader of each workspace, and SQLite's own default is four times as large.
+const CACHE_KIB: i64 = 512;
 
 /// The readers of one store.
 #[derive(Debug)]
@@ -29,10 +33,11 @@ pub(super) struct Readers {
 
 impl Readers {
     /// `opened` is a connection that was used to look at the file.
-    pub(super) fn new(file: StoreFile, opened: Connection) -> Self {
+    pub(super) fn new(file: StoreFile, opened: Connection) -> Result<Self, StoreError> {
+        limit_cache(&opened)?;
         let processors = std::thread::available_parallelism().map_or(MIN_READERS, NonZero::get);
         let threads = ReaderThreads::new(processors.clamp(MIN_READERS, MAX_READERS));
-        Self { file, idle: Mutex::new(vec![opened]), threads }
+        Ok(Self { file, idle: Mutex::new(vec![opened]), threads })
     }
 
     /// Reads on another thread. A read that was begun ends, also if its caller leaves.
@@ -65,7 +70,11 @@ impl Readers {
     ) -> Result<T, StoreError> {
         let connection = match self.take() {
             Some(connection) => connection,
-            None => self.file.open()?,
+            None => {
+                let opened = self.file.open()?;
+                limit_cache(&opened)?;
+                opened
+            }
         };
         let result = read(&connection);
         self.lock().push(connection);
@@ -90,4 +99,8 @@ impl Readers {
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn limit_cache(connection: &Connection) -> Result<(), StoreError> {
+    Ok(connection.pragma_update(None, "cache_size", -CACHE_KIB)?)
 }
