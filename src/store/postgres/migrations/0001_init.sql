@@ -606,8 +606,8 @@ CREATE TABLE integ.records (
     -- Records are looked for by the hash alone, and then asked for their workspace with IS NOT DISTINCT FROM, for which no
     -- index is used. Otherwise a planner without statistics of a workspace takes it for small, and reads all of it.
     UNIQUE (key_hash, workspace_id)
-    -- There is no foreign key to the partition, because it would be looked for once for each record. Whoever inserts
-    -- records or deletes a partition holds the counter of records.
+    -- Without a foreign key to the partition, which the server would check for each record. A writer locks the counter of
+    -- records before it inserts records or deletes a partition.
 );
 CREATE INDEX records_version ON integ.records (workspace_id, stream_id, version, id);
 CREATE INDEX records_partition ON integ.records (workspace_id, partition_id, version, deleted_at);

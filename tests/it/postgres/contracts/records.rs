@@ -1,10 +1,11 @@
 //! What the records and the jobs of every store do.
 
 use integ::model::{
-    CompletedList, ConsentCondition, ConsentPurpose, JobId, JobResult, JobStatus, NewJob, NewPage, NewRecord,
-    PageCheckpoint, PartitionId, RecordId, StoredRecord, StreamId, StreamParams, SweepResult, SyncMode, Traffic,
+    CompletedList, ConnectionId, ConsentCondition, ConsentPurpose, JobId, JobResult, JobStatus, NewJob, NewPage,
+    NewRecord, PageCheckpoint, PartitionId, RecordId, StoredRecord, StreamId, StreamParams, SweepResult, SyncMode,
+    Traffic,
 };
-use integ::store::{CommitConditions, Fence, LockKey, StoreError};
+use integ::store::{CommitConditions, Fence, LockKey, Store, StoreError};
 
 use super::super::on_both_stores;
 use super::at;
@@ -35,21 +36,29 @@ fn page_of(job: JobId, stream: StreamId, partition: PartitionId, records: Vec<Ne
     }
 }
 
+/// A stream of a connection with its one partition, and what a holder of its lock commits under.
+async fn locked_stream(store: &dyn Store, connection: ConnectionId) -> (StreamId, PartitionId, CommitConditions) {
+    let stream = store.streams().ensure(connection, "issues").await.unwrap().id;
+    let partition = store.streams().ensure_partition(stream, &StreamParams::new(), None).await.unwrap().id;
+    let fence = store.locks().try_acquire(LockKey::Stream(stream), at(0)).await.unwrap().unwrap().fence;
+    let consent = ConsentCondition { connection, purpose: ConsentPurpose::Sync, is_required: false, policy_version: 1 };
+    (stream, partition, CommitConditions { fence, consent })
+}
+
+fn full_job(stream: StreamId) -> NewJob {
+    NewJob { stream, mode: SyncMode::Full, since: None, until: None, started_at: at(0) }
+}
+
 #[test]
 fn a_full_list_stores_its_records_and_deletes_the_others() {
     on_both_stores(async |subject| {
         let store = subject.store();
         let connection = subject.connect("github").await.id;
-        let stream = store.streams().ensure(connection, "issues").await.unwrap().id;
+        let (stream, partition, conditions) = locked_stream(store, connection).await;
+        let conditions = &conditions;
         assert_eq!(store.streams().ensure(connection, "issues").await.unwrap().id, stream);
-        let partition = store.streams().ensure_partition(stream, &StreamParams::new(), None).await.unwrap().id;
-        let fence = store.locks().try_acquire(LockKey::Stream(stream), at(0)).await.unwrap().unwrap().fence;
-        let consent =
-            ConsentCondition { connection, purpose: ConsentPurpose::Sync, is_required: false, policy_version: 1 };
-        let conditions = &CommitConditions { fence, consent };
-        let new_job = NewJob { stream, mode: SyncMode::Full, since: None, until: None, started_at: at(0) };
         let list = async |records: Vec<NewRecord>| {
-            let job = store.jobs().begin(&new_job).await.unwrap();
+            let job = store.jobs().begin(&full_job(stream)).await.unwrap();
             let start_version = store.records().begin_list(partition).await.unwrap();
             let page = page_of(job, stream, partition, records);
             let (counts, _) = store.records().commit_pages(vec![page], conditions).await.unwrap();
@@ -83,7 +92,7 @@ fn a_full_list_stores_its_records_and_deletes_the_others() {
         let partitions = store.streams().partitions(stream).await.unwrap();
         assert_eq!((partitions.len(), partitions[0].cursor.as_deref()), (1, Some("next")));
         // Nobody may delete records by a list whose lock was taken over.
-        let fence = Fence { number: fence.number - 1, ..fence };
+        let fence = Fence { number: conditions.fence.number - 1, ..conditions.fence };
         let lost = CommitConditions { fence, ..conditions.clone() };
         let refused = store.records().commit_pages(Vec::new(), &lost).await;
         assert!(matches!(refused, Err(StoreError::LeaseLost(_))));
@@ -95,21 +104,15 @@ fn a_deleted_connection_leaves_no_record_and_gets_none() {
     on_both_stores(async |subject| {
         let store = subject.store();
         let connection = subject.connect("github").await.id;
-        let stream = store.streams().ensure(connection, "issues").await.unwrap().id;
-        let partition = store.streams().ensure_partition(stream, &StreamParams::new(), None).await.unwrap().id;
-        let fence = store.locks().try_acquire(LockKey::Stream(stream), at(0)).await.unwrap().unwrap().fence;
-        let consent =
-            ConsentCondition { connection, purpose: ConsentPurpose::Sync, is_required: false, policy_version: 1 };
-        let conditions = &CommitConditions { fence, consent };
-        let new_job = NewJob { stream, mode: SyncMode::Full, since: None, until: None, started_at: at(0) };
-        let job = store.jobs().begin(&new_job).await.unwrap();
+        let (stream, partition, conditions) = locked_stream(store, connection).await;
+        let job = store.jobs().begin(&full_job(stream)).await.unwrap();
         let page = |key: &str, hash| vec![page_of(job, stream, partition, vec![record(key, hash)])];
-        store.records().commit_pages(page("a", 1), conditions).await.unwrap();
+        store.records().commit_pages(page("a", 1), &conditions).await.unwrap();
         assert_eq!(store.records().count(stream).await.unwrap(), 1);
         store.connections().remove(connection).await.unwrap();
         assert_eq!(store.records().count(stream).await.unwrap(), 0);
         // A sync that was under way.
-        assert!(store.records().commit_pages(page("b", 2), conditions).await.is_err());
+        assert!(store.records().commit_pages(page("b", 2), &conditions).await.is_err());
         assert_eq!(store.records().count(stream).await.unwrap(), 0);
     });
 }
