@@ -56,30 +56,3 @@ fn changes(known: &HashSet<AlertKey>, alerts: &[Alert]) -> (Vec<AlertKey>, Vec<A
     let lasts = |key: &&AlertKey| alerts.iter().any(|alert| alert.key == **key);
     (begun, known.iter().filter(|key| !lasts(key)).cloned().collect())
 }
-
-#[cfg(test)]
-mod tests {
-    use super::super::endpoints::tests::{at, opened};
-    use super::*;
-    use crate::model::Transition;
-    use crate::store::Store;
-
-    fn alert(subject: &str, is_over_threshold: bool) -> Alert {
-        let key = AlertKey { kind: Transition::QueueAge, subject: subject.to_owned() };
-        Alert { key, connection: None, reason: "it waits".to_owned(), is_over_threshold }
-    }
-
-    #[tokio::test]
-    async fn an_alert_is_reported_once_by_one_process_until_it_ends() {
-        let (_folder, [ours, theirs]) = opened();
-        let settle = async |store: &SqliteStore, alerts: &[Alert]| {
-            let begun = store.alerts().settle(alerts, at(1)).await.unwrap();
-            begun.into_iter().map(|key| key.subject).collect::<Vec<_>>()
-        };
-        assert_eq!(settle(&ours, &[alert("inbox", false)]).await, [""; 0]);
-        assert_eq!(settle(&ours, &[alert("inbox", true), alert("outbox", true)]).await, ["inbox", "outbox"]);
-        assert_eq!(settle(&theirs, &[alert("inbox", true), alert("outbox", true)]).await, [""; 0]);
-        assert_eq!(settle(&theirs, &[alert("inbox", false)]).await, [""; 0], "the outbox is well again");
-        assert_eq!(settle(&ours, &[alert("inbox", true), alert("outbox", true)]).await, ["outbox"]);
-    }
-}

@@ -181,7 +181,3 @@ fn from_row(row: &Row<'_>) -> Result<Approval, StoreError> {
         used_at: get_optional_seconds(row, "used_at")?,
     })
 }
-
-#[cfg(test)]
-#[path = "approval_tests.rs"]
-mod tests;

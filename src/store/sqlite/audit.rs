@@ -262,11 +262,10 @@ fn from_row(row: &Row<'_>) -> Result<AuditEntry, StoreError> {
 mod tests {
     use std::sync::Arc;
 
-    use super::super::endpoints::tests::{add_connection, at, opened};
+    use super::super::tests::{Fixture, at};
     use super::*;
     use crate::clock::Clock;
-    use crate::model::{AuditActorKind, AuditOutcome, ChainProblemKind, ChainVerifier, Effect};
-    use crate::signing::checkpoint::is_checkpoint_of;
+    use crate::model::{AuditActorKind, ChainProblemKind, ChainVerifier, Effect};
     use crate::store::{AuditTiming, PendingAudit, Store};
 
     fn record(second: i64, connection: &str) -> AuditRecord {
@@ -289,58 +288,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn entries_of_several_writers_are_one_chain() {
-        let (_folder, [store, other]) = opened();
-        for number in 0..4 {
-            let (one, two) = (record(number, "slack"), record(number, "stripe"));
-            let (a, b) = tokio::join!(store.audit().append(vec![one.clone(), one]), other.audit().append(vec![two]));
-            a.and(b).unwrap();
-        }
-        assert_eq!(problems(&store).await, []);
-        let filter = AuditFilter { connection: "stripe".parse().ok(), since: Some(at(2)), ..Default::default() };
-        let listed = other.audit().list(&filter, None, 9).await.unwrap();
-        assert_eq!(listed.iter().map(|entry| entry.record.at).collect::<Vec<_>>(), [at(3), at(2)]);
-        let older = other.audit().list(&filter, Some(listed[0].sequence), 9).await.unwrap();
-        assert_eq!(older, listed[1..]);
-    }
-
-    #[tokio::test]
-    async fn entries_of_several_operations_are_listed_in_the_order_of_the_log() {
-        let (_folder, [store]) = opened();
-        let of = |operation: &&str| AuditRecord { operation: (*operation).to_owned(), ..record(1, "slack") };
-        let operations = ["sync", "test", "token", "sync", "token", "test"];
-        store.audit().append(operations.iter().map(of).collect()).await.unwrap();
-        let filter = |names: &[&str]| AuditFilter {
-            connection: "slack".parse().ok(),
-            operations: names.iter().map(|name| (*name).to_owned()).collect(),
-            ..Default::default()
-        };
-        for (names, before, limit, expected) in [
-            (&["token", "sync"] as &[&str], None, 3, vec![5, 4, 3]),
-            (&["token", "sync"], Some(AuditSequence(3)), 9, vec![1]),
-            (&["token"], None, 9, vec![5, 3]),
-            (&["rename", "refresh"], None, 9, vec![]),
-        ] {
-            let listed = store.audit().list(&filter(names), before, limit).await.unwrap();
-            assert_eq!(listed.iter().map(|entry| entry.sequence.0).collect::<Vec<_>>(), expected, "{names:?}");
-        }
-    }
-
-    #[tokio::test]
-    async fn entries_since_a_time_are_found_although_the_clock_was_set_back() {
-        let (_folder, [store]) = opened();
-        store.audit().append([5, 9, 3, 6, 8].map(|second| record(second, "slack")).to_vec()).await.unwrap();
-        for (since, expected) in [(6, vec![8, 6, 9]), (9, vec![9]), (10, vec![]), (0, vec![8, 6, 3, 9, 5])] {
-            let filter = AuditFilter { since: Some(at(since)), ..AuditFilter::default() };
-            let listed = store.audit().list(&filter, None, 9).await.unwrap();
-            let times: Vec<Timestamp> = listed.iter().map(|entry| entry.record.at).collect();
-            assert_eq!(times, expected.into_iter().map(at).collect::<Vec<_>>(), "since {since}");
-        }
-    }
-
-    #[tokio::test]
     async fn lists_are_read_by_an_index_in_the_order_of_the_log() {
-        let (_folder, [store]) = opened();
+        let fixture = Fixture::new();
+        let store = fixture.open();
         let none = AuditFilter::default;
         let by_id = Some(AuditActorFilter::Id("itk_1".to_owned()));
         for (filter, expected) in [
@@ -397,7 +347,8 @@ mod tests {
             (swap, vec![(Reordered, 2), (Reordered, 3)]),
             ("DELETE FROM audit_entries WHERE sequence > 2", vec![(Truncated, 3)]),
         ] {
-            let (_folder, [store]) = opened();
+            let fixture = Fixture::new();
+            let store = fixture.open();
             store.audit().append(vec![record(1, "slack"); 4]).await.unwrap();
             change(&store, sql).await;
             assert_eq!(problems(&store).await, expected, "{sql}");
@@ -405,46 +356,36 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn old_entries_are_pruned_and_a_signed_checkpoint_takes_their_place() {
-        let (_folder, [store]) = opened();
-        let log = store.audit();
-        log.append((1..=5).map(|second| record(second, "slack")).collect()).await.unwrap();
-        assert_eq!(log.prune(at(3), 1, at(9)).await.unwrap(), 1);
-        assert_eq!(log.prune(at(3), 100, at(9)).await.unwrap(), 1);
-        assert_eq!(log.prune(at(3), 100, at(9)).await.unwrap(), 0);
-        let (bounds, signed) = (log.bounds().await.unwrap(), log.checkpoint(at(9)).await.unwrap());
-        let pruned = bounds.pruned.unwrap();
-        assert_eq!((pruned.sequence.0, bounds.oldest_at), (2, Some(at(3))));
-        assert!(is_checkpoint_of(&pruned, &signed.public_key) && is_checkpoint_of(&signed, &signed.public_key));
+    async fn an_entry_that_was_removed_behind_a_checkpoint_is_found() {
+        let fixture = Fixture::new();
+        let store = fixture.open();
+        store.audit().append((1..=5).map(|second| record(second, "slack")).collect()).await.unwrap();
+        assert_eq!(store.audit().prune(at(3), 100, at(9)).await.unwrap(), 2);
         assert_eq!(problems(&store).await, []);
         change(&store, "DELETE FROM audit_entries WHERE sequence = 3").await;
         assert_eq!(problems(&store).await, [(ChainProblemKind::Removed, 3)]);
     }
 
     #[tokio::test]
-    async fn the_first_write_commits_the_pending_entry_and_a_failed_one_does_not() {
-        let (_folder, [store, other]) = opened();
-        let pending =
-            Arc::new(PendingAudit::new(Clock::fixed(at(7)), "disconnect", Effect::Destroy, AuditTiming::FirstWrite));
-        store.attach_audit(Arc::clone(&pending));
-        let missing = store.connections().remove(crate::model::ConnectionId(99)).await;
-        assert!(matches!(missing, Err(StoreError::ConnectionNotFound)) && !pending.is_committed());
-        let sequence = other.version().await.unwrap();
-        add_connection(&store).await;
-        let entries = other.audit().read(AuditSequence(0), 9).await.unwrap();
-        assert_eq!((entries.len(), other.version().await.unwrap()), (1, sequence + 1));
-        assert_eq!(
-            (entries[0].record.operation.as_str(), entries[0].record.outcome),
-            ("disconnect", AuditOutcome::Started)
-        );
-        other.ensure_writable().await.unwrap();
-        store.ensure_writable().await.unwrap();
-        assert_eq!(other.audit().read(AuditSequence(0), 9).await.unwrap().len(), 1);
+    async fn a_pending_entry_and_the_first_write_are_one_commit() {
+        let fixture = Fixture::new();
+        let store = fixture.open();
+        store.attach_audit(Arc::new(PendingAudit::new(
+            Clock::fixed(at(7)),
+            "disconnect",
+            Effect::Destroy,
+            AuditTiming::FirstWrite,
+        )));
+        let sequence = store.version().await.unwrap();
+        change(&store, "INSERT INTO sandbox_state (key, value) VALUES ('a', '1')").await;
+        let entries = store.audit().read(AuditSequence(0), 9).await.unwrap();
+        assert_eq!((entries.len(), store.version().await.unwrap()), (1, sequence + 1));
     }
 
     #[tokio::test]
     async fn fault_098_a_change_whose_entry_cannot_be_written_is_not_made() {
-        let (_folder, [store]) = opened();
+        let fixture = Fixture::new();
+        let store = fixture.open();
         change(&store, "CREATE TRIGGER full BEFORE INSERT ON audit_entries BEGIN SELECT RAISE(FAIL, 'full'); END")
             .await;
         store.attach_audit(Arc::new(PendingAudit::new(

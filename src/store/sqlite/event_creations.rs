@@ -80,34 +80,3 @@ fn from_row(row: &Row<'_>) -> Result<EventCreationAttempt, StoreError> {
         window: Interval { start: get_seconds(row, "starts_at")?, end: get_seconds(row, "ends_at")? },
     })
 }
-
-#[cfg(test)]
-mod tests {
-    use super::super::endpoints::tests::{add_connection, at, opened};
-    use super::*;
-    use crate::store::Store;
-
-    #[tokio::test]
-    async fn the_first_key_of_an_entity_stays_until_it_is_removed() {
-        let (_folder, [ours, theirs]) = opened();
-        let connection = add_connection(&ours).await;
-        let entity: Entity = "appointment/123".parse().unwrap();
-        let attempt = |key: &str, start: i64, end: i64| EventCreationAttempt {
-            key: key.to_owned(),
-            calendar: Some("team".to_owned()),
-            window: Interval { start: at(start), end: at(end) },
-        };
-        let begin = async |store: &SqliteStore, new: EventCreationAttempt| {
-            store.event_creations().begin(connection, &entity, &new, at(1)).await.unwrap()
-        };
-        assert_eq!(begin(&ours, attempt("one", 100, 200)).await, attempt("one", 100, 200));
-        assert_eq!(begin(&theirs, attempt("two", 150, 300)).await, attempt("one", 100, 300));
-        let creations = theirs.event_creations();
-        assert!(!creations.remove(connection, &entity, "two").await.unwrap(), "another attempt's");
-        assert!(creations.remove(connection, &entity, "one").await.unwrap());
-        assert_eq!(creations.find(connection, &entity).await.unwrap(), None);
-        assert_eq!(begin(&theirs, attempt("two", 150, 300)).await.key, "two");
-        ours.connections().remove(connection).await.unwrap();
-        assert_eq!(creations.find(connection, &entity).await.unwrap(), None);
-    }
-}

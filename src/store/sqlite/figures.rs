@@ -152,69 +152,23 @@ fn first_since(
 
 #[cfg(test)]
 mod tests {
-    use super::super::endpoints::tests::{add_connection, at, opened};
+    use super::super::tests::{Fixture, add_connection, at};
     use super::*;
-    use crate::store::Store;
-
-    /// Adds events at these seconds: id, second, status, and the second at which it is due.
-    async fn add_events(store: &SqliteStore, connection: ConnectionId, rows: &'static [(i64, i64, &str, Option<i64>)]) {
-        store
-            .write(move |transaction| {
-                for (id, second, status, due) in rows {
-                    let sql = "INSERT INTO events (id, connection_id, delivery_id, dedup_key, digest, kind, received_at, \
-                               headers, status, due_at) VALUES (?1, ?2, ?1, ?1, x'00', 'a', ?3, '[]', ?4, ?5)";
-                    let due = due.map(|second| at(second).as_millisecond());
-                    transaction.execute(sql, (id, connection.0, at(*second).as_millisecond(), status, due))?;
-                }
-                Ok(())
-            })
-            .await
-            .unwrap();
-    }
-
-    #[tokio::test]
-    async fn queues_and_counts_are_of_their_time() {
-        let (_folder, [store]) = opened();
-        let connection = add_connection(&store).await;
-        let rows = &[
-            (1, 10, "processed", None),
-            (2, 20, "pending", None),
-            (5, 30, "failed", Some(90)),
-            (6, 40, "dead", None),
-            (9, 50, "processed", None),
-        ];
-        add_events(&store, connection, rows).await;
-        let figures = async |since, now| store.figures().read_figures(at(since), at(now)).await.unwrap();
-        let found = figures(30, 60).await;
-        assert_eq!(
-            found.event_queues[&connection],
-            QueueState { depth: 2, oldest_at: Some(at(20)), overdue_since: Some(at(20)) }
-        );
-        let one = |status| (connection, status, 1);
-        assert_eq!(found.events, [one(EventStatus::Dead), one(EventStatus::Failed), one(EventStatus::Processed)]);
-        assert_eq!(figures(0, 60).await.events.iter().map(|(_, _, count)| count).sum::<u64>(), 5);
-        assert_eq!(figures(51, 60).await.events, []);
-        assert_eq!(found.delivery_queue, QueueState::default());
-    }
-
-    #[tokio::test]
-    async fn what_waits_for_a_retry_is_not_overdue() {
-        let (_folder, [store]) = opened();
-        let connection = add_connection(&store).await;
-        add_events(&store, connection, &[(5, 30, "failed", Some(90))]).await;
-        let overdue = async |now| {
-            let figures = store.figures().read_figures(at(0), at(now)).await.unwrap();
-            figures.event_queues[&connection].overdue_since
-        };
-        assert_eq!((overdue(60).await, overdue(90).await, overdue(100).await), (None, Some(at(90)), Some(at(90))));
-    }
 
     #[tokio::test]
     async fn the_first_row_of_a_time_is_found_among_gaps() {
-        let (_folder, [store]) = opened();
+        let fixture = Fixture::new();
+        let store = fixture.open();
         let connection = add_connection(&store).await;
-        let rows = &[(3, 10, "dead", None), (4, 10, "dead", None), (900, 20, "dead", None), (2000, 30, "dead", None)];
-        add_events(&store, connection, rows).await;
+        let add = store.write(move |transaction| {
+            let sql = "INSERT INTO events (id, connection_id, delivery_id, dedup_key, digest, kind, received_at, \
+                       headers, status) VALUES (?1, ?2, ?1, ?1, x'00', 'a', ?3, '[]', 'dead')";
+            for (id, second) in [(3, 10), (4, 10), (900, 20), (2000, 30)] {
+                transaction.execute(sql, (id, connection.0, at(second).as_millisecond()))?;
+            }
+            Ok(())
+        });
+        add.await.unwrap();
         let first = async |second| {
             store.read(move |sqlite| first_since(sqlite, "events", "id", "received_at", at(second))).await.unwrap()
         };

@@ -169,7 +169,3 @@ fn from_row(row: &Row<'_>) -> Result<Operator, StoreError> {
         created_at: get_seconds(row, "created_at")?,
     })
 }
-
-#[cfg(test)]
-#[path = "operator_tests.rs"]
-mod tests;

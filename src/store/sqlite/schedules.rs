@@ -95,27 +95,3 @@ fn from_row(row: &Row<'_>) -> Result<Schedule, StoreError> {
         last_at: get_optional_seconds(row, "last_at")?,
     })
 }
-
-#[cfg(test)]
-mod tests {
-    use super::super::endpoints::tests::{add_connection, at, opened};
-    use super::*;
-    use crate::store::Store;
-
-    #[tokio::test]
-    async fn a_schedule_is_claimed_once() {
-        let (_folder, [ours, theirs]) = opened();
-        let connection = add_connection(&ours).await;
-        ours.schedules().set(connection, None, "every 15m", 0, at(900)).await.unwrap();
-        let claim = async |store: &SqliteStore| {
-            store.schedules().claim(connection, None, at(900), at(1800), at(901)).await.unwrap()
-        };
-        assert_eq!((claim(&ours).await, claim(&theirs).await), (true, false));
-        let schedule = theirs.schedules().list().await.unwrap().remove(0);
-        assert_eq!((schedule.stream.clone(), schedule.next_at, schedule.last_at), (None, at(1800), Some(at(901))));
-        ours.schedules().set_next_at(&schedule, at(1000)).await.unwrap();
-        assert_eq!(ours.schedules().list().await.unwrap()[0].next_at, at(1000));
-        assert!(ours.schedules().remove(connection, None).await.unwrap());
-        assert!(!ours.schedules().remove(connection, None).await.unwrap());
-    }
-}

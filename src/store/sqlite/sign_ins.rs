@@ -185,7 +185,3 @@ fn from_row(row: &Row<'_>) -> Result<SignIn, StoreError> {
         result: get_optional_json(row, "result")?,
     })
 }
-
-#[cfg(test)]
-#[path = "sign_in_tests.rs"]
-mod tests;

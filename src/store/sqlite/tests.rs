@@ -1,4 +1,4 @@
-//! The store by itself: round trips, generations, markers and copies.
+//! The store as a file: commits that are noted, copies under other keys, closing, and full disks.
 
 mod concurrency;
 
@@ -14,35 +14,36 @@ use super::*;
 use crate::clock::Timestamp;
 use crate::error::{Kind, Remedy};
 use crate::model::{
-    self, Account, Check, ClientCredentials, ConnectionId, ConnectionMode, ConnectionName, ConnectionTransition,
-    Expiry, Grant, GrantStatus, GrantWriteResult, HealthCheck, HealthOutcome, NewConnection, OAuthApp, RefreshAttempt,
-    RefreshMethod, SecretStorage, SubscriptionRequest, SubscriptionResult, SubscriptionStatus, Transition,
+    self, Account, ClientCredentials, ConnectionId, ConnectionMode, ConnectionName, ConnectionTransition, Grant,
+    NewConnection, RefreshMethod, SecretStorage, SubscriptionRequest, Transition,
 };
 use crate::secret::Secret;
-use crate::store::{Lease, LockKey, state_key};
+use crate::store::{Lease, LockKey};
 
-struct Fixture {
+/// A new store in a folder of its own.
+pub(super) struct Fixture {
     folder: TempDir,
     key: StoreKey,
 }
 
 impl Fixture {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let fixture = Self { folder: tempfile::tempdir().unwrap(), key: StoreKey::random() };
         SqliteStore::create(&fixture.path(), &fixture.key, at(0)).unwrap();
         fixture
     }
 
-    fn path(&self) -> PathBuf {
+    pub(super) fn path(&self) -> PathBuf {
         self.folder.path().join("vault.db")
     }
 
-    fn open(&self) -> SqliteStore {
+    /// Opens it as another process does.
+    pub(super) fn open(&self) -> SqliteStore {
         SqliteStore::open(&self.path(), &self.key, LostWritesPolicy::Refuse).unwrap()
     }
 }
 
-fn at(second: i64) -> Timestamp {
+pub(super) fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_700_000_000 + second).unwrap()
 }
 
@@ -80,18 +81,19 @@ fn grant(token: &str) -> Grant {
 }
 
 /// Connects an account whose secrets are in the store.
-async fn connect(store: &SqliteStore, new: &NewConnection, token: &str) -> (model::Connection, Option<Transition>) {
-    let made = store.connections().connect(new, &grant(token), SecretStorage::Store).await.unwrap();
-    (made.0, transition(made.1))
-}
-
 async fn connected(store: &SqliteStore, text: &str, token: &str) -> model::Connection {
-    connect(store, &new_connection(text), token).await.0
+    store.connections().connect(&new_connection(text), &grant(token), SecretStorage::Store).await.unwrap().0
 }
 
-async fn check(store: &SqliteStore, id: ConnectionId, outcome: HealthOutcome, error: &str) -> Option<Transition> {
-    let check = HealthCheck::new(at(20), outcome, Some(error));
-    transition(store.connections().record_check(id, &check).await.unwrap())
+/// Adds a connection without a grant.
+pub(super) async fn add_connection(store: &SqliteStore) -> ConnectionId {
+    let sql = "INSERT INTO connections (connector, mode, auth, params, metadata, scopes_requested, grant_status, connected_at) \
+               VALUES ('github', 'sandbox', 'none', '{}', '{}', '[]', 'active', 0)";
+    let insert = store.write(move |transaction| {
+        transaction.execute(sql, [])?;
+        Ok(ConnectionId(transaction.last_insert_rowid()))
+    });
+    insert.await.unwrap()
 }
 
 fn transition(changed: Option<ConnectionTransition>) -> Option<Transition> {
@@ -119,39 +121,6 @@ async fn put(store: &SqliteStore, key: &str, value: &Value) -> Result<(), StoreE
 }
 
 #[tokio::test]
-async fn a_connection_and_its_grant_come_back_as_they_were() {
-    let fixture = Fixture::new();
-    let made = connected(&fixture.open(), "slack@work", "xoxb").await;
-    let store = fixture.open();
-    let (connection, stored) = store.connections().find_with_grant(&name("slack@work")).await.unwrap().unwrap();
-    assert_eq!(format!("{connection:?}"), format!("{made:?}"));
-    assert_eq!(connection.params["subdomain"], "acme");
-    assert_eq!(connection.origin.unwrap().as_str(), "http://127.0.0.1:9/x");
-    assert_eq!(
-        connection.expiry,
-        Expiry {
-            issued_at: Some(at(10)),
-            expires_at: Some(at(3610)),
-            is_refreshable: true,
-            refresh_expires_at: Some(at(90_000)),
-            refresh_started_at: None
-        }
-    );
-    let stored = stored.unwrap();
-    let found = stored.grant.as_ref().unwrap();
-    assert_eq!(found.access_token.expose(), "xoxb");
-    assert_eq!(found.refresh_token.as_ref().unwrap().expose(), "refresh \"quoted\"\n");
-    assert_eq!(found.fields["user_token"].expose(), "xoxp");
-    assert_eq!(found.client.as_ref().unwrap().secret.as_ref().unwrap().expose(), "shh");
-    assert_eq!((found.refresh_expires_at, found.refresh_method), (Some(at(90_000)), RefreshMethod::RefreshToken));
-    assert_eq!((stored.generation, stored.is_from_backup, stored.storage), (1, false, SecretStorage::Store));
-    let shown = format!("{stored:?}{connections:?}", connections = store.connections().list().await.unwrap());
-    assert!(!["xoxb", "xoxp", "shh", "quoted"].iter().any(|secret| shown.contains(secret)), "{shown}");
-    assert!(store.connections().find(&name("slack")).await.unwrap().is_none());
-    assert_eq!(store.connections().names().await.unwrap(), [name("slack@work")]);
-}
-
-#[tokio::test]
 async fn a_grant_is_the_same_by_every_path() {
     let fixture = Fixture::new();
     let store = fixture.open();
@@ -174,264 +143,17 @@ async fn a_grant_is_the_same_by_every_path() {
 }
 
 #[tokio::test]
-async fn attack_a2_another_place_starts_empty_and_a_live_connection_is_never_replaced() {
-    let fixture = Fixture::new();
-    let store = fixture.open();
-    let at_place = |mode, origin: Option<&str>| NewConnection {
-        mode,
-        origin: origin.map(|origin| origin.parse().unwrap()),
-        ..new_connection("slack")
-    };
-    let connect = async |mode, origin: Option<&str>| {
-        let new = at_place(mode, origin);
-        let made = store.connections().connect(&new, &grant("one"), SecretStorage::Store).await;
-        made.map(|(connection, _)| connection)
-    };
-    let schedules = async || store.schedules().list().await.unwrap().len();
-    let state = async || store.sandbox().get(&state_key("slack")).await.unwrap();
-    let begin = async |id| store.schedules().set(id, None, "every 15m", 0, at(900)).await.unwrap();
-    let sandbox = connect(ConnectionMode::Sandbox, None).await.unwrap();
-    begin(sandbox.id).await;
-    put(&store, &state_key("slack"), &json!({ "serial": 1 })).await.unwrap();
-    assert_eq!(connect(ConnectionMode::Sandbox, None).await.unwrap().id, sandbox.id);
-    assert_eq!((schedules().await, state().await.is_some()), (1, true), "the same place keeps everything");
-
-    let emulated = connect(ConnectionMode::Live, Some("http://127.0.0.1:1")).await.unwrap();
-    assert_ne!(emulated.id, sandbox.id);
-    assert_eq!((schedules().await, state().await), (0, None), "nothing of the sandbox is left");
-    begin(emulated.id).await;
-    let other = connect(ConnectionMode::Live, Some("http://127.0.0.1:2")).await.unwrap();
-    assert_eq!(schedules().await, 0, "another origin is another place");
-    assert!(matches!(connect(ConnectionMode::Sandbox, None).await, Err(StoreError::NameTaken(_))));
-    let real = connect(ConnectionMode::Live, None).await.unwrap();
-    assert_ne!(real.id, other.id);
-    begin(real.id).await;
-    for (mode, origin) in [(ConnectionMode::Sandbox, None), (ConnectionMode::Live, Some("http://127.0.0.1:1"))] {
-        assert!(matches!(connect(mode, origin).await, Err(StoreError::NameTaken(_))), "{mode:?} {origin:?}");
-    }
-    let left = store.connections().list().await.unwrap().len();
-    assert_eq!((left, schedules().await), (1, 1), "a refusal changes nothing");
-}
-
-#[tokio::test]
-async fn reconnecting_keeps_the_id_and_clears_the_errors() {
-    let fixture = Fixture::new();
-    let store = fixture.open();
-    let connections = store.connections();
-    let first = connected(&store, "slack", "one").await;
-    check(&store, first.id, HealthOutcome::Temporary, "HTTP 500").await;
-    connections.record_failure(first.id, "timeout").await.unwrap();
-    connections.set_grant_status(first.id, GrantStatus::NeedsReauth, Some("invalid_grant")).await.unwrap();
-    let failed = connections.find(&first.name).await.unwrap().unwrap();
-    assert_eq!((failed.error_count, failed.last_error.as_deref()), (2, Some("timeout")));
-    assert_eq!(
-        (failed.grant_status, failed.status_reason.as_deref()),
-        (GrantStatus::NeedsReauth, Some("invalid_grant"))
-    );
-    assert_eq!(failed.last_check, Some(Check { at: at(20), passed: false }));
-
-    let again = connected(&store, "slack", "two").await;
-    assert_eq!(
-        (again.id, again.error_count, again.grant_status, again.status_reason),
-        (first.id, 0, GrantStatus::Active, None)
-    );
-    assert_eq!(store.grants().get(first.id).await.unwrap().unwrap().generation, 2);
-
-    connections.record_failure(first.id, "x").await.unwrap();
-    connections.record_check(first.id, &HealthCheck::new(at(30), HealthOutcome::Healthy, None)).await.unwrap();
-    let scopes = ["a".to_owned()];
-    let account = Account { id: "T1".to_owned(), name: Some("Acme".to_owned()) };
-    connections.update_metadata(first.id, Some(&account), Some(&scopes), None).await.unwrap();
-    let healthy = connections.find(&first.name).await.unwrap().unwrap();
-    assert_eq!((healthy.error_count, healthy.last_error), (0, None));
-    assert_eq!((healthy.account, healthy.scopes_granted), (Some(account), Some(scopes.to_vec())));
-}
-
-#[tokio::test]
-async fn a_transition_is_returned_by_the_write_that_made_it_and_by_no_other() {
+async fn a_transition_that_is_rolled_back_never_happened() {
     let fixture = Fixture::new();
     let (ours, theirs) = (fixture.open(), fixture.open());
-    let (connection, change) = connect(&ours, &new_connection("slack"), "one").await;
-    assert_eq!(change, None, "a first connection is no news");
-    let id = connection.id;
-    let lease = lock(&ours, id).await;
-    assert_eq!(check(&ours, id, HealthOutcome::Healthy, "").await, None);
-    assert_eq!(check(&ours, id, HealthOutcome::Temporary, "HTTP 500").await, Some(Transition::Failure));
-    assert_eq!(check(&theirs, id, HealthOutcome::Temporary, "HTTP 500").await, None);
-    assert_eq!(transition(ours.connections().record_failure(id, "timeout").await.unwrap()), None);
-    // A new token proves nothing of what the check found.
-    let (result, change) = ours.grants().replace(id, 1, &grant("two"), lease.fence).await.unwrap();
-    assert_eq!((result, transition(change)), (GrantWriteResult::Done { generation: 2 }, None));
-    assert_eq!(check(&theirs, id, HealthOutcome::Temporary, "HTTP 500").await, None);
-
-    assert_eq!(check(&theirs, id, HealthOutcome::NeedsReauth, "401").await, Some(Transition::NeedsReauth));
-    assert_eq!(check(&ours, id, HealthOutcome::Temporary, "HTTP 500").await, None);
-    assert_eq!(check(&ours, id, HealthOutcome::NeedsReauth, "401").await, None, "refused once");
-    let refused = ours.connections().set_grant_status(id, GrantStatus::NeedsReauth, Some("invalid_grant")).await;
-    assert_eq!(transition(refused.unwrap()), None, "refused once");
-    let again = ours.connections().connect(&new_connection("slack"), &grant("three"), SecretStorage::Store).await;
-    let change = again.unwrap().1.unwrap();
-    assert_eq!(change.transition, Transition::Recovery);
-    assert_eq!((change.connection.id, change.connection.grant_status), (id, GrantStatus::Active));
-
-    // A refresh that failed is made up for by one that works.
-    let failed = ours.connections().record_failure(id, "timeout").await.unwrap();
-    assert_eq!(transition(failed), Some(Transition::Failure));
-    let (result, change) = ours.grants().replace(id, 3, &grant("four"), lease.fence).await.unwrap();
-    assert_eq!((result, transition(change)), (GrantWriteResult::Done { generation: 4 }, Some(Transition::Recovery)));
-
-    // What is rolled back never happened.
-    assert!(ours.connections().record_failure(ConnectionId(99), "x").await.is_err());
+    let id = connected(&ours, "slack", "one").await.id;
     let failing = ours.write_tracked(ConnectionRef::Id(id), move |transaction| {
         transaction.execute("UPDATE connections SET error_count = 1 WHERE id = ?1", [id.0])?;
         Err::<(), _>(StoreError::ConnectionNotFound)
     });
     assert!(failing.await.is_err());
-    assert_eq!(check(&theirs, id, HealthOutcome::Healthy, "").await, None);
-    assert_eq!(check(&theirs, id, HealthOutcome::Temporary, "HTTP 500").await, Some(Transition::Failure));
-}
-
-#[tokio::test]
-async fn removing_a_connection_removes_its_grant_and_its_id_is_not_used_again() {
-    let fixture = Fixture::new();
-    let store = fixture.open();
-    let first = connected(&store, "slack", "one").await;
-    store.connections().remove(first.id).await.unwrap();
-    assert!(store.grants().get(first.id).await.unwrap().is_none());
-    let missing = store.connections().remove(first.id).await.unwrap_err();
-    assert_eq!((missing.kind(), missing.code()), (Kind::NotFound, "no_such_connection"));
-    let second = connected(&store, "slack", "two").await;
-    assert!(second.id > first.id);
-}
-
-#[tokio::test]
-async fn a_marker_says_that_a_grant_was_sent_until_its_answer_is_stored() {
-    let fixture = Fixture::new();
-    let store = fixture.open();
-    let id = connected(&store, "slack", "one").await.id;
-    let marker = async |store: &SqliteStore| store.grants().get(id).await.unwrap().unwrap().refresh_attempt;
-    let lease = lock(&store, id).await;
-    let _ = store.grants().begin_refresh(id, 1, at(50), lease.fence).await.unwrap();
-    drop((lease, store));
-    let store = fixture.open();
-    assert_eq!(marker(&store).await, Some(RefreshAttempt { at: at(50) }));
-    assert_eq!(store.connections().list().await.unwrap()[0].expiry.refresh_started_at, Some(at(50)));
-    let lease = lock(&store, id).await;
-    let _ = store.grants().cancel_refresh(id, 1, lease.fence).await.unwrap();
-    assert_eq!(marker(&store).await, None);
-    let _ = store.grants().begin_refresh(id, 1, at(60), lease.fence).await.unwrap();
-    let _ = store.grants().replace(id, 1, &grant("two"), lease.fence).await.unwrap();
-    assert_eq!(marker(&store).await, None);
-}
-
-#[tokio::test]
-async fn secrets_move_to_the_keyring_and_back() {
-    let fixture = Fixture::new();
-    let store = fixture.open();
-    let id = connected(&store, "slack", "one").await.id;
-    let grants = store.grants();
-    let stored = async || grants.get(id).await.unwrap().unwrap();
-    grants.mark_all_in_keyring().await.unwrap();
-    assert_eq!((stored().await.storage, stored().await.grant.is_some()), (SecretStorage::Keyring, true));
-    assert_eq!(grants.move_to_keyring(id, 2).await.unwrap(), GrantWriteResult::Superseded);
-    assert_eq!(grants.move_to_keyring(id, 1).await.unwrap(), GrantWriteResult::Done { generation: 1 });
-    assert!(stored().await.grant.is_none());
-    grants.clear_in_keyring(id).await.unwrap();
-    assert_eq!(stored().await.storage, SecretStorage::Keyring, "no secret is in the store yet");
-    let entry = keyring_entry(id, 1, &grant("one")).unwrap();
-    let whole = from_keyring_entry(&stored().await, id, entry.expose()).unwrap().unwrap();
-    assert!(from_keyring_entry(&stored().await, ConnectionId(99), entry.expose()).unwrap().is_none());
-    assert_eq!(grants.move_to_store(id, 2, &whole).await.unwrap(), GrantWriteResult::Superseded);
-    assert_eq!(grants.move_to_store(id, 1, &whole).await.unwrap(), GrantWriteResult::Done { generation: 1 });
-    grants.clear_in_keyring(id).await.unwrap();
-    let stored = stored().await;
-    assert_eq!((stored.storage, stored.grant.unwrap().access_token.expose().as_str()), (SecretStorage::Store, "one"));
-}
-
-#[tokio::test]
-async fn a_subscription_gives_the_webhook_its_secret_and_its_failure_is_the_connections() {
-    let fixture = Fixture::new();
-    let store = fixture.open();
-    let (subscriptions, webhooks) = (store.subscriptions(), store.webhooks());
-    let id = connected(&store, "slack", "one").await.id;
-    assert!(webhooks.get(id).await.unwrap().is_none());
-    assert_eq!(webhooks.ensure(id, "slack-1").await.unwrap().path, "slack-1");
-    assert_eq!(webhooks.ensure(id, "slack-2").await.unwrap().path, "slack-1", "it exists");
-    let lease = store.locks().try_acquire(LockKey::Subscriptions(id), at(0)).await.unwrap().unwrap();
-    let begun = subscriptions.begin(&subscription_request(id), at(1), lease.fence).await.unwrap();
-    let subscription = subscriptions.get(begun).await.unwrap().unwrap();
-    assert_eq!(subscription.status, SubscriptionStatus::Creating);
-    let result = SubscriptionResult {
-        metadata: BTreeMap::from([("id".to_owned(), "S1".to_owned())]),
-        secret: Some(Secret::from("whsec")),
-        expires_at: Some(at(100)),
-    };
-    let params = BTreeMap::from([("team".to_owned(), "T1".to_owned())]);
-    let activated = subscriptions.activate(&subscription, &result, &params, None, at(2), lease.fence).await;
-    assert_eq!(transition(activated.unwrap()), None);
-    let webhook = webhooks.get(id).await.unwrap().unwrap();
-    assert_eq!((webhook.subscription_secrets, webhook.params), (vec![Secret::from("whsec")], params));
-    let active = subscriptions.list(Some(id)).await.unwrap().remove(0);
-    assert_eq!(
-        (active.status, active.metadata, active.expires_at),
-        (SubscriptionStatus::Active, result.metadata, Some(at(100)))
-    );
-
-    let failed = subscriptions.record_failure(&subscription, "HTTP 500", at(3)).await.unwrap().unwrap();
-    assert_eq!(failed.transition, Transition::Failure);
-    assert_eq!(failed.connection.last_error.as_deref(), Some("HTTP 500"));
-    assert_eq!(transition(subscriptions.record_failure(&subscription, "HTTP 500", at(4)).await.unwrap()), None);
-    let ending = subscriptions.mark_deleting(&subscription).await.unwrap();
-    assert_eq!(transition(ending), Some(Transition::Recovery));
-    assert_eq!(transition(subscriptions.delete(&subscription).await.unwrap()), None);
-    assert!(subscriptions.list(None).await.unwrap().is_empty());
-}
-
-#[tokio::test]
-async fn apps_come_back() {
-    let fixture = Fixture::new();
-    let store = fixture.open();
-    let apps = store.apps();
-    let set = async |id: &str, secret: Option<&str>, server: Option<&str>, second| {
-        let client = ClientCredentials { id: id.to_owned(), secret: secret.map(Secret::from) };
-        let server = server.map(str::to_owned);
-        apps.set(&OAuthApp { connector: "oidc".to_owned(), server, client, updated_at: at(second) }).await.unwrap();
-    };
-    let ids = async || -> Vec<String> {
-        apps.for_connector("oidc").await.unwrap().into_iter().map(|app| app.client.id).collect()
-    };
-    set("id", Some("s3cret"), None, 1).await;
-    set("id2", None, None, 2).await;
-    set("id3", None, Some("https://as.example"), 3).await;
-    let app = apps.for_connector("oidc").await.unwrap().remove(0);
-    assert_eq!((app.client.id.as_str(), app.client.secret, app.updated_at), ("id2", None, at(2)));
-    assert_eq!(ids().await, ["id2", "id3"]);
-    apps.assign("oidc", "https://b.example").await.unwrap();
-    set("id4", None, None, 4).await;
-    assert_eq!(ids().await, ["id4", "id3", "id2"]);
-    apps.remove("oidc", Some("https://as.example")).await.unwrap();
-    apps.remove("oidc", None).await.unwrap();
-    assert_eq!(ids().await, ["id2"]);
-    assert!(apps.for_connector("slack").await.unwrap().is_empty());
-}
-
-#[tokio::test]
-async fn a_sandbox_entry_is_replaced_only_as_it_was_read() {
-    let fixture = Fixture::new();
-    let store = fixture.open();
-    let sandbox = store.sandbox();
-    put(&store, "slack/a", &json!({"n": 1})).await.unwrap();
-    put(&store, "slacker", &json!(2)).await.unwrap();
-    assert!(!sandbox.replace("slack/a", None, Some(&json!(9))).await.unwrap(), "there is an entry");
-    assert!(!sandbox.replace("slack/a", Some(&json!({"n": 2})), Some(&json!(9))).await.unwrap());
-    assert!(!sandbox.replace("slack/b", Some(&json!(1)), Some(&json!(9))).await.unwrap(), "there is none");
-    assert_eq!(sandbox.get("slack/a").await.unwrap(), Some(json!({"n": 1})));
-    assert!(sandbox.replace("slack/a", Some(&json!({"n": 1})), Some(&json!(7))).await.unwrap());
-    assert_eq!(sandbox.list("slack/").await.unwrap(), [("slack/a".to_owned(), json!(7))]);
-    assert!(!sandbox.replace("slack/a", Some(&json!({"n": 1})), None).await.unwrap());
-    assert!(sandbox.replace("slack/a", Some(&json!(7)), None).await.unwrap());
-    assert_eq!(sandbox.get("slack/a").await.unwrap(), None);
-    assert_eq!(sandbox.clear("").await.unwrap(), 1);
+    let failed = theirs.connections().record_failure(id, "timeout").await.unwrap();
+    assert_eq!(transition(failed), Some(Transition::Failure));
 }
 
 #[tokio::test]

@@ -94,7 +94,7 @@ fn from_row(row: &Row<'_>) -> Result<UserCounts, StoreError> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::endpoints::tests::{add_connection, at, opened};
+    use super::super::tests::{Fixture, add_connection, at};
     use super::*;
     use crate::model::{
         AuditActor, AuditRecord, ConnectionId, ConsentPurpose, ConsentType, Effect, LinkedObject, NewConsent, NewLink,
@@ -150,7 +150,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_deleted_user_is_in_no_page_and_not_in_the_log() {
-        let (folder, [store]) = opened();
+        let fixture = Fixture::new();
+        let store = fixture.open();
         let connection = add_connection(&store).await;
         plant(&store, connection).await;
         let user: UserId = USER.parse().unwrap();
@@ -168,7 +169,7 @@ mod tests {
         assert_eq!(store.users().counts(None).await.unwrap(), []);
         let after = pages(&store);
         assert_eq!((count(&after, USER), count(&after, ACCOUNT)), (2, 0), "but for the audit entry and its index");
-        let log = std::fs::metadata(folder.path().join("vault.db-wal")).map_or(0, |metadata| metadata.len());
+        let log = std::fs::metadata(fixture.path().with_file_name("vault.db-wal")).map_or(0, |metadata| metadata.len());
         assert_eq!(log, 0);
         store.ensure_writable().await.unwrap();
     }

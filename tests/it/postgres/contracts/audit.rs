@@ -47,6 +47,30 @@ fn entries_of_several_writers_are_one_chain() {
 }
 
 #[test]
+fn entries_of_several_operations_are_listed_in_the_order_of_the_log() {
+    on_both_stores(async |subject| {
+        let of = |operation: &&str| AuditRecord { operation: (*operation).to_owned(), ..record(1, "slack") };
+        let operations = ["sync", "test", "token", "sync", "token", "test"];
+        subject.store().audit().append(operations.iter().map(of).collect()).await.unwrap();
+        let filter = |names: &[&str]| AuditFilter {
+            connection: "slack".parse().ok(),
+            operations: names.iter().map(|name| (*name).to_owned()).collect(),
+            ..Default::default()
+        };
+        for (names, before, limit, expected) in [
+            (&["token", "sync"] as &[&str], None, 3, vec![5, 4, 3]),
+            (&["token", "sync"], Some(AuditSequence(3)), 9, vec![1]),
+            (&["token"], None, 9, vec![5, 3]),
+            (&["rename", "refresh"], None, 9, vec![]),
+        ] {
+            let listed = subject.other().audit().list(&filter(names), before, limit).await.unwrap();
+            let sequences: Vec<u64> = listed.iter().map(|entry| entry.sequence.0).collect();
+            assert_eq!(sequences, expected, "{}: {names:?}", subject.name);
+        }
+    });
+}
+
+#[test]
 fn old_entries_are_pruned_and_a_signed_checkpoint_takes_their_place() {
     on_both_stores(async |subject| {
         let store = subject.store();

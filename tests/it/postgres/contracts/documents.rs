@@ -46,6 +46,34 @@ fn an_app_is_one_of_its_server_and_can_be_assigned_to_one() {
 }
 
 #[test]
+fn a_connector_has_one_app_at_each_server() {
+    on_both_stores(async |subject| {
+        let (name, apps) = (subject.name, subject.store().apps());
+        let set = async |id: &str, secret: Option<&str>, server: Option<&str>, second| {
+            let client = ClientCredentials { id: id.to_owned(), secret: secret.map(Into::into) };
+            let server = server.map(str::to_owned);
+            apps.set(&OAuthApp { connector: "oidc".to_owned(), server, client, updated_at: at(second) }).await.unwrap();
+        };
+        let ids = async || -> Vec<String> {
+            let found = subject.other().apps().for_connector("oidc").await.unwrap();
+            found.into_iter().map(|app| app.client.id).collect()
+        };
+        set("id", Some("s3cret"), None, 1).await;
+        set("id2", None, None, 2).await;
+        set("id3", None, Some("https://as.example"), 3).await;
+        let app = apps.for_connector("oidc").await.unwrap().remove(0);
+        assert_eq!((app.client.id.as_str(), app.client.secret, app.updated_at), ("id2", None, at(2)), "{name}");
+        assert_eq!(ids().await, ["id2", "id3"], "{name}");
+        apps.assign("oidc", "https://b.example").await.unwrap();
+        set("id4", None, None, 4).await;
+        assert_eq!(ids().await, ["id4", "id3", "id2"], "{name}");
+        apps.remove("oidc", Some("https://as.example")).await.unwrap();
+        apps.remove("oidc", None).await.unwrap();
+        assert_eq!(ids().await, ["id2"], "{name}");
+    });
+}
+
+#[test]
 fn an_event_type_replaces_the_one_of_its_name() {
     on_both_stores(async |subject| {
         let types = subject.store().event_types();
@@ -69,8 +97,11 @@ fn a_document_is_replaced_by_who_has_read_it() {
     on_both_stores(async |subject| {
         let (name, own, other) = (subject.name, subject.store().sandbox(), subject.other().sandbox());
         let (one, two) = (json!({"a": 1, "b": 2}), json!({"a": 3}));
+        assert!(!own.replace("state/slack", Some(&one), Some(&two)).await.unwrap(), "{name}: there is none");
         assert!(own.replace("state/slack", None, Some(&one)).await.unwrap(), "{name}");
         assert!(!other.replace("state/slack", None, Some(&two)).await.unwrap(), "{name}: there is one");
+        assert!(!other.replace("state/slack", Some(&two), Some(&two)).await.unwrap(), "{name}: it is another one");
+        assert_eq!(own.get("state/slack").await.unwrap(), Some(one.clone()), "{name}");
         // The order of its members is nothing.
         let same = json!({"b": 2, "a": 1});
         assert!(other.replace("state/slack", Some(&same), Some(&two)).await.unwrap(), "{name}");
@@ -78,9 +109,12 @@ fn a_document_is_replaced_by_who_has_read_it() {
         assert_eq!(own.get("state/slack").await.unwrap(), Some(two.clone()), "{name}");
         own.replace("state_x", None, Some(&one)).await.unwrap();
         own.replace("state/github", None, Some(&one)).await.unwrap();
-        let keys: Vec<_> = other.list("state/").await.unwrap().into_iter().map(|(key, _)| key).collect();
-        assert_eq!(keys, ["state/github", "state/slack"], "{name}");
+        let listed = other.list("state/").await.unwrap();
+        let expected = [("state/github".to_owned(), one.clone()), ("state/slack".to_owned(), two.clone())];
+        assert_eq!(listed, expected, "{name}");
         assert!(own.replace("state/slack", Some(&two), None).await.unwrap(), "{name}");
+        assert_eq!(other.get("state/slack").await.unwrap(), None, "{name}");
         assert_eq!((other.clear("state/").await.unwrap(), own.get("state_x").await.unwrap()), (1, Some(one)), "{name}");
+        assert_eq!(own.clear("").await.unwrap(), 1, "{name}");
     });
 }

@@ -87,9 +87,12 @@ fn a_subscription_breaks_its_connection_while_it_cannot_be_renewed() {
         let change =
             own.activate(&stored, &result("made by the vendor"), &params, None, at(2), lease.fence).await.unwrap();
         assert!(change.is_none(), "{name}");
+        let active = other.get(begun).await.unwrap().unwrap();
+        let expected = result("made by the vendor");
+        assert_eq!((active.metadata, active.expires_at), (expected.metadata, expected.expires_at), "{name}");
         let webhook = subject.other().webhooks().get(id).await.unwrap().unwrap();
         assert_eq!(webhook.secrets(at(3))[0].expose(), "made by the vendor", "{name}");
-        assert_eq!(webhook.params["team"], "x", "{name}");
+        assert_eq!(webhook.params, params, "{name}");
         let listed = subject.other().webhooks().list().await.unwrap();
         assert_eq!(listed.iter().map(known).collect::<Vec<_>>(), [known(&webhook)], "{name}");
         let broken = other.record_failure(&stored, "404", at(4)).await.unwrap().unwrap();
@@ -107,6 +110,14 @@ fn a_subscription_breaks_its_connection_while_it_cannot_be_renewed() {
         assert_eq!(statuses, [SubscriptionStatus::Deleting, SubscriptionStatus::Active], "{name}");
         assert!(own.delete(&stored).await.unwrap().is_none() && own.mark_deleting(&next).await.unwrap().is_none());
         assert_eq!(other.list(None).await.unwrap().len(), 1, "{name}");
+        let last = own.begin(&request(id), at(8), lease.fence).await.unwrap();
+        let last = own.get(last).await.unwrap().unwrap();
+        own.activate(&last, &result("last"), &Default::default(), None, at(8), lease.fence).await.unwrap();
+        own.record_failure(&last, "404", at(8)).await.unwrap();
+        let ending = other.mark_deleting(&last).await.unwrap().map(|change| change.transition);
+        assert_eq!(ending, Some(Transition::Recovery), "{name}: it need not be renewed any more");
+        assert!(own.delete(&last).await.unwrap().is_none() && own.delete(&next).await.unwrap().is_none(), "{name}");
+        assert!(other.list(None).await.unwrap().is_empty(), "{name}");
         subject.store().locks().release(lease).await.unwrap();
         let lease = subject.other().locks().try_acquire(LockKey::Subscriptions(id), at(9)).await.unwrap().unwrap();
         let old = Fence { number: lease.fence.number - 1, ..lease.fence };
