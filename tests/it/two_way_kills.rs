@@ -91,41 +91,52 @@ fn a_write_whose_response_was_lost_is_not_sent_again() {
     }
 }
 
+/// Does it with each service at once: in PostgreSQL, the lock of a killed command is held until its lease ends. Returns how many
+/// commands were killed before their end.
+fn at_once(connectors: &[&'static str], cut_off: impl Fn(&'static str) -> u64 + Sync) -> u64 {
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = connectors.iter().map(|connector| scope.spawn(|| cut_off(connector))).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+    })
+}
+
 /// Pushes of new and changed entities, and of deletions, that are killed at random and repeated: each write reaches the service
 /// once.
 #[test]
 fn no_write_reaches_a_service_twice_wherever_a_push_is_killed() {
-    let mut random = random();
-    let (rounds, mut cut) = (rounds(3), 0);
-    for connector in ["hubspot", "stripe", "gitlab"] {
-        let pair = pushing(connector);
-        let before = writes(&pair.home, connector);
-        let mut expected = 0;
-        // Issues are not deleted.
-        let can_delete = connector != "gitlab";
-        if can_delete {
-            let text = if connector == "hubspot" { CONTACT } else { CUSTOMER };
-            let text = text.replace("[sync]", "[sync]\nconflict = ours\ndelete = delete");
-            set(&pair.home, "person", &format!("{connector}/{}", stream(connector)), &text);
-        }
-        for round in 0..rounds {
-            let id = round.to_string();
-            let deletion = json!({"entity": format!("customer/{id}"), "deleted": true});
-            let pushes = [person(&pair, &id, "one"), person(&pair, &id, "two"), deletion];
-            for line in &pushes[..if can_delete { 3 } else { 2 }] {
-                write_line(&pair, line);
-                cut += u64::from(cut_off(&pair.home, PUSH, Duration::from_millis(300), &mut random));
-                pair.home.ok(PUSH);
-                expected += 1;
-            }
-        }
-        assert_eq!(writes(&pair.home, connector) - before, expected, "{connector}");
-        assert_eq!(pair.home.json("binding conflicts")["interrupted"], json!([]));
-        let links = pair.home.ok("link list --json").lines().count() as u64;
-        assert_eq!(links, if can_delete { 0 } else { rounds }, "{connector}");
-    }
+    let rounds = rounds(3);
+    let cut = at_once(&["hubspot", "stripe", "gitlab"], |connector| cut_off_pushes(connector, rounds));
     println!("figures: {}", json!({"rounds": rounds, "cut_off": cut}));
     assert!(cut > 0);
+}
+
+fn cut_off_pushes(connector: &'static str, rounds: u64) -> u64 {
+    let (mut random, mut cut, mut expected) = (random(), 0, 0);
+    let pair = pushing(connector);
+    let before = writes(&pair.home, connector);
+    // Issues are not deleted.
+    let can_delete = connector != "gitlab";
+    if can_delete {
+        let text = if connector == "hubspot" { CONTACT } else { CUSTOMER };
+        let text = text.replace("[sync]", "[sync]\nconflict = ours\ndelete = delete");
+        set(&pair.home, "person", &format!("{connector}/{}", stream(connector)), &text);
+    }
+    for round in 0..rounds {
+        let id = round.to_string();
+        let deletion = json!({"entity": format!("customer/{id}"), "deleted": true});
+        let pushes = [person(&pair, &id, "one"), person(&pair, &id, "two"), deletion];
+        for line in &pushes[..if can_delete { 3 } else { 2 }] {
+            write_line(&pair, line);
+            cut += u64::from(cut_off(&pair.home, PUSH, Duration::from_millis(300), &mut random));
+            pair.home.ok(PUSH);
+            expected += 1;
+        }
+    }
+    assert_eq!(writes(&pair.home, connector) - before, expected, "{connector}");
+    assert_eq!(pair.home.json("binding conflicts")["interrupted"], json!([]));
+    let links = pair.home.ok("link list --json").lines().count() as u64;
+    assert_eq!(links, if can_delete { 0 } else { rounds }, "{connector}");
+    cut
 }
 
 fn stream(connector: &str) -> &'static str {
@@ -140,49 +151,48 @@ fn stream(connector: &str) -> &'static str {
 /// the service changed is printed.
 #[test]
 fn no_write_reaches_a_service_twice_wherever_a_sync_is_killed() {
-    let mut random = random();
-    let (rounds, mut cut) = (rounds(3), 0);
-    for connector in ["hubspot", "gitlab"] {
-        let pair = Pair::start(connector, "ask");
-        let (origin, text) =
-            (format!("{connector}/{}", stream(connector)), if connector == "hubspot" { CONTACT } else { ISSUE });
-        let decide = |policy: &str| {
-            set(&pair.home, "person", &origin, &text.replace("[sync]", &format!("[sync]\nconflict = {policy}")));
-        };
-        push(&pair.home, "person", &[person(&pair, "1", "start")]);
-        pair.home.ok("binding sync person --quiet");
-        let mut usual = Duration::ZERO;
-        for round in 0..=rounds {
-            // A conflict that a change of the policy decides: the next sync writes this side's value.
-            decide("ask");
-            pair.change_theirs("customer/1", &format!("theirs{round}"));
-            let pushed = push(&pair.home, "person", &[person(&pair, "1", &format!("ours{round}"))]);
-            assert_eq!(pushed[0]["outcome"], "conflict", "{connector}: {pushed:?}");
-            decide("ours");
-            let before = writes(&pair.home, connector);
-            // The first one is only timed.
-            if round > 0 {
-                cut += u64::from(cut_off(&pair.home, "binding sync person --quiet", usual, &mut random));
-            }
-            let began = Instant::now();
-            pair.home.ok("binding sync person --quiet");
-            if round == 0 {
-                usual = began.elapsed();
-            }
-            assert_eq!(writes(&pair.home, connector) - before, 1, "{connector} {round}");
-            // A sync lists the service before it writes to it.
-            pair.home.ok(&format!("sync {origin} --quiet"));
-            let stored = lines(&pair.home.ok("records --binding person"));
-            let value = json!(format!("ours{round}"));
-            assert!(stored.iter().any(|record| record["phone"] == value), "{connector} {round}: {stored:?}");
-        }
-        assert_eq!(
-            pair.home.json("binding conflicts"),
-            json!({"format_version": 1, "conflicts": [], "interrupted": []})
-        );
-    }
+    let rounds = rounds(3);
+    let cut = at_once(&["hubspot", "gitlab"], |connector| cut_off_syncs(connector, rounds));
     println!("figures: {}", json!({"rounds": rounds, "cut_off": cut}));
     assert!(cut > 0);
+}
+
+fn cut_off_syncs(connector: &'static str, rounds: u64) -> u64 {
+    let (mut random, mut cut, mut usual) = (random(), 0, Duration::ZERO);
+    let pair = Pair::start(connector, "ask");
+    let origin = format!("{connector}/{}", stream(connector));
+    let text = if connector == "hubspot" { CONTACT } else { ISSUE };
+    let decide = |policy: &str| {
+        set(&pair.home, "person", &origin, &text.replace("[sync]", &format!("[sync]\nconflict = {policy}")));
+    };
+    push(&pair.home, "person", &[person(&pair, "1", "start")]);
+    pair.home.ok("binding sync person --quiet");
+    for round in 0..=rounds {
+        // A conflict that a change of the policy decides: the next sync writes this side's value.
+        decide("ask");
+        pair.change_theirs("customer/1", &format!("theirs{round}"));
+        let pushed = push(&pair.home, "person", &[person(&pair, "1", &format!("ours{round}"))]);
+        assert_eq!(pushed[0]["outcome"], "conflict", "{connector}: {pushed:?}");
+        decide("ours");
+        let before = writes(&pair.home, connector);
+        // The first one is only timed.
+        if round > 0 {
+            cut += u64::from(cut_off(&pair.home, "binding sync person --quiet", usual, &mut random));
+        }
+        let began = Instant::now();
+        pair.home.ok("binding sync person --quiet");
+        if round == 0 {
+            usual = began.elapsed();
+        }
+        assert_eq!(writes(&pair.home, connector) - before, 1, "{connector} {round}");
+        // A sync lists the service before it writes to it.
+        pair.home.ok(&format!("sync {origin} --quiet"));
+        let stored = lines(&pair.home.ok("records --binding person"));
+        let value = json!(format!("ours{round}"));
+        assert!(stored.iter().any(|record| record["phone"] == value), "{connector} {round}: {stored:?}");
+    }
+    assert_eq!(pair.home.json("binding conflicts"), json!({"format_version": 1, "conflicts": [], "interrupted": []}));
+    cut
 }
 
 /// A created object whose response says that it succeeded, but ends in its middle.
