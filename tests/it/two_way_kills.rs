@@ -59,45 +59,51 @@ fn cut_off(home: &Home, line: &str, usual: Duration, random: &mut Random) -> boo
     !child.wait().unwrap().success()
 }
 
+/// Does it with each service at once: in PostgreSQL, the lock of a killed command is held until its lease ends.
+fn at_once<T: Send>(services: impl IntoIterator<Item = T>, work: impl Fn(T) -> u64 + Sync) -> u64 {
+    let work = &work;
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = services.into_iter().map(|service| scope.spawn(move || work(service))).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+    })
+}
+
 /// A push that is killed once the service has done the write, before its response, and repeated.
 #[test]
 fn a_write_whose_response_was_lost_is_not_sent_again() {
     // How many requests to actions precede the write: a lookup before a creation, a reading before a change.
-    for (connector, before_creation) in [("hubspot", 1), ("stripe", 0), ("gitlab", 0)] {
-        let pair = pushing(connector);
-        let before = writes(&pair.home, connector);
-        for (phone, after, done) in [("one", before_creation, 1), ("two", 1, 2)] {
-            pair.home.ok(&format!(
-                "sandbox fault {connector} slow --endpoint action --times 1 --seconds 60 --after {after}"
-            ));
-            write_line(&pair, &person(&pair, "1", phone));
-            let mut child = spawn(&pair.home, PUSH);
-            let began = Instant::now();
-            while pair.home.json(&format!("sandbox fault {connector}"))["faults"] != json!([]) {
-                assert!(began.elapsed() < Duration::from_secs(30), "{connector} {phone}: the write was not sent");
-                assert!(child.try_wait().unwrap().is_none(), "{connector} {phone}: nothing was written");
-            }
-            child.kill().unwrap();
-            child.wait().unwrap();
-            assert_eq!(writes(&pair.home, connector) - before, done, "{connector} {phone}: the service did not do it");
-            pair.home.ok(PUSH);
-            assert_eq!(writes(&pair.home, connector) - before, done, "{connector} {phone}");
-            assert_eq!(
-                pair.home.json("binding conflicts"),
-                json!({"format_version": 1, "conflicts": [], "interrupted": []})
-            );
-        }
-        assert_eq!(pair.home.json("link find customer/1")["links"].as_array().unwrap().len(), 1);
-    }
+    let sent = at_once([("hubspot", 1), ("stripe", 0), ("gitlab", 0)], |(connector, before_creation)| {
+        lose_responses(connector, before_creation)
+    });
+    assert_eq!(sent, 6);
 }
 
-/// Does it with each service at once: in PostgreSQL, the lock of a killed command is held until its lease ends. Returns how many
-/// commands were killed before their end.
-fn at_once(connectors: &[&'static str], cut_off: impl Fn(&'static str) -> u64 + Sync) -> u64 {
-    std::thread::scope(|scope| {
-        let threads: Vec<_> = connectors.iter().map(|connector| scope.spawn(|| cut_off(connector))).collect();
-        threads.into_iter().map(|thread| thread.join().unwrap()).sum()
-    })
+/// Returns how many writes reached the service.
+fn lose_responses(connector: &'static str, before_creation: u64) -> u64 {
+    let pair = pushing(connector);
+    let before = writes(&pair.home, connector);
+    for (phone, after, done) in [("one", before_creation, 1), ("two", 1, 2)] {
+        pair.home
+            .ok(&format!("sandbox fault {connector} slow --endpoint action --times 1 --seconds 60 --after {after}"));
+        write_line(&pair, &person(&pair, "1", phone));
+        let mut child = spawn(&pair.home, PUSH);
+        let began = Instant::now();
+        while pair.home.json(&format!("sandbox fault {connector}"))["faults"] != json!([]) {
+            assert!(began.elapsed() < Duration::from_secs(30), "{connector} {phone}: the write was not sent");
+            assert!(child.try_wait().unwrap().is_none(), "{connector} {phone}: nothing was written");
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(writes(&pair.home, connector) - before, done, "{connector} {phone}: the service did not do it");
+        pair.home.ok(PUSH);
+        assert_eq!(writes(&pair.home, connector) - before, done, "{connector} {phone}");
+        assert_eq!(
+            pair.home.json("binding conflicts"),
+            json!({"format_version": 1, "conflicts": [], "interrupted": []})
+        );
+    }
+    assert_eq!(pair.home.json("link find customer/1")["links"].as_array().unwrap().len(), 1);
+    writes(&pair.home, connector) - before
 }
 
 /// Pushes of new and changed entities, and of deletions, that are killed at random and repeated: each write reaches the service
@@ -105,7 +111,7 @@ fn at_once(connectors: &[&'static str], cut_off: impl Fn(&'static str) -> u64 + 
 #[test]
 fn no_write_reaches_a_service_twice_wherever_a_push_is_killed() {
     let rounds = rounds(3);
-    let cut = at_once(&["hubspot", "stripe", "gitlab"], |connector| cut_off_pushes(connector, rounds));
+    let cut = at_once(["hubspot", "stripe", "gitlab"], |connector| cut_off_pushes(connector, rounds));
     println!("figures: {}", json!({"rounds": rounds, "cut_off": cut}));
     assert!(cut > 0);
 }
@@ -152,7 +158,7 @@ fn stream(connector: &str) -> &'static str {
 #[test]
 fn no_write_reaches_a_service_twice_wherever_a_sync_is_killed() {
     let rounds = rounds(3);
-    let cut = at_once(&["hubspot", "gitlab"], |connector| cut_off_syncs(connector, rounds));
+    let cut = at_once(["hubspot", "gitlab"], |connector| cut_off_syncs(connector, rounds));
     println!("figures: {}", json!({"rounds": rounds, "cut_off": cut}));
     assert!(cut > 0);
 }
