@@ -60,7 +60,7 @@ pub enum ServerFinding {
     ReplicationLag { bytes: u64, millis: Option<u64> },
     /// Days from today on for which there is a partition of the inbox.
     PartitionsAhead { days: u32 },
-    /// The partition of events whose day has none: rows by the server's estimate, and whether events of this week are among them.
+    /// The partition of events whose month has none: rows by the server's estimate, and whether events of this week are among them.
     DefaultPartition { rows: u64, has_recent: bool },
     /// Whether deleted rows are removed by the server itself.
     Autovacuum { is_on: bool },
@@ -173,9 +173,9 @@ async fn replication(transaction: &Transaction) -> Result<Vec<ServerFinding>, St
 }
 
 async fn partitions(transaction: &Transaction) -> Result<[ServerFinding; 2], StoreError> {
-    let sql = "SELECT count(*) AS days FROM generate_series(0, 31) n
+    let sql = "SELECT count(*) AS days FROM generate_series(0, 62) n
                WHERE NOT EXISTS (SELECT 1 FROM generate_series(0, n) day WHERE to_regclass('integ.events_'
-                   || to_char((clock_timestamp() AT TIME ZONE 'UTC')::date + day, 'YYYYMMDD')) IS NULL)";
+                   || to_char((clock_timestamp() AT TIME ZONE 'UTC')::date + day, 'YYYYMM')) IS NULL)";
     let days = number(&only_row(transaction, sql).await?, "days")?;
     let sql = "SELECT greatest((SELECT reltuples FROM pg_class WHERE oid = 'integ.events_other'::regclass), 0)::bigint AS rows,
                    EXISTS (SELECT 1 FROM integ.events WHERE workspace_id = $1 AND tableoid = 'integ.events_other'::regclass

@@ -20,9 +20,9 @@ use crate::store::{StoreBackend, StoreDetails, StoreError, WorkspaceKeys, Worksp
 
 pub(super) const INDEX_KEY: Column = column("workspaces", "index_key");
 
-/// Days for which partitions are created ahead. A server that nobody reaches for a week loses nothing: events whose day has
-/// no partition go into the default one.
-const DAYS_AHEAD: i64 = 7;
+/// Months that have partitions: this one and the next. A server that nobody maintains for longer loses nothing: events whose
+/// month has no partition go into the default one.
+const MONTHS: i64 = 2;
 
 impl PostgresStore {
     /// Returns an id for a new workspace.
@@ -156,16 +156,16 @@ impl PostgresStore {
         Ok(FrozenWorkspace { transaction })
     }
 
-    /// Creates the partitions of the next days, and drops those in which no event is left.
+    /// Creates the partitions of this month and the next, and drops those in which no event is left.
     pub(super) async fn maintain_partitions(&self) -> Result<(), StoreError> {
         // Apart, for dropping one waits for the readers of the inbox.
-        self.row_of_function("SELECT integ.create_event_partitions($2::integer)", DAYS_AHEAD).await?;
-        self.row_of_function("SELECT integ.drop_empty_event_partitions() WHERE $2 > 0", DAYS_AHEAD).await
+        self.row_of_function("SELECT integ.create_event_partitions($2::integer)", MONTHS).await?;
+        self.row_of_function("SELECT integ.drop_empty_event_partitions() WHERE $2 > 0", MONTHS).await
     }
 
-    async fn row_of_function(&self, sql: &str, days: i64) -> Result<(), StoreError> {
+    async fn row_of_function(&self, sql: &str, months: i64) -> Result<(), StoreError> {
         let transaction = self.begin().await?;
-        transaction.query(sql, &[&days]).await?;
+        transaction.query(sql, &[&months]).await?;
         transaction.commit().await
     }
 

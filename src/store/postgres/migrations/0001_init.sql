@@ -262,7 +262,7 @@ CREATE INDEX events_unconfirmed ON integ.events (workspace_id, connection_id, id
 CREATE INDEX events_prunable ON integ.events (workspace_id, connection_id, received_at)
     WHERE status IN ('processed', 'dead') AND request IS NOT NULL;
 CREATE INDEX events_batch ON integ.events (workspace_id, batch_event_id) WHERE batch_event_id IS NOT NULL;
--- Events of a moved workspace, and of a day whose partition was not created in time.
+-- Events of a moved workspace, and of a month whose partition was not created in time.
 CREATE TABLE integ.events_other PARTITION OF integ.events DEFAULT;
 
 -- Index of the deliveries seen so far. Narrow, and not of the inbox's partitions: a repeated delivery is looked for in
@@ -927,23 +927,24 @@ CREATE FUNCTION integ.first_event_of(day DATE) RETURNS BIGINT LANGUAGE sql STABL
     SELECT to_char(day, 'YYYYMMDD')::bigint * 100000000
 $$;
 
--- Creates the partitions of so many days from today, and returns how many. Nodes may call it although they own no
--- table. A day whose events lie in the default partition already gets none.
-CREATE FUNCTION integ.create_event_partitions(days INTEGER) RETURNS INTEGER
+-- Creates the partitions of so many months from this one, and returns how many. Nodes may call it although they own no table.
+-- A month whose events lie in the default partition already gets none. Months, because a statement that names no id looks at
+-- each partition that is kept.
+CREATE FUNCTION integ.create_event_partitions(months INTEGER) RETURNS INTEGER
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
 DECLARE
-    today DATE := (clock_timestamp() AT TIME ZONE 'UTC')::date;
-    day DATE;
+    this_month DATE := date_trunc('month', clock_timestamp() AT TIME ZONE 'UTC');
+    month DATE;
     name TEXT;
     created INTEGER := 0;
 BEGIN
     PERFORM pg_advisory_xact_lock(hashtext('integ'), hashtext('partitions'));
-    FOR day IN SELECT today + n FROM generate_series(0, least(days, 31) - 1) n LOOP
-        name := 'events_' || to_char(day, 'YYYYMMDD');
+    FOR month IN SELECT this_month + n * interval '1 month' FROM generate_series(0, least(months, 3) - 1) n LOOP
+        name := 'events_' || to_char(month, 'YYYYMM');
         IF to_regclass('integ.' || name) IS NULL THEN
             BEGIN
-                EXECUTE format('CREATE TABLE integ.%I PARTITION OF integ.events FOR VALUES FROM (%s) TO (%s)',
-                    name, integ.first_event_of(day), integ.first_event_of(day + 1));
+                EXECUTE format('CREATE TABLE integ.%I PARTITION OF integ.events FOR VALUES FROM (%s) TO (%s)', name,
+                    integ.first_event_of(month), integ.first_event_of((month + interval '1 month')::date));
                 created := created + 1;
             EXCEPTION WHEN check_violation THEN
                 NULL;
@@ -1051,18 +1052,18 @@ BEGIN
             AND e.due_at > now;
 END $$;
 
--- Drops the partitions of days before the last one in which nothing is left, and returns how many.
+-- Drops the partitions of months before yesterday's in which nothing is left, and returns how many.
 CREATE FUNCTION integ.drop_empty_event_partitions() RETURNS INTEGER
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
 DECLARE
-    yesterday TEXT := 'events_' || to_char((clock_timestamp() AT TIME ZONE 'UTC')::date - 1, 'YYYYMMDD');
+    last TEXT := 'events_' || to_char((clock_timestamp() AT TIME ZONE 'UTC')::date - 1, 'YYYYMM');
     name TEXT;
     is_used BOOLEAN;
     dropped INTEGER := 0;
 BEGIN
     PERFORM pg_advisory_xact_lock(hashtext('integ'), hashtext('partitions'));
     FOR name IN SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
-        WHERE i.inhparent = 'integ.events'::regclass AND c.relname ~ '^events_\d{8}$' AND c.relname < yesterday LOOP
+        WHERE i.inhparent = 'integ.events'::regclass AND c.relname ~ '^events_\d{6}$' AND c.relname < last LOOP
         EXECUTE format('SELECT EXISTS (SELECT 1 FROM integ.%I)', name) INTO is_used;
         IF NOT is_used THEN
             EXECUTE format('ALTER TABLE integ.events DETACH PARTITION integ.%I', name);
