@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use indexmap::IndexMap;
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -179,9 +179,11 @@ struct RequestBody {
     body: Option<Value>,
     /// A body as it is, in place of `body`.
     body_base64: Option<Base64Bytes>,
-    /// Headers beside the connection's own.
+    /// Headers beside the connection's own. `Host` is that of the URL.
     #[serde(default)]
+    #[schemars(schema_with = "headers_schema")]
     headers: BTreeMap<String, String>,
+    #[schemars(extend("pattern" = HEADER_VALUE))]
     idempotency_key: Option<String>,
     /// Return the response as it is, also one that rejects the request.
     #[serde(default)]
@@ -212,6 +214,18 @@ fn path_request(call: &Call<Unused, RequestBody>) -> Result<CallPathRequest> {
         headers: body.headers.clone().into_iter().collect(),
         idempotency_key: body.idempotency_key.clone(),
         paginate: body.paginate,
+    })
+}
+
+/// What [`check_headers`] accepts of names and values (RFC 9110, sections 5.1 and 5.5).
+const HEADER_NAME: &str = "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$";
+const HEADER_VALUE: &str = r"^[^\x00-\x08\x0a-\x1f\x7f]*$";
+
+fn headers_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "propertyNames": { "pattern": HEADER_NAME, "not": { "pattern": "^[Hh][Oo][Ss][Tt]$" } },
+        "additionalProperties": { "type": "string", "pattern": HEADER_VALUE },
     })
 }
 
@@ -248,4 +262,24 @@ async fn request(call: Call<Unused, RequestBody>) -> Result<JsonReply<ServiceRes
         next_page: next,
         refusal,
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_are_described_as_they_are_checked() {
+        let names = regex_bites::Regex::new(HEADER_NAME).unwrap();
+        let values = regex_bites::Regex::new(HEADER_VALUE).unwrap();
+        let accepts = |name: &str, value: &str| {
+            check_headers(&BTreeMap::from([(name.to_owned(), value.to_owned())]), None).is_ok()
+        };
+        for character in (0..0x300).filter_map(char::from_u32) {
+            let text = format!("a{character}");
+            assert_eq!(accepts(&text, ""), names.is_match(&text), "{character:?}");
+            assert_eq!(accepts("a", &text), values.is_match(&text), "{character:?}");
+        }
+        assert!(accepts("a", "") && !accepts("", "") && !names.is_match("") && !accepts("Host", ""));
+    }
 }
