@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use integ::model::{
-    ConsentCondition, ConsentPurpose, EventVerification, InboundDelivery, InstalledConnector, NewEvent, NewJob,
-    NewPage, NewRecord, PageCheckpoint, StreamParams, SyncMode, Traffic,
+    ConsentCondition, ConsentPurpose, InboundDelivery, InstalledConnector, NewEvent, NewJob, NewPage, NewRecord,
+    PageCheckpoint, StreamParams, SyncMode, Traffic,
 };
 use integ::store::{CommitConditions, LockKey, PostgresServer, PostgresStore, Store, StoreError, StoreKey};
 use tokio_postgres::Client;
 
-use super::{PostgresWorkspace, at, grant, new_connection, server};
+use super::{PostgresWorkspace, at, grant, new_connection, new_delivery, new_event, server};
 use integ::model::{ConnectionMode, SecretStorage};
 
 /// A text that is in no table unless it is sealed.
@@ -28,27 +28,16 @@ pub(super) async fn plant(store: &dyn Store) {
     let new = new_connection("github", ConnectionMode::Live);
     let (connection, _) = store.connections().connect(&new, &grant(PLANTED), SecretStorage::Store).await.unwrap();
     let event = NewEvent {
-        delivery_id: format!("{PLANTED}-delivery"),
-        has_delivery_id: true,
-        digest: Some([1; 32]),
         signed_digest: Some([2; 32]),
-        kind: "push".to_owned(),
         account: Some(format!("{PLANTED}-account")),
-        resource: None,
         actor: Some(format!("{PLANTED}-actor")),
-        occurred_at: None,
-        batch_item: None,
-        merged: None,
+        ..new_event(&format!("{PLANTED}-delivery"), 1)
     };
     let delivery = InboundDelivery {
-        connection: connection.id,
-        received_at: at(1_700_000_000),
         headers: vec![("authorization".to_owned(), format!("{PLANTED}-header"))],
         query: format!("token={PLANTED}-query"),
         body: format!("{{\"text\":\"{PLANTED}-body\"}}").into_bytes(),
-        events: vec![event],
-        verification: EventVerification::Verified,
-        needs_handling: true,
+        ..new_delivery(connection.id, vec![event])
     };
     store.events().insert(Arc::new(delivery)).await.unwrap();
     let stream = store.streams().ensure(connection.id, "issues").await.unwrap().id;

@@ -22,8 +22,8 @@ use std::sync::Arc;
 use integ::clock::Timestamp;
 use integ::config::{Config, Folders, IdentityStorage};
 use integ::model::{
-    ClientCredentials, Connection, ConnectionMode, Grant, NewConnection, Notification, RefreshMethod, SecretStorage,
-    WorkspaceName,
+    ClientCredentials, Connection, ConnectionId, ConnectionMode, EventVerification, Grant, InboundDelivery,
+    NewConnection, NewEvent, Notification, RefreshMethod, SecretStorage, WorkspaceName,
 };
 use integ::runtime::{BoxFuture, Engine, Notify, Workspace};
 use integ::secret::Secret;
@@ -205,6 +205,37 @@ fn new_connection(name: &str, mode: ConnectionMode) -> NewConnection {
         scopes_requested: vec!["read".to_owned(), "write".to_owned()],
         scopes_granted: None,
         connected_at: at(1_700_000_000),
+    }
+}
+
+/// An event with an id, and a digest of one byte repeated.
+fn new_event(id: &str, digest: u8) -> NewEvent {
+    NewEvent {
+        delivery_id: id.to_owned(),
+        has_delivery_id: true,
+        digest: Some([digest; 32]),
+        signed_digest: None,
+        kind: "push".to_owned(),
+        account: Some("acme".to_owned()),
+        resource: Some("app".to_owned()),
+        actor: None,
+        occurred_at: Some(at(1_700_000_001)),
+        batch_item: None,
+        merged: None,
+    }
+}
+
+/// A verified request with events, to be handled.
+fn new_delivery(connection: ConnectionId, events: Vec<NewEvent>) -> InboundDelivery {
+    InboundDelivery {
+        connection,
+        received_at: at(1_700_000_002),
+        headers: vec![("x-event".to_owned(), "push".to_owned())],
+        query: "a=1".to_owned(),
+        body: b"{\"planted\": \"secret\"}".to_vec(),
+        events,
+        verification: EventVerification::Verified,
+        needs_handling: true,
     }
 }
 

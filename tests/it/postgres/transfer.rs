@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use integ::model::{
-    ConnectionMode, ConsentCondition, ConsentPurpose, EventInsertResult, EventVerification, InboundDelivery, NewEvent,
-    NewJob, NewPage, NewRecord, PageCheckpoint, SecretStorage, StreamParams, SyncMode, Traffic,
+    ConnectionMode, ConsentCondition, ConsentPurpose, EventInsertResult, InboundDelivery, NewEvent, NewJob, NewPage,
+    NewRecord, PageCheckpoint, SecretStorage, StreamParams, SyncMode, Traffic,
 };
 use integ::store::{
     CommitConditions, LockKey, LostWritesPolicy, PostgresStore, Snapshot, SqliteStore, Store, StoreError, StoreKey,
@@ -14,7 +14,7 @@ use integ::store::{
     WorkspaceReader, copy_workspace,
 };
 
-use super::{PostgresWorkspace, at, grant, new_connection};
+use super::{PostgresWorkspace, at, grant, new_connection, new_delivery, new_event};
 
 fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
@@ -135,29 +135,8 @@ fn every_row_of_every_table_is_carried_there_and_back() {
 
 /// A delivery of one event.
 fn delivery(connection: integ::model::ConnectionId, id: &str, signed: u8) -> Arc<InboundDelivery> {
-    let event = NewEvent {
-        delivery_id: id.to_owned(),
-        has_delivery_id: true,
-        digest: Some([signed; 32]),
-        signed_digest: Some([signed; 32]),
-        kind: "push".to_owned(),
-        account: Some("acme".to_owned()),
-        resource: None,
-        actor: None,
-        occurred_at: None,
-        batch_item: None,
-        merged: None,
-    };
-    Arc::new(InboundDelivery {
-        connection,
-        received_at: at(1_700_000_100),
-        headers: vec![("x".to_owned(), "y".to_owned())],
-        query: "a=b".to_owned(),
-        body: b"{}".to_vec(),
-        events: vec![event],
-        verification: EventVerification::Verified,
-        needs_handling: true,
-    })
+    let event = NewEvent { signed_digest: Some([signed; 32]), ..new_event(id, signed) };
+    Arc::new(new_delivery(connection, vec![event]))
 }
 
 /// Stores a page with one record, and returns how many were added and changed.

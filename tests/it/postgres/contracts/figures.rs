@@ -2,38 +2,15 @@
 
 use std::sync::Arc;
 
-use integ::model::{
-    AttemptResult, ConnectionId, EventId, EventStatus, EventVerification, InboundDelivery, NewEvent, QueueState,
-};
+use integ::model::{AttemptResult, ConnectionId, EventId, EventStatus, InboundDelivery, QueueState};
 use integ::store::{Events, LockKey, Store};
 
-use super::super::on_both_stores;
+use super::super::{new_delivery, new_event, on_both_stores};
 use super::at;
 
 async fn insert(events: &dyn Events, connection: ConnectionId, second: i64, needs_handling: bool) -> EventId {
-    let event = NewEvent {
-        delivery_id: format!("evt_{second}"),
-        has_delivery_id: true,
-        digest: None,
-        signed_digest: None,
-        kind: "push".to_owned(),
-        account: None,
-        resource: None,
-        actor: None,
-        occurred_at: None,
-        batch_item: None,
-        merged: None,
-    };
-    let delivery = InboundDelivery {
-        connection,
-        received_at: at(second),
-        headers: Vec::new(),
-        query: String::new(),
-        body: Vec::new(),
-        events: vec![event],
-        verification: EventVerification::Verified,
-        needs_handling,
-    };
+    let new = vec![new_event(&format!("evt_{second}"), 1)];
+    let delivery = InboundDelivery { received_at: at(second), needs_handling, ..new_delivery(connection, new) };
     events.insert(Arc::new(delivery)).await.unwrap()[0].id()
 }
 

@@ -5,42 +5,13 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 use integ::model::{
-    AttemptResult, ConflictResolution, ConnectionId, EventFilter, EventId, EventInsertResult, EventStatus,
-    EventVerification, InboundDelivery, NewEvent, PruneRequest,
+    AttemptResult, ConflictResolution, EventFilter, EventId, EventInsertResult, EventStatus, EventVerification,
+    InboundDelivery, NewEvent, PruneRequest,
 };
 use integ::store::{Events, LockKey};
 
-use super::super::on_both_stores;
+use super::super::{new_delivery, new_event, on_both_stores};
 use super::at;
-
-fn event(id: &str, digest: u8) -> NewEvent {
-    NewEvent {
-        delivery_id: id.to_owned(),
-        has_delivery_id: true,
-        digest: Some([digest; 32]),
-        signed_digest: None,
-        kind: "push".to_owned(),
-        account: Some("acme".to_owned()),
-        resource: Some("app".to_owned()),
-        actor: None,
-        occurred_at: Some(at(1)),
-        batch_item: None,
-        merged: None,
-    }
-}
-
-fn delivery(connection: ConnectionId, events: Vec<NewEvent>) -> InboundDelivery {
-    InboundDelivery {
-        connection,
-        received_at: at(2),
-        headers: vec![("x-event".to_owned(), "push".to_owned())],
-        query: "a=1".to_owned(),
-        body: b"{\"planted\": \"secret\"}".to_vec(),
-        events,
-        verification: EventVerification::Verified,
-        needs_handling: true,
-    }
-}
 
 async fn insert(events: &dyn Events, delivery: InboundDelivery) -> Vec<EventInsertResult> {
     events.insert(Arc::new(delivery)).await.unwrap()
@@ -52,7 +23,7 @@ fn of_many_equal_deliveries_at_once_one_is_new() {
         let (name, connection) = (subject.name, subject.connect("github").await.id);
         let inserts = (0..64).map(async |number: usize| {
             let events = subject.handles[number % subject.handles.len()].events();
-            insert(events, delivery(connection, vec![event(&format!("evt_{}", number / 4), 1)])).await[0]
+            insert(events, new_delivery(connection, vec![new_event(&format!("evt_{}", number / 4), 1)])).await[0]
         });
         let results = join_all(inserts).await;
         let new: BTreeSet<EventId> =
@@ -77,12 +48,12 @@ fn the_events_of_a_request_share_its_body() {
         let items = ["{\"a\":1}", "{\"a\":2}"];
         let batch = items.iter().enumerate().map(|(number, item)| NewEvent {
             batch_item: Some((*item).to_owned()),
-            ..event(&format!("evt_{number}"), 1)
+            ..new_event(&format!("evt_{number}"), 1)
         });
-        let results = insert(own, delivery(connection, batch.collect())).await;
+        let results = insert(own, new_delivery(connection, batch.collect())).await;
         for (number, result) in results.iter().enumerate() {
             let request = other.raw_request(result.id()).await.unwrap().unwrap();
-            assert_eq!(request.body, delivery(connection, Vec::new()).body, "{name}");
+            assert_eq!(request.body, new_delivery(connection, Vec::new()).body, "{name}");
             assert_eq!((request.query.as_str(), request.headers.len()), ("a=1", 1), "{name}");
             assert_eq!(request.batch_item.as_deref(), Some(items[number]), "{name}");
             assert_eq!(request.is_first_of_request, number == 0, "{name}");
@@ -98,19 +69,19 @@ fn signed_bytes_are_one_event_under_any_id() {
     on_both_stores(async |subject| {
         let (name, connection) = (subject.name, subject.connect("github").await.id);
         let (own, other) = (subject.store().events(), subject.other().events());
-        let signed = |id: &str, bytes: u8| NewEvent { signed_digest: Some([bytes; 32]), ..event(id, bytes) };
-        let first = insert(own, delivery(connection, vec![signed("evt_1", 1)])).await[0];
-        let again = insert(other, delivery(connection, vec![signed("evt_2", 1)])).await[0];
+        let signed = |id: &str, bytes: u8| NewEvent { signed_digest: Some([bytes; 32]), ..new_event(id, bytes) };
+        let first = insert(own, new_delivery(connection, vec![signed("evt_1", 1)])).await[0];
+        let again = insert(other, new_delivery(connection, vec![signed("evt_2", 1)])).await[0];
         assert_eq!(again, EventInsertResult::Duplicate(first.id()), "{name}");
         // One that was fetched first, and comes signed later.
-        let fetched = NewEvent { digest: None, ..event("evt_3", 0) };
-        let fetched = insert(own, delivery(connection, vec![fetched])).await[0];
-        let came = insert(other, delivery(connection, vec![signed("evt_3", 3)])).await[0];
+        let fetched = NewEvent { digest: None, ..new_event("evt_3", 0) };
+        let fetched = insert(own, new_delivery(connection, vec![fetched])).await[0];
+        let came = insert(other, new_delivery(connection, vec![signed("evt_3", 3)])).await[0];
         assert_eq!(came, EventInsertResult::Duplicate(fetched.id()), "{name}");
-        let captured = insert(own, delivery(connection, vec![signed("evt_4", 3)])).await[0];
+        let captured = insert(own, new_delivery(connection, vec![signed("evt_4", 3)])).await[0];
         assert_eq!(captured, EventInsertResult::Duplicate(fetched.id()), "{name}");
         let elsewhere = subject.connect("stripe").await.id;
-        let result = insert(own, delivery(elsewhere, vec![signed("evt_1", 1)])).await[0];
+        let result = insert(own, new_delivery(elsewhere, vec![signed("evt_1", 1)])).await[0];
         assert!(matches!(result, EventInsertResult::New(_)), "{name}: another connection's");
     });
 }
@@ -120,14 +91,14 @@ fn another_body_under_an_id_waits_until_it_is_resolved() {
     on_both_stores(async |subject| {
         let (name, connection) = (subject.name, subject.connect("github").await.id);
         let (own, other) = (subject.store().events(), subject.other().events());
-        let first = insert(own, delivery(connection, vec![event("evt_1", 1)])).await[0].id();
+        let first = insert(own, new_delivery(connection, vec![new_event("evt_1", 1)])).await[0].id();
         for digest in 2..10 {
-            let result = insert(other, delivery(connection, vec![event("evt_1", digest)])).await[0];
+            let result = insert(other, new_delivery(connection, vec![new_event("evt_1", digest)])).await[0];
             assert_eq!(result, EventInsertResult::Conflict(first), "{name}");
         }
-        let repeated = insert(own, delivery(connection, vec![event("evt_1", 9)])).await[0];
+        let repeated = insert(own, new_delivery(connection, vec![new_event("evt_1", 9)])).await[0];
         assert_eq!(repeated, EventInsertResult::Conflict(first), "{name}");
-        let full = insert(own, delivery(connection, vec![event("evt_1", 99)])).await[0];
+        let full = insert(own, new_delivery(connection, vec![new_event("evt_1", 99)])).await[0];
         assert_eq!(full, EventInsertResult::TooManyConflicts(first), "{name}");
         assert_eq!(
             (own.conflicts(first).await.unwrap().len(), own.get(first).await.unwrap().unwrap().conflict_count),
@@ -143,14 +114,14 @@ fn another_body_under_an_id_waits_until_it_is_resolved() {
         assert_eq!((chosen.delivery_id.as_str(), chosen.status), ("evt_1", EventStatus::Pending), "{name}");
         assert_eq!(
             own.raw_request(made[0]).await.unwrap().unwrap().body,
-            delivery(connection, Vec::new()).body,
+            new_delivery(connection, Vec::new()).body,
             "{name}"
         );
         let left = own.get(first).await.unwrap().unwrap();
         assert_eq!((left.status, left.conflict_count), (EventStatus::Processed, 0), "{name}");
         // Both are known from now on.
         for digest in [1, 3] {
-            let result = insert(own, delivery(connection, vec![event("evt_1", digest)])).await[0];
+            let result = insert(own, new_delivery(connection, vec![new_event("evt_1", digest)])).await[0];
             assert!(matches!(result, EventInsertResult::Duplicate(_)), "{name}: {result:?}");
         }
     });
@@ -163,7 +134,7 @@ fn what_the_vendor_did_not_send_takes_no_id() {
         let (own, other) = (subject.store().events(), subject.other().events());
         let unconfirmed = |digest| InboundDelivery {
             verification: EventVerification::Unconfirmed,
-            ..delivery(connection, vec![event("evt_1", digest)])
+            ..new_delivery(connection, vec![new_event("evt_1", digest)])
         };
         let forged = insert(own, unconfirmed(1)).await[0].id();
         let other_body = insert(own, unconfirmed(2)).await[0];
@@ -188,7 +159,7 @@ fn a_dead_event_that_comes_again_is_handled_again_and_a_pruned_one_is_known() {
     on_both_stores(async |subject| {
         let (name, connection) = (subject.name, subject.connect("github").await.id);
         let (own, other) = (subject.store().events(), subject.other().events());
-        let id = insert(own, delivery(connection, vec![event("evt_1", 1)])).await[0].id();
+        let id = insert(own, new_delivery(connection, vec![new_event("evt_1", 1)])).await[0].id();
         let fence =
             subject.store().locks().try_acquire(LockKey::Events(connection), at(0)).await.unwrap().unwrap().fence;
         let ended = |status| AttemptResult {
@@ -200,7 +171,7 @@ fn a_dead_event_that_comes_again_is_handled_again_and_a_pruned_one_is_known() {
             runs: Vec::new(),
         };
         own.record_attempts(&[ended(EventStatus::Dead)], fence).await.unwrap();
-        let again = insert(other, delivery(connection, vec![event("evt_1", 1)])).await[0];
+        let again = insert(other, new_delivery(connection, vec![new_event("evt_1", 1)])).await[0];
         assert_eq!(again, EventInsertResult::Requeued(id), "{name}");
         let queued = own.find_queued(id).await.unwrap().unwrap();
         assert_eq!((queued.attempts, queued.completed_handlers), (0, 1), "{name}");
@@ -210,14 +181,14 @@ fn a_dead_event_that_comes_again_is_handled_again_and_a_pruned_one_is_known() {
         assert_eq!((own.count_prunable(&prune).await.unwrap(), own.prune(&prune, 9).await.unwrap()), (1, 1), "{name}");
         assert_eq!(own.count_prunable(&prune).await.unwrap(), 0, "{name}");
         assert!(other.raw_request(id).await.unwrap().is_none() && other.requeue(&[id], at(9)).await.unwrap() == 0);
-        let known = insert(other, delivery(connection, vec![event("evt_1", 1)])).await[0];
+        let known = insert(other, new_delivery(connection, vec![new_event("evt_1", 1)])).await[0];
         assert_eq!(known, EventInsertResult::Duplicate(id), "{name}");
 
-        let second = insert(own, delivery(connection, vec![event("evt_2", 1)])).await[0].id();
+        let second = insert(own, new_delivery(connection, vec![new_event("evt_2", 1)])).await[0].id();
         own.record_attempts(&[AttemptResult { id: second, ..ended(EventStatus::Processed) }], fence).await.unwrap();
         let forget = PruneRequest { keeps_ids: false, ..prune };
         assert_eq!(own.prune(&forget, 9).await.unwrap(), 1, "{name}");
-        let new = insert(other, delivery(connection, vec![event("evt_2", 1)])).await[0];
+        let new = insert(other, new_delivery(connection, vec![new_event("evt_2", 1)])).await[0];
         assert!(matches!(new, EventInsertResult::New(_)), "{name}: {new:?}");
     });
 }

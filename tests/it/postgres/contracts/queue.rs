@@ -6,39 +6,18 @@ use std::time::Duration;
 use integ::clock::Timestamp;
 use integ::model::{
     AttemptResult, ConnectionId, EventId, EventProgress, EventStatus, EventVerification, HandlerKind, HandlerRun,
-    InboundDelivery, NewEvent, PruneRequest, QueuedEvent,
+    InboundDelivery, PruneRequest, QueuedEvent,
 };
 use integ::store::{Events, LockKey};
 
-use super::super::on_both_stores;
+use super::super::{new_delivery, new_event, on_both_stores};
 use super::at;
 
 const LONGEST: Duration = Duration::from_secs(300);
 
 async fn insert(events: &dyn Events, connection: ConnectionId, id: u32, verification: EventVerification) -> EventId {
-    let event = NewEvent {
-        delivery_id: format!("evt_{id}"),
-        has_delivery_id: true,
-        digest: None,
-        signed_digest: None,
-        kind: "push".to_owned(),
-        account: None,
-        resource: None,
-        actor: None,
-        occurred_at: None,
-        batch_item: None,
-        merged: None,
-    };
-    let delivery = InboundDelivery {
-        connection,
-        received_at: at(0),
-        headers: vec![("a".to_owned(), "b".to_owned())],
-        query: String::new(),
-        body: Vec::new(),
-        events: vec![event],
-        verification,
-        needs_handling: true,
-    };
+    let new = vec![new_event(&format!("evt_{id}"), 1)];
+    let delivery = InboundDelivery { received_at: at(0), verification, ..new_delivery(connection, new) };
     events.insert(Arc::new(delivery)).await.unwrap()[0].id()
 }
 
