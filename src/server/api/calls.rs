@@ -71,6 +71,7 @@ struct ActionBody {
     #[serde(default)]
     files: BTreeMap<String, Vec<FileBody>>,
     /// For actions of services that take one.
+    #[schemars(extend("pattern" = HEADER_VALUE))]
     idempotency_key: Option<String>,
 }
 
@@ -85,6 +86,7 @@ struct FileBody {
 
 fn action_request(call: &Call<Unused, ActionBody>) -> Result<CallActionRequest> {
     let ActionBody { input, files, idempotency_key } = &call.body;
+    check_idempotency_key(idempotency_key.as_deref())?;
     let mut input = Input { values: input.clone(), files: IndexMap::new() };
     for (name, files) in files {
         let attachment =
@@ -204,7 +206,8 @@ fn path_request(call: &Call<Unused, RequestBody>) -> Result<CallPathRequest> {
         (None, Some(json)) => Some(json.to_string().into_bytes()),
         (None, None) => None,
     };
-    check_headers(&body.headers, body.idempotency_key.as_ref())?;
+    check_headers(&body.headers)?;
+    check_idempotency_key(body.idempotency_key.as_deref())?;
     Ok(CallPathRequest {
         connection: call.connection()?,
         method: body.method.map(HttpMethod::from),
@@ -230,15 +233,26 @@ fn headers_schema(_: &mut SchemaGenerator) -> Schema {
 }
 
 /// Checks that headers can be sent. `Host` is that of the URL: another would lead the credential elsewhere.
-fn check_headers(headers: &BTreeMap<String, String>, idempotency_key: Option<&String>) -> Result<(), RequestError> {
-    let is_value = |text: &String| HeaderValue::try_from(text.as_str()).is_ok();
+fn check_headers(headers: &BTreeMap<String, String>) -> Result<(), RequestError> {
     let is_name = |name: &str| HeaderName::try_from(name).is_ok_and(|name| name != HOST);
-    let is_header = |(name, value): (&String, &String)| is_name(name) && is_value(value);
-    if headers.iter().all(is_header) && idempotency_key.is_none_or(is_value) {
+    if headers.iter().all(|(name, value)| is_name(name) && is_header_value(value)) {
         return Ok(());
     }
     let reason = "a name or value is not one of a header that can be set".to_owned();
     Err(RequestError::Body { at: " at headers".to_owned(), reason })
+}
+
+/// Checks that a key can be sent in a header.
+fn check_idempotency_key(key: Option<&str>) -> Result<(), RequestError> {
+    if key.is_none_or(is_header_value) {
+        return Ok(());
+    }
+    let reason = "it has a control character, which no header can have".to_owned();
+    Err(RequestError::Body { at: " at idempotency_key".to_owned(), reason })
+}
+
+fn is_header_value(text: &str) -> bool {
+    HeaderValue::try_from(text).is_ok()
 }
 
 async fn request_effect(call: Call<Unused, RequestBody>) -> Result<Effect> {
@@ -272,13 +286,13 @@ mod tests {
     fn headers_are_described_as_they_are_checked() {
         let names = regex_bites::Regex::new(HEADER_NAME).unwrap();
         let values = regex_bites::Regex::new(HEADER_VALUE).unwrap();
-        let accepts = |name: &str, value: &str| {
-            check_headers(&BTreeMap::from([(name.to_owned(), value.to_owned())]), None).is_ok()
-        };
+        let accepts =
+            |name: &str, value: &str| check_headers(&BTreeMap::from([(name.to_owned(), value.to_owned())])).is_ok();
         for character in (0..0x300).filter_map(char::from_u32) {
             let text = format!("a{character}");
             assert_eq!(accepts(&text, ""), names.is_match(&text), "{character:?}");
             assert_eq!(accepts("a", &text), values.is_match(&text), "{character:?}");
+            assert_eq!(check_idempotency_key(Some(&text)).is_ok(), values.is_match(&text), "{character:?}");
         }
         assert!(accepts("a", "") && !accepts("", "") && !names.is_match("") && !accepts("Host", ""));
     }
