@@ -100,9 +100,10 @@ impl Worker for RetentionWorker<'_> {
         if !self.workspace.has_vault() {
             return Ok(NextWake::Idle);
         }
+        // Every process that receives events needs the partitions of their months.
+        self.workspace.store().await?.maintain().await?;
         let has_more = match &self.scope {
             RetentionScope::All => {
-                self.workspace.store().await?.maintain().await?;
                 self.workspace.store().await?.sign_ins().prune(now).await?;
                 self.prune_idempotency_keys(now).await?;
                 self.prune_events(None, now).await?

@@ -12,6 +12,7 @@ use super::seal::{Column, Sealer, column};
 use super::server::PostgresServer;
 use super::server_clock::server_now;
 use super::transaction::{Access, Transaction};
+use super::value::Value;
 use super::{PostgresStore, audit, migrations};
 use crate::clock::{self, Timestamp};
 use crate::hex;
@@ -159,13 +160,14 @@ impl PostgresStore {
     /// Creates the partitions of this month and the next, and drops those in which no event is left.
     pub(super) async fn maintain_partitions(&self) -> Result<(), StoreError> {
         // Apart, for dropping one waits for the readers of the inbox.
-        self.row_of_function("SELECT integ.create_event_partitions($2::integer)", MONTHS).await?;
-        self.row_of_function("SELECT integ.drop_empty_event_partitions() WHERE $2 > 0", MONTHS).await
+        self.call_alone("SELECT integ.create_event_partitions($2::integer)", &[&MONTHS]).await?;
+        self.call_alone("SELECT integ.drop_empty_event_partitions()", &[]).await
     }
 
-    async fn row_of_function(&self, sql: &str, months: i64) -> Result<(), StoreError> {
+    /// Calls a function of the schema in a transaction of its own.
+    async fn call_alone(&self, sql: &str, values: &[Value<'_>]) -> Result<(), StoreError> {
         let transaction = self.begin().await?;
-        transaction.query(sql, &[&months]).await?;
+        transaction.query(sql, values).await?;
         transaction.commit().await
     }
 

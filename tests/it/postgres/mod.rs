@@ -9,6 +9,7 @@ mod grant_contract;
 mod guards;
 mod lock_contract;
 mod moving;
+mod partitions;
 mod pooler;
 mod refresh;
 mod rekey;

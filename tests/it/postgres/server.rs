@@ -3,14 +3,17 @@
 //! It is started once for all tests of the process, and ends with it, however it ends: a shell that waits for the end of its
 //! stdin, which this process holds open, has pg_ctl end the server by its pid, and removes the folder.
 
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use integ::clock::{Clock, Timestamp};
 use tokio_postgres::{Client, Config, NoTls};
 
+use crate::attack::clocks::library;
 use crate::harness::{is_root, needs};
 
 /// Where Debian's packages put the programs of each version.
@@ -18,6 +21,9 @@ const PROGRAMS: &str = "/usr/lib/postgresql";
 
 /// The user `nobody`: PostgreSQL does not run as root.
 const NOBODY: u32 = 65_534;
+
+/// The file with how far the clock of a server is ahead, in seconds.
+const CLOCK: &str = "clock";
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -37,19 +43,66 @@ cat >/dev/null
 struct Server {
     /// Where the socket and the log are.
     folder: PathBuf,
-    /// Its stdin is open for as long as this process lives.
-    _shell: Child,
+    /// The server runs for as long as its stdin is open.
+    shell: Child,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.shell.stdin.take());
+        let _ = self.shell.wait();
+    }
+}
+
+/// A server of one test, whose clock the test sets.
+pub struct ServerWithClock {
+    server: Server,
+}
+
+impl ServerWithClock {
+    /// Starts it; `None`, said aloud, where PostgreSQL or faketime is not installed.
+    pub async fn start() -> Option<Self> {
+        let (programs, library) = (installed()?, library()?);
+        let folder = new_folder();
+        let clock = folder.join(CLOCK);
+        fs::write(&clock, "+0").unwrap();
+        let variables: [(&str, &OsStr); 5] = [
+            ("LD_PRELOAD", library.as_os_str()),
+            ("FAKETIME_TIMESTAMP_FILE", clock.as_os_str()),
+            ("FAKETIME_NO_CACHE", OsStr::new("1")),
+            ("FAKETIME_DONT_FAKE_MONOTONIC", OsStr::new("1")),
+            ("NO_FAKE_STAT", OsStr::new("1")),
+        ];
+        Some(Self { server: start(&programs, folder, &variables).await })
+    }
+
+    /// Returns how it is reached.
+    pub fn config(&self) -> Config {
+        config(&self.server.folder)
+    }
+
+    /// Sets its clock, which goes on from there.
+    pub fn set_clock(&self, time: Timestamp) {
+        let ahead = time.as_second() - Clock::system().now().as_second();
+        let (clock, new) = (self.server.folder.join(CLOCK), self.server.folder.join("clock.new"));
+        fs::write(&new, format!("{ahead:+}")).unwrap();
+        fs::rename(new, clock).unwrap();
+    }
 }
 
 /// Returns how the tests' server is reached, or `None`, said aloud, where PostgreSQL is not installed.
 pub fn server() -> Option<Config> {
     static SERVER: OnceLock<Server> = OnceLock::new();
-    let programs = programs();
-    if !needs("PostgreSQL (the Debian package postgresql)", programs.is_some()) {
-        return None;
-    }
-    let start = || block_on(async move { start(&programs.unwrap()).await });
+    let programs = installed()?;
+    let start = || block_on(async move { start(&programs, new_folder(), &[]).await });
     Some(config(&SERVER.get_or_init(start).folder))
+}
+
+/// The programs of PostgreSQL, or `None`, said aloud.
+fn installed() -> Option<PathBuf> {
+    let programs = programs();
+    needs("PostgreSQL (the Debian package postgresql)", programs.is_some());
+    programs
 }
 
 /// Runs a future on a thread of its own: the caller may be inside a runtime, in which no other can wait.
@@ -113,16 +166,27 @@ fn programs() -> Option<PathBuf> {
     complete.max_by_key(number)
 }
 
-async fn start(programs: &Path) -> Server {
+/// A folder for a server, which removes it.
+fn new_folder() -> PathBuf {
     // A socket's path may have 107 bytes, which a folder of the user's choice could exceed.
-    let folder = tempfile::Builder::new().prefix("integ-postgres-").tempdir_in("/tmp").unwrap().keep();
-    let mut command = Command::new(if is_root() { "setpriv" } else { "sh" });
+    tempfile::Builder::new().prefix("integ-postgres-").tempdir_in("/tmp").unwrap().keep()
+}
+
+/// Starts a server with variables, which are set only once it runs as its user.
+async fn start(programs: &Path, folder: PathBuf, variables: &[(&str, &OsStr)]) -> Server {
+    let mut command = Command::new(if is_root() { "setpriv" } else { "env" });
     if is_root() {
         std::os::unix::fs::chown(&folder, Some(NOBODY), Some(NOBODY)).unwrap();
         command.args([format!("--reuid={NOBODY}"), format!("--regid={NOBODY}"), "--clear-groups".to_owned()]);
-        command.args(["--", "sh"]);
+        command.args(["--", "env"]);
     }
-    command.args(["-c", SCRIPT, "sh"]).arg(&folder).arg(programs);
+    for (name, value) in variables {
+        let mut variable = OsString::from(name);
+        variable.push("=");
+        variable.push(value);
+        command.arg(variable);
+    }
+    command.args(["sh", "-c", SCRIPT, "sh"]).arg(&folder).arg(programs);
     // None of the variables that would lead to another server, and no folder that the other user cannot enter.
     command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).current_dir("/");
     let mut shell = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
@@ -134,5 +198,5 @@ async fn start(programs: &Path) -> Server {
         // It says nowhere but in its answers that it is ready.
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    Server { folder, _shell: shell }
+    Server { folder, shell }
 }
