@@ -1,11 +1,16 @@
 //! The deliveries of this process that wait for a commit. Those that arrive during one go into the next.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::Poll;
 
+use deadpool_postgres::{Object, Pool};
+use futures_util::poll;
 use tokio::sync::{Semaphore, oneshot};
 
 use super::PostgresStore;
 use super::inserting::{PredictedInsertion, Prediction, insert};
+use super::transaction::connection;
 use crate::model::{EventInsertResult, InboundDelivery};
 use crate::store::StoreError;
 
@@ -26,11 +31,38 @@ pub(super) struct InsertQueue {
     waiting: Mutex<Vec<(Arc<InboundDelivery>, InsertReply)>>,
     commits: Semaphore,
     predictor: Mutex<Predictor>,
+    send_lock: SendLock,
 }
 
 impl Default for InsertQueue {
     fn default() -> Self {
-        Self { waiting: Mutex::default(), commits: Semaphore::new(MAX_COMMITS), predictor: Mutex::default() }
+        Self {
+            waiting: Mutex::default(),
+            commits: Semaphore::new(MAX_COMMITS),
+            predictor: Mutex::default(),
+            send_lock: SendLock::default(),
+        }
+    }
+}
+
+/// Held to predict and send an insertion. A prediction is right only if the insertions arrive in the order in which they were
+/// predicted, as those do that are sent one after the other on one connection, and if none is under way that reads first.
+type SendLock = tokio::sync::Mutex<SharedConnection>;
+
+type SendGuard<'a> = tokio::sync::MutexGuard<'a, SharedConnection>;
+
+/// The connection of the insertions that are under way. It is back in the pool when the last of them is answered.
+#[derive(Default)]
+struct SharedConnection(Weak<Object>);
+
+impl SharedConnection {
+    async fn get(&mut self, pool: &Pool) -> Result<Arc<Object>, StoreError> {
+        if let Some(shared) = self.0.upgrade().filter(|shared| !shared.is_closed()) {
+            return Ok(shared);
+        }
+        let new = Arc::new(connection(pool).await?);
+        self.0 = Arc::downgrade(&new);
+        Ok(new)
     }
 }
 
@@ -102,11 +134,12 @@ impl PostgresStore {
     async fn commit_waiting(&self) {
         // It is never closed.
         let _commit = self.inserts.commits.acquire().await;
+        let sending = self.inserts.send_lock.lock().await;
         let (deliveries, replies): (Vec<_>, Vec<_>) = self.inserts.take().into_iter().unzip();
         if deliveries.is_empty() {
             return;
         }
-        match self.commit_deliveries(&deliveries).await {
+        match self.commit_deliveries(&deliveries, sending).await {
             Ok(results) => {
                 for (reply, result) in replies.into_iter().zip(results) {
                     // A caller that has left is not notified; its events stay.
@@ -120,7 +153,10 @@ impl PostgresStore {
                 for (delivery, reply) in deliveries.iter().zip(replies) {
                     let result = match error.take() {
                         Some(error) if is_alone => Err(error),
-                        _ => self.commit_deliveries(std::slice::from_ref(delivery)).await,
+                        _ => {
+                            let sending = self.inserts.send_lock.lock().await;
+                            self.commit_deliveries(std::slice::from_ref(delivery), sending).await
+                        }
                     };
                     let _ = reply.send(result.map(|mut results| results.pop().unwrap_or_default()));
                 }
@@ -128,8 +164,12 @@ impl PostgresStore {
         }
     }
 
-    async fn commit_deliveries(&self, deliveries: &[Arc<InboundDelivery>]) -> Result<Results, StoreError> {
-        match self.commit_predicted(deliveries).await {
+    async fn commit_deliveries(
+        &self,
+        deliveries: &[Arc<InboundDelivery>],
+        sending: SendGuard<'_>,
+    ) -> Result<Results, StoreError> {
+        match self.commit_predicted(deliveries, sending).await {
             Ok(Some(results)) => Ok(results),
             // Also if the server was restarted since its connection was last used: what was committed all the same is found.
             Ok(None) | Err(StoreError::Unreachable(_)) => self.commit_read(deliveries).await,
@@ -138,21 +178,29 @@ impl PostgresStore {
     }
 
     /// Commits deliveries in one go; `None` if nothing was committed, because the prediction was wrong or there is none.
-    async fn commit_predicted(&self, deliveries: &[Arc<InboundDelivery>]) -> Result<Option<Results>, StoreError> {
+    async fn commit_predicted(
+        &self,
+        deliveries: &[Arc<InboundDelivery>],
+        mut sending: SendGuard<'_>,
+    ) -> Result<Option<Results>, StoreError> {
         // The audit entries of an operation have to go first.
         if self.has_pending_audit() {
             return Ok(None);
         }
-        let prepared = {
-            let mut predictor = self.inserts.predictor();
-            let Some(expected) = predictor.take() else { return Ok(None) };
-            let prepared = PredictedInsertion::prepare(&self.sealer, deliveries, expected)?;
-            // The next one is prepared before this one is answered.
-            predictor.set(prepared.as_ref().map_or(expected, |prepared| prepared.next));
-            prepared
-        };
+        let Some(expected) = self.inserts.predictor().take() else { return Ok(None) };
+        let prepared = PredictedInsertion::prepare(&self.sealer, deliveries, expected)?;
+        // The next one is prepared before this one is answered.
+        self.inserts.predictor().set(prepared.as_ref().map_or(expected, |prepared| prepared.next));
         let Some(prepared) = prepared else { return Ok(None) };
-        let results = prepared.send(self).await?;
+        let connection = sending.get(&self.pool).await?;
+        let mut answer = pin!(prepared.send(self, &connection));
+        // The first poll sends it.
+        let first = poll!(&mut answer);
+        drop(sending);
+        let results = match first {
+            Poll::Ready(results) => results?,
+            Poll::Pending => answer.await?,
+        };
         match &results {
             Some(_) => self.inserts.predictor().was_right(),
             None => self.inserts.predictor().was_wrong(),
@@ -162,6 +210,7 @@ impl PostgresStore {
 
     /// Commits deliveries after reading what is stored.
     async fn commit_read(&self, deliveries: &[Arc<InboundDelivery>]) -> Result<Results, StoreError> {
+        let _sending = self.inserts.send_lock.lock().await;
         let transaction = self.begin().await?;
         let (results, next) = insert(&transaction, deliveries).await?;
         transaction.commit().await?;

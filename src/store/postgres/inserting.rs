@@ -11,6 +11,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use tokio_postgres::Client;
+
 use super::PostgresStore;
 use super::conflicts::{self, ConflictInsertion};
 use super::events::{BATCH_ITEM, BODY, DETAILS, EventDetails, REQUEST, RequestHead, SIGNED_DIGEST, seal_details};
@@ -284,10 +286,14 @@ impl PredictedInsertion {
     }
 
     /// Inserts the events in one go; `None` if it was not as predicted, and nothing was inserted.
-    pub(super) async fn send(self, store: &PostgresStore) -> Result<Option<Vec<Vec<EventInsertResult>>>, StoreError> {
+    pub(super) async fn send(
+        self,
+        store: &PostgresStore,
+        client: &Client,
+    ) -> Result<Option<Vec<Vec<EventInsertResult>>>, StoreError> {
         let key = i64::from(self.expected.key);
         let first: [Value<'_>; 4] = [&true, &self.expected.last, &self.next.last, &key];
-        let row = store.call(INSERT, &[&first[..], &self.columns.values()].concat()).await?;
+        let row = store.call(client, INSERT, &[&first[..], &self.columns.values()].concat()).await?;
         let now: Option<i64> = get(&row, "now")?;
         if let Some(now) = now {
             store.server_clock.set(now);

@@ -31,7 +31,7 @@
 //! - **Order of locks**, so that no two transactions wait for each other: the lease, what [`transaction::Subject`] names, the
 //!   counter of events, the connection, other rows, the counter of records, and last the head of the audit chain, to which
 //!   [`transaction::Transaction::commit`] adds the entries of the operation.
-//! - **Inbox.** Events lie in a partition for each day, whose bounds are ids: the id of an event begins with its day. A
+//! - **Inbox.** Events lie in a partition for each month, whose bounds are ids: the id of an event begins with its day. A
 //!   narrow table outside the partitions recognises repeated deliveries.
 
 mod alerts;

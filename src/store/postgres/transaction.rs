@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use deadpool_postgres::{Object, Pool};
 use futures_util::FutureExt;
-use tokio_postgres::{Row, SimpleQueryMessage};
+use tokio_postgres::{Client, Row, SimpleQueryMessage};
 
 use super::error::{failed, pool_failed};
 use super::row::{get, signed};
@@ -156,8 +156,7 @@ impl PostgresStore {
     }
 
     /// Calls a function of the schema that is a transaction of its own, and returns its row.
-    pub(super) async fn call(&self, sql: &str, values: &[Value<'_>]) -> Result<Row, StoreError> {
-        let client = connection(&self.pool).await?;
+    pub(super) async fn call(&self, client: &Client, sql: &str, values: &[Value<'_>]) -> Result<Row, StoreError> {
         let rows = client.query_typed(sql, &with_workspace(&self.workspace, values)).await.map_err(failed)?;
         rows.into_iter().next().ok_or(StoreError::Closed)
     }
@@ -176,7 +175,7 @@ impl PostgresStore {
     }
 }
 
-async fn connection(pool: &Pool) -> Result<Object, StoreError> {
+pub(super) async fn connection(pool: &Pool) -> Result<Object, StoreError> {
     pool.get().await.map_err(pool_failed)
 }
 

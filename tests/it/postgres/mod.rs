@@ -7,6 +7,7 @@ mod contracts;
 pub mod databases;
 mod grant_contract;
 mod guards;
+mod insertions;
 mod lock_contract;
 mod moving;
 mod partitions;
