@@ -372,7 +372,9 @@ fn fault_072_a_dead_event_comes_back_under_its_own_id() {
 #[test]
 fn fault_073_a_poisoned_event_dies_and_the_others_flow() {
     let home = home(&["stripe", "slack"]);
-    let handler = "sh -c 'case $INTEG_EVENT_TYPE in charge.refunded) exit 1;; esac; echo $INTEG_EVENT_TYPE >> done'";
+    // The poisoned one waits for the other connection's, which would never come if that waited for it.
+    let handler = "sh -c 'case $INTEG_EVENT_TYPE in message) touch message;; \
+                   charge.refunded) until [ -e message ]; do sleep 0.05; done; exit 1;; esac'";
     let mut listening = Listening::start(&home, "--ordered --attempts 2 --exec", Some(handler));
     home.ok("webhook simulate stripe charge.refunded");
     home.ok("webhook simulate stripe customer.created");
