@@ -9,15 +9,11 @@ use integ::model::{
 use integ::store::{CommitConditions, LockKey, PostgresServer, PostgresStore, Store, StoreError, StoreKey};
 use tokio_postgres::Client;
 
-use super::{PostgresWorkspace, at, grant, new_connection, new_delivery, new_event, server};
+use super::{PostgresWorkspace, at, grant, new_connection, new_delivery, new_event, runtime, server};
 use integ::model::{ConnectionMode, SecretStorage};
 
 /// A text that is in no table unless it is sealed.
 const PLANTED: &str = "planted-4711";
-
-fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
-}
 
 async fn count(client: &Client, sql: &str) -> i64 {
     client.query_typed_one(sql, &[]).await.unwrap().get(0)

@@ -3,12 +3,11 @@
 use integ::clock::Clock;
 use integ::store::{FindingSeverity, PostgresServer, PostgresStore, ServerFinding};
 
-use super::{PostgresWorkspace, server};
+use super::{PostgresWorkspace, runtime, server};
 
 #[test]
 fn the_faults_of_the_server_and_of_the_role_are_found() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    runtime.block_on(async {
+    runtime().block_on(async {
         let Some(workspace) = PostgresWorkspace::create().await else { return };
         let now = Clock::system().now_millis();
         let findings = workspace.open().await.check_server(now).await.unwrap();
@@ -40,8 +39,7 @@ fn the_faults_of_the_server_and_of_the_role_are_found() {
 
 #[test]
 fn events_whose_month_has_no_partition_are_found() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    runtime.block_on(async {
+    runtime().block_on(async {
         let Some(workspace) = PostgresWorkspace::create().await else { return };
         let store = workspace.open().await;
         super::barriers::plant(&store).await;

@@ -8,7 +8,7 @@ use integ::model::{ConnectionMode, EventInsertResult, SecretStorage};
 use integ::store::{PostgresServer, PostgresStore, Store};
 use tokio_postgres::Client;
 
-use super::{PostgresWorkspace, grant, new_connection, new_delivery, new_event, server};
+use super::{PostgresWorkspace, grant, new_connection, new_delivery, new_event, runtime, server};
 
 /// How often a function of the schema was called.
 async fn calls(client: &Client, function: &str) -> i64 {
@@ -19,8 +19,7 @@ async fn calls(client: &Client, function: &str) -> i64 {
 
 #[test]
 fn what_one_process_inserts_at_once_is_predicted() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    runtime.block_on(async {
+    runtime().block_on(async {
         let Some(workspace) = PostgresWorkspace::create().await else { return };
         // Of this test's sessions alone.
         let owner = server::owner().await;

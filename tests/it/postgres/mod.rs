@@ -154,13 +154,17 @@ pub fn is_installed() -> bool {
 /// Runs a contract on both stores, each with new data.
 #[expect(clippy::needless_pass_by_value, reason = "a contract is written where it is run")]
 fn on_both_stores(contract: impl AsyncFn(&Subject)) {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    runtime.block_on(async {
+    runtime().block_on(async {
         contract(&Subject::sqlite().await).await;
         if let Some(subject) = Subject::postgres().await {
             contract(&subject).await;
         }
     });
+}
+
+/// A runtime whose tasks, such as the connections to the server, go on while nobody waits for them.
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
 }
 
 /// The engine of a process with this home.

@@ -212,7 +212,7 @@ fn a_changed_row_is_found_by_a_check() {
     let store = fs::read_to_string(home.workspace().join("store.toml")).unwrap();
     let id = store.lines().find_map(|line| line.strip_prefix("workspace = ")).unwrap().trim_matches('"').to_owned();
     let id = i64::from_be_bytes(u64::from_str_radix(&id, 16).unwrap().to_be_bytes());
-    super::rekey::runtime().block_on(async {
+    super::runtime().block_on(async {
         let owner = super::server::owner().await;
         let sql = format!(
             "UPDATE integ.records SET body = set_byte(body, 30, get_byte(body, 30) # 1) WHERE workspace_id = {id}

@@ -7,7 +7,7 @@ use integ::model::{ConnectionMode, InboundDelivery, PruneRequest, SecretStorage}
 use integ::store::{PostgresServer, PostgresStore, Store, StoreKey};
 
 use super::server::{ServerWithClock, connect};
-use super::{at, grant, new_connection, new_delivery, new_event};
+use super::{at, grant, new_connection, new_delivery, new_event, runtime};
 
 /// An id begins with the day on which the event came.
 const IDS_OF_A_DAY: i64 = 100_000_000;
@@ -28,8 +28,7 @@ fn expected(partitions: &[(&str, i64)]) -> Vec<(String, i64)> {
 
 #[test]
 fn months_are_created_ahead_and_dropped_when_they_are_empty() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    runtime.block_on(async {
+    runtime().block_on(async {
         let Some(server) = ServerWithClock::start().await else { return };
         let set_clock = |time: &str| server.set_clock(time.parse::<Timestamp>().unwrap());
         set_clock("2027-12-15T12:00:00Z");

@@ -17,13 +17,16 @@ use integ::oauth::refresh::{Freshness, fresh_grant};
 use integ::runtime::Workspace;
 use integ::store::{LockKey, PostgresServer, PostgresStore, Store, StoreKey};
 
-use super::{PostgresWorkspace, engine, server};
+use super::{PostgresWorkspace, engine, runtime, server};
 use crate::fake::FakeProvider;
 use crate::flow::connected;
 
 /// Where a process of the race finds the socket's folder, the workspace's id and key, and the home, separated by line
 /// breaks.
 const PLACES: &str = "INTEG_TEST_RACE";
+
+/// The test. Each process of the race runs it too, and there it races.
+const TEST: &str = "one_refresh_of_many_processes_whose_grant_is_in_postgresql";
 
 fn fake() -> ConnectionName {
     "fake".parse().unwrap()
@@ -53,16 +56,8 @@ async fn copy(from: &dyn Store, to: &dyn Store) {
     to.connections().connect(&new, &grant, SecretStorage::Store).await.unwrap();
 }
 
-/// A runtime whose tasks go on while nobody waits for them: connections to the server.
-fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
-}
-
 /// A process of the race: for each line of its stdin it wants a token that is good, and prints it.
-#[test]
-#[ignore = "a process of the race, which the race starts"]
-fn racer() {
-    let Ok(places) = env::var(PLACES) else { return };
+fn race(places: &str) {
     let [socket, id, key, home] = *places.lines().collect::<Vec<_>>() else { panic!("{places}") };
     let server = PostgresServer::new(server::node(&server::config(Path::new(socket)))).unwrap();
     let key = StoreKey::from_hex(key).unwrap();
@@ -90,9 +85,9 @@ struct Racer {
 impl Racer {
     fn start(places: &str) -> Self {
         let mut command = Command::new(env::current_exe().unwrap());
-        // The name of the test, in whichever binary this module is.
-        let test = format!("{}::racer", module_path!().split_once("::").unwrap().1);
-        command.args([&test, "--exact", "--ignored", "--nocapture"]);
+        // The name of this test, in whichever binary this module is.
+        let test = format!("{}::{TEST}", module_path!().split_once("::").unwrap().1);
+        command.args([&test, "--exact", "--nocapture"]);
         command.env_clear().env(PLACES, places);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let (stdin, stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
@@ -126,6 +121,9 @@ impl Drop for Racer {
 
 #[test]
 fn one_refresh_of_many_processes_whose_grant_is_in_postgresql() {
+    if let Ok(places) = env::var(PLACES) {
+        return race(&places);
+    }
     let Some(config) = server::server() else { return };
     let provider = FakeProvider::start();
     let home = connected(&provider);

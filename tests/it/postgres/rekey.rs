@@ -8,11 +8,7 @@ use integ::model::SecretStorage;
 use integ::store::{KeyDropResult, PostgresStore, Store, StoreError, StoreKey, WorkspaceKeys};
 
 use super::barriers::plant;
-use super::{PostgresWorkspace, grant, new_connection};
-
-pub fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
-}
+use super::{PostgresWorkspace, grant, new_connection, runtime};
 
 async fn connect(store: &PostgresStore, name: &str) -> Result<(), StoreError> {
     let new = new_connection(name, ConnectionMode::Live);

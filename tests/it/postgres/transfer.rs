@@ -14,11 +14,7 @@ use integ::store::{
     WorkspaceReader, copy_workspace,
 };
 
-use super::{PostgresWorkspace, at, grant, new_connection, new_delivery, new_event};
-
-fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
-}
+use super::{PostgresWorkspace, at, grant, new_connection, new_delivery, new_event, runtime};
 
 fn new_sqlite(folder: &Path, name: &str) -> SqliteStore {
     let (folder, key) = (folder.join(name), StoreKey::random());
