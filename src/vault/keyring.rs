@@ -14,6 +14,7 @@ use keyring_core::api::CredentialStore;
 use thiserror::Error;
 use zeroize::Zeroize;
 
+use crate::clock::Stopwatch;
 use crate::error::{Diagnostic, Hint, Kind, Remedy};
 use crate::secret::Secret;
 
@@ -108,6 +109,12 @@ enum LabelSupport {
 enum KeyringFailure {
     Connect(keyring_core::Error),
     Call(keyring_core::Error),
+}
+
+impl KeyringFailure {
+    fn is_of_platform(&self) -> bool {
+        matches!(self, Self::Connect(error) | Self::Call(error) if matches!(error, keyring_core::Error::PlatformFailure(_)))
+    }
 }
 
 impl Keyring {
@@ -210,6 +217,7 @@ impl Keyring {
             return Err(KeyringError::TimedOut { timeout: after });
         }
         let (answer, answered) = mpsc::sync_channel(1);
+        let called = Stopwatch::start();
         let shared = Arc::clone(&self.shared);
         let spawned = thread::Builder::new().name("keyring".to_owned()).spawn(move || {
             let result = shared.connected().and_then(|store| ask(&*store).map_err(KeyringFailure::Call));
@@ -225,14 +233,15 @@ impl Keyring {
             after = DIALOG_TIMEOUT;
             result = answered.recv_timeout(DIALOG_TIMEOUT);
         }
-        match result {
-            Ok(Ok(value)) => Ok(value),
-            Ok(Err(failure)) => Err(classify(failure, user)),
-            Err(_) => {
-                *hung() = Some(after);
-                Err(KeyringError::TimedOut { timeout: after })
-            }
-        }
+        let timeout = match result {
+            Ok(Ok(value)) => return Ok(value),
+            // The client of Secret Service waits 2 s for a reply itself, and then reports a failure of the platform.
+            Ok(Err(failure)) if failure.is_of_platform() && called.elapsed() >= TIMEOUT => TIMEOUT,
+            Ok(Err(failure)) => return Err(classify(failure, user)),
+            Err(_) => after,
+        };
+        *hung() = Some(timeout);
+        Err(KeyringError::TimedOut { timeout })
     }
 }
 
@@ -301,6 +310,7 @@ mod tests {
     #[test]
     fn field_46_a_dialog_is_waited_for_if_somebody_can_answer_it() {
         let slow = || {
+            // As long as a person takes to answer.
             thread::sleep(TIMEOUT + Duration::from_millis(500));
             Ok(keyring_core::mock::Store::new().unwrap() as Arc<CredentialStore>)
         };
@@ -311,13 +321,28 @@ mod tests {
     }
 
     #[test]
+    fn fault_051_a_failure_of_the_platform_after_2_s_is_a_timeout_too() {
+        let failing = || Err(keyring_core::Error::PlatformFailure("no reply".into()));
+        assert!(matches!(Keyring::with_test_connector(failing).check(), Err(KeyringError::Unavailable(_))));
+        let late = move || {
+            // As long as that client waits.
+            thread::sleep(TIMEOUT);
+            failing()
+        };
+        // At a terminal it waits on after 2 s, so that the answer is the platform's.
+        let keyring = Keyring::with_test_connector(late).with_attended(true);
+        assert!(matches!(keyring.check(), Err(KeyringError::TimedOut { timeout: TIMEOUT })));
+    }
+
+    #[test]
     fn fault_050_a_keyring_that_never_answers_is_given_up_after_2_s() {
         let never = || {
+            // Longer than any call waits.
             thread::sleep(Duration::from_secs(60));
             Err(keyring_core::Error::NoDefaultStore)
         };
         let keyring = Keyring::with_test_connector(never);
-        let waiting = crate::clock::Stopwatch::start();
+        let waiting = Stopwatch::start();
         assert!(matches!(keyring.get("a"), Err(KeyringError::TimedOut { .. })));
         assert!(matches!(keyring.get("a"), Err(KeyringError::TimedOut { .. })));
         assert!(waiting.elapsed() < Duration::from_secs(4));

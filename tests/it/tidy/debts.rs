@@ -75,7 +75,6 @@ whom
 pub const UNEXPLAINED_SLEEPS: &str = "
 src/doctor/mod.rs 1
 src/oauth/listener_tests.rs 1
-src/vault/keyring.rs 2
 src/vault/tests/identity.rs 1
 src/vault/tests/replacing.rs 1
 tests/bench/list_server.rs 1
