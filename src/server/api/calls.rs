@@ -238,7 +238,7 @@ fn check_headers(headers: &BTreeMap<String, String>) -> Result<(), RequestError>
     if headers.iter().all(|(name, value)| is_name(name) && is_header_value(value)) {
         return Ok(());
     }
-    let reason = "a name or value is not one of a header that can be set".to_owned();
+    let reason = "a header name or value is not valid".to_owned();
     Err(RequestError::Body { at: " at headers".to_owned(), reason })
 }
 
