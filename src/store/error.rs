@@ -113,8 +113,8 @@ pub enum StoreError {
     Backend(#[source] BackendError),
 }
 
-/// What another store than SQLite says of a failure.
-pub type BackendError = Box<dyn std::error::Error + Send + Sync>;
+/// What another store than SQLite says of a failure. All writers of a failed commit share it.
+pub type BackendError = Arc<dyn std::error::Error + Send + Sync>;
 
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
@@ -139,6 +139,8 @@ impl StoreError {
             },
             Self::ReadOnlyNewer => Self::ReadOnlyNewer,
             Self::IntegrityCheck(problem) => Self::IntegrityCheck(problem.clone()),
+            Self::Unreachable(source) => Self::Unreachable(Arc::clone(source)),
+            Self::Contended(source) => Self::Contended(Arc::clone(source)),
             // No commit fails with another one.
             _ => Self::Closed,
         }

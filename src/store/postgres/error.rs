@@ -2,6 +2,7 @@
 
 use std::error::Error as _;
 use std::io;
+use std::sync::Arc;
 
 use deadpool_postgres::PoolError;
 use tokio_postgres::Error;
@@ -13,13 +14,13 @@ use crate::store::StoreError;
 pub(super) fn failed(error: Error) -> StoreError {
     let is_io = error.source().is_some_and(<dyn std::error::Error>::is::<io::Error>);
     if is_io || error.is_closed() {
-        return StoreError::Unreachable(Box::new(error));
+        return StoreError::Unreachable(Arc::new(error));
     }
-    let Some(code) = error.code() else { return StoreError::Backend(Box::new(error)) };
+    let Some(code) = error.code() else { return StoreError::Backend(Arc::new(error)) };
     match code {
-        code if is_absence(code) => StoreError::Unreachable(Box::new(error)),
-        code if is_contention(code) => StoreError::Contended(Box::new(error)),
-        _ => StoreError::Backend(Box::new(error)),
+        code if is_absence(code) => StoreError::Unreachable(Arc::new(error)),
+        code if is_contention(code) => StoreError::Contended(Arc::new(error)),
+        _ => StoreError::Backend(Arc::new(error)),
     }
 }
 
@@ -52,7 +53,7 @@ fn is_contention(code: &SqlState) -> bool {
 pub(super) fn pool_failed(error: PoolError) -> StoreError {
     match error {
         PoolError::Backend(error) => failed(error),
-        error => StoreError::Unreachable(Box::new(error)),
+        error => StoreError::Unreachable(Arc::new(error)),
     }
 }
 

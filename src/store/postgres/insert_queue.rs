@@ -146,21 +146,25 @@ impl PostgresStore {
                     let _ = reply.send(Ok(result));
                 }
             }
-            // One that fails takes no other with it.
-            Err(error) => {
-                let is_alone = deliveries.len() == 1;
-                let mut error = Some(error);
-                for (delivery, reply) in deliveries.iter().zip(replies) {
-                    let result = match error.take() {
-                        Some(error) if is_alone => Err(error),
-                        _ => {
-                            let sending = self.inserts.send_lock.lock().await;
-                            self.commit_deliveries(std::slice::from_ref(delivery), sending).await
-                        }
-                    };
-                    let _ = reply.send(result.map(|mut results| results.pop().unwrap_or_default()));
+            // None of them can be stored now, and each of them would wait for it as long as all have.
+            Err(error @ (StoreError::Unreachable(_) | StoreError::Contended(_))) => {
+                for reply in replies {
+                    let _ = reply.send(Err(error.another()));
                 }
             }
+            Err(error) => match <[_; 1]>::try_from(replies) {
+                Ok([reply]) => {
+                    let _ = reply.send(Err(error));
+                }
+                // One that fails takes no other with it.
+                Err(replies) => {
+                    for (delivery, reply) in deliveries.iter().zip(replies) {
+                        let sending = self.inserts.send_lock.lock().await;
+                        let result = self.commit_deliveries(std::slice::from_ref(delivery), sending).await;
+                        let _ = reply.send(result.map(|mut results| results.pop().unwrap_or_default()));
+                    }
+                }
+            },
         }
     }
 
@@ -169,15 +173,14 @@ impl PostgresStore {
         deliveries: &[Arc<InboundDelivery>],
         sending: SendGuard<'_>,
     ) -> Result<Results, StoreError> {
-        match self.commit_predicted(deliveries, sending).await {
-            Ok(Some(results)) => Ok(results),
-            // Also if the server was restarted since its connection was last used: what was committed all the same is found.
-            Ok(None) | Err(StoreError::Unreachable(_)) => self.commit_read(deliveries).await,
-            Err(error) => Err(error),
+        match self.commit_predicted(deliveries, sending).await? {
+            Some(results) => Ok(results),
+            None => self.commit_read(deliveries).await,
         }
     }
 
-    /// Commits deliveries in one go; `None` if nothing was committed, because the prediction was wrong or there is none.
+    /// Commits deliveries in one go; `None` if that failed, because the prediction was wrong, there is none, or the connection
+    /// was lost.
     async fn commit_predicted(
         &self,
         deliveries: &[Arc<InboundDelivery>],
@@ -198,8 +201,13 @@ impl PostgresStore {
         let first = poll!(&mut answer);
         drop(sending);
         let results = match first {
-            Poll::Ready(results) => results?,
-            Poll::Pending => answer.await?,
+            Poll::Ready(results) => results,
+            Poll::Pending => answer.await,
+        };
+        let results = match results {
+            // The server was restarted since the connection was last used. What was committed all the same is found.
+            Err(StoreError::Unreachable(_)) => return Ok(None),
+            results => results?,
         };
         match &results {
             Some(_) => self.inserts.predictor().was_right(),

@@ -1,5 +1,6 @@
 //! The server of a store: its address, and how it is reached.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
@@ -108,7 +109,7 @@ impl PostgresServer {
         let manager = Manager::from_config(self.config.clone(), MakeRustlsConnect::new(tls_config()?), manager_config);
         let pool = Pool::builder(manager).max_size(MAX_CONNECTIONS).runtime(Runtime::Tokio1);
         let pool = pool.wait_timeout(Some(PATIENCE)).create_timeout(Some(PATIENCE)).build();
-        pool.map_err(|error| StoreError::Backend(Box::new(error)))
+        pool.map_err(|error| StoreError::Backend(Arc::new(error)))
     }
 }
 
@@ -127,9 +128,9 @@ fn remote_host(host: &Host) -> Option<&str> {
 /// Certificates are verified against the authorities of the machine, among which those of a company are, or of `SSL_CERT_FILE`; in
 /// a container without any against those that browsers trust.
 fn tls_config() -> Result<ClientConfig, StoreError> {
-    let failed = |error: rustls::Error| StoreError::Backend(Box::new(error));
+    let failed = |error: rustls::Error| StoreError::Backend(Arc::new(error));
     let builder = || {
-        let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
         ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().map_err(failed)
     };
     match builder()?.with_platform_verifier() {

@@ -7,6 +7,7 @@ use integ::runtime::EnvironmentError;
 use integ::store::{LockKey, MalformedValue, PostgresServerError, SqliteError, StoreError};
 use integ::vault::{ArmorError, KeyringError, PostgresVaultError, TokenVaultError, VaultError};
 use rusqlite::ffi;
+use std::sync::Arc;
 
 use super::{MINUTE, RECONNECT, errors, io, slack};
 use crate::snapshots::assert_snap;
@@ -58,15 +59,15 @@ fn store() {
         NameTaken => [E::NameTaken(slack())],
         OldSqlite => [E::OldSqlite("3.40.0")],
         Sqlite => [sqlite(ffi::SQLITE_ERROR)],
-        Unreachable => [E::Unreachable(Box::new(io()))],
-        Contended => [E::Contended(Box::new(io()))],
+        Unreachable => [E::Unreachable(Arc::new(io()))],
+        Contended => [E::Contended(Arc::new(io()))],
         WorkspaceNotFound => [E::WorkspaceNotFound("0011223344556677".to_owned())],
         Unsealable => [E::Unsealable { table: "grants", column: "secrets" }],
         UnknownKey => [E::UnknownKey(2)],
         KeyNumberTaken => [E::KeyNumberTaken(2)],
         InUse => [E::InUse],
         TransferDiffers => [E::TransferDiffers { table: "records", expected: 3, found: 2 }],
-        Backend => [E::Backend(Box::new(io()))],
+        Backend => [E::Backend(Arc::new(io()))],
     });
     assert_snap("errors_store", &text);
 }
