@@ -44,9 +44,13 @@ fn what_one_process_inserts_at_once_is_predicted() {
             let results = store.events().insert(Arc::new(delivery)).await.unwrap();
             assert!(matches!(results[..], [EventInsertResult::New(_)]), "{results:?}");
         };
-        for round in 0..20 {
-            join_all((0..64).map(|number| insert(format!("evt_{round}_{number}")))).await;
-        }
+        // As 64 senders do, so that there is always a commit under way while the next is prepared.
+        let senders = (0..64).map(async |sender| {
+            for number in 0..20 {
+                insert(format!("evt_{sender}_{number}")).await;
+            }
+        });
+        join_all(senders).await;
         drop(store);
         // The calls of a session are counted when it has ended.
         let sessions = "SELECT FROM pg_stat_activity WHERE usename = 'counted'";
